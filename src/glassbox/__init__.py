@@ -1,0 +1,77 @@
+"""Glassbox: an open-weights language model with its internals open.
+
+The names below are the public Python interface; each is imported when it is first used, so that
+``import glassbox`` is instant and works without torch.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from glassbox.artifacts import Classifier
+    from glassbox.confidence.classify import Classification, Labeller
+    from glassbox.confidence.data import read_texts
+    from glassbox.confidence.job import DataChoice, Job, Promise
+    from glassbox.confidence.labels import LabelSet, default_labels, load_labels
+    from glassbox.confidence.scoring import LabelModel
+    from glassbox.engine.protocol import AdapterRecipe, Engine
+    from glassbox.engine.resident import load_engine
+    from glassbox.errors import GlassboxError
+    from glassbox.runtime import Runtime
+    from glassbox.settings import Settings
+    from glassbox.stats.selective import choose_threshold
+    from glassbox.types import ModelSpec
+
+_HOMES = {
+    "AdapterRecipe": "engine.protocol",
+    "Classification": "confidence.classify",
+    "Classifier": "artifacts",
+    "DataChoice": "confidence.job",
+    "Engine": "engine.protocol",
+    "GlassboxError": "errors",
+    "Job": "confidence.job",
+    "LabelModel": "confidence.scoring",
+    "LabelSet": "confidence.labels",
+    "Labeller": "confidence.classify",
+    "ModelSpec": "types",
+    "Promise": "confidence.job",
+    "Runtime": "runtime",
+    "Settings": "settings",
+    "choose_threshold": "stats.selective",
+    "default_labels": "confidence.labels",
+    "load_engine": "engine.resident",
+    "load_labels": "confidence.labels",
+    "read_texts": "confidence.data",
+}
+
+__all__ = [
+    "AdapterRecipe",
+    "Classification",
+    "Classifier",
+    "DataChoice",
+    "Engine",
+    "GlassboxError",
+    "Job",
+    "LabelModel",
+    "LabelSet",
+    "Labeller",
+    "ModelSpec",
+    "Promise",
+    "Runtime",
+    "Settings",
+    "choose_threshold",
+    "default_labels",
+    "load_engine",
+    "load_labels",
+    "read_texts",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'glassbox' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"glassbox.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

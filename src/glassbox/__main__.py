@@ -1,0 +1,5 @@
+"""``python -m glassbox`` is the ``glassbox`` command."""
+
+from glassbox.cli.main import run
+
+run()

@@ -1,0 +1,231 @@
+"""Manifests, digests and safe writing: how a made thing is described and kept.
+
+A ``Classifier`` is the one description of an LLM classifier: a run folder writes it, and whatever
+serves or registers the run later reads the same file. Knows nothing of torch or of how the parts
+are made; it records what they are and checks that they still are.
+"""
+
+import contextlib
+import errno
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, BinaryIO, Self
+
+import orjson
+
+from glassbox.errors import CorruptArtifact, NoDiskSpace
+
+CLASSIFIER_SCHEMA = 1
+"""Version of the layout of ``classifier.json``."""
+
+CLASSIFIER_FILE = "classifier.json"
+"""Name of the manifest in a run folder."""
+
+_CHUNK_BYTES = 1 << 20
+
+
+def canonical_json(value: object) -> bytes:
+    """Return JSON with sorted keys and no white space: equal values give equal bytes."""
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_SERIALIZE_NUMPY)
+
+
+def digest_json(value: object) -> str:
+    """Return the SHA-256 (hex) of a JSON value."""
+    return hashlib.sha256(canonical_json(value)).hexdigest()
+
+
+def digest_texts(texts: Iterable[str]) -> str:
+    """Return the SHA-256 (hex) of a sequence of texts; the boundaries between them count."""
+    total = hashlib.sha256()
+    for text in texts:
+        total.update(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
+    return total.hexdigest()
+
+
+def digest_files(paths: Iterable[Path]) -> str:
+    """Return the SHA-256 (hex) over the names and contents of some files, in sorted order."""
+    total = hashlib.sha256()
+    for path in sorted(paths, key=lambda each: each.name):
+        total.update(path.name.encode() + b"\0")
+        with path.open("rb") as file:
+            total.update(hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn the operating system's out-of-space answers into ``NoDiskSpace``.
+
+    Raises:
+        NoDiskSpace: The device is full or the quota is used up.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise NoDiskSpace(
+                f"No space left to write {path}. Free some and run the same command again: "
+                "finished parts are kept."
+            ) from error
+        raise
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a binary file that appears under its name whole or not at all.
+
+    The bytes go to a temporary neighbour, are forced to the disk and renamed at the end; an error
+    inside the block leaves the old file as it was.
+
+    Raises:
+        NoDiskSpace: The device is full.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with disk_errors(path):
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        temporary = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.chmod(0o644)
+            temporary.replace(path)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                temporary.unlink()
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all; raises ``NoDiskSpace`` when the device is full."""
+    with atomic_file(path) as file:
+        file.write(content)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write indented JSON whole or not at all; numpy values are taken as they are."""
+    options = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
+    write_bytes(path, orjson.dumps(value, option=options))
+
+
+def read_json(path: Path) -> Any:
+    """Return the JSON value in a file.
+
+    Raises:
+        CorruptArtifact: The file is absent, damaged or half-written.
+    """
+    try:
+        return orjson.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise CorruptArtifact(path, "the file is missing") from error
+    except orjson.JSONDecodeError as error:
+        raise CorruptArtifact(path, f"not valid JSON ({error})") from error
+
+
+def read_object(path: Path, *, schema: int) -> dict[str, Any]:
+    """Return the JSON object in a file after checking its ``schema_version``.
+
+    Raises:
+        CorruptArtifact: Not an object, or made by an unknown version of Glassbox.
+    """
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise CorruptArtifact(path, "expected a JSON object")
+    if value.get("schema_version") != schema:
+        raise CorruptArtifact(
+            path,
+            f"schema_version is {value.get('schema_version')!r}; this Glassbox reads {schema}",
+            remedy="Make it again, or use the version of Glassbox that wrote it.",
+        )
+    return value
+
+
+@dataclass(frozen=True)
+class Part:
+    """A file or folder that belongs to a manifest."""
+
+    path: str
+    """Relative to the manifest's folder, or a name that the model loader understands."""
+    digest: str
+    """SHA-256 of its content (hex)."""
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """Everything that makes an LLM answer with labels and a confidence, with digests."""
+
+    base: Part
+    """The base model."""
+    labels: Mapping[str, Any]
+    """The label set: classes, verbalisers, instruction, template, as ``LabelSet.to_json`` gives."""
+    prompt_digest: str
+    """SHA-256 of instruction, template and verbalisers as they are sent to the model."""
+    adapter: Part | None = None
+    """LoRA weights, if tuned."""
+    calibrator: Mapping[str, Any] | None = None
+    """The fitted calibrator, as its ``to_json`` gives; None leaves raw probabilities."""
+    label_bias: tuple[float, ...] | None = None
+    """Offsets subtracted from class log-probabilities (nats), frozen on calibration rows."""
+    threshold: Mapping[str, Any] | None = None
+    """The chosen threshold with its promise; None where no safe one was found or asked for."""
+    overlong: str = "error"
+    """What happens to a text over the context."""
+    made_from: str = ""
+    """Digest of the data and settings that the parts were fitted with."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over all parts (hex): two classifiers that answer alike have the same one."""
+        content = asdict(self)
+        for name in ("base", "adapter"):
+            if content[name] is not None:
+                content[name] = content[name]["digest"]
+        content.pop("made_from")
+        return digest_json(content)
+
+    def with_threshold(self, threshold: Mapping[str, Any] | None) -> Self:
+        """Return the same classifier with another threshold."""
+        return replace(self, threshold=threshold)
+
+    def save(self, folder: Path) -> Path:
+        """Write ``classifier.json`` into a folder and return its path."""
+        path = folder / CLASSIFIER_FILE
+        write_json(
+            path, {"schema_version": CLASSIFIER_SCHEMA, "digest": self.digest, **asdict(self)}
+        )
+        return path
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read ``classifier.json`` from a folder.
+
+        Raises:
+            CorruptArtifact: It is absent, damaged, of another schema, or was changed by hand.
+        """
+        path = folder / CLASSIFIER_FILE
+        content = read_object(path, schema=CLASSIFIER_SCHEMA)
+        content.pop("schema_version")
+        recorded = content.pop("digest", None)
+        try:
+            base, adapter = Part(**content.pop("base")), content.pop("adapter")
+            bias = content.pop("label_bias")
+            manifest = cls(
+                base=base,
+                adapter=Part(**adapter) if adapter else None,
+                label_bias=tuple(bias) if bias is not None else None,
+                **content,
+            )
+        except (KeyError, TypeError) as error:
+            raise CorruptArtifact(path, f"the manifest is incomplete ({error})") from error
+        if manifest.digest != recorded:
+            raise CorruptArtifact(
+                path,
+                "its content does not match the digest it carries",
+                remedy="It was edited or damaged: make the run again or restore the file.",
+            )
+        return manifest

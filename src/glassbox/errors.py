@@ -1,0 +1,252 @@
+"""Every error that Glassbox raises on purpose, in one tree.
+
+GlassboxError
+├── UsageError                 the request is wrong: change it and call again
+│   ├── UnknownName            no such model, label, column, file format, command option value
+│   ├── InvalidValue           a value outside what is allowed
+│   ├── InvalidSetting         a configuration key or environment variable nobody reads
+│   ├── InvalidData            rows that cannot be used: says file, line and reason
+│   ├── InvalidLabels          a label set that cannot be told apart by the model
+│   ├── NotEnoughData          too few rows for the thing asked: says how many are needed
+│   ├── TextTooLong            a text over the context, where the policy is to refuse
+│   ├── InvalidHookPoint       a layer or site that the model does not have
+│   └── UnsupportedModel       the model or device cannot do what was asked
+├── ConflictError              the state is in the way
+│   └── AdapterMismatch        an adapter, probe or calibrator made for something else
+├── CapacityError              the machine is in the way: free something or ask for less
+│   ├── OutOfMemory            device or host memory
+│   └── NoDiskSpace            a file could not be written
+├── IntegrityError             stop: something is not what it says it is
+│   ├── CorruptArtifact        a file is damaged or half-written
+│   └── NonFiniteOutput        the model answered NaN or infinity
+└── DependencyMissing          an optional library is absent: names the extra
+
+Each has a stable ``code`` (kebab-case) for scripts and the wire, and a message that says what was
+wrong, the value, what is allowed and what to do. The mapping to exit codes lives in ``cli``, the
+mapping to HTTP statuses in ``server``.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class GlassboxError(Exception):
+    """Root of the tree; catching it catches everything Glassbox raises on purpose."""
+
+    code = "glassbox-error"
+
+
+class UsageError(GlassboxError):
+    """The request is wrong: change it and call again."""
+
+    code = "usage"
+
+
+class UnknownName(UsageError):
+    """A name that is not among the known ones.
+
+    Args:
+        kind: What the name should have been, as a reader would say it ("column", "model").
+        name: The name that was given.
+        known: The names that exist; the closest one is suggested.
+    """
+
+    code = "unknown-name"
+
+    def __init__(
+        self, kind: str, name: str, known: Iterable[str] = (), *, remedy: str = ""
+    ) -> None:
+        self.kind = kind
+        self.name = name
+        self.known = tuple(known)
+        parts = [f"No {kind} {name!r}."]
+        if self.known:
+            parts.append(f"Known: {', '.join(self.known)}.")
+            close = difflib.get_close_matches(name, self.known, n=1)
+            if close:
+                parts.append(f"Did you mean {close[0]!r}?")
+        if remedy:
+            parts.append(remedy)
+        super().__init__(" ".join(parts))
+
+
+class InvalidValue(UsageError):
+    """A value outside what is allowed.
+
+    Args:
+        what: The parameter, as the caller knows it.
+        value: What was given.
+        allowed: What would have been accepted, as a phrase ("a fraction in (0, 1)").
+    """
+
+    code = "invalid-value"
+
+    def __init__(self, what: str, value: object, allowed: str, *, remedy: str = "") -> None:
+        self.what = what
+        self.value = value
+        self.allowed = allowed
+        super().__init__(
+            f"{what} is {value!r}; allowed: {allowed}.{' ' + remedy if remedy else ''}"
+        )
+
+
+class InvalidSetting(UsageError):
+    """A configuration key or environment variable that nothing reads."""
+
+    code = "invalid-setting"
+
+    def __init__(
+        self, key: str, source: str, known: Iterable[str] = (), *, problem: str = ""
+    ) -> None:
+        self.key = key
+        self.source = source
+        close = difflib.get_close_matches(key, tuple(known), n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        super().__init__(f"{source}: {key!r} {problem or 'is not a known setting'}.{hint}")
+
+
+class InvalidData(UsageError):
+    """Rows that cannot be used.
+
+    Args:
+        reason: What is wrong and what to do.
+        source: The file or other origin.
+        line: 1-based line number, where there is one.
+    """
+
+    code = "invalid-data"
+
+    def __init__(self, reason: str, *, source: str = "", line: int | None = None) -> None:
+        self.reason = reason
+        self.source = source
+        self.line = line
+        where = (
+            f"{source}, line {line}: "
+            if source and line is not None
+            else f"{source}: " * bool(source)
+        )
+        super().__init__(f"{where}{reason}")
+
+
+class InvalidLabels(UsageError):
+    """A label set that the model cannot tell apart, or that does not fit the data."""
+
+    code = "invalid-labels"
+
+
+class NotEnoughData(UsageError):
+    """Fewer rows than the operation needs.
+
+    Args:
+        what: The operation.
+        have: Rows given.
+        need: Rows that would do.
+    """
+
+    code = "not-enough-data"
+
+    def __init__(self, what: str, have: int, need: int, *, remedy: str = "") -> None:
+        self.what = what
+        self.have = have
+        self.need = need
+        super().__init__(
+            f"{what} needs at least {need} rows; there are {have}.{' ' + remedy if remedy else ''}"
+        )
+
+
+class TextTooLong(UsageError):
+    """A text that does not fit the model's context, where the policy is to refuse."""
+
+    code = "text-too-long"
+
+    def __init__(self, n_tokens: int, limit: int, *, which: str = "text") -> None:
+        self.n_tokens = n_tokens
+        self.limit = limit
+        super().__init__(
+            f"The {which} takes {n_tokens} tokens; the model's context leaves room for {limit}. "
+            "Shorten it, or choose the policy 'truncate' (keeps the beginning) or 'skip'."
+        )
+
+
+class InvalidHookPoint(UsageError):
+    """A layer or site that the model does not have."""
+
+    code = "invalid-hook-point"
+
+
+class UnsupportedModel(UsageError):
+    """The model or the device cannot do what was asked."""
+
+    code = "unsupported-model"
+
+
+class ConflictError(GlassboxError):
+    """The present state is in the way."""
+
+    code = "conflict"
+
+
+class AdapterMismatch(ConflictError):
+    """An adapter or calibrator made for another base model, prompt or label set."""
+
+    code = "adapter-mismatch"
+
+
+class CapacityError(GlassboxError):
+    """The machine is in the way: free something, wait, or ask for less."""
+
+    code = "capacity"
+
+
+class OutOfMemory(CapacityError):
+    """Device or host memory did not suffice even for the smallest batch."""
+
+    code = "out-of-memory"
+
+
+class NoDiskSpace(CapacityError):
+    """A file could not be written for want of space."""
+
+    code = "no-disk-space"
+
+
+class IntegrityError(GlassboxError):
+    """Stop: something is not what it says it is."""
+
+    code = "integrity"
+
+
+class CorruptArtifact(IntegrityError):
+    """A file is damaged, half-written or of an unknown schema version."""
+
+    code = "corrupt-artifact"
+
+    def __init__(self, path: object, reason: str, *, remedy: str = "") -> None:
+        self.path = str(path)
+        self.reason = reason
+        super().__init__(f"{path}: {reason}.{' ' + remedy if remedy else ''}")
+
+
+class NonFiniteOutput(IntegrityError):
+    """The model answered NaN or infinity where a number was needed."""
+
+    code = "non-finite-output"
+
+
+class DependencyMissing(GlassboxError):
+    """An optional library is absent.
+
+    Args:
+        library: The import that failed.
+        extra: The extra of ``glassbox-llm`` that brings it.
+    """
+
+    code = "dependency-missing"
+
+    def __init__(self, library: str, extra: str) -> None:
+        self.library = library
+        self.extra = extra
+        super().__init__(
+            f"This needs {library!r}, which is not installed. "
+            f"Run: pip install 'glassbox-llm[{extra}]'"
+        )

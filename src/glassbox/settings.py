@@ -1,0 +1,313 @@
+"""Every setting, where it may come from, and the only place that reads the environment.
+
+Arguments win over the environment (``GLASSBOX_ENGINE__MODEL``), which wins over ``glassbox.toml``
+(in the working directory, or the file named by ``GLASSBOX_CONFIG``), which wins over the defaults.
+A key or variable that nothing reads is refused, because a misspelt setting that is silently
+ignored is worse than none. Per-call choices are parameters, not settings. Knows nothing of models.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from glassbox.errors import InvalidSetting
+
+ENV_PREFIX = "GLASSBOX_"
+"""Start of every environment variable of ours."""
+
+CONFIG_VARIABLE = "GLASSBOX_CONFIG"
+"""Names a configuration file to use instead of ``glassbox.toml``."""
+
+TEST_DATA_VARIABLE = "GLASSBOX_TEST_DATA"
+"""Folder of real data for the test suite; nothing else reads it."""
+
+CONFIG_FILE = "glassbox.toml"
+"""Configuration file looked for in the working directory."""
+
+HUB_ENDPOINT = "https://huggingface.co"
+"""Model hub used unless ``HF_ENDPOINT`` names another."""
+
+
+def _expand(path: Path) -> Path:
+    return path.expanduser()
+
+
+def _default_cache() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(base) if base else Path.home() / ".cache") / "glassbox"
+
+
+UserPath = Annotated[Path, AfterValidator(_expand)]
+"""A path in which a leading ``~`` stands for the home folder."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class EngineSettings(_Section):
+    """Which model is made resident, and how much of the machine it may use."""
+
+    model: str = "tiny"
+    """Folder or hub name of a causal language model; `tiny` is the embedded one."""
+    device: str = "auto"
+    """`auto` takes CUDA, then MPS, then the CPU; or a torch device name such as `cuda:1`."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Number format of the weights; `auto` takes bfloat16 only where it is multiplied natively."""
+    threads: int | None = Field(default=None, ge=1)
+    """CPU threads for the model; unset leaves the choice to torch."""
+    batch_tokens: int = Field(default=4096, ge=1)
+    """Most tokens in one forward pass; halved by itself when memory does not suffice."""
+    prefix_cache_bytes: int = Field(default=256 * 2**20, ge=0)
+    """Memory for computed prompt prefixes, in bytes; 0 keeps none."""
+
+
+class ConfidenceSettings(_Section):
+    """What the main job promises unless a command says otherwise."""
+
+    seed: int = Field(default=0, ge=0)
+    """Decides the split, the bootstrap and the order of training."""
+    max_error: float = Field(default=0.05, gt=0.0, lt=1.0)
+    """Largest error rate among automated rows, a fraction in (0, 1)."""
+    confidence_level: float = Field(default=0.9, gt=0.0, lt=1.0)
+    """Probability with which that promise must hold, a fraction in (0, 1)."""
+
+
+class PathSettings(_Section):
+    """Where things are kept; a relative path starts at the working directory."""
+
+    runs: UserPath = Path("runs")
+    """Folder in which a run gets its own folder unless `--out` names one."""
+    cache: UserPath = Field(default_factory=_default_cache)
+    """Folder for what can be computed again (by default under `XDG_CACHE_HOME` or `~/.cache`)."""
+
+
+class Settings(BaseSettings):
+    """All settings, frozen. Made by ``load_settings``, which gives the errors their words."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter="__",
+        env_ignore_empty=True,
+        use_attribute_docstrings=True,
+        nested_model_default_partial_update=True,
+    )
+
+    engine: EngineSettings = EngineSettings()
+    """The resident model."""
+    confidence: ConfidenceSettings = ConfidenceSettings()
+    """The main job's promises."""
+    paths: PathSettings = Field(default_factory=PathSettings)
+    """Folders."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  named by pydantic-settings
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return the sources, strongest first: arguments, environment, file."""
+        return init_settings, env_settings, InitSettingsSource(settings_cls, _read_config())
+
+
+@dataclass(frozen=True)
+class SettingInfo:
+    """What a setting is, apart from its value."""
+
+    key: str
+    """Dotted name, as in ``engine.model``."""
+    variable: str
+    """Environment variable that sets it."""
+    description: str
+    """One line: meaning, unit, range."""
+
+
+@dataclass(frozen=True)
+class EffectiveSetting:
+    """One setting's value and where it came from."""
+
+    key: str
+    """Dotted name, as in ``engine.model``."""
+    value: str | int | float | None
+    """The value in force; paths as text."""
+    source: str
+    """``argument``, ``environment NAME``, ``file PATH`` or ``default``."""
+
+
+@dataclass(frozen=True)
+class HubEnvironment:
+    """What the environment says about the model hub; the token itself is never read into it."""
+
+    token_is_set: bool
+    """Whether ``HF_TOKEN`` is set; huggingface_hub reads it by itself."""
+    is_offline: bool
+    """Whether ``HF_HUB_OFFLINE`` forbids going to the network."""
+    endpoint: str
+    """Address of the hub."""
+
+
+def known_settings() -> tuple[SettingInfo, ...]:
+    """Return every setting there is, in the order of the sections."""
+    return tuple(
+        SettingInfo(
+            key=f"{section}.{name}",
+            variable=f"{ENV_PREFIX}{section}__{name}".upper(),
+            description=(field.description or "").strip(),
+        )
+        for section, model in _sections().items()
+        for name, field in model.model_fields.items()
+    )
+
+
+def load_settings(overrides: Mapping[str, object] | None = None) -> Settings:
+    """Return the settings in force.
+
+    Args:
+        overrides: Arguments by dotted name (``{"engine.model": "tiny"}``); None as a value means
+            that the argument was not given.
+
+    Raises:
+        InvalidSetting: An unknown key or variable, a value outside what is allowed, or a
+            configuration file that is missing or no TOML.
+    """
+    given = {key: value for key, value in (overrides or {}).items() if value is not None}
+    keys = _keys()
+    for key in given:
+        if key not in keys:
+            raise InvalidSetting(key, "argument", keys)
+    _check_environment()
+    try:
+        return Settings(**_nest(given))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"][:2])
+        problem = f"is {first['input']!r}: {first['msg'][:1].lower()}{first['msg'][1:]}"
+        raise InvalidSetting(key, _origin(key, given), problem=problem) from error
+
+
+def effective(overrides: Mapping[str, object] | None = None) -> tuple[EffectiveSetting, ...]:
+    """Return each setting's value and where it came from.
+
+    Args:
+        overrides: As for ``load_settings``.
+
+    Raises:
+        InvalidSetting: As ``load_settings``.
+    """
+    given = {key: value for key, value in (overrides or {}).items() if value is not None}
+    values = load_settings(given).model_dump(mode="json")
+    return tuple(
+        EffectiveSetting(
+            info.key,
+            values[info.key.partition(".")[0]][info.key.partition(".")[2]],
+            _origin(info.key, given),
+        )
+        for info in known_settings()
+    )
+
+
+def config_file() -> Path | None:
+    """Return the configuration file in use, or None where there is none.
+
+    Raises:
+        InvalidSetting: ``GLASSBOX_CONFIG`` names a file that does not exist.
+    """
+    named = os.environ.get(CONFIG_VARIABLE, "")
+    if named:
+        path = _expand(Path(named))
+        if not path.is_file():
+            problem = f"is {named!r}, which is no file: create it, or unset the variable"
+            raise InvalidSetting(CONFIG_VARIABLE, "environment", problem=problem)
+        return path
+    path = Path(CONFIG_FILE)
+    return path if path.is_file() else None
+
+
+def hub_environment() -> HubEnvironment:
+    """Return what the environment says about the model hub."""
+    offline = os.environ.get("HF_HUB_OFFLINE", "").strip().upper()
+    return HubEnvironment(
+        token_is_set=bool(os.environ.get("HF_TOKEN", "").strip()),
+        is_offline=offline in {"1", "ON", "YES", "TRUE"},
+        endpoint=os.environ.get("HF_ENDPOINT", "").strip() or HUB_ENDPOINT,
+    )
+
+
+def _sections() -> dict[str, type[BaseModel]]:
+    return {
+        name: field.annotation
+        for name, field in Settings.model_fields.items()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+    }
+
+
+def _keys() -> tuple[str, ...]:
+    return tuple(info.key for info in known_settings())
+
+
+def _nest(flat: Mapping[str, object]) -> dict[str, Any]:
+    nested: dict[str, dict[str, object]] = {}
+    for key, value in flat.items():
+        section, _, name = key.partition(".")
+        nested.setdefault(section, {})[name] = value
+    return nested
+
+
+def _check_environment() -> None:
+    known = {info.variable for info in known_settings()} | {CONFIG_VARIABLE, TEST_DATA_VARIABLE}
+    for name in sorted(os.environ):
+        if name.upper().startswith(ENV_PREFIX) and name.upper() not in known:
+            raise InvalidSetting(name, "environment", sorted(known))
+
+
+def _read_config() -> dict[str, Any]:
+    path = config_file()
+    if path is None:
+        return {}
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidSetting(path.name, "file", problem=f"is no valid TOML: {error}") from error
+    except OSError as error:
+        problem = f"cannot be read: {error.strerror}"
+        raise InvalidSetting(path.name, "file", problem=problem) from error
+    sections = _sections()
+    for section, table in content.items():
+        if section not in sections:
+            raise InvalidSetting(section, str(path), sections)
+        if not isinstance(table, dict):
+            problem = f"must be a table: write [{section}] and its keys below"
+            raise InvalidSetting(section, str(path), problem=problem)
+        for name in table:
+            if name not in sections[section].model_fields:
+                raise InvalidSetting(f"{section}.{name}", str(path), _keys())
+    return content
+
+
+def _origin(key: str, overrides: Mapping[str, object]) -> str:
+    if key in overrides:
+        return "argument"
+    variable = next((info.variable for info in known_settings() if info.key == key), "")
+    named = {name.upper(): name for name in os.environ if os.environ[name]}
+    if variable in named:
+        return f"environment {named[variable]}"
+    section, _, name = key.partition(".")
+    if name in _read_config().get(section, {}):
+        return f"file {config_file()}"
+    return "default"

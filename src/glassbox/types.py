@@ -1,0 +1,47 @@
+"""Small frozen values that every floor shares.
+
+Knows nothing of torch, files or HTTP.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+TokenIds = tuple[int, ...]
+"""Vocabulary ids in reading order."""
+
+Site = Literal["resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out"]
+"""Where inside a layer something is read or written."""
+
+Quantization = Literal["8bit", "4bit"]
+"""Weight formats of bitsandbytes."""
+
+OverlongPolicy = Literal["error", "truncate", "skip"]
+"""What happens to a text that does not fit the context."""
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """Which model to make resident, and how."""
+
+    model: str
+    """Folder, hub name, or ``tiny`` for the embedded model."""
+    adapter: str | None = None
+    """Folder of a PEFT LoRA adapter that is active from the start."""
+    revision: str | None = None
+    """Hub revision; None takes the default branch."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """``auto``: bfloat16 where the hardware multiplies it natively, else float32."""
+    device: str = "auto"
+    """``auto`` (CUDA, then MPS, then CPU) or a torch device name."""
+    quantization: Quantization | None = None
+    """bitsandbytes weights; CUDA only."""
+
+
+@dataclass(frozen=True)
+class HookPoint:
+    """A place in the model where a tensor is read or written."""
+
+    layer: int
+    """0-based layer; negative counts from the end."""
+    site: Site = "resid_post"
+    """Where inside the layer."""

@@ -1,0 +1,89 @@
+"""Every test runs offline, in a clean environment, on one thread, with shapes and types checked."""
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings as hypothesis_settings
+from jaxtyping import install_import_hook
+
+from tests.typecheck import check
+
+# These are read when the libraries are imported, so a fixture would come too late.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["MPLBACKEND"] = "Agg"
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+install_import_hook("glassbox", f"{check.__module__}.{check.__name__}")
+
+hypothesis_settings.register_profile("local", deadline=None)
+hypothesis_settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+hypothesis_settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+LOOPBACK = ("127.", "::1", "localhost")
+TEST_DATA = os.environ.get("GLASSBOX_TEST_DATA", "")
+
+
+class NetworkBlocked(RuntimeError):
+    """A test tried to leave this machine."""
+
+
+def _require_loopback(host: object) -> None:
+    name = host.decode() if isinstance(host, bytes) else host
+    if name is not None and not (isinstance(name, str) and name.startswith(LOOPBACK)):
+        raise NetworkBlocked(f"tests have no network; this one asked for {name!r}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_network() -> Iterator[None]:
+    connect, connect_ex = socket.socket.connect, socket.socket.connect_ex
+    sendto, getaddrinfo = socket.socket.sendto, socket.getaddrinfo
+
+    def require(sock: socket.socket, address: object) -> None:
+        if sock.family in (socket.AF_INET, socket.AF_INET6) and isinstance(address, tuple):
+            _require_loopback(address[0])
+
+    def guarded_connect(self, address):
+        require(self, address)
+        return connect(self, address)
+
+    def guarded_connect_ex(self, address):
+        require(self, address)
+        return connect_ex(self, address)
+
+    def guarded_sendto(self, *args):
+        require(self, args[-1])
+        return sendto(self, *args)
+
+    def guarded_getaddrinfo(host, *args, **kwargs):
+        _require_loopback(host)
+        return getaddrinfo(host, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", guarded_connect)
+        patch.setattr(socket.socket, "connect_ex", guarded_connect_ex)
+        patch.setattr(socket.socket, "sendto", guarded_sendto)
+        patch.setattr(socket, "getaddrinfo", guarded_getaddrinfo)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.upper().startswith("GLASSBOX_") or name in ("HF_TOKEN", "HF_ENDPOINT", "COLUMNS"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Folder of real data; a test that asks for it is skipped where there is none."""
+    if not TEST_DATA:
+        pytest.skip("GLASSBOX_TEST_DATA is not set: no real data on this machine")
+    folder = Path(TEST_DATA)
+    if not folder.is_dir():
+        pytest.skip(f"GLASSBOX_TEST_DATA is {TEST_DATA}, which is no folder")
+    return folder
