@@ -1,0 +1,149 @@
+"""The one place where numbers from outside become trusted arrays.
+
+Each function returns a checked float64, bool or integer copy-or-view of what it was given, or
+raises one of our errors with the row that is at fault. It does not know what the numbers mean.
+"""
+
+from typing import Final
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Shaped
+
+from glassbox.errors import InvalidData, InvalidValue, NotEnoughData
+
+ROW_SUM_TOLERANCE: Final = 1e-2
+"""How far a row of label_probs may be from 1: rounding of a bfloat16 softmax stays within it."""
+
+
+def checked_fraction(what: str, value: float, *, is_open: bool = True) -> float:
+    """The value as a float, inside (0, 1), or inside [0, 1] if ``is_open`` is false.
+
+    Raises:
+        InvalidValue: Outside, or not a number.
+    """
+    inside = 0.0 < value < 1.0 if is_open else 0.0 <= value <= 1.0
+    if not inside:
+        raise InvalidValue(what, value, f"a fraction in {'(0, 1)' if is_open else '[0, 1]'}")
+    return float(value)
+
+
+def checked_count(what: str, value: int, *, minimum: int = 1) -> int:
+    """The value, if it is at least ``minimum``.
+
+    Raises:
+        InvalidValue: It is smaller.
+    """
+    if value < minimum:
+        raise InvalidValue(what, value, f"an integer of at least {minimum}")
+    return int(value)
+
+
+def checked_vector(what: str, values: Shaped[np.ndarray, "..."]) -> Float[np.ndarray, " n"]:
+    """A non-empty finite float64 vector.
+
+    Raises:
+        InvalidData: Not one-dimensional, or NaN or infinity in it.
+        NotEnoughData: Empty.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 1:
+        raise InvalidData(f"{what} has shape {array.shape}; one value per row is needed")
+    if array.size == 0:
+        raise NotEnoughData(f"A statistic of {what}", 0, 1)
+    _refuse_rows(~np.isfinite(array), what, array, "finite numbers")
+    return array
+
+
+def checked_confidence(confidence: Shaped[np.ndarray, "..."]) -> Float[np.ndarray, " n"]:
+    """A non-empty float64 vector of probabilities.
+
+    Raises:
+        InvalidData: Not one-dimensional, NaN, or outside [0, 1].
+        NotEnoughData: Empty.
+    """
+    array = checked_vector("confidence", confidence)
+    _refuse_rows((array < 0) | (array > 1), "confidence", array, "fractions in [0, 1]")
+    return array
+
+
+def checked_correct(correct: Shaped[np.ndarray, "..."], n_rows: int) -> Bool[np.ndarray, " n"]:
+    """A boolean vector of ``n_rows``, from booleans or from 0 and 1.
+
+    Raises:
+        InvalidData: Another length, shape or value.
+    """
+    array = np.asarray(correct)
+    if array.shape != (n_rows,):
+        raise InvalidData(f"correct has shape {array.shape}, confidence has ({n_rows},)")
+    if array.dtype != np.bool_:
+        _refuse_rows(~np.isin(array, (0, 1)), "correct", array, "true or false")
+    return array.astype(np.bool_)
+
+
+def checked_outcomes(
+    confidence: Shaped[np.ndarray, "..."], correct: Shaped[np.ndarray, "..."]
+) -> tuple[Float[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
+    """Confidence and correctness of the same rows.
+
+    Raises:
+        InvalidData: NaN, out of range, or different lengths.
+        NotEnoughData: Empty.
+    """
+    checked = checked_confidence(confidence)
+    return checked, checked_correct(correct, checked.size)
+
+
+def checked_label_probs(
+    label_probs: Shaped[np.ndarray, "..."], *, n_classes: int | None = None
+) -> Float[np.ndarray, "n n_classes"]:
+    """A float64 matrix whose rows sum to 1, renormalised from rounding.
+
+    Raises:
+        InvalidData: NaN, out of range, fewer than two or an unexpected number of classes, or a
+            row whose sum is further than ``ROW_SUM_TOLERANCE`` from 1.
+        NotEnoughData: No rows.
+    """
+    array = np.asarray(label_probs, dtype=np.float64)
+    if array.ndim != 2 or array.shape[1] < 2:
+        raise InvalidData(f"label_probs has shape {array.shape}; (rows, at least 2 classes) needed")
+    if n_classes is not None and array.shape[1] != n_classes:
+        raise InvalidData(f"label_probs has {array.shape[1]} classes; {n_classes} were expected")
+    if array.shape[0] == 0:
+        raise NotEnoughData("A statistic of label_probs", 0, 1)
+    is_prob = np.isfinite(array) & (array >= 0) & (array <= 1 + ROW_SUM_TOLERANCE)
+    _refuse_rows(np.asarray(~is_prob.all(axis=1)), "label_probs", array, "fractions in [0, 1]")
+    sums = array.sum(axis=1, keepdims=True)
+    _refuse_rows(np.abs(sums[:, 0] - 1) > ROW_SUM_TOLERANCE, "label_probs", array, "rows of sum 1")
+    return np.asarray(array / sums)
+
+
+def checked_labels(
+    labels: Shaped[np.ndarray, "..."], n_rows: int, n_classes: int
+) -> Int[np.ndarray, " n"]:
+    """Class indices, one per row, in 0 … n_classes - 1.
+
+    Raises:
+        InvalidData: Another length or shape, not integers, or out of range.
+    """
+    array = np.asarray(labels)
+    if array.shape != (n_rows,):
+        raise InvalidData(f"labels has shape {array.shape}, label_probs has {n_rows} rows")
+    if not np.issubdtype(array.dtype, np.integer):
+        raise InvalidData(f"labels has dtype {array.dtype}; integer class indices are needed")
+    outside = (array < 0) | (array >= n_classes)
+    _refuse_rows(outside, "labels", array, f"class indices in 0 … {n_classes - 1}")
+    return array.astype(np.intp)
+
+
+def _refuse_rows(
+    is_wrong: Bool[np.ndarray, " n"], what: str, values: Shaped[np.ndarray, "n ..."], allowed: str
+) -> None:
+    """Raise InvalidData for the first row marked wrong, if there is one."""
+    if not is_wrong.any():
+        return
+    row = int(np.argmax(is_wrong))
+    shown = np.array2string(values[row], precision=6, threshold=8)
+    raise InvalidData(
+        f"{what} must hold {allowed}; row {row} (0-based) is {shown}, "
+        f"as are {int(is_wrong.sum()) - 1} others"
+    )

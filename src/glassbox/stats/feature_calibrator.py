@@ -1,0 +1,134 @@
+"""Confidence from several signals at once: a logistic regression on whether the answer is right.
+
+Made for consistency features beside the one-pass confidence: no one of them is a probability, and
+the fit says how much each adds. It gives P(the predicted label is right), not label_probs.
+"""
+
+from dataclasses import dataclass
+from typing import Final, Self
+
+import numpy as np
+from jaxtyping import Bool, Float
+from scipy.special import expit, log1p
+
+from glassbox.errors import CorruptArtifact, InvalidData, NotEnoughData
+from glassbox.stats.calibrators import LOGPROB_FLOOR
+from glassbox.stats.checking import checked_confidence, checked_correct
+from glassbox.stats.newton import Expansion, convex_minimum
+from glassbox.stats.versioned_json import read_numbers, read_versioned_json, versioned_json
+
+SCHEMA: Final = "glassbox.feature-calibrator"
+SCHEMA_VERSION: Final = 1
+EVENTS_PER_VARIABLE: Final = 10
+"""Rows of the rarer outcome asked for per feature. Source: Peduzzi et al. 1996."""
+
+
+@dataclass(frozen=True)
+class FeatureCalibrator:
+    """sigmoid(intercept + weights · features), fitted without penalty."""
+
+    intercept: float
+    """Log-odds where all features are 0."""
+    weights: tuple[float, ...]
+    """Log-odds per unit of each feature; 0 for a feature that was constant."""
+
+    @classmethod
+    def fit(cls, features: Float[np.ndarray, "n d"], correct: Bool[np.ndarray, " n"]) -> Self:
+        """The weights of least NLL.
+
+        Raises:
+            InvalidData: NaN, infinity, or different lengths.
+            NotEnoughData: Fewer right or wrong answers than ten per feature, or features that
+                separate them perfectly or depend on each other exactly.
+
+        Source: Cox 1958 (logistic regression).
+        """
+        matrix = _checked_features(features)
+        outcome = checked_correct(correct, len(matrix))
+        spread = matrix.std(axis=0)
+        varies = spread > 1e-12
+        rarer = int(min(outcome.sum(), (~outcome).sum()))
+        need = EVENTS_PER_VARIABLE * max(1, int(varies.sum()))
+        if rarer < need:
+            raise NotEnoughData("A feature calibrator (of the rarer outcome)", rarer, need)
+        centre = matrix.mean(axis=0)
+        scaled = (matrix[:, varies] - centre[varies]) / spread[varies]
+        design = np.column_stack([np.ones(len(matrix)), scaled])
+        start = np.zeros(design.shape[1])
+        fitted = convex_minimum(lambda at: _logistic_expansion(at, design, outcome), start)
+        # A fit that sets every row right could always be made steeper.
+        if fitted is None or ((design @ fitted > 0) == outcome).all():
+            raise NotEnoughData(
+                "A feature calibrator (rows that break a perfect separation or dependence)",
+                0,
+                1,
+                remedy="Leave a feature out or bring more rows.",
+            )
+        weights = np.zeros(matrix.shape[1])
+        weights[varies] = fitted[1:] / spread[varies]
+        return cls(float(fitted[0] - weights @ centre), tuple(map(float, weights)))
+
+    def apply(self, features: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
+        """Calibrated confidence, inside (0, 1).
+
+        Raises:
+            InvalidData: NaN, infinity, or another number of features.
+        """
+        matrix = _checked_features(features)
+        if matrix.shape[1] != len(self.weights):
+            raise InvalidData(
+                f"{matrix.shape[1]} features given, {len(self.weights)} weights known"
+            )
+        return np.asarray(expit(self.intercept + matrix @ np.array(self.weights)))
+
+    def to_json(self) -> str:
+        """All of it as JSON text with a schema version."""
+        fields = {"intercept": self.intercept, "weights": self.weights}
+        return versioned_json(SCHEMA, SCHEMA_VERSION, fields)
+
+
+def feature_calibrator_from_json(text: str, *, source: str = "calibrator") -> FeatureCalibrator:
+    """The calibrator that ``to_json`` wrote.
+
+    Raises:
+        CorruptArtifact: Not JSON, another schema or version, or fields that are not numbers.
+    """
+    fields = read_versioned_json(text, SCHEMA, SCHEMA_VERSION, source=source)
+    (intercept,) = read_numbers(source, "intercept", [fields.get("intercept")])
+    weights = read_numbers(source, "weights", fields.get("weights"))
+    if not weights:
+        raise CorruptArtifact(source, "weights are empty")
+    return FeatureCalibrator(intercept, weights)
+
+
+def confidence_log_odds(confidence: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """log(c / (1 - c)), within ±27.6: the form in which confidence is a feature.
+
+    Raises:
+        InvalidData: NaN or out of range.
+        NotEnoughData: No rows.
+    """
+    floor = float(np.exp(LOGPROB_FLOOR))
+    clipped = np.clip(checked_confidence(confidence), floor, 1 - floor)
+    return np.asarray(np.log(clipped) - log1p(-clipped))
+
+
+def _logistic_expansion(
+    at: Float[np.ndarray, " d"], design: Float[np.ndarray, "n d"], outcome: Bool[np.ndarray, " n"]
+) -> Expansion:
+    """Mean NLL with its derivatives."""
+    logit = design @ at
+    prob = expit(logit)
+    value = float((np.logaddexp(0, logit) - outcome * logit).mean())
+    gradient = design.T @ (prob - outcome) / len(design)
+    hessian = (design * (prob * (1 - prob))[:, None]).T @ design / len(design)
+    return Expansion(value, gradient, hessian)
+
+
+def _checked_features(features: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
+    matrix = np.asarray(features, dtype=np.float64)
+    if matrix.ndim != 2 or matrix.shape[1] == 0:
+        raise InvalidData(f"features has shape {matrix.shape}; (rows, features) needed")
+    if not np.isfinite(matrix).all():
+        raise InvalidData("features holds NaN or infinity")
+    return matrix

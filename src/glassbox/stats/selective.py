@@ -1,0 +1,308 @@
+"""A threshold on confidence that keeps a promise about the error rate.
+
+"Automate where confidence >= value, and at most ``max_error`` of the automated answers are wrong"
+holds for new rows with probability ``confidence_level`` over the draw of the rows used here. Two
+things must be true: new rows come from the same population (not drift), and neither the model nor
+its calibrator has seen these rows. The promise is about all automated rows together;
+``check_classes`` looks at each predicted class.
+
+Source: Angelopoulos et al. 2021, "Learn then test", section 3.2 (fixed-sequence testing) with
+exact binomial p-values; Bates et al. 2021 for the setting.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from scipy.special import bdtr
+
+from glassbox.errors import InvalidData
+from glassbox.stats.checking import (
+    checked_count,
+    checked_fraction,
+    checked_outcomes,
+)
+from glassbox.stats.intervals import clopper_pearson_upper
+from glassbox.stats.ranking import accepted_by_threshold, coverage_at_risk, risk_coverage_curve
+from glassbox.stats.sample_size import errors_allowed, rows_for_power, rows_needed
+
+__all__ = [
+    "ClassCheck",
+    "Threshold",
+    "check_classes",
+    "choose_threshold",
+    "naive_threshold",
+    "rows_for_power",
+    "rows_needed",
+]
+
+START_POWER: Final = 0.9
+"""Foreseen probability of passing that the first level tested should have."""
+LEAST_FORESEEN: Final = 0.25
+"""Share of max_error below which no foreseen error rate is believed."""
+START_CANDIDATES: Final = 200
+"""Levels considered as a start, spaced evenly in the logarithm of their rows."""
+WALK_BLOCK: Final = 4096
+"""Levels tested at once on the way down."""
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """The least confidence at which automation keeps its promise, or why there is none."""
+
+    value: float | None
+    """Automate where confidence is at least this; None where no level is safe."""
+    coverage: float
+    """Share of the rows at or above the value; 0 without one."""
+    n_automated: int
+    """Rows at or above the value."""
+    n_errors: int
+    """Errors among them."""
+    error_upper_bound: float | None
+    """One-sided Clopper-Pearson bound of their error rate at ``confidence_level``."""
+    max_error: float
+    """Error rate promised among automated rows, a fraction."""
+    confidence_level: float
+    """Probability with which the promise holds, a fraction."""
+    n_rows: int
+    """Rows in all."""
+    n_start: int
+    """Rows at the first level tested."""
+    n_start_errors: int
+    """Errors at the first level tested."""
+    n_more: int | None
+    """Without a safe value: automated rows to add for a probability of 0.8 that the first level
+    passes, if its true error rate is the observed one. None where the value is safe, or where the
+    observed rate is too near to max_error or above it, so that rows alone would not help."""
+
+    @property
+    def is_safe(self) -> bool:
+        """Whether there is a threshold."""
+        return self.value is not None
+
+    @property
+    def sentence(self) -> str:
+        """What the threshold promises, or what it would take, for a reader."""
+        promise = (
+            f"at most {self.max_error:.3g} of the automated answers are wrong, "
+            f"with confidence {self.confidence_level:.3g}"
+        )
+        if self.value is not None:
+            return (
+                f"Automate where confidence is at least {self.value:.6g}: {promise}. "
+                f"{self.n_automated} of {self.n_rows} rows ({self.coverage:.3f}) would be "
+                f"automated; {self.n_errors} of them are wrong. This holds for new texts of the "
+                "same kind as these rows."
+            )
+        seen = f"the {self.n_start} most confident rows hold {self.n_start_errors} errors"
+        if self.n_more is None:
+            return (
+                f"No safe threshold with these data: {seen}, so more rows would hardly show that "
+                f"{promise}. A better model or a larger max_error is needed."
+            )
+        return (
+            f"No safe threshold with these data: {seen}. About {self.n_more} more automated rows "
+            f"are needed to show that {promise}."
+        )
+
+
+@dataclass(frozen=True)
+class ClassCheck:
+    """The promise, for the automated rows of one predicted class alone."""
+
+    label: int
+    """Index of the predicted class."""
+    n_automated: int
+    """Automated rows with that prediction."""
+    n_errors: int
+    """Errors among them."""
+    error_upper_bound: float
+    """One-sided Clopper-Pearson bound; 1 where nothing is automated."""
+    is_shown: bool
+    """Whether the bound is at most max_error. Not shown is not the same as broken."""
+
+
+def choose_threshold(
+    confidence: Float[np.ndarray, " n"],
+    correct: Bool[np.ndarray, " n"],
+    *,
+    max_error: float,
+    confidence_level: float = 0.9,
+    n_min: int | None = None,
+) -> Threshold:
+    """The lowest threshold reached by testing from the most confident rows down.
+
+    The first level is picked from confidences alone, where the promise is foreseen to pass with
+    probability 0.9. From there each distinct confidence is tested in turn, tied rows together,
+    and the walk ends at the first failure; so only one true hypothesis can ever be rejected
+    wrongly and no correction for many tests is due.
+
+    Args:
+        confidence: Calibrated confidence, in [0, 1], on rows that fitted nothing.
+        correct: Whether the predicted label was right.
+        max_error: Error rate to promise, in (0, 1).
+        confidence_level: Probability with which the promise must hold, in (0, 1).
+        n_min: Fewest rows at the first level; by default those that pass without an error.
+
+    Raises:
+        InvalidData: NaN, out of range, or different lengths.
+        InvalidValue: max_error or confidence_level outside (0, 1), or n_min below 1.
+        NotEnoughData: No rows.
+
+    Source: Angelopoulos et al. 2021, section 3.2 and proposition 1; Clopper & Pearson 1934.
+    """
+    confidence, correct = checked_outcomes(confidence, correct)
+    if n_min is None:
+        n_min = rows_needed(max_error, confidence_level, 0)
+    checked_count("n_min", n_min)
+    values, n_accepted, n_errors = accepted_by_threshold(confidence, correct)
+    start = _start_level(values, n_accepted, max_error, confidence_level, n_min)
+    last = _last_passing(n_accepted, n_errors, start, max_error, 1 - confidence_level)
+    n_start, n_start_errors = int(n_accepted[start]), int(n_errors[start])
+    if last is None:
+        n_more = _rows_to_add(n_start, n_start_errors, max_error, confidence_level)
+        value, n_automated, n_wrong, bound = None, 0, 0, None
+    else:
+        n_more = None
+        value, n_automated, n_wrong = (
+            float(values[last]),
+            int(n_accepted[last]),
+            int(n_errors[last]),
+        )
+        bound = float(clopper_pearson_upper(n_wrong, n_automated, level=confidence_level))
+    return Threshold(
+        value=value,
+        coverage=n_automated / confidence.size,
+        n_automated=n_automated,
+        n_errors=n_wrong,
+        error_upper_bound=bound,
+        max_error=max_error,
+        confidence_level=confidence_level,
+        n_rows=confidence.size,
+        n_start=n_start,
+        n_start_errors=n_start_errors,
+        n_more=n_more,
+    )
+
+
+def check_classes(
+    confidence: Float[np.ndarray, " n"],
+    correct: Bool[np.ndarray, " n"],
+    predicted: Int[np.ndarray, " n"],
+    *,
+    threshold: float,
+    n_classes: int,
+    max_error: float,
+    confidence_level: float = 0.9,
+) -> tuple[ClassCheck, ...]:
+    """Whether the promise is also shown for each predicted class above the threshold.
+
+    Each class is judged by itself at ``confidence_level``, without correction for their number: it
+    is a warning light, not a second guarantee.
+
+    Raises:
+        InvalidData: NaN, out of range, different lengths, or a predicted class out of range.
+        InvalidValue: A fraction outside its range.
+        NotEnoughData: No rows.
+    """
+    confidence, correct = checked_outcomes(confidence, correct)
+    checked_fraction("max_error", max_error)
+    checked_fraction("threshold", threshold, is_open=False)
+    predicted = np.asarray(predicted)
+    if predicted.shape != confidence.shape:
+        raise InvalidData(f"predicted has shape {predicted.shape}, not {confidence.shape}")
+    if ((predicted < 0) | (predicted >= n_classes)).any():
+        raise InvalidData(f"predicted must hold class indices in 0 … {n_classes - 1}")
+    is_automated = confidence >= threshold
+    n_automated = np.bincount(predicted[is_automated], minlength=n_classes)
+    n_errors = np.bincount(predicted[is_automated & ~correct], minlength=n_classes)
+    bound = clopper_pearson_upper(n_errors, n_automated, level=confidence_level)
+    return tuple(
+        ClassCheck(
+            label=k,
+            n_automated=int(n_automated[k]),
+            n_errors=int(n_errors[k]),
+            error_upper_bound=float(bound[k]),
+            is_shown=bool(bound[k] <= max_error),
+        )
+        for k in range(n_classes)
+    )
+
+
+def naive_threshold(
+    confidence: Float[np.ndarray, " n"], correct: Bool[np.ndarray, " n"], *, max_error: float
+) -> float | None:
+    """The lowest confidence whose observed error rate is at most max_error; None without one.
+
+    The usual rule, kept as a baseline only: on new rows it breaks its promise about every second
+    time, because it picks the level that looked best by chance.
+
+    Raises:
+        InvalidData: NaN, out of range, or different lengths.
+        InvalidValue: max_error outside (0, 1).
+        NotEnoughData: No rows.
+    """
+    checked_fraction("max_error", max_error)
+    curve = risk_coverage_curve(confidence, correct)
+    coverage = coverage_at_risk(curve, max_error)
+    if coverage == 0:
+        return None
+    return float(curve.threshold[np.searchsorted(curve.coverage, coverage)])
+
+
+def _start_level(
+    values: Float[np.ndarray, " m"],
+    n_accepted: Int[np.ndarray, " m"],
+    max_error: float,
+    confidence_level: float,
+    n_min: int,
+) -> int:
+    """The first level with ``n_min`` rows that is foreseen to pass; no label is looked at."""
+    first = int(np.searchsorted(n_accepted, n_min))
+    if first >= n_accepted.size:
+        return n_accepted.size - 1
+    targets = np.geomspace(n_accepted[first], n_accepted[-1], START_CANDIDATES)
+    levels = np.unique(np.searchsorted(n_accepted, np.floor(targets)))
+    weights = np.diff(n_accepted, prepend=0)
+    foreseen = (np.cumsum(weights * (1 - values)) / n_accepted)[levels]
+    rate = np.maximum(foreseen, LEAST_FORESEEN * max_error)
+    rows = n_accepted[levels]
+    allowed = errors_allowed(rows, max_error, confidence_level)
+    power = np.where(allowed < 0, 0.0, bdtr(np.maximum(allowed, 0).astype(np.float64), rows, rate))
+    hopeful = np.flatnonzero(power >= START_POWER)
+    return int(levels[hopeful[0] if hopeful.size else np.argmax(power)])
+
+
+def _last_passing(
+    n_accepted: Int[np.ndarray, " m"],
+    n_errors: Int[np.ndarray, " m"],
+    start: int,
+    max_error: float,
+    delta: float,
+) -> int | None:
+    """The level before the first failure on the way down; None if the start itself fails."""
+    last: int | None = None
+    for low, high in _blocks(start, n_accepted.size):
+        p_value = bdtr(n_errors[low:high].astype(np.float64), n_accepted[low:high], max_error)
+        failing = np.flatnonzero(p_value > delta)
+        if failing.size:
+            return low + int(failing[0]) - 1 if failing[0] else last
+        last = high - 1
+    return last
+
+
+def _blocks(start: int, stop: int) -> Iterator[tuple[int, int]]:
+    for low in range(start, stop, WALK_BLOCK):
+        yield low, min(low + WALK_BLOCK, stop)
+
+
+def _rows_to_add(
+    n_rows: int, n_errors: int, max_error: float, confidence_level: float
+) -> int | None:
+    observed = n_errors / n_rows
+    if observed >= max_error:
+        return None
+    target = rows_for_power(max_error, confidence_level, observed)
+    return None if target is None else max(1, target - n_rows)
