@@ -1,0 +1,105 @@
+"""A drawn chart and its three files: PNG, SVG and the numbers as JSON.
+
+Files appear whole or not at all, and the same values give the same bytes: no dates, no random
+identifiers. Knows nothing of how a chart is drawn.
+"""
+
+import dataclasses
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from glassbox.artifacts import write_bytes, write_json
+from glassbox.charts.registry import ChartInfo
+from glassbox.charts.style import Figure, drawing
+
+CHART_SCHEMA = 1
+"""Version of the layout of a chart's JSON file."""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A picture and the very numbers it shows."""
+
+    info: ChartInfo
+    """Name, folder, title and texts."""
+    figure: Figure
+    """The matplotlib figure."""
+    values: Mapping[str, Any]
+    """Everything that is drawn, as JSON values; fractions, not percent."""
+    summary: str
+    """The picture in words with its main figures: the alternative text of this very chart."""
+
+
+@dataclass(frozen=True)
+class ChartFiles:
+    """Where a chart was written."""
+
+    png: Path
+    """Raster picture."""
+    svg: Path
+    """Vector picture."""
+    json: Path
+    """The numbers."""
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON would hold it: dataclasses as objects, arrays as lists, NaN as null.
+
+    A number that does not exist (the accuracy of an empty bin) is ``null`` in the file.
+    """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = dataclasses.fields(value)
+        return {each.name: plain(getattr(value, each.name)) for each in fields}
+    if isinstance(value, Mapping):
+        return {str(key): plain(each) for key, each in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value
+
+
+def save(chart: Chart, folder: Path) -> ChartFiles:
+    """Write a chart's PNG, SVG and JSON below ``folder`` and return their paths.
+
+    Raises:
+        NoDiskSpace: The device is full.
+    """
+    stem = folder / chart.info.folder / chart.info.name
+    files = ChartFiles(
+        png=stem.with_name(stem.name + ".png"),
+        svg=stem.with_name(stem.name + ".svg"),
+        json=stem.with_name(stem.name + ".json"),
+    )
+    write_bytes(files.png, picture(chart, "png"))
+    write_bytes(files.svg, picture(chart, "svg"))
+    write_json(
+        files.json,
+        {
+            "schema_version": CHART_SCHEMA,
+            "chart": chart.info.name,
+            "title": chart.info.title,
+            "summary": chart.summary,
+            "reading": chart.info.reading,
+            "values": chart.values,
+        },
+    )
+    return files
+
+
+def picture(chart: Chart, kind: str) -> bytes:
+    """Return the bytes of a chart as ``png`` or ``svg``; the same chart gives the same bytes."""
+    metadata: dict[str, str | None] = {"Title": chart.info.title, "Description": chart.summary}
+    # Without these the library writes its own version and, in SVG, the present time.
+    metadata |= {"Software": None} if kind == "png" else {"Creator": None, "Date": None}
+    stream = io.BytesIO()
+    with drawing():
+        chart.figure.savefig(stream, format=kind, metadata=metadata)
+    return stream.getvalue()

@@ -1,0 +1,218 @@
+"""One look for every chart: colours from the style sheet, sizes in inches, texts and axes.
+
+The seaborn pastel sheet gives the faces; edges are 30 % darker than their face, and texts are dark
+on light. Pictures are laid out in inches from the edges, so nothing moves with the length of a
+label and no layout solver runs. Knows nothing of what is drawn.
+"""
+
+import colorsys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from glassbox.errors import DependencyMissing
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist as Artist
+    from matplotlib.axes import Axes as Axes
+    from matplotlib.axis import Axis as Axis
+    from matplotlib.figure import Figure as Figure
+else:  # the library is optional and slow to import, and annotations are evaluated in tests
+    Artist = Axes = Axis = Figure = Any
+
+STYLE_SHEET: Final = "seaborn-v0_8-pastel"
+"""The style sheet whose colour cycle every chart uses."""
+
+INK: Final = "#1f2933"
+"""Titles, labels and numbers."""
+MUTED: Final = "#52606d"
+"""Secondary text; contrast 6.4 to 1 on white."""
+RULE: Final = "#8a96a3"
+"""Axis lines and reference lines."""
+GRID: Final = "#e4e8ec"
+"""Grid lines and separators."""
+BAND: Final = "#d9dee4"
+"""Bands of what chance alone would do."""
+
+EDGE_DARKENING: Final = 0.30
+"""How much darker an edge is than its face."""
+LINE_DARKENING: Final = 0.42
+"""How much darker a curve is than the colour it stands for: pastel lines are too pale on white."""
+
+DOTS_PER_INCH: Final = 150
+"""Resolution of the PNG files."""
+
+Role = Literal["base", "tuned", "wrong", "other", "highlight", "baseline"]
+"""What a colour stands for, in the order of the style sheet's cycle."""
+
+_ROLES: Final[tuple[Role, ...]] = ("base", "tuned", "wrong", "other", "highlight", "baseline")
+
+_SETTINGS: Final[dict[str, Any]] = {
+    "font.family": ["DejaVu Sans"],
+    "font.size": 10,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.labelsize": 10,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titlepad": 8,
+    "axes.edgecolor": RULE,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "xtick.color": RULE,
+    "ytick.color": RULE,
+    "xtick.labelcolor": MUTED,
+    "ytick.labelcolor": MUTED,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "lines.solid_capstyle": "butt",
+    "hatch.linewidth": 0.7,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "savefig.dpi": DOTS_PER_INCH,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "glassbox",
+}
+
+
+@contextmanager
+def drawing() -> Iterator[None]:
+    """Set the one style inside the block, whatever the user's own matplotlib settings are.
+
+    Raises:
+        DependencyMissing: matplotlib is not installed.
+    """
+    try:
+        import matplotlib.style as styles
+    except ImportError as error:
+        raise DependencyMissing("matplotlib", "charts") from error
+    with styles.context(["default", STYLE_SHEET, _SETTINGS]):
+        yield
+
+
+def face(role: Role) -> str:
+    """Return the style sheet's colour (hex) for what is drawn: base first, tuned second."""
+    import matplotlib.style as styles
+
+    cycle = styles.library[STYLE_SHEET]["axes.prop_cycle"].by_key()["color"]
+    return str(cycle[_ROLES.index(role)])
+
+
+def darker(colour: str, amount: float = EDGE_DARKENING) -> str:
+    """Return a colour (hex) whose red, green and blue are ``amount`` (fraction) lower."""
+    from matplotlib.colors import to_hex, to_rgb
+
+    red, green, blue = (channel * (1 - amount) for channel in to_rgb(colour))
+    return str(to_hex((red, green, blue)))
+
+
+def edge(role: Role) -> str:
+    """Return the colour of the edges around a face."""
+    return darker(face(role))
+
+
+def stroke(role: Role) -> str:
+    """Return the colour of a curve that has no face; more saturated than an edge, to stay legible.
+
+    Darkening a pastel alone turns it grey, so the saturation is raised with it.
+    """
+    from matplotlib.colors import to_hex, to_rgb
+
+    hue, lightness, saturation = colorsys.rgb_to_hls(*to_rgb(face(role)))
+    rgb = colorsys.hls_to_rgb(hue, lightness * (1 - LINE_DARKENING), min(saturation, 0.55))
+    return str(to_hex(rgb))
+
+
+def sheet(width: float, height: float, title: str, subtitle: str = "") -> Figure:
+    """Return an empty figure (inches) with its heading; call inside ``drawing()``."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure as Canvas
+
+    figure = Canvas(figsize=(width, height))
+    FigureCanvasAgg(figure)
+    left = 0.30 / width
+    figure.text(left, 1 - 0.40 / height, title, size=14.5, weight="bold", color=INK)
+    if subtitle:
+        text = subtitle[:1].upper() + subtitle[1:]
+        figure.text(left, 1 - 0.54 / height, text, size=9.5, color=MUTED, va="top")
+    return figure
+
+
+def place(figure: Figure, box: tuple[float, float, float, float]) -> Axes:
+    """Add axes at (left, bottom, width, height), all in inches from the lower left corner."""
+    across, up = figure.get_size_inches()
+    left, bottom, width, height = box
+    return figure.add_axes((left / across, bottom / up, width / across, height / up))
+
+
+def write(figure: Figure, x: float, y: float, text: str, **look: Any) -> None:
+    """Write text at a place given in inches from the lower left corner; ``y`` is its top."""
+    across, up = figure.get_size_inches()
+    options: dict[str, Any] = {"va": "top", "color": INK, "size": 9.5, **look}
+    figure.text(x / across, y / up, text, **options)
+
+
+def percent_axis(axis: Axis) -> None:
+    """Label an axis of fractions in percent, with as many decimals as the ticks need."""
+    axis.set_major_formatter(lambda fraction, _: f"{round(100 * fraction, 6):g}%")
+
+
+def unit_square(axes: Axes) -> None:
+    """Give both axes the whole range from 0 to 100 % at the same scale."""
+    ticks = [0, 0.2, 0.4, 0.6, 0.8, 1]
+    axes.set(xlim=(0, 1), ylim=(0, 1), xticks=ticks, yticks=ticks)
+    axes.set_aspect("equal", adjustable="box")
+    percent_axis(axes.xaxis)
+    percent_axis(axes.yaxis)
+
+
+def percent(fraction: float, decimals: int = 1) -> str:
+    """Return a fraction as a reader's percentage, ``0.9109`` as ``91.1%``."""
+    return f"{100 * fraction:.{decimals}f}%"
+
+
+def count(number: int) -> str:
+    """Return a whole number with thousands set apart, ``1234`` as ``1,234``."""
+    return f"{number:,}"
+
+
+def shorten(text: str, width: int) -> str:
+    """Return a label of at most ``width`` characters, the cut marked by an ellipsis."""
+    clean = " ".join(text.split())
+    return clean if len(clean) <= width else clean[: width - 1].rstrip() + "…"
+
+
+def shorten_middle(text: str, width: int) -> str:
+    """Return a label of at most ``width`` characters that keeps its beginning and its end.
+
+    Label names often share a beginning, and the end tells them apart.
+    """
+    clean = " ".join(text.split())
+    if len(clean) <= width:
+        return clean
+    tail = (width - 1) // 2
+    return f"{clean[: width - 1 - tail].rstrip()}…{clean[-tail:].lstrip()}"
+
+
+def source(title: str, part: str, n_rows: int) -> str:
+    """Return whose figures they are and where from, as in "Base model · test part, n = 800"."""
+    return f"{literal(shorten(title, 46))} · {origin((part, n_rows))}"
+
+
+def origin(*sources: tuple[str, int]) -> str:
+    """Return where figures come from, as in "test part, n = 800", from (part, rows) pairs."""
+    texts = dict.fromkeys(f"{part}, n = {count(rows)}" for part, rows in sources)
+    return literal(" and ".join(texts))
+
+
+def literal(text: str) -> str:
+    """Return user text so that matplotlib shows it as it is: ``$`` would start a formula."""
+    return text.replace("$", r"\$")
