@@ -1,0 +1,1 @@
+"""The resident model: load, score, adapt. The one home of transformers and peft."""

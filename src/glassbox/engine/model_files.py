@@ -1,0 +1,18 @@
+"""Which files of a folder are the model, and which of them its digest covers.
+
+Apart from the loader because ``glassbox doctor`` asks without torch. Knows nothing of contents.
+"""
+
+from pathlib import Path
+
+MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt")
+"""What a model consists of, and all that is fetched of it; no code, no pickles."""
+
+NOTES = frozenset({"metrics.json", "training_args.json", "trainer_state.json"})
+"""Files that lie beside a model and tell of it without changing what it answers."""
+
+
+def model_files(folder: Path) -> list[Path]:
+    """Return the files that decide what a model answers, sorted by name."""
+    found = {path for pattern in MODEL_FILES for path in folder.glob(pattern) if path.is_file()}
+    return sorted((path for path in found if path.name not in NOTES), key=lambda path: path.name)

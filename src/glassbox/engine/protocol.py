@@ -1,0 +1,255 @@
+"""What a resident model can be asked, and the values it answers with.
+
+The rooms above depend on this file alone: the real engine and ``testing.FakeEngine`` both satisfy
+it under one contract suite. Nothing here knows labels, files or HTTP.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+
+from glassbox.types import TokenIds
+
+Progress = Callable[[int, int], None]
+"""Called with (rows done, rows in all) as work goes on."""
+
+ContinuationLoss = Callable[
+    [Float[torch.Tensor, "batch n_continuations"], Int[torch.Tensor, " batch"]], torch.Tensor
+]
+"""Differentiable mean loss of a batch from continuation log-probabilities (nats) and targets."""
+
+
+@dataclass(frozen=True)
+class EngineInfo:
+    """What is resident, in words and sizes."""
+
+    name: str
+    """The name or folder it was loaded from."""
+    digest: str
+    """SHA-256 over configuration, weights and tokenizer (hex); the identity used by caches."""
+    architecture: str
+    """Class name of the model."""
+    n_parameters: int
+    """Parameters in all."""
+    n_layers: int
+    """Blocks."""
+    d_model: int
+    """Width of the residual stream."""
+    d_vocab: int
+    """Size of the vocabulary."""
+    context: int
+    """Most tokens of prompt and continuation together."""
+    dtype: str
+    """Number format of the weights in use."""
+    device: str
+    """Where the weights are."""
+    scoring_path: str
+    """``packed`` (ragged batch, shared prefix) or ``plain`` (padded batch of the library)."""
+
+
+@dataclass(frozen=True)
+class Logprobs:
+    """Log-probabilities of the same continuations after each prompt."""
+
+    values: Float[np.ndarray, "n n_continuations"]
+    """Natural log of P(continuation | prompt), float32, in the order they were given."""
+    top_ids: Int[np.ndarray, "n top_k"]
+    """Most probable next tokens, best first; width 0 when not asked for."""
+    top_logprobs: Float[np.ndarray, "n top_k"]
+    """Their natural log-probabilities."""
+    entropy: Float[np.ndarray, " n"]
+    """Entropy of the next-token distribution over the whole vocabulary, nats."""
+
+
+@dataclass(frozen=True)
+class AdapterRecipe:
+    """How LoRA weights are fitted; defaults are those of the main job."""
+
+    rank: int = 8
+    """Rank of each update."""
+    alpha: int = 16
+    """Scale numerator: updates are multiplied by alpha / rank."""
+    dropout: float = 0.05
+    """Dropout on the adapter's input, [0, 1)."""
+    learning_rate: float = 1e-3
+    """Peak of the schedule (linear warm-up, cosine decay)."""
+    epochs: int = 3
+    """Passes over the training examples."""
+    batch_size: int = 32
+    """Examples in one forward pass."""
+    accumulation: int = 1
+    """Forward passes to one step of the optimiser."""
+    patience: int = 2
+    """Validations without improvement before it stops early."""
+    validations_per_epoch: int = 2
+    """How often the validation loss is measured in an epoch."""
+    seed: int = 0
+    """Order of examples, dropout and initial weights."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One prompt and the index of what should follow."""
+
+    prompt: TokenIds
+    """The whole prompt."""
+    target: int
+    """Handed to the loss as it is: the loss knows what it indexes."""
+
+
+@dataclass(frozen=True)
+class FitPoint:
+    """One line of a training curve."""
+
+    step: int
+    """Steps of the optimiser so far."""
+    epoch: float
+    """Passes over the data so far."""
+    train_loss: float
+    """Mean loss since the previous point."""
+    validation_loss: float
+    """Mean loss on the validation examples."""
+    learning_rate: float
+    """Rate at this step."""
+    seconds: float
+    """Time since the start of the fit, resumed parts included."""
+
+
+@dataclass(frozen=True)
+class AdapterFit:
+    """What a fit leaves behind."""
+
+    folder: Path
+    """Adapter folder with the best weights (PEFT's layout) and the tokenizer."""
+    digest: str
+    """SHA-256 over the adapter's configuration and weights (hex)."""
+    curve: tuple[FitPoint, ...]
+    """The training curve."""
+    best_step: int
+    """Step whose weights were kept: lowest validation loss."""
+    n_trainable: int
+    """Parameters trained."""
+    n_parameters: int
+    """Parameters in all, adapter included."""
+
+
+@runtime_checkable
+class TextCodec(Protocol):
+    """Text to token ids and back, as the resident model's tokenizer does it."""
+
+    def encode(
+        self, texts: Sequence[str], *, special: bool = True, literal: bool = False
+    ) -> list[TokenIds]:
+        """Return token ids of each text; ``special`` adds what the tokenizer adds (BOS).
+
+        ``literal`` reads special tokens that are written in the text as plain characters, where
+        the tokenizer can (Hugging Face: ``split_special_tokens``), so that a text cannot inject them.
+        """
+        ...
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of some ids, special tokens included."""
+        ...
+
+    @property
+    def has_chat_template(self) -> bool:
+        """Whether the tokenizer carries a chat template."""
+        ...
+
+    def chat(self, user: str, *, system: str | None = None) -> str:
+        """Return one user message as the chat template renders it, ready for the answer.
+
+        The text already holds the special tokens: encode it with ``special=False``.
+        """
+        ...
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """A resident model with its internals open."""
+
+    @property
+    def info(self) -> EngineInfo:
+        """What is resident."""
+        ...
+
+    @property
+    def codec(self) -> TextCodec:
+        """The resident model's tokenizer."""
+        ...
+
+    def logprobs(
+        self,
+        prompts: Sequence[TokenIds],
+        continuations: Sequence[TokenIds],
+        *,
+        top_k: int = 0,
+        adapter: str | None = None,
+        progress: Progress | None = None,
+    ) -> Logprobs:
+        """Return log-probabilities of each continuation after each prompt.
+
+        One forward pass a batch: the prompts' common prefix is computed once and kept, the
+        continuations share a token trie, and logits exist only at the positions that are read.
+
+        Args:
+            prompts: Non-empty prompts; any order and lengths.
+            continuations: Distinct, non-empty; may share tokens or be prefixes of one another.
+            top_k: How many of the most probable next tokens to return beside them.
+            adapter: Name of a loaded adapter; None is the base model, bit for bit.
+            progress: Called as rows are finished.
+
+        Raises:
+            TextTooLong: A prompt and its longest continuation exceed the context.
+            NonFiniteOutput: The model answered NaN or infinity.
+            UnknownName: No adapter of that name is loaded.
+            OutOfMemory: Even a batch of one row does not fit.
+        """
+        ...
+
+    def load_adapter(self, folder: Path, *, name: str | None = None) -> str:
+        """Return the name under which a LoRA adapter is now loaded (its digest by default).
+
+        Raises:
+            CorruptArtifact: The folder is no complete PEFT adapter.
+            AdapterMismatch: It was made for another base model or does not fit its shapes.
+        """
+        ...
+
+    def fit_adapter(
+        self,
+        train: Sequence[Example],
+        validation: Sequence[Example],
+        continuations: Sequence[TokenIds],
+        loss: ContinuationLoss,
+        folder: Path,
+        recipe: AdapterRecipe,
+        *,
+        progress: Callable[[FitPoint | None, int, int], None] | None = None,
+    ) -> AdapterFit:
+        """Return LoRA weights that lower a loss over continuation log-probabilities.
+
+        The forward pass is the one of ``logprobs``, so training sees what inference sees. The
+        folder holds a resumable state while the fit runs; calling again after a kill goes on
+        from the last validation and gives the same weights.
+
+        Args:
+            train: Examples to learn from.
+            validation: Examples for early stopping.
+            continuations: As for ``logprobs``.
+            loss: Mean loss of a batch.
+            folder: Where the adapter is written; existing state of the same fit is resumed.
+            recipe: Sizes and rates.
+            progress: Called with (point or None, steps done, steps in all).
+
+        Raises:
+            NotEnoughData: No training or validation examples.
+            NonFiniteOutput: The loss became NaN or infinite.
+            OutOfMemory: A batch did not fit.
+        """
+        ...
