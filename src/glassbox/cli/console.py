@@ -1,0 +1,217 @@
+"""How commands speak: tables, JSON, notes and progress.
+
+Results go to standard output, everything else to standard error, so that a pipe carries results
+only. Colour and bars appear on a terminal alone. Knows nothing of what is printed.
+"""
+
+import shutil
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Literal
+
+import orjson
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+PIPED_WIDTH = 120
+"""Columns of a table that goes to a file or pipe and not to a terminal."""
+
+SHOW_AFTER_S = 2.0
+"""Work shorter than this shows no progress."""
+
+LINE_EVERY_S = 5.0
+"""Time between progress lines where there is no terminal."""
+
+Report = Callable[[int, int], None]
+"""Called with (done, in all); in all 0 means that the total is not known."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table."""
+
+    header: str
+    """Text above it."""
+    align: Literal["left", "right"] = "left"
+    """Numbers go right."""
+    wraps: bool = True
+    """False keeps the cells on one line."""
+
+
+def output() -> Console:
+    """Return the console on standard output."""
+    return Console(width=_width(), highlight=False)
+
+
+def errors() -> Console:
+    """Return the console on standard error."""
+    return Console(stderr=True, width=_width(), highlight=False)
+
+
+def print_table(
+    columns: Sequence[Column | str], rows: Sequence[Sequence[object]], *, title: str = ""
+) -> None:
+    """Print a table on standard output; None is an empty cell."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, title=title or None, title_justify="left")
+    for column in columns:
+        shape = Column(column) if isinstance(column, str) else column
+        table.add_column(
+            shape.header, justify=shape.align, no_wrap=not shape.wraps, overflow="fold"
+        )
+    for row in rows:
+        table.add_row(*("" if cell is None else _cell(cell) for cell in row))
+    output().print(table)
+
+
+def print_text(text: str) -> None:
+    """Print a paragraph on standard output, wrapped at the console's width."""
+    output().print(Text(text))
+
+
+def print_json(value: object) -> None:
+    """Print a value as indented JSON on standard output; NaN becomes null."""
+    _write(orjson.dumps(value, default=_plain, option=_JSON | orjson.OPT_INDENT_2))
+
+
+def print_json_line(value: object) -> None:
+    """Print a value as one line of JSON on standard output."""
+    _write(orjson.dumps(value, default=_plain, option=_JSON))
+
+
+def note(text: str) -> None:
+    """Print a line on standard error, for people rather than programs."""
+    errors().print(Text(text), soft_wrap=True)
+
+
+@contextmanager
+def progress(description: str, *, quiet: bool = False) -> Iterator[Report]:
+    """Give a function to report progress to, shown once the work takes more than two seconds.
+
+    On a terminal it is a bar on standard error; elsewhere a plain line every few seconds.
+
+    Args:
+        description: What is being done, as in "Scoring".
+        quiet: Show nothing at all.
+    """
+    if quiet:
+        yield _ignore
+        return
+    console = errors()
+    shown = _Bar(description, console) if console.is_terminal else _Lines(description, console)
+    timer = threading.Timer(SHOW_AFTER_S, shown.show)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield shown.report
+    finally:
+        timer.cancel()
+        shown.close()
+
+
+class _Bar:
+    """A bar that appears when ``show`` is called and keeps the last report until then."""
+
+    def __init__(self, description: str, console: Console) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self._task: TaskID = self._progress.add_task(description, total=None)
+        self._lock = threading.Lock()
+        self._is_closed = False
+
+    def show(self) -> None:
+        with self._lock:
+            if not self._is_closed:
+                self._progress.start()
+
+    def report(self, done: int, total: int) -> None:
+        self._progress.update(self._task, completed=done, total=total or None)
+
+    def close(self) -> None:
+        with self._lock:
+            self._is_closed = True
+            self._progress.stop()
+
+
+class _Lines:
+    """Plain lines, at most one every few seconds."""
+
+    def __init__(self, description: str, console: Console) -> None:
+        self._description = description
+        self._console = console
+        self._started = monotonic()
+        self._last = self._started + SHOW_AFTER_S - LINE_EVERY_S
+        self._lock = threading.Lock()
+        self._is_closed = False
+
+    def show(self) -> None:
+        with self._lock:
+            if not self._is_closed and self._last < self._started:
+                self._last = monotonic()
+                self._print("…")
+
+    def report(self, done: int, total: int) -> None:
+        moment = monotonic()
+        with self._lock:
+            if moment - self._last < LINE_EVERY_S:
+                return
+            self._last = moment
+            elapsed = moment - self._started
+            if not total:
+                self._print(f": {done:,} done after {elapsed:.0f} s")
+            elif done:
+                left = elapsed * (total - done) / done
+                self._print(f": {done:,} of {total:,}, {elapsed:.0f} s, about {left:.0f} s left")
+
+    def close(self) -> None:
+        with self._lock:
+            self._is_closed = True
+
+    def _print(self, rest: str) -> None:
+        self._console.print(Text(self._description + rest), soft_wrap=True)
+
+
+_JSON = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS
+
+
+def _width() -> int:
+    return shutil.get_terminal_size((PIPED_WIDTH, 40)).columns
+
+
+def _cell(value: object) -> Text:
+    return value if isinstance(value, Text) else Text(str(value))
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def _write(line: bytes) -> None:
+    sys.stdout.write(line.decode())
+
+
+def _ignore(done: int, total: int) -> None:
+    """Take a report and show nothing."""

@@ -1,0 +1,212 @@
+"""``evaluate``, ``tune`` and ``demo``: the main job from the command line."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, get_args
+
+import typer
+
+from glassbox.cli import options
+from glassbox.cli.console import note, print_json, print_text, progress
+from glassbox.cli.results import draw_charts, print_outcome, print_results_table
+from glassbox.errors import InvalidValue, UnknownName
+from glassbox.runtime import DEMO, Runtime
+from glassbox.types import OverlongPolicy, Quantization
+
+if TYPE_CHECKING:
+    from glassbox.confidence.job import Job, Tuning
+
+
+def evaluate(
+    data: options.Data,
+    model: options.Model = None,
+    text_column: options.TextColumn = None,
+    label_column: options.LabelColumn = None,
+    labels: options.LabelsFile = None,
+    adapter: Annotated[
+        Path | None, typer.Option("--adapter", help="Evaluate with this LoRA adapter as well.")
+    ] = None,
+    tune: Annotated[
+        bool, typer.Option("--tune", help="Fit LoRA weights unless the run folder has them.")
+    ] = False,
+    retune: Annotated[
+        bool, typer.Option("--retune", help="Fit LoRA weights even if the run folder has some.")
+    ] = False,
+    epochs: options.Epochs = 3,
+    rank: options.Rank = 8,
+    learning_rate: options.LearningRate = 1e-3,
+    sample: Annotated[
+        int | None, typer.Option("--sample", help="Evaluate only so many held-out rows.", min=1)
+    ] = None,
+    max_error: options.MaxError = None,
+    confidence: options.ConfidenceLevel = None,
+    costs: options.CostsFile = None,
+    overlong: options.Overlong = "error",
+    label_bias: Annotated[
+        bool,
+        typer.Option("--label-bias", help="Take off class offsets, frozen on calibrator rows."),
+    ] = False,
+    samples: Annotated[
+        int, typer.Option("--samples", help="Consistency samples a text (0: none).", min=0)
+    ] = 10,
+    paraphrases: Annotated[
+        bool, typer.Option("--paraphrases", help="Also ask reworded and reordered prompts.")
+    ] = False,
+    quantization: options.Quantization = None,
+    skip_charts: Annotated[bool, typer.Option("--skip-charts", help="Draw no charts.")] = False,
+    seed: options.Seed = None,
+    out: options.Out = None,
+    json: options.AsJson = False,
+) -> None:
+    """Find out how far a model's labels can be trusted, and which can be automated.
+
+    Splits the texts, asks the model, optionally tunes it, calibrates, chooses a threshold that
+    keeps its promise, draws charts and writes a report. Start it again after an interruption and
+    it goes on where it stopped.
+    """
+    from glassbox.confidence.costs import load_costs
+
+    runtime = Runtime.load(_overrides(seed, max_error, confidence))
+    tuning: Tuning = "again" if retune else "missing" if tune else "no"
+    job = _job(runtime, model, data, out, adapter, tuning)
+    job = replace(
+        job,
+        model=replace(job.model, quantization=_quantization(quantization)),
+        data=replace(
+            job.data,
+            text_column=text_column,
+            label_column=label_column,
+            labels_file=labels,
+            sample=sample,
+        ),
+        recipe=replace(job.recipe, epochs=epochs, rank=rank, learning_rate=learning_rate),
+        costs=None if costs is None else load_costs(costs),
+        overlong=_overlong(overlong),
+        label_bias=label_bias,
+        samples=samples,
+        paraphrases=paraphrases,
+        charts=not skip_charts,
+    )
+    _evaluate(runtime, job, as_json=json)
+
+
+def tune(
+    data: options.Data,
+    model: options.Model = None,
+    text_column: options.TextColumn = None,
+    label_column: options.LabelColumn = None,
+    labels: options.LabelsFile = None,
+    epochs: options.Epochs = 3,
+    rank: options.Rank = 8,
+    learning_rate: options.LearningRate = 1e-3,
+    overlong: options.Overlong = "error",
+    quantization: options.Quantization = None,
+    seed: options.Seed = None,
+    out: options.Out = None,
+    json: options.AsJson = False,
+) -> None:
+    """Fit LoRA weights to labelled texts; 'evaluate' on the same run folder uses them."""
+    from glassbox.confidence.pipeline import MainJob
+
+    runtime = Runtime.load(_overrides(seed, None, None))
+    job = _job(runtime, model, data, out, None, "missing")
+    job = replace(
+        job,
+        model=replace(job.model, quantization=_quantization(quantization)),
+        data=replace(
+            job.data, text_column=text_column, label_column=label_column, labels_file=labels
+        ),
+        recipe=replace(job.recipe, epochs=epochs, rank=rank, learning_rate=learning_rate),
+        overlong=_overlong(overlong),
+    )
+    fit = MainJob(job, runtime.open_engine, progress, note).tune()
+    if json:
+        print_json({"adapter": str(fit.folder), "digest": fit.digest, "best_step": fit.best_step})
+        return
+    print_text(f"Adapter written to {fit.folder}.")
+    print_text(f"Next: glassbox evaluate --model {job.model.model} --data {data} --out {job.out}")
+
+
+def demo(
+    part: Annotated[str, typer.Argument(help="Which part to show: 'confidence'.")] = "confidence",
+    out: options.Out = None,
+) -> None:
+    """Run the main job on the embedded model and dataset: a few minutes, no network."""
+    if part != "confidence":
+        raise UnknownName("demo", part, ["confidence"])
+    runtime = Runtime.load()
+    folder = out or runtime.settings.paths.runs / DEMO
+    _evaluate(runtime, _job(runtime, "tiny", "tiny", folder, None, "missing"), as_json=False)
+    print_text(
+        "Try next:\n"
+        '  glassbox classify "I would never call this hotel comfortable."\n'
+        '  glassbox logprobs "The food was great, but the waiter was rude."\n'
+        f"  glassbox threshold {folder} --max-error 0.1"
+    )
+
+
+def _evaluate(runtime: Runtime, job: "Job", *, as_json: bool) -> None:
+    from glassbox.confidence.analysed import summary
+    from glassbox.confidence.run import RunFolder
+
+    outcome = runtime.evaluate(job, progress, note)
+    folder = RunFolder(job.out)
+    if job.charts:
+        draw_charts(outcome.analysis, folder)
+    if as_json:
+        print_json({"run": str(job.out), **summary(outcome.analysis)})
+        return
+    print_results_table(outcome.analysis)
+    print_outcome(outcome.analysis, folder)
+
+
+def _job(
+    runtime: Runtime,
+    model: str | None,
+    data: str,
+    out: Path | None,
+    adapter: Path | None,
+    tuning: "Tuning",
+) -> "Job":
+    from glassbox.confidence.job import DataChoice, Job, Promise
+
+    chosen = runtime.settings.confidence
+    spec = runtime.model_spec(model, adapter=adapter)
+    return Job(
+        model=spec,
+        data=DataChoice(data),
+        out=out or runtime.settings.paths.runs / _run_name(spec.model, data),
+        tuning=tuning,
+        promise=Promise(chosen.max_error, chosen.confidence_level),
+        seed=chosen.seed,
+    )
+
+
+def _run_name(model: str, data: str) -> str:
+    stems = (re.sub(r"[^\w.-]+", "-", Path(each).name or each) for each in (model, data))
+    return "-".join(stems)
+
+
+def _overrides(
+    seed: int | None, max_error: float | None, confidence: float | None
+) -> dict[str, object]:
+    return {
+        "confidence.seed": seed,
+        "confidence.max_error": max_error,
+        "confidence.confidence_level": confidence,
+    }
+
+
+def _overlong(value: str) -> OverlongPolicy:
+    for allowed in get_args(OverlongPolicy):
+        if value == allowed:
+            return allowed  # type: ignore[no-any-return]
+    raise InvalidValue("--overlong", value, "error, truncate or skip")
+
+
+def _quantization(value: str | None) -> Quantization | None:
+    for allowed in (None, *get_args(Quantization)):
+        if value == allowed:
+            return allowed
+    raise InvalidValue("--quantization", value, "8bit or 4bit")

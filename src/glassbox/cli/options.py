@@ -1,0 +1,74 @@
+"""Options that several commands share, each described once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model", "-m", help="Folder or hub name of a causal language model; 'tiny' is embedded."
+    ),
+]
+Data = Annotated[
+    str,
+    typer.Option(
+        "--data",
+        "-d",
+        help="Labelled texts: CSV, TSV, JSON Lines, Parquet, 'label text' lines, a folder with a "
+        "file per class, a hub name, or 'tiny'.",
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", help="Run folder; by default a name made from model and data."),
+]
+TextColumn = Annotated[
+    str | None, typer.Option("--text-column", help="Column of the texts, where it is not obvious.")
+]
+LabelColumn = Annotated[
+    str | None,
+    typer.Option("--label-column", help="Column of the labels, where it is not obvious."),
+]
+LabelsFile = Annotated[
+    Path | None,
+    typer.Option("--labels", help="labels.toml: classes, verbalisers, instruction, template."),
+]
+Overlong = Annotated[
+    str,
+    typer.Option(
+        "--overlong", help="Texts over the model's context: 'error', 'truncate' or 'skip'."
+    ),
+]
+Seed = Annotated[
+    int | None, typer.Option("--seed", help="Decides split, bootstrap and order of training.")
+]
+Epochs = Annotated[int, typer.Option("--epochs", help="Passes over the training rows.", min=1)]
+Rank = Annotated[int, typer.Option("--rank", help="Rank of the LoRA updates.", min=1)]
+LearningRate = Annotated[
+    float, typer.Option("--learning-rate", help="Peak of the learning rate.", min=0.0)
+]
+Quantization = Annotated[
+    str | None,
+    typer.Option("--quantization", help="'8bit' or '4bit' weights by bitsandbytes; CUDA only."),
+]
+MaxError = Annotated[
+    float | None,
+    typer.Option("--max-error", help="Largest error rate among automated rows, in (0, 1)."),
+]
+ConfidenceLevel = Annotated[
+    float | None,
+    typer.Option("--confidence", help="Probability with which that promise must hold."),
+]
+CostsFile = Annotated[
+    Path | None,
+    typer.Option("--costs", help="costs.toml: wrong_automated, human_review, automated."),
+]
+Run = Annotated[
+    str | None,
+    typer.Option(
+        "--run", help="Run folder or name; by default the demo's run, else the one that ships."
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

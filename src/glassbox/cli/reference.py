@@ -1,0 +1,186 @@
+"""Writes the reference pages of commands, settings and errors from the code itself.
+
+``python -m glassbox.cli.reference docs/reference`` makes them anew; a test compares them with what
+lies there. Knows nothing of what the commands do.
+"""
+
+import inspect
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, get_args
+
+import typer
+
+from glassbox import errors
+from glassbox.cli.exit_codes import MEANINGS, exit_code
+from glassbox.cli.main import ENTRIES, app, load_command
+from glassbox.errors import GlassboxError
+from glassbox.settings import CONFIG_FILE, CONFIG_VARIABLE, Settings, known_settings
+
+COMMAND_HELP: Final = "python -m glassbox.cli.reference docs/reference"
+"""How to make the pages anew; each page says so."""
+
+_BOUNDS: Final = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+
+
+def pages() -> dict[str, str]:
+    """Return the text of every generated page by file name."""
+    return {"cli.md": cli_page(), "settings.md": settings_page(), "errors.md": errors_page()}
+
+
+def cli_page() -> str:
+    """Return the page of commands and options, in the order of ``glassbox --help``."""
+    root: Any = typer.main.get_command(app)
+    parts = [_head("Commands"), _describe(root, "glassbox")]
+    panel = ""
+    for entry in ENTRIES:
+        if entry.panel != panel:
+            panel = entry.panel
+            parts.append(f"## {panel}\n")
+        parts.extend(_command(load_command(entry.name), f"glassbox {entry.name}"))
+    parts.append("## Exit codes\n")
+    parts.append(_table(("code", "meaning"), ((str(int(c)), text) for c, text in MEANINGS.items())))
+    return "\n".join(parts)
+
+
+def settings_page() -> str:
+    """Return the page of settings, in the order of ``glassbox config show``."""
+    parts = [
+        _head("Settings"),
+        "Arguments win over the environment, which wins over "
+        f"`{CONFIG_FILE}` in the working directory (or the file that `{CONFIG_VARIABLE}` names), "
+        "which wins over the defaults. A key or a `GLASSBOX_…` variable that nothing reads is "
+        "refused. `glassbox config show` prints every value in force and where it came from.\n",
+    ]
+    sections: dict[str, list[tuple[str, ...]]] = {}
+    for info in known_settings():
+        section, _, name = info.key.partition(".")
+        field = _model(section).model_fields[name]
+        default = "computed" if field.default_factory else _code(field.default)
+        row = (f"`{name}`", _allowed(field), default, f"`{info.variable}`", info.description)
+        sections.setdefault(section, []).append(row)
+    for section, rows in sections.items():
+        parts.append(f"## `[{section}]`\n\n{inspect.getdoc(_model(section))}\n")
+        parts.append(_table(("key", "allowed", "default", "environment", "meaning"), rows))
+    parts.append(
+        "## Variables of others\n\n`HF_TOKEN` (token of the model hub; only ever shown as set or "
+        "not set), `HF_HUB_OFFLINE` and `HF_ENDPOINT` mean what they mean to huggingface_hub.\n"
+    )
+    return "\n".join(parts)
+
+
+def errors_page() -> str:
+    """Return the page of error codes, with the exit code of each."""
+    drawing = (inspect.getdoc(errors) or "").partition("\n\n")[2].partition("\n\nEach has")[0]
+    rows = [
+        (
+            f"`{each.code}`",
+            f"`{each.__name__}`",
+            str(int(exit_code(each))),
+            (inspect.getdoc(each) or "").partition("\n")[0],
+        )
+        for each in error_classes()
+    ]
+    return "\n".join(
+        [
+            _head("Errors"),
+            "Everything that Glassbox raises on purpose is one of these. `code` is stable: the "
+            'command line prints it, and `--json` answers `{"error": {"code", "message"}}`.\n',
+            f"```text\n{drawing}\n```\n",
+            _table(("code", "class", "exit code", "meaning"), rows),
+        ]
+    )
+
+
+def error_classes() -> tuple[type[GlassboxError], ...]:
+    """Return the root and every error class of the tree, in the order of the source."""
+    return tuple(
+        each
+        for each in vars(errors).values()
+        if isinstance(each, type) and issubclass(each, GlassboxError)
+    )
+
+
+def write(folder: Path) -> list[Path]:
+    """Write all pages into a folder and return the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in pages().items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return [folder / name for name in pages()]
+
+
+def _head(title: str) -> str:
+    return f"# {title}\n\n<!-- Generated: {COMMAND_HELP} -->\n"
+
+
+def _model(section: str) -> Any:
+    return Settings.model_fields[section].annotation
+
+
+def _command(command: Any, path: str) -> Iterator[str]:
+    yield f"### `{path}`\n\n{_describe(command, path)}"
+    for name, each in getattr(command, "commands", {}).items():
+        yield from _command(each, f"{path} {name}")
+
+
+def _describe(command: Any, path: str) -> str:
+    context = command.context_class(command, info_name=path)
+    pieces = " ".join(command.collect_usage_pieces(context))
+    text = inspect.cleandoc(command.help or "")
+    parts = [f"```text\n{path} {pieces}\n```\n", f"{text}\n"]
+    shown = [each for each in command.params if not getattr(each, "hidden", False)]
+    if shown:
+        rows = ((_names(each, context), _default(each), _clean(each.help)) for each in shown)
+        parts.append(_table(("argument", "default", "meaning"), rows))
+    return "\n".join(parts)
+
+
+def _names(param: Any, context: Any) -> str:
+    if param.param_type_name == "argument":
+        return f"`{param.name.upper()}` {_clean(param.display_type(context))}"
+    flags = ", ".join(f"`{name}`" for name in (*param.opts, *param.secondary_opts))
+    return flags if param.is_flag else f"{flags} {_clean(param.display_type(context))}"
+
+
+def _default(param: Any) -> str:
+    if param.required:
+        return "required"
+    default = param.default() if callable(param.default) else param.default
+    if default is None or default is False or default == () or default == []:
+        return ""
+    return _code(default)
+
+
+def _allowed(field: Any) -> str:
+    choices = [str(each) for each in get_args(field.annotation) if isinstance(each, str)]
+    if choices:
+        return " \\| ".join(choices)
+    kinds = [each for each in get_args(field.annotation) or (field.annotation,)]
+    names = {int: "integer", float: "fraction", str: "text", Path: "path"}
+    kind = next((names[each] for each in kinds if each in names), "")
+    bounds = [
+        f"{words} {getattr(limit, bound):g}"
+        for limit in field.metadata
+        for bound, words in _BOUNDS.items()
+        if hasattr(limit, bound)
+    ]
+    return f"{kind} {' and '.join(bounds)}".strip()
+
+
+def _code(value: object) -> str:
+    return "unset" if value is None else f"`{value}`"
+
+
+def _clean(text: str | None) -> str:
+    return " ".join((text or "").split()).replace("|", "\\|").replace("<", "").replace(">", "")
+
+
+def _table(header: Sequence[str], rows: Iterator[Sequence[str]] | Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+if __name__ == "__main__":
+    for path in write(Path(sys.argv[1] if len(sys.argv) > 1 else "docs/reference")):
+        sys.stdout.write(f"{path}\n")

@@ -1,0 +1,135 @@
+"""Evaluated rows on disk: what a model answered for a text is computed once.
+
+A row is keyed by the digests of model, adapter, prompt (labels, instruction, template) and text, so
+a changed input invalidates exactly what depends on it. Rows live in small Parquet parts that appear
+whole or not at all; an interrupted run goes on from them. A damaged part is set aside, counted and
+computed again.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from jaxtyping import Float
+
+from glassbox.artifacts import atomic_file, digest_json
+
+CACHE_SCHEMA = 1
+"""Part of every key: raising it abandons all older rows."""
+
+
+@dataclass(frozen=True)
+class EvaluatorKey:
+    """Everything besides the text that an answer depends on."""
+
+    model_digest: str
+    """Of the base model's files."""
+    adapter_digest: str | None
+    """Of the LoRA weights, if any."""
+    prompt_digest: str
+    """Of instruction, template and verbalisers."""
+    dtype: str
+    """Number format of the weights in use."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of all of it."""
+        return digest_json(
+            [CACHE_SCHEMA, self.model_digest, self.adapter_digest, self.prompt_digest, self.dtype]
+        )
+
+
+@dataclass(frozen=True)
+class CachedRows:
+    """Answers found for some texts."""
+
+    class_logprobs: Float[np.ndarray, "n n_classes"]
+    """NaN rows where nothing was found."""
+    entropy: Float[np.ndarray, " n"]
+    """Nats; NaN where nothing was found."""
+
+    @property
+    def missing(self) -> list[int]:
+        """Indices of the texts without an answer."""
+        return [int(i) for i in np.flatnonzero(np.isnan(self.class_logprobs[:, 0]))]
+
+
+def text_key(text: str) -> str:
+    """Return the SHA-256 (hex) of a text."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class RowCache:
+    """Answers of one evaluator, in a folder of Parquet parts.
+
+    Args:
+        folder: Where all evaluators' caches of a run live.
+        key: What the answers depend on.
+        n_classes: Columns of ``class_logprobs``.
+    """
+
+    def __init__(self, folder: Path, key: EvaluatorKey, n_classes: int) -> None:
+        self.folder = folder / key.digest[:16]
+        self.n_classes = n_classes
+        self.damaged: list[Path] = []
+        self._rows: dict[str, tuple[list[float], float]] = {}
+        for part in sorted(self.folder.glob("part-*.parquet")):
+            self._read(part)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def _read(self, part: Path) -> None:
+        try:
+            table = pq.read_table(part)
+            columns = [table.column(name).to_pylist() for name in ("text", "logprobs", "entropy")]
+        except (pa.ArrowInvalid, pa.ArrowTypeError, KeyError, OSError):
+            self._set_aside(part)
+            return
+        for text, logprobs, entropy in zip(*columns, strict=True):
+            if logprobs is not None and len(logprobs) == self.n_classes:
+                self._rows[text] = (logprobs, entropy)
+
+    def _set_aside(self, part: Path) -> None:
+        part.rename(part.with_suffix(".damaged"))
+        self.damaged.append(part)
+
+    def find(self, texts: Sequence[str]) -> CachedRows:
+        """Return what is known of some texts, in their order."""
+        empty = ([float("nan")] * self.n_classes, float("nan"))
+        rows = [self._rows.get(text_key(text), empty) for text in texts]
+        return CachedRows(
+            class_logprobs=np.array([row[0] for row in rows], dtype=np.float64).reshape(
+                len(rows), self.n_classes
+            ),
+            entropy=np.array([row[1] for row in rows], dtype=np.float64),
+        )
+
+    def add(
+        self,
+        texts: Sequence[str],
+        class_logprobs: Float[np.ndarray, "n n_classes"],
+        entropy: Float[np.ndarray, " n"],
+    ) -> None:
+        """Keep answers, on disk before this returns.
+
+        Raises:
+            NoDiskSpace: The part could not be written; earlier parts stay.
+        """
+        keys = [text_key(text) for text in texts]
+        table = pa.table(
+            {
+                "text": keys,
+                "logprobs": pa.array([list(map(float, row)) for row in class_logprobs]),
+                "entropy": [float(value) for value in entropy],
+            }
+        )
+        number = len(list(self.folder.glob("part-*")))
+        with atomic_file(self.folder / f"part-{number:05d}.parquet") as file:
+            pq.write_table(table, file)
+        for key, row, value in zip(keys, class_logprobs, entropy, strict=True):
+            self._rows[key] = ([float(each) for each in row], float(value))

@@ -1,0 +1,229 @@
+"""Texts to labels with a calibrated confidence, one or a million of them.
+
+A ``Labeller`` is a ``Classifier`` manifest brought to life: model, adapter, prompt, calibrator and
+threshold together. Streams are read and answered in batches, in order and in constant memory; a
+line that cannot be used is answered with its error and the rest goes on.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, get_args
+
+import orjson
+
+from glassbox.artifacts import Classifier
+from glassbox.confidence.labels import LabelSet
+from glassbox.confidence.scoring import LabelModel
+from glassbox.engine.protocol import Engine
+from glassbox.errors import AdapterMismatch, CorruptArtifact, GlassboxError, TextTooLong
+from glassbox.stats.calibrator_choice import calibrator_from_json
+from glassbox.stats.calibrators import Calibrator
+from glassbox.stats.label_bias import LabelBias
+from glassbox.types import OverlongPolicy
+
+STREAM_ROWS = 256
+"""Texts read ahead of the answers when streaming."""
+
+
+@dataclass(frozen=True)
+class Classification:
+    """The answer to one text."""
+
+    label: str
+    """Most probable class."""
+    confidence: float
+    """Its calibrated probability, [0, 1]."""
+    label_probs: dict[str, float]
+    """Calibrated probability of every class; they sum to 1."""
+    raw_confidence: float
+    """Probability that the model itself gave to its most probable class, [0, 1]."""
+    label_mass: float
+    """Probability that the model says any label at all, [0, 1]; low means off task."""
+    automate: bool | None
+    """Whether the confidence reaches the threshold; None without a safe threshold."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON values."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+
+class Labeller:
+    """A classifier brought to life on a resident model.
+
+    Args:
+        model: The resident model asked for labels.
+        calibrator: Applied to its label probabilities; None leaves them raw.
+        label_bias: Class offsets taken off first.
+        threshold: Confidence from which an answer may be automated; None for none.
+    """
+
+    def __init__(
+        self,
+        model: LabelModel,
+        *,
+        calibrator: Calibrator | None = None,
+        label_bias: LabelBias | None = None,
+        threshold: float | None = None,
+    ) -> None:
+        self.model = model
+        self.calibrator = calibrator
+        self.label_bias = label_bias
+        self.threshold = threshold
+
+    def classify(self, texts: Sequence[str]) -> list[Classification | None]:
+        """Return the answer to each text; None where the policy is to skip it as too long.
+
+        Raises:
+            TextTooLong: A text does not fit and the policy is ``error``.
+            NonFiniteOutput: The model answered NaN or infinity.
+        """
+        if not texts:
+            return []
+        answer = self.model.label_probs(texts)
+        raw = answer.probs
+        probs = raw if self.label_bias is None else self.label_bias.apply(answer.class_logprobs)
+        if self.calibrator is not None:
+            probs = self.calibrator.apply(probs)
+        results: list[Classification | None] = [None] * len(texts)
+        for row, place in enumerate(answer.kept):
+            confidence = float(probs[row].max())
+            results[place] = Classification(
+                label=answer.classes[int(probs[row].argmax())],
+                confidence=confidence,
+                label_probs=dict(zip(answer.classes, map(float, probs[row]), strict=True)),
+                raw_confidence=float(raw[row].max()),
+                label_mass=float(min(answer.mass[row], 1.0)),
+                automate=None if self.threshold is None else confidence >= self.threshold,
+            )
+        return results
+
+
+def bring_to_life(manifest: Classifier, folder: Path, engine: Engine) -> Labeller:
+    """Return the classifier that a manifest describes, on a resident model.
+
+    Args:
+        manifest: What ``Classifier.load(folder)`` returned.
+        folder: Where the manifest stands; the adapter's path is relative to it.
+        engine: The resident base model.
+
+    Raises:
+        AdapterMismatch: The resident model or the adapter is not the one that was calibrated.
+    """
+    if engine.info.digest != manifest.base.digest:
+        raise AdapterMismatch(
+            f"This classifier was made on {manifest.base.path!r} (digest "
+            f"{manifest.base.digest[:12]}); the resident model {engine.info.name!r} has digest "
+            f"{engine.info.digest[:12]}. Its calibration would not hold: load the right model, or "
+            "run 'glassbox evaluate' on this one."
+        )
+    adapter = None
+    if manifest.adapter is not None:
+        adapter = engine.load_adapter(folder / manifest.adapter.path)
+        if adapter != manifest.adapter.digest:
+            raise AdapterMismatch(
+                f"The adapter in {folder / manifest.adapter.path} has digest {adapter[:12]}, not "
+                f"{manifest.adapter.digest[:12]} with which the confidence was calibrated. Restore "
+                "it, or run 'glassbox evaluate' again."
+            )
+    labels = LabelSet.from_json(manifest.labels, source=str(folder))
+    calibrator = manifest.calibrator
+    return Labeller(
+        LabelModel(engine, labels, adapter=adapter, overlong=_policy(manifest)),
+        calibrator=None
+        if calibrator is None
+        else calibrator_from_json(orjson.dumps(dict(calibrator)).decode(), source=str(folder)),
+        label_bias=None if manifest.label_bias is None else LabelBias(manifest.label_bias),
+        threshold=(manifest.threshold or {}).get("value"),
+    )
+
+
+def uncalibrated(manifest: Classifier, engine: Engine) -> Labeller:
+    """Return another model asked with a classifier's labels; its confidence is raw."""
+    labels = LabelSet.from_json(manifest.labels)
+    return Labeller(LabelModel(engine, labels, overlong=_policy(manifest)))
+
+
+def _policy(manifest: Classifier) -> OverlongPolicy:
+    for policy in get_args(OverlongPolicy):
+        if manifest.overlong == policy:
+            return policy  # type: ignore[no-any-return]
+    raise CorruptArtifact(
+        "classifier manifest", f"the policy for long texts is {manifest.overlong!r}"
+    )
+
+
+@dataclass(frozen=True)
+class Answered:
+    """One line of a stream with its answer or its error."""
+
+    line: int
+    """1-based number in the input."""
+    text: str | None
+    """The text, if the line could be read."""
+    answer: Classification | None
+    """The answer, if there is one."""
+    error: GlassboxError | None
+    """Why there is none."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return one JSON Lines record."""
+        record: dict[str, Any] = {"line": self.line}
+        if self.text is not None:
+            record["text"] = self.text
+        if self.answer is not None:
+            record.update(self.answer.to_json())
+        if self.error is not None:
+            record["error"] = {"code": self.error.code, "message": str(self.error)}
+        return record
+
+
+def classify_stream(
+    labeller: Labeller,
+    lines: Iterable[tuple[int, str | GlassboxError]],
+    *,
+    batch_rows: int = STREAM_ROWS,
+) -> Iterator[Answered]:
+    """Yield an answer for every line, in order, holding one batch at a time.
+
+    Args:
+        labeller: The classifier.
+        lines: Line number with the text, or with the error of a line that could not be read.
+        batch_rows: Lines read ahead.
+    """
+    source = iter(lines)
+    while batch := list(islice(source, batch_rows)):
+        texts = [(line, content) for line, content in batch if isinstance(content, str)]
+        answers = _classify_batch(labeller, [text for _, text in texts])
+        found = {line: result for (line, _), result in zip(texts, answers, strict=True)}
+        for line, content in batch:
+            if not isinstance(content, str):
+                yield Answered(line, None, None, content)
+                continue
+            result = found[line]
+            if isinstance(result, Classification):
+                yield Answered(line, content, result, None)
+            else:
+                yield Answered(line, content, None, result)
+
+
+def _classify_batch(
+    labeller: Labeller, texts: Sequence[str]
+) -> Sequence[Classification | GlassboxError]:
+    """Answer a batch; when a text of it does not fit, find it by halving and answer the rest."""
+    try:
+        answers = labeller.classify(texts)
+    except TextTooLong as error:
+        if len(texts) == 1:
+            return [error]
+        half = len(texts) // 2
+        return [*_classify_batch(labeller, texts[:half]), *_classify_batch(labeller, texts[half:])]
+    return [
+        each if each is not None else _skipped(labeller, i, texts) for i, each in enumerate(answers)
+    ]
+
+
+def _skipped(labeller: Labeller, index: int, texts: Sequence[str]) -> TextTooLong:
+    n_tokens = len(labeller.model.engine.codec.encode([texts[index]])[0])
+    return TextTooLong(n_tokens, labeller.model.prompts.limit)

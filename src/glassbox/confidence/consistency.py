@@ -1,0 +1,191 @@
+"""Does the model say the same thing when asked k times? Measured, priced, and never a probability.
+
+Samples are drawn from the model's own distribution over what follows the prompt (temperature 1):
+one prefill gives the exact probability of every label, and "none of the labels" takes the rest, so
+k samples cost k random numbers. With paraphrases, the samples are spread over reworded and
+reordered prompts, each of which costs one more forward pass. Agreement, entropy and margin are
+features that a calibrator may use; what they add over one pass is measured here.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float, Int
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from glassbox.confidence.labels import LabelSet, default_instruction
+from glassbox.confidence.verbalisers import label_mass, label_probs
+from glassbox.errors import InvalidValue
+from glassbox.stats.consistency import ConsistencyFeatures, consistency_features
+from glassbox.stats.intervals import Interval, paired_difference
+from glassbox.stats.ranking import auroc
+
+MOST_SAMPLES = 1000
+"""More samples than this say nothing that the probabilities do not."""
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class ConsistencyValue:
+    """What consistency cost and what it added over one pass, on the test part."""
+
+    n_samples: int
+    """Samples a text."""
+    n_prompts: int
+    """Different prompts they were spread over; each is one forward pass."""
+    mean_agreement: float
+    """Mean share of samples that agree with the most frequent answer."""
+    share_unanimous: float
+    """Share of texts on which all samples agree."""
+    accuracy: float
+    """Accuracy of the most frequent answer; ties and off-task answers count as wrong."""
+    auroc_confidence: float | None
+    """Ranking of right above wrong by the confidence of one pass."""
+    auroc_agreement: float | None
+    """The same by agreement."""
+    nll_without: float
+    """NLL of "the answer is right" from the confidence alone, nats."""
+    nll_with: float
+    """NLL with agreement, entropy and margin beside it, nats."""
+    nll_gain: Interval
+    """What they add (without - with, paired bootstrap); at or below zero they add nothing."""
+
+
+def check_samples(k: int) -> int:
+    """Return k if it is a usable number of samples.
+
+    Raises:
+        InvalidValue: Below 2 or above the limit.
+    """
+    if not 2 <= k <= MOST_SAMPLES:
+        raise InvalidValue("the number of samples", k, f"2 to {MOST_SAMPLES}; usual are 5 to 10")
+    return k
+
+
+def sample_answers(
+    class_logprobs: Sequence[Float[Array, "n n_classes"]], k: int, *, seed: int
+) -> tuple[Int[Array, "n n_classes"], Int[Array, " n"]]:
+    """Return how often each class, and no class, was sampled for each text.
+
+    Args:
+        class_logprobs: One array for each prompt; the k samples are spread over them evenly,
+            the first prompts taking one more where k does not divide.
+        k: Samples a text.
+        seed: Of the draws; the same seed gives the same samples whatever the batch.
+    """
+    check_samples(k)
+    n, n_classes = class_logprobs[0].shape
+    counts = np.zeros((n, n_classes + 1), dtype=np.int64)
+    generator = np.random.default_rng(seed)
+    for prompt, logprobs in enumerate(class_logprobs):
+        share = k // len(class_logprobs) + (prompt < k % len(class_logprobs))
+        probs = np.exp(np.minimum(logprobs, 0.0))
+        rest = np.clip(1.0 - label_mass(logprobs), 0.0, 1.0)
+        outcomes = np.column_stack([probs, rest])
+        outcomes /= outcomes.sum(axis=1, keepdims=True)
+        counts += generator.multinomial(share, outcomes)
+    return counts[:, :-1], counts[:, -1]
+
+
+def paraphrased(labels: LabelSet) -> tuple[LabelSet, ...]:
+    """Return the label set as it is, with its classes listed backwards, and reworded by rule.
+
+    A changed instruction is the only difference: classes, verbalisers and their order stay, so
+    that the same columns mean the same classes.
+    """
+    names = labels.classes
+    backwards = list(reversed(sorted(names)))
+    listed = f"{', '.join(backwards[:-1])} or {backwards[-1]}"
+    if labels.instruction == default_instruction(names):
+        variants = [
+            f"Label the text as {listed}.",
+            f"Is this text {', '.join(sorted(names)[:-1])} or {sorted(names)[-1]}?",
+        ]
+    else:
+        variants = [
+            f"{labels.instruction} Answer with {listed}.",
+            f"Read the text, then do this: {labels.instruction}",
+        ]
+    return (labels, *(replace(labels, instruction=each) for each in variants))
+
+
+def features(
+    class_logprobs: Sequence[Float[Array, "n n_classes"]], k: int, *, seed: int
+) -> ConsistencyFeatures:
+    """Return agreement, entropy and margin of k samples a text."""
+    counts, off_task = sample_answers(class_logprobs, k, seed=seed)
+    return consistency_features(counts, off_task)
+
+
+def consistency_value(
+    calibrator_part: Sequence[Float[Array, "n n_classes"]],
+    calibrator_labels: Int[Array, " n"],
+    test_part: Sequence[Float[Array, "m n_classes"]],
+    test_labels: Int[Array, " m"],
+    k: int,
+    *,
+    seed: int,
+) -> ConsistencyValue:
+    """Return what k samples cost and add, fitted on calibrator rows and measured on test rows.
+
+    Two logistic regressions predict whether the one-pass answer is right: from the log-odds of its
+    confidence, and from those plus agreement, entropy and margin.
+
+    Args:
+        calibrator_part: Class log-probabilities, one array a prompt; the first is the plain one.
+        calibrator_labels: True class of each.
+        test_part: The same for the rows to measure on.
+        test_labels: True class of each.
+        k: Samples a text.
+        seed: Of the draws and the bootstrap.
+    """
+    fit_x, fit_y, _ = _design(calibrator_part, calibrator_labels, k, seed)
+    test_x, test_y, found = _design(test_part, test_labels, k, seed + 1)
+    without = _row_nll(fit_x[:, :1], fit_y, test_x[:, :1], test_y)
+    with_all = _row_nll(fit_x, fit_y, test_x, test_y)
+    settled = ~found.is_tied & (found.predicted >= 0)
+    return ConsistencyValue(
+        n_samples=k,
+        n_prompts=len(test_part),
+        mean_agreement=float(found.agreement.mean()),
+        share_unanimous=float((found.agreement == 1.0).mean()),
+        accuracy=float((settled & (found.predicted == test_labels)).mean()),
+        auroc_confidence=auroc(label_probs(test_part[0]).max(axis=1), test_y),
+        auroc_agreement=auroc(found.agreement, test_y),
+        nll_without=float(without.mean()),
+        nll_with=float(with_all.mean()),
+        nll_gain=paired_difference(with_all, without, seed=seed),
+    )
+
+
+def _design(
+    logprobs: Sequence[Float[Array, "n n_classes"]], labels: Int[Array, " n"], k: int, seed: int
+) -> tuple[Float[Array, "n 4"], Array, ConsistencyFeatures]:
+    probs = label_probs(logprobs[0])
+    confidence = np.clip(probs.max(axis=1), 1e-7, 1.0 - 1e-7)
+    found = features(logprobs, k, seed=seed)
+    columns = [
+        np.log(confidence / (1.0 - confidence)),
+        found.agreement,
+        found.entropy,
+        found.margin,
+    ]
+    return np.column_stack(columns), probs.argmax(axis=1) == labels, found
+
+
+def _row_nll(
+    fit_x: Float[Array, "n f"], fit_y: Array, test_x: Float[Array, "m f"], test_y: Array
+) -> Float[Array, " m"]:
+    if fit_y.all() or not fit_y.any():
+        rate = (fit_y.sum() + 0.5) / (len(fit_y) + 1.0)
+        prob = np.full(len(test_y), rate)
+    else:
+        scaler = StandardScaler().fit(fit_x)
+        model = LogisticRegression(C=1.0).fit(scaler.transform(fit_x), fit_y)
+        prob = model.predict_proba(scaler.transform(test_x))[:, 1]
+    prob = np.clip(prob, 1e-12, 1.0 - 1e-12)
+    nll: Float[Array, " m"] = -np.log(np.where(test_y, prob, 1.0 - prob))
+    return nll

@@ -1,0 +1,215 @@
+"""Evaluated rows: a model's answers to held-out texts, beside what is true of them.
+
+Knows nothing of calibration; ``analysis`` turns these rows into figures.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from jaxtyping import Float, Int
+
+from glassbox.artifacts import atomic_file
+from glassbox.confidence.cache import EvaluatorKey, RowCache
+from glassbox.confidence.data import label_indices, truth_probs
+from glassbox.confidence.held_out import HeldOutRows
+from glassbox.confidence.scoring import LabelModel
+from glassbox.engine.protocol import Progress
+from glassbox.errors import CorruptArtifact
+
+CHUNK_ROWS = 512
+"""Rows evaluated between two writes: what a kill can lose."""
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Held-out texts with their truth, as columns."""
+
+    texts: tuple[str, ...]
+    """The texts."""
+    labels: Int[np.ndarray, " n"]
+    """Index of the true class."""
+    parts: tuple[str, ...]
+    """Which part each row belongs to: calibrator, threshold or test."""
+    categories: tuple[str | None, ...]
+    """A finer grouping, where the data has one."""
+    truth: Float[np.ndarray, "n n_classes"] | None
+    """Known probability of each class; only for data that was generated from it."""
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @classmethod
+    def of(cls, held_out: HeldOutRows, classes: Sequence[str]) -> "HeldOut":
+        """Return the columns of held-out rows, labels as indices into ``classes``."""
+        rows = held_out.rows
+        known = [row.truth for row in rows if row.truth is not None]
+        return cls(
+            texts=tuple(row.text for row in rows),
+            labels=label_indices([row.label for row in rows], classes),
+            parts=tuple(row.part for row in rows),
+            categories=tuple(row.category for row in rows),
+            truth=truth_probs(
+                known if len(known) == len(rows) else None, held_out.truth_label, classes
+            ),
+        )
+
+
+@dataclass(frozen=True)
+class EvaluatedRows:
+    """One model's answers to the held-out texts."""
+
+    classes: tuple[str, ...]
+    """Class names in column order."""
+    held_out: HeldOut
+    """The rows that were answered."""
+    class_logprobs: Float[np.ndarray, "n n_classes"]
+    """Natural log of each class's total probability."""
+    entropy: Float[np.ndarray, " n"]
+    """Entropy of the next token over the whole vocabulary, nats."""
+
+    def part(self, name: str) -> "EvaluatedRows":
+        """Return only the rows of one part."""
+        return self.take(np.flatnonzero(np.array(self.held_out.parts) == name))
+
+    def take(self, rows: Int[np.ndarray, " m"]) -> "EvaluatedRows":
+        """Return some rows, in the order given."""
+        held = self.held_out
+        return EvaluatedRows(
+            classes=self.classes,
+            held_out=HeldOut(
+                texts=tuple(held.texts[i] for i in rows),
+                labels=held.labels[rows],
+                parts=tuple(held.parts[i] for i in rows),
+                categories=tuple(held.categories[i] for i in rows),
+                truth=held.truth[rows] if held.truth is not None else None,
+            ),
+            class_logprobs=self.class_logprobs[rows],
+            entropy=self.entropy[rows],
+        )
+
+    def save(self, path: Path) -> None:
+        """Write the rows as one Parquet file, whole or not at all."""
+        held = self.held_out
+        truth = held.truth if held.truth is not None else [None] * len(held)
+        table = pa.table(
+            {
+                "text": list(held.texts),
+                "label": [self.classes[i] for i in held.labels],
+                "part": list(held.parts),
+                "category": pa.array(held.categories, pa.string()),
+                "truth": pa.array(
+                    [None if row is None else [float(x) for x in row] for row in truth],
+                    pa.list_(pa.float64()),
+                ),
+                "class_logprobs": [[float(x) for x in row] for row in self.class_logprobs],
+                "entropy": self.entropy,
+            },
+        ).replace_schema_metadata({"classes": "\x1f".join(self.classes)})
+        with atomic_file(path) as file:
+            pq.write_table(table, file)
+
+    @classmethod
+    def load(cls, path: Path) -> "EvaluatedRows":
+        """Read rows that ``save`` wrote.
+
+        Raises:
+            CorruptArtifact: The file is absent, damaged or lacks a column.
+        """
+        try:
+            table = pq.read_table(path)
+            metadata = table.schema.metadata or {}
+            classes = tuple(metadata[b"classes"].decode().split("\x1f"))
+            columns = {name: table.column(name).to_pylist() for name in table.column_names}
+            truth = columns["truth"]
+            held = HeldOut(
+                texts=tuple(columns["text"]),
+                labels=np.array([classes.index(name) for name in columns["label"]], dtype=np.int64),
+                parts=tuple(columns["part"]),
+                categories=tuple(columns["category"]),
+                truth=None if not truth or truth[0] is None else np.array(truth, dtype=np.float64),
+            )
+            return cls(
+                classes=classes,
+                held_out=held,
+                class_logprobs=np.array(columns["class_logprobs"], dtype=np.float64),
+                entropy=np.array(columns["entropy"], dtype=np.float64),
+            )
+        except (pa.ArrowInvalid, KeyError, ValueError, OSError) as error:
+            raise CorruptArtifact(
+                path,
+                f"the evaluated rows cannot be read ({error})",
+                remedy="Run 'glassbox evaluate' again: cached answers are reused.",
+            ) from error
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What asking a model came to."""
+
+    rows: EvaluatedRows
+    """Its answers; texts skipped as too long are absent."""
+    n_computed: int
+    """Answers computed in this call; the others were cached."""
+    n_truncated: int
+    """Texts whose end was cut to fit the context, among those computed."""
+    n_skipped: int
+    """Texts without an answer because they did not fit."""
+    n_damaged: int
+    """Cache files that were damaged and set aside."""
+
+    def remarks(self) -> list[str]:
+        """Return what a person should hear about: nothing is left out in silence."""
+        counts = (
+            (self.n_truncated, "texts were cut to fit the model's context"),
+            (self.n_skipped, "texts were left out because they do not fit the model's context"),
+            (self.n_damaged, "cache files were damaged; their rows were computed again"),
+        )
+        return [f"{number} {what}." for number, what in counts if number]
+
+
+def evaluate_rows(
+    model: LabelModel,
+    held_out: HeldOut,
+    key: EvaluatorKey,
+    cache_folder: Path,
+    *,
+    progress: Progress | None = None,
+) -> Answered:
+    """Return a model's answers to the held-out texts, computing only what is not cached.
+
+    Each chunk is on disk before the next begins, so an interrupted evaluation goes on where it
+    stopped.
+
+    Raises:
+        TextTooLong: A text does not fit and the policy is ``error``.
+        NonFiniteOutput: The model answered NaN or infinity.
+        NoDiskSpace: The cache could not be written.
+    """
+    cache = RowCache(cache_folder, key, len(model.labels.classes))
+    wanted = cache.find(held_out.texts).missing
+    first = len(held_out) - len(wanted)
+    computed = truncated = 0
+    for start in range(0, len(wanted), CHUNK_ROWS):
+        texts = [held_out.texts[i] for i in wanted[start : start + CHUNK_ROWS]]
+        report = _shifted(progress, first + start, len(held_out))
+        answer = model.label_probs(texts, progress=report)
+        cache.add([texts[i] for i in answer.kept], answer.class_logprobs, answer.entropy)
+        computed += len(answer.kept)
+        truncated += answer.n_truncated
+    if progress is not None:
+        progress(len(held_out), len(held_out))
+    found = cache.find(held_out.texts)
+    rows = EvaluatedRows(model.labels.classes, held_out, found.class_logprobs, found.entropy)
+    if found.missing:
+        rows = rows.take(np.setdiff1d(np.arange(len(held_out)), np.array(found.missing)))
+    return Answered(rows, computed, truncated, len(found.missing), len(cache.damaged))
+
+
+def _shifted(progress: Progress | None, start: int, total: int) -> Progress | None:
+    if progress is None:
+        return None
+    return lambda done, _all: progress(start + done, total)

@@ -1,0 +1,95 @@
+"""What one run of the main job is asked to do.
+
+A value, not behaviour: the command line, Python callers and ``run.json`` share it.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from glassbox.engine.protocol import AdapterRecipe, Engine
+from glassbox.stats.business import Costs
+from glassbox.types import ModelSpec, OverlongPolicy
+
+Tuning = Literal["no", "missing", "again"]
+"""``no``: use an adapter if one is there; ``missing``: tune unless one is; ``again``: tune."""
+
+Report = Callable[[int, int], None]
+"""Called with (done, in all)."""
+
+Stages = Callable[[str], AbstractContextManager[Report]]
+"""Opens one stage of the work under a description and gives a function to report progress to."""
+
+OpenEngine = Callable[[ModelSpec], Engine]
+"""Makes a model resident; called only when something has to be computed."""
+
+EMBEDDED = "tiny"
+"""Name of the embedded model and of the embedded dataset."""
+
+
+@dataclass(frozen=True)
+class DataChoice:
+    """Which rows to read, and how."""
+
+    source: str
+    """File, folder, hub name, or ``tiny``."""
+    text_column: str | None = None
+    """Column of the texts; None looks for a usual name."""
+    label_column: str | None = None
+    """Column of the labels; None looks for a usual name."""
+    labels_file: Path | None = None
+    """``labels.toml``; None makes the label set from the labels in the data."""
+    sample: int | None = None
+    """Evaluate only so many held-out rows; None takes all."""
+
+
+@dataclass(frozen=True)
+class Promise:
+    """What the threshold has to guarantee."""
+
+    max_error: float = 0.05
+    """Largest error rate among automated rows, a fraction in (0, 1)."""
+    confidence_level: float = 0.9
+    """Probability with which it must hold, a fraction in (0, 1)."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of the main job."""
+
+    model: ModelSpec
+    """Base model, and an adapter if one is brought along."""
+    data: DataChoice
+    """The labelled texts."""
+    out: Path
+    """Run folder."""
+    tuning: Tuning = "no"
+    """Whether LoRA weights are fitted."""
+    recipe: AdapterRecipe = field(default_factory=AdapterRecipe)
+    """How they are fitted."""
+    promise: Promise = field(default_factory=Promise)
+    """What the threshold has to guarantee."""
+    costs: Costs | None = None
+    """What mistakes and reviews cost; None leaves costs out."""
+    overlong: OverlongPolicy = "error"
+    """What happens to texts over the context."""
+    label_bias: bool = False
+    """Whether class offsets are estimated on the calibrator part and taken off."""
+    samples: int = 10
+    """Consistency samples a text; 0 leaves consistency out."""
+    paraphrases: bool = False
+    """Whether consistency also asks reworded and reordered prompts (more forward passes)."""
+    seed: int = 0
+    """Decides split, bootstrap and order of training."""
+    charts: bool = True
+    """Whether charts are drawn."""
+
+    def describe(self) -> dict[str, Any]:
+        """Return the job as JSON values, for ``run.json``."""
+        content = asdict(self)
+        content["out"] = str(self.out)
+        labels = self.data.labels_file
+        content["data"]["labels_file"] = None if labels is None else str(labels)
+        return content

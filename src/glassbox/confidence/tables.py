@@ -1,0 +1,348 @@
+"""The figures of a run as tables and sentences, for the terminal and the report alike.
+
+Formats and arranges; computes nothing. Fractions become per cent here and nowhere below.
+"""
+
+from collections.abc import Sequence
+
+from glassbox.charts.report import Table
+from glassbox.confidence.analysed import RunAnalysis
+from glassbox.confidence.analysis import Metrics, ModelAnalysis
+from glassbox.confidence.consistency import ConsistencyValue
+from glassbox.stats.intervals import Interval
+
+MODEL_NAMES = {"base": "base", "tuned": "tuned", "tfidf": "TF-IDF"}
+"""How models are called where people read."""
+
+METHOD_NAMES = {
+    "identity": "raw",
+    "temperature": "temperature",
+    "platt": "Platt",
+    "isotonic": "isotonic",
+}
+"""How calibrators are called where people read."""
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """Return a fraction in per cent; a dash for None."""
+    return "–" if value is None else f"{100 * value:.{digits}f} %"
+
+
+def with_interval(interval: Interval, *, as_percent: bool = True) -> str:
+    """Return an estimate with its interval in brackets."""
+    if as_percent:
+        low, high = 100 * interval.low, 100 * interval.high
+        return f"{100 * interval.estimate:.1f} % [{low:.1f}, {high:.1f}]"
+    return f"{interval.estimate:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
+
+
+def overview(run: RunAnalysis) -> Table:
+    """Return every model, raw and with its chosen calibrator, on the test rows."""
+    rows = []
+    for name, model in run.models.items():
+        for kind in dict.fromkeys(("identity", model.chosen)):
+            if kind in model.metrics:
+                rows.append((MODEL_NAMES[name], METHOD_NAMES[kind], *_figures(model.metrics[kind])))
+    return Table(
+        caption=f"Models compared on {run.final.best.n_rows} test rows, raw and calibrated",
+        header=(
+            "Model",
+            "Confidence",
+            "Accuracy",
+            "ECE",
+            "Perfect shows",
+            "NLL",
+            "Brier",
+            "AUROC",
+        ),
+        rows=tuple(rows),
+        notes=(
+            "Brackets: 95 % intervals. 'Perfect shows': the mean ECE that a perfectly calibrated "
+            "model with the same confidences would show with this many rows; an ECE near it is as "
+            "good as it gets. NLL and Brier: lower is better. AUROC: how well confidence ranks "
+            "right answers above wrong ones.",
+        ),
+    )
+
+
+def _figures(metrics: Metrics) -> tuple[str, ...]:
+    return (
+        with_interval(metrics.accuracy),
+        with_interval(metrics.ece, as_percent=False),
+        f"{metrics.null.mean:.3f}",
+        f"{metrics.nll:.3f}",
+        f"{metrics.brier:.3f}",
+        "–" if metrics.auroc is None else f"{metrics.auroc:.3f}",
+    )
+
+
+def all_methods(run: RunAnalysis) -> Table:
+    """Return every calibrator of every model with every calibration figure."""
+    rows = []
+    for name, model in run.models.items():
+        for kind, metrics in model.metrics.items():
+            split = metrics.brier_split
+            rows.append(
+                (
+                    MODEL_NAMES[name],
+                    METHOD_NAMES[kind] + (" *" if kind == model.chosen else ""),
+                    f"{metrics.nll:.4f}",
+                    with_interval(metrics.ece, as_percent=False),
+                    f"{metrics.null.mean:.3f} / {metrics.null.quantile_99:.3f}",
+                    f"{metrics.debiased_ece:.3f}",
+                    f"{metrics.smooth_ece:.3f}",
+                    f"{metrics.mce.value:.3f} (n = {metrics.mce.n_rows})",
+                    f"{split.miscalibration:.4f}",
+                    f"{split.refinement:.4f}",
+                )
+            )
+    return Table(
+        caption=f"Every calibrator on {run.final.best.n_rows} test rows",
+        header=(
+            "Model",
+            "Confidence",
+            "NLL",
+            "ECE",
+            "Perfect: mean / 99 %",
+            "Debiased",
+            "Smooth ECE",
+            "MCE",
+            "Brier: calibration",
+            "Brier: refinement",
+        ),
+        rows=tuple(rows),
+        notes=(
+            "* chosen: lowest cross-validated NLL on the calibrator rows. MCE is the error of the "
+            "worst bin, with the rows in it: in a small bin it is mostly noise.",
+        ),
+    )
+
+
+def candidates(model: ModelAnalysis) -> Table:
+    """Return how one model's calibrator was chosen."""
+    return Table(
+        caption=f"Choosing the {MODEL_NAMES[model.name]} model's calibrator: cross-validated NLL "
+        f"on {model.choice.n_rows} calibrator rows, {model.choice.n_folds} folds",
+        header=("Calibrator", "NLL", "± standard error"),
+        rows=tuple(
+            (
+                METHOD_NAMES[each.kind] + (" *" if each.kind == model.chosen else ""),
+                "–" if each.nll is None else f"{each.nll:.4f}",
+                each.problem
+                if each.nll_standard_error is None
+                else f"{each.nll_standard_error:.4f}",
+            )
+            for each in model.choice.candidates
+        ),
+    )
+
+
+def automation(run: RunAnalysis) -> Table:
+    """Return what each model's threshold promises and what it did on the test rows."""
+    promise = run.question.promise
+    rows = []
+    for name, model in run.models.items():
+        threshold, outcome = model.threshold, model.outcome
+        rows.append(
+            (
+                MODEL_NAMES[name],
+                METHOD_NAMES[model.chosen],
+                "none" if threshold.value is None else f"{threshold.value:.3f}",
+                percent(threshold.coverage),
+                percent(threshold.error_upper_bound),
+                percent(outcome.share_automated if outcome else None),
+                percent(outcome.error_rate if outcome else None),
+                "–" if outcome is None else f"{outcome.errors_per_1000:.1f}",
+                "–"
+                if outcome is None or outcome.cost_per_decision is None
+                else f"{outcome.cost_per_decision:.4g}",
+            )
+        )
+    return Table(
+        caption=f"Automating with at most {percent(promise.max_error)} errors, promised with "
+        f"probability {promise.confidence_level:g}",
+        header=(
+            "Model",
+            "Confidence",
+            "Threshold",
+            "Automated",
+            "Error at most",
+            "Test: automated",
+            "Test: error",
+            "Test: errors per 1,000",
+            "Cost per decision",
+        ),
+        rows=tuple(rows),
+        notes=(
+            "Threshold and bound come from the threshold rows, the test columns from the test "
+            "rows. Errors per 1,000 counts wrong automated answers among all texts that come in.",
+        ),
+    )
+
+
+def coverage(run: RunAnalysis) -> Table:
+    """Return how much could be automated at fixed error rates, without a guarantee."""
+    rows = []
+    for name, model in run.models.items():
+        best = model.best
+        rows.append(
+            (
+                MODEL_NAMES[name],
+                *(percent(each) for each in best.coverage.values()),
+                f"{best.aurc:.4f}",
+            )
+        )
+    risks = [f"{float(risk):.0%} errors".replace("%", " %") for risk in run.final.best.coverage]
+    return Table(
+        caption="Share of test rows that stays within an error rate (in hindsight, no promise)",
+        header=("Model", *risks, "AURC"),
+        rows=tuple(rows),
+        notes=("AURC: area under the risk-coverage curve, ties averaged; lower is better.",),
+    )
+
+
+def categories(model: ModelAnalysis) -> Table | None:
+    """Return one model's figures by category; None where the data have none."""
+    if not model.categories:
+        return None
+    return Table(
+        caption=f"The {MODEL_NAMES[model.name]} model by category, calibrated, test rows",
+        header=("Category", "Rows", "Accuracy", "Mean confidence", "Automated"),
+        rows=tuple(
+            (
+                each.name,
+                str(each.n_rows),
+                with_interval(each.accuracy),
+                percent(each.mean_confidence),
+                percent(each.share_automated),
+            )
+            for each in model.categories
+        ),
+    )
+
+
+def class_checks(run: RunAnalysis) -> Table | None:
+    """Return the promise looked at for each predicted class; None without a threshold."""
+    final = run.final
+    if not final.classes:
+        return None
+    return Table(
+        caption="The promise for each predicted class alone, threshold rows",
+        header=("Predicted class", "Automated", "Errors", "Error at most", "Shown"),
+        rows=tuple(
+            (
+                final.rows.classes[each.label],
+                str(each.n_automated),
+                str(each.n_errors),
+                percent(each.error_upper_bound),
+                "yes" if each.is_shown else "no",
+            )
+            for each in final.classes
+        ),
+        notes=(
+            "The promise is made over all classes together. 'no' means that these rows alone are "
+            "too few, or too often wrong, to show it for that class.",
+        ),
+    )
+
+
+def differences(run: RunAnalysis) -> Table | None:
+    """Return paired differences between models; None with one model."""
+    if not run.differences:
+        return None
+    return Table(
+        caption="Differences on the same test rows, calibrated (paired bootstrap, 95 %)",
+        header=("Compared", "Accuracy", "NLL", "Only first right", "Only second right", "p"),
+        rows=tuple(
+            (
+                f"{MODEL_NAMES[each.second]} − {MODEL_NAMES[each.first]}",
+                with_interval(each.accuracy),
+                with_interval(each.nll, as_percent=False),
+                str(each.mcnemar.n_first_only),
+                str(each.mcnemar.n_second_only),
+                f"{each.mcnemar.p_value:.2g}",
+            )
+            for each in run.differences
+        ),
+        notes=("p: McNemar's exact test. An interval that holds 0 shows no difference.",),
+    )
+
+
+def truth(run: RunAnalysis) -> Table | None:
+    """Return confidence against known truth; None where it is not known."""
+    if not run.final.truth:
+        return None
+    rows = [
+        (
+            MODEL_NAMES[name],
+            METHOD_NAMES[kind],
+            f"{each.mean_absolute_error:.3f}",
+            f"{each.mean_difference:+.3f}",
+        )
+        for name, model in run.models.items()
+        for kind, each in model.truth.items()
+        if kind in ("identity", model.chosen)
+    ]
+    best = next(iter(run.final.truth.values())).best_accuracy
+    return Table(
+        caption="Confidence against the known probability of being right, test rows",
+        header=("Model", "Confidence", "Mean |difference|", "Mean difference"),
+        rows=tuple(rows),
+        notes=(
+            f"Known because the data were generated. No model can be right more often than "
+            f"{percent(best)} here: labels were drawn with these probabilities.",
+        ),
+    )
+
+
+def verdict(run: RunAnalysis) -> tuple[str, ...]:
+    """Return what to do, in sentences: the threshold first, then what it rests on."""
+    final = run.final
+    sentences = [final.threshold.sentence]
+    if final.outcome is not None and final.outcome.error_rate is not None:
+        outcome = final.outcome
+        sentences.append(
+            f"On the {final.best.n_rows} test rows, which played no part in choosing it: "
+            f"{percent(outcome.share_automated)} automated, {percent(outcome.error_rate)} of those "
+            f"wrong ({outcome.errors_per_1000:.0f} wrong automated answers per 1,000 texts)."
+        )
+    best = final.best
+    inside = best.ece.estimate <= best.null.quantile_99
+    sentences.append(
+        f"Calibrated ECE {best.ece.estimate:.3f}; a perfectly calibrated model would show "
+        f"{best.null.mean:.3f} on average and up to {best.null.quantile_99:.3f} in 99 of 100 "
+        f"cases: {'no sign of miscalibration is left' if inside else 'miscalibration remains'}."
+    )
+    return tuple(sentences)
+
+
+def consistency_sentences(value: ConsistencyValue) -> tuple[str, ...]:
+    """Return what consistency cost and what it added over one pass."""
+    gain = value.nll_gain
+    if gain.low > 0:
+        added = "They add information"
+    elif gain.high < 0:
+        added = "They make it worse"
+    else:
+        added = "They add nothing that can be shown"
+    passes = "one forward pass" if value.n_prompts == 1 else f"{value.n_prompts} forward passes"
+    return (
+        f"{value.n_samples} samples a text, drawn from {passes}: mean agreement "
+        f"{percent(value.mean_agreement)}, unanimous on {percent(value.share_unanimous)} of the "
+        f"texts. Agreement is a coarse count, not a probability, and is not shown as one.",
+        f"As features of a calibrator, agreement, entropy and margin change the NLL of 'is it "
+        f"right' from {value.nll_without:.4f} to {value.nll_with:.4f} (gain {gain.estimate:.4f} "
+        f"[{gain.low:.4f}, {gain.high:.4f}]). {added} over one pass.",
+        f"Ranking right above wrong: AUROC {_number(value.auroc_confidence)} by the confidence of "
+        f"one pass, {_number(value.auroc_agreement)} by agreement.",
+    )
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def terminal_tables(run: RunAnalysis) -> Sequence[Table]:
+    """Return the tables that a finished evaluation prints."""
+    optional = (differences(run), categories(run.final))
+    return [overview(run), automation(run), *(table for table in optional if table is not None)]

@@ -1,0 +1,137 @@
+"""What goes where, and how progress behaves with and without a terminal."""
+
+import io
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from glassbox.cli import console
+from glassbox.cli.console import (
+    Column,
+    note,
+    print_json,
+    print_json_line,
+    print_table,
+    print_text,
+    progress,
+)
+
+
+def test_results_go_to_standard_output_and_notes_to_standard_error(capsys):
+    print_table(["a", Column("b", align="right")], [(1, None), ("x [not markup]", 2)])
+    print_text("text")
+    note("aside")
+    out, err = capsys.readouterr()
+    assert "[not markup]" in out
+    assert "text" in out
+    assert "None" not in out
+    assert err == "aside\n"
+
+
+def test_a_table_keeps_to_the_width(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "40")
+    print_table(["name", "meaning"], [("key", "word " * 40)], title="A title")
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 40
+
+
+def test_a_piped_table_is_wide(capsys):
+    print_table(["name"], [("x" * 110,)])
+    assert "x" * 110 in capsys.readouterr().out
+
+
+def test_a_long_note_is_not_broken(capsys):
+    note("word " * 100)
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_json_takes_arrays_and_paths(capsys):
+    print_json({"a": np.float32(0.5), "b": np.arange(2), "c": Path("x"), "d": float("nan"), 3: 4})
+    found = json.loads(capsys.readouterr().out)
+    assert found == {"a": 0.5, "b": [0, 1], "c": "x", "d": None, "3": 4}
+    print_json_line([1, 2])
+    assert capsys.readouterr().out == "[1,2]\n"
+
+
+def test_json_refuses_what_has_no_form():
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        print_json({"a": object()})
+
+
+def test_short_work_shows_nothing(capsys):
+    with progress("Scoring") as report:
+        report(1, 2)
+        report(2, 2)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_long_work_without_a_terminal_prints_plain_lines(capsys, monkeypatch):
+    clock = iter(range(1000))
+    monkeypatch.setattr(console, "monotonic", lambda: float(next(clock)))
+    with progress("Scoring") as report:
+        for done in range(1, 41):
+            report(done, 40)
+    out, err = capsys.readouterr()
+    assert out == ""
+    lines = err.splitlines()
+    assert lines[0] == "Scoring: 2 of 40, 2 s, about 38 s left"
+    assert lines[1] == "Scoring: 7 of 40, 7 s, about 33 s left"
+    assert len(lines) == 8
+
+
+def test_work_that_never_reports_still_says_what_it_does(capsys, monkeypatch):
+    monkeypatch.setattr(console, "SHOW_AFTER_S", 0.01)
+    err = ""
+    with progress("Loading"):
+        deadline = time.monotonic() + 30
+        while not err and time.monotonic() < deadline:
+            time.sleep(0.01)
+            err = capsys.readouterr().err
+    assert err == "Loading…\n"
+
+
+def test_a_total_may_be_unknown(capsys, monkeypatch):
+    monkeypatch.setattr(console, "SHOW_AFTER_S", 0.0)
+    monkeypatch.setattr(console, "LINE_EVERY_S", 0.0)
+    with progress("Reading") as report:
+        report(1234, 0)
+    assert "Reading: 1,234 done" in capsys.readouterr().err
+
+
+def test_quiet_is_quiet(capsys, monkeypatch):
+    monkeypatch.setattr(console, "SHOW_AFTER_S", 0.0)
+    with progress("Scoring", quiet=True) as report:
+        report(1, 2)
+        time.sleep(0.05)
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.fixture
+def screen(monkeypatch) -> io.StringIO:
+    """What a terminal on standard error shows."""
+    text = io.StringIO()
+    terminal = Console(file=text, force_terminal=True, width=100)
+    monkeypatch.setattr(console, "errors", lambda: terminal)
+    return text
+
+
+def test_a_terminal_gets_a_bar_when_it_takes_long(screen, monkeypatch):
+    monkeypatch.setattr(console, "SHOW_AFTER_S", 0.01)
+    with progress("Scoring") as report:
+        report(3, 8)
+        deadline = time.monotonic() + 30
+        while "3/8" not in screen.getvalue() and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert "Scoring" in screen.getvalue()
+    assert "3/8" in screen.getvalue()
+
+
+def test_a_terminal_shows_nothing_of_short_work(screen, monkeypatch):
+    monkeypatch.setattr(console, "SHOW_AFTER_S", 60.0)
+    with progress("Scoring") as report:
+        report(3, 8)
+    assert "Scoring" not in screen.getvalue()

@@ -1,0 +1,148 @@
+import numpy as np
+import pytest
+
+from glassbox.artifacts import Classifier, Part
+from glassbox.confidence import analysed
+from glassbox.confidence.analysed import Question, analyse, reopen, with_promise
+from glassbox.confidence.analysis import METHODS
+from glassbox.confidence.comparing import compare_runs, comparison_table
+from glassbox.confidence.job import Promise
+from glassbox.confidence.run import RunFolder
+from glassbox.confidence.tables import terminal_tables, verdict
+from glassbox.errors import CorruptArtifact, NotEnoughData, UnknownName
+from glassbox.stats.business import Costs
+from tests.confidence.rows_world import drawn_rows
+
+QUESTION = Question(Promise(0.1, 0.9), Costs(10.0, 1.0), samples=10)
+
+
+@pytest.fixture(scope="module")
+def run():
+    rows = {
+        "base": drawn_rows(3000, sharpness=3.0, noise=1.5),
+        "tuned": drawn_rows(3000, sharpness=1.0),
+    }
+    return analyse(rows, (), QUESTION)
+
+
+def test_every_calibrator_is_measured_on_the_test_part_alone(run):
+    assert tuple(run.models["base"].metrics) == METHODS
+    n_test = run.models["base"].rows.held_out.parts.count("test")
+    assert {each.n_rows for each in run.models["base"].metrics.values()} == {n_test}
+
+
+def test_calibration_mends_an_overconfident_model(run):
+    raw, best = run.models["base"].metrics["identity"], run.models["base"].best
+    assert raw.ece.low > raw.null.quantile_99
+    assert best.ece.estimate < 0.5 * raw.ece.estimate
+    assert best.nll < raw.nll
+
+
+def test_a_perfect_model_shows_its_null_level(run):
+    raw = run.models["tuned"].metrics["identity"]
+    assert raw.ece.estimate <= raw.null.quantile_99
+    assert run.models["tuned"].truth["identity"].mean_absolute_error < 1e-9
+
+
+def test_the_tuned_model_is_the_final_one_and_the_differences_are_paired(run):
+    assert run.final.name == "tuned"
+    (pair,) = run.differences
+    assert (pair.first, pair.second) == ("base", "tuned")
+    base, tuned = (run.models[name].best.accuracy.estimate for name in ("base", "tuned"))
+    assert pair.accuracy.estimate == pytest.approx(tuned - base)
+
+
+def test_figures_of_the_threshold_are_consistent(run):
+    threshold, outcome = run.final.threshold, run.final.outcome
+    assert threshold.error_upper_bound <= 0.1
+    answers = run.final.answers[run.final.chosen]
+    automated = answers.confidence >= threshold.value
+    assert outcome.n_automated == automated.sum()
+    assert outcome.n_errors == (~answers.correct[automated]).sum()
+    assert outcome.cost_per_decision == pytest.approx(
+        (10.0 * outcome.n_errors + (len(automated) - outcome.n_automated)) / len(automated)
+    )
+
+
+def test_categories_partition_the_test_part(run):
+    assert sum(each.n_rows for each in run.final.categories) == run.final.best.n_rows
+
+
+def test_a_stricter_promise_automates_less(run):
+    strict = with_promise(run, Promise(0.03, 0.9), None)
+    assert strict.final.threshold.coverage < run.final.threshold.coverage
+
+
+def test_an_impossible_promise_is_answered_honestly(run):
+    none = with_promise(run, Promise(0.0005, 0.99), None)
+    assert none.final.threshold.value is None
+    assert none.final.outcome is None
+    assert "No safe threshold" in verdict(none)[0]
+
+
+def test_tables_and_sentences_can_be_made(run):
+    for table in terminal_tables(run):
+        assert all(len(row) == len(table.header) for row in table.rows)
+    assert len(verdict(run)) == 3
+
+
+def test_a_saved_run_gives_the_same_figures_again(run, tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.write_run({})
+    analysed.save(run, (), folder)
+    again = reopen(folder)
+    assert analysed.summary(again) == analysed.summary(run)
+    np.testing.assert_array_equal(
+        again.final.answers["platt"].probs, run.final.answers["platt"].probs
+    )
+
+
+def test_a_folder_without_a_run_is_named_with_its_neighbours(tmp_path):
+    RunFolder(tmp_path / "good").write_run({})
+    with pytest.raises(UnknownName, match="good"):
+        reopen(RunFolder(tmp_path / "bad"))
+
+
+def test_damaged_files_of_a_run_are_named(run, tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.write_run({})
+    analysed.save(run, (), folder)
+    (folder.evaluation / "base.parquet").write_bytes(b"PAR1 no")
+    with pytest.raises(CorruptArtifact, match=r"base\.parquet"):
+        reopen(folder)
+    folder.calibrators.write_text('{"schema_version": 1}')
+    with pytest.raises(CorruptArtifact, match="incomplete"):
+        reopen(folder)
+
+
+def test_keeping_a_choice_changes_the_manifest(run, tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.write_run({})
+    analysed.save(run, (), folder)
+    Classifier(Part("tiny", "00"), {}, "11").save(tmp_path)
+    analysed.save_choice(with_promise(run, Promise(0.05, 0.9), None), folder)
+    kept = Classifier.load(tmp_path)
+    assert kept.threshold["max_error"] == 0.05
+    assert kept.calibrator["kind"] == run.final.chosen
+    assert reopen(folder).question.promise == Promise(0.05, 0.9)
+
+
+def test_runs_are_compared_on_shared_rows(run):
+    other = analyse({"base": drawn_rows(3000, sharpness=3.0, noise=1.5)}, (), QUESTION)
+    found = compare_runs(run, other, ("one", "two"))
+    assert found.n_shared == run.final.best.n_rows
+    assert found.accuracy.estimate == pytest.approx(
+        found.metrics[1].accuracy.estimate - found.metrics[0].accuracy.estimate
+    )
+    assert "one" in found.sentence
+    table = comparison_table(found)
+    assert table.header == ("", "one", "two")
+
+
+def test_runs_that_share_too_little_are_refused(run):
+    other = analyse({"base": drawn_rows(800, seed=5)}, (), QUESTION)
+    relabelled = other.final.rows.held_out.texts
+    assert relabelled[0] == run.final.rows.held_out.texts[0]
+    small = analyse({"base": drawn_rows(200)}, (), QUESTION)
+    with pytest.raises(NotEnoughData, match="shared test rows"):
+        compare_runs(run, small, ("one", "two"))

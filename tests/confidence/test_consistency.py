@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import chisquare
+
+from glassbox.confidence.consistency import (
+    consistency_value,
+    paraphrased,
+    sample_answers,
+)
+from glassbox.confidence.labels import default_labels
+from glassbox.errors import InvalidValue
+from tests.confidence.rows_world import drawn_rows
+
+
+@given(
+    st.integers(2, 40),
+    st.lists(st.floats(0.001, 1.0), min_size=2, max_size=4),
+    st.integers(1, 3),
+)
+def test_every_sample_is_a_class_or_off_task(k, weights, n_prompts):
+    probs = np.array(weights) / sum(weights) * 0.9
+    logprobs = [np.log(np.tile(probs, (5, 1)))] * n_prompts
+    counts, off_task = sample_answers(logprobs, k, seed=0)
+    assert (counts.sum(axis=1) + off_task == k).all()
+    assert counts.min() >= 0
+
+
+def test_samples_follow_the_models_own_distribution():
+    probs = np.array([0.5, 0.3, 0.15])
+    counts, off_task = sample_answers([np.log(np.tile(probs, (4000, 1)))], 10, seed=1)
+    seen = [*counts.sum(axis=0), off_task.sum()]
+    expected = np.array([*probs, 0.05]) * 40_000
+    assert chisquare(seen, expected).pvalue > 0.001
+
+
+def test_the_same_seed_gives_the_same_samples():
+    logprobs = np.log(np.full((6, 2), 0.5))
+    one, two = (sample_answers([logprobs], 5, seed=3)[0] for _ in range(2))
+    np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize("k", [0, 1, 1001])
+def test_unusable_numbers_of_samples_are_refused(k):
+    with pytest.raises(InvalidValue, match="number of samples"):
+        sample_answers([np.log(np.full((1, 2), 0.5))], k, seed=0)
+
+
+def test_paraphrases_change_the_instruction_and_nothing_else():
+    labels = default_labels(["sport", "work", "weather"])
+    first, *others = paraphrased(labels)
+    assert first == labels
+    assert len({each.instruction for each in (first, *others)}) == 1 + len(others)
+    assert "work, weather or sport" in others[0].instruction
+    for other in others:
+        assert (other.classes, other.verbalisers) == (labels.classes, labels.verbalisers)
+
+
+def test_samples_of_one_prompt_add_nothing_that_the_probability_does_not_hold():
+    rows = drawn_rows(4000)
+    fit, test = rows.part("calibrator"), rows.part("test")
+    value = consistency_value(
+        [fit.class_logprobs], fit.held_out.labels, [test.class_logprobs], test.held_out.labels,
+        10, seed=0,
+    )  # fmt: skip
+    assert value.nll_gain.low <= 0.0 <= value.nll_gain.high + 0.01
+    assert value.auroc_agreement < value.auroc_confidence
+    assert 0.0 < value.mean_agreement < 1.0
+
+
+def test_a_prompt_with_news_of_its_own_adds_information():
+    rows = drawn_rows(4000, noise=2.0)
+    better = drawn_rows(4000)
+    fit, test = rows.part("calibrator"), rows.part("test")
+    value = consistency_value(
+        [fit.class_logprobs, better.part("calibrator").class_logprobs],
+        fit.held_out.labels,
+        [test.class_logprobs, better.part("test").class_logprobs],
+        test.held_out.labels,
+        10,
+        seed=0,
+    )
+    assert value.nll_gain.low > 0.0

@@ -1,0 +1,87 @@
+"""What the pages say can be done, and where they point."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from glassbox.cli.main import ENTRIES
+from glassbox.runtime import DEMO, SHIPPED_RUN
+from tests.docs.markdown import PAGES, ROOT, Block, blocks, links
+
+RUNNABLE = [page for page in PAGES if any("run" in block.words for block in blocks(page))]
+"""Pages with blocks that begin with ```bash run (or ```bash run slow)."""
+
+
+def _name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def _run(block: Block, folder: Path) -> None:
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "HF_HUB_OFFLINE": "1",
+    }
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", block.text],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=1200,
+    )
+    assert done.returncode == 0, f"{block.text}\n{done.stdout}\n{done.stderr}"
+
+
+@pytest.mark.parametrize("page", RUNNABLE, ids=_name)
+def test_quick_blocks_run(page, tmp_path):
+    """In the page's order and in one folder, where the shipped run stands in for the demo's."""
+    if SHIPPED_RUN.is_dir():
+        shutil.copytree(SHIPPED_RUN, tmp_path / "runs" / DEMO)
+    for block in blocks(page):
+        if "run" in block.words and "slow" not in block.words:
+            _run(block, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", RUNNABLE, ids=_name)
+def test_all_blocks_run(page, tmp_path):
+    """As a reader would: from an empty folder, nothing left out."""
+    for block in blocks(page):
+        if "run" in block.words:
+            _run(block, tmp_path)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_links_lead_somewhere(page):
+    for link in links(page):
+        if "://" in link or link.startswith(("#", "mailto:")):
+            continue
+        target = page.parent / link.partition("#")[0]
+        assert target.exists(), f"{_name(page)} points to {link}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_commands_in_blocks_exist(page):
+    names = {entry.name for entry in ENTRIES}
+    for block in blocks(page):
+        if block.language not in ("bash", "console", "sh"):
+            continue
+        for line in block.text.splitlines():
+            words = line.partition(" #")[0].removeprefix("$ ").split()
+            if words[:1] == ["glassbox"] and len(words) > 1 and not words[1].startswith("-"):
+                assert words[1] in names, f"{_name(page)}: {line}"
+            if words[:1] == ["make"]:
+                targets = (ROOT / "Makefile").read_text(encoding="utf-8")
+                assert all(f"\n{word}:" in targets for word in words[1:] if "=" not in word), line
+
+
+def test_newcomers_reach_a_result_within_forty_lines():
+    head = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()[:40]
+    assert any("make demo" in line for line in head)
+    assert any("](" in line or "<img" in line for line in head), "no picture"
