@@ -82,6 +82,8 @@ def test_near_duplicates_are_found_by_both_searches():
     index = NearDuplicateIndex(texts[:1])
     assert texts[1] in index
     assert texts[2] not in index
+    assert index.wholly_inside(f"I think that {texts[0]} or so.") == {0}
+    assert index.wholly_inside(texts[2]) == set()
 
 
 def test_jaccard_agrees_with_the_definition(rows):

@@ -1,0 +1,1 @@
+"""How the artefacts that ship with Glassbox were made; nothing here is needed to use it."""
