@@ -97,11 +97,6 @@ def test_paths_understand_the_home_folder(monkeypatch, folder):
     assert load_settings().paths.runs == folder / "my-runs"
 
 
-def test_the_cache_follows_xdg(monkeypatch, folder):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
-    assert load_settings().paths.cache == folder / "glassbox"
-
-
 @pytest.mark.parametrize(
     ("variable", "suggestion"),
     [

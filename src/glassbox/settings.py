@@ -43,11 +43,6 @@ def _expand(path: Path) -> Path:
     return path.expanduser()
 
 
-def _default_cache() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if base else Path.home() / ".cache") / "glassbox"
-
-
 UserPath = Annotated[Path, AfterValidator(_expand)]
 """A path in which a leading ``~`` stands for the home folder."""
 
@@ -89,8 +84,6 @@ class PathSettings(_Section):
 
     runs: UserPath = Path("runs")
     """Folder in which a run gets its own folder unless `--out` names one."""
-    cache: UserPath = Field(default_factory=_default_cache)
-    """Folder for what can be computed again (by default under `XDG_CACHE_HOME` or `~/.cache`)."""
 
 
 class Settings(BaseSettings):
@@ -110,8 +103,8 @@ class Settings(BaseSettings):
     """The resident model."""
     confidence: ConfidenceSettings = ConfidenceSettings()
     """The main job's promises."""
-    paths: PathSettings = Field(default_factory=PathSettings)
-    """Folders."""
+    paths: PathSettings = PathSettings()
+    """Where things are kept."""
 
     @classmethod
     def settings_customise_sources(

@@ -64,7 +64,7 @@ def test_samples_of_one_prompt_add_nothing_that_the_probability_does_not_hold():
         [fit.class_logprobs], fit.held_out.labels, [test.class_logprobs], test.held_out.labels,
         10, seed=0,
     )  # fmt: skip
-    assert value.nll_gain.low <= 0.0 <= value.nll_gain.high + 0.01
+    assert value.added.gain.low <= 0.0 <= value.added.gain.high + 0.01
     assert value.auroc_agreement < value.auroc_confidence
     assert 0.0 < value.mean_agreement < 1.0
 
@@ -81,4 +81,10 @@ def test_a_prompt_with_news_of_its_own_adds_information():
         10,
         seed=0,
     )
-    assert value.nll_gain.low > 0.0
+    assert value.added.gain.low > 0.0
+
+
+def test_where_nothing_is_wrong_nothing_is_claimed():
+    logprobs = np.log(np.tile([0.99, 0.01], (50, 1)))
+    labels = np.zeros(50, dtype=np.int64)
+    assert consistency_value([logprobs], labels, [logprobs], labels, 5, seed=0).added is None

@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from glassbox.artifacts import Classifier
 from glassbox.charts.registry import CHARTS
+from glassbox.cli.exit_codes import ExitCode
 from glassbox.cli.main import main
 from glassbox.confidence.sources import embedded_dataset
 
@@ -46,7 +48,7 @@ def test_a_run_leaves_everything_it_promises(run):
         "run.json", "test_set.json", "adapter", "evaluation", "calibrators.json", "results.json",
         "classifier.json", "charts", "report.html",
     } <= names  # fmt: skip
-    for chart in CHARTS:
+    for chart in CHARTS.values():
         for ending in ("png", "svg", "json"):
             assert (run / "charts" / chart.folder / f"{chart.name}.{ending}").stat().st_size > 100
     report = (run / "report.html").read_text()
@@ -73,7 +75,7 @@ def test_the_adapter_in_the_run_folder_is_used_again(run, data, capsys):
 def test_classify_answers_in_order_and_goes_on_after_a_bad_line(run, tmp_path, capsys):
     lines = tmp_path / "lines.jsonl"
     lines.write_text('{"text": "The soup was superb."}\n{"no": 1}\n{"text": "It broke."}\n')
-    assert main(["classify", "--file", str(lines), "--run", str(run)]) == 3
+    assert main(["classify", "--file", str(lines), "--run", str(run)]) == ExitCode.INCOMPLETE
     records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [each["line"] for each in records] == [1, 2, 3]
     assert "error" in records[1]
@@ -148,8 +150,6 @@ def test_another_base_model_is_refused(run, tmp_path, capsys):
     edited = tmp_path / "run"
     edited.mkdir()
     manifest = Classifier.load(run)
-    from dataclasses import replace
-
     replace(manifest, base=replace(manifest.base, digest="0" * 64)).save(edited)
     assert main(["classify", "text", "--run", str(edited)]) != 0
     assert "Its calibration would not hold" in capsys.readouterr().err

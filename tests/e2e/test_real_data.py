@@ -11,6 +11,7 @@ from glassbox.artifacts import Classifier
 from glassbox.confidence.analysis import Answers, probs_of
 from glassbox.confidence.job import Promise
 from glassbox.confidence.run import RunFolder
+from glassbox.confidence.tables import verdict
 from glassbox.stats.selective import choose_threshold
 from tests.e2e.jobs import POLARITY, quick_job, run_job
 
@@ -49,11 +50,17 @@ def finished(request, model, data_dir, tmp_path_factory):
     return job, outcome, said
 
 
-def test_the_calibrated_confidence_is_indistinguishable_from_a_perfect_one(finished):
+def test_the_calibrated_error_is_shown_against_what_perfection_would_show(finished):
     _, outcome, _ = finished
-    best = outcome.analysis.final.best
-    assert best.ece.estimate <= best.null.quantile_99
+    final = outcome.analysis.final
+    raw, best = final.metrics["identity"], final.best
     assert 0.0 <= best.accuracy.low <= best.accuracy.estimate <= best.accuracy.high <= 1.0
+    assert 0.0 < best.null.mean < best.null.quantile_99
+    if raw.ece.estimate > raw.null.quantile_99:
+        assert best.ece.estimate < raw.ece.estimate
+    sentence = verdict(outcome.analysis)[-1]
+    assert f"{best.ece.estimate:.3f}" in sentence
+    assert f"{best.null.quantile_99:.3f}" in sentence
 
 
 def test_the_promise_is_kept_as_often_as_it_says(finished):

@@ -6,7 +6,6 @@ from transformers import (
     FalconConfig,
     GptOssConfig,
     LlamaConfig,
-    MistralConfig,
 )
 
 from glassbox.engine.paths import choose_path
@@ -65,12 +64,10 @@ def test_what_cannot_be_packed_takes_the_plain_path(config, reason):
 
 
 def test_a_window_that_does_not_reach_the_attention_is_noticed(monkeypatch):
-    model = random_model(MistralConfig(**LLAMA, head_dim=8, sliding_window=64))
-    assert choose_path(model, 128) == ("packed", "")
-    monkeypatch.setattr(model.config, "sliding_window", 32)
-    assert choose_path(model, 128)[0] == "packed"
-    monkeypatch.setattr(model.config, "layer_types", ["sliding_attention", "full_attention"])
-    path, why = choose_path(model, 128)
+    loaded = tiny_loaded("gemma3")
+    swapped = ["full_attention", "sliding_attention"]
+    monkeypatch.setattr(loaded.model.config, "layer_types", swapped)
+    path, why = choose_path(loaded.model, loaded.context)
     assert path == "plain"
     assert "sliding windows" in why
 

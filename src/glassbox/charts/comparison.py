@@ -84,7 +84,7 @@ def calibration_error_comparison(value: Bars) -> Chart:
         tops += [each.null.quantile_95 for each in value.bars if each.null is not None]
         axes.set(ylim=(0, min(1.0, 1.15 * max(tops)) or 1.0))
         axes.set_ylabel("Expected calibration error (ECE)")
-        axes.yaxis.set_major_formatter(lambda number, _: f"{number:.2f}")
+        axes.yaxis.set_major_formatter(lambda number, _: f"{round(number, 6):g}")
         _key(figure, value)
     return Chart(info, figure, plain(value), f"{info.alt} {_in_words(value, is_percent=False)}")
 

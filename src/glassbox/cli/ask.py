@@ -10,6 +10,7 @@ import typer
 from glassbox.cli import options
 from glassbox.cli.console import Column, note, print_json, print_json_line, print_table, print_text
 from glassbox.cli.console import progress as progress_bar
+from glassbox.cli.exit_codes import ExitCode
 from glassbox.errors import GlassboxError, InvalidValue
 from glassbox.runtime import Runtime
 
@@ -51,7 +52,7 @@ def classify(
             report(done, 0)
     if n_bad:
         note(f"{n_bad} lines could not be answered; their records say why.")
-        raise typer.Exit(3)
+        raise typer.Exit(ExitCode.INCOMPLETE)
 
 
 def _lines(

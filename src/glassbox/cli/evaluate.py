@@ -3,7 +3,7 @@
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
@@ -16,6 +16,9 @@ from glassbox.types import OverlongPolicy, Quantization
 
 if TYPE_CHECKING:
     from glassbox.confidence.job import Job, Tuning
+
+DEMO_MAX_ERROR = 0.1
+"""What the demo promises: its labels were drawn, so even a reader who knows all errs in 12 %."""
 
 
 def evaluate(
@@ -34,7 +37,7 @@ def evaluate(
         bool, typer.Option("--retune", help="Fit LoRA weights even if the run folder has some.")
     ] = False,
     epochs: options.Epochs = 3,
-    rank: options.Rank = 8,
+    rank: options.Rank = None,
     learning_rate: options.LearningRate = 1e-3,
     sample: Annotated[
         int | None, typer.Option("--sample", help="Evaluate only so many held-out rows.", min=1)
@@ -80,7 +83,8 @@ def evaluate(
             labels_file=labels,
             sample=sample,
         ),
-        recipe=replace(job.recipe, epochs=epochs, rank=rank, learning_rate=learning_rate),
+        recipe=replace(job.recipe, epochs=epochs, learning_rate=learning_rate),
+        rank=rank,
         costs=None if costs is None else load_costs(costs),
         overlong=_overlong(overlong),
         label_bias=label_bias,
@@ -98,7 +102,7 @@ def tune(
     label_column: options.LabelColumn = None,
     labels: options.LabelsFile = None,
     epochs: options.Epochs = 3,
-    rank: options.Rank = 8,
+    rank: options.Rank = None,
     learning_rate: options.LearningRate = 1e-3,
     overlong: options.Overlong = "error",
     quantization: options.Quantization = None,
@@ -117,7 +121,8 @@ def tune(
         data=replace(
             job.data, text_column=text_column, label_column=label_column, labels_file=labels
         ),
-        recipe=replace(job.recipe, epochs=epochs, rank=rank, learning_rate=learning_rate),
+        recipe=replace(job.recipe, epochs=epochs, learning_rate=learning_rate),
+        rank=rank,
         overlong=_overlong(overlong),
     )
     fit = MainJob(job, runtime.open_engine, progress, note).tune()
@@ -130,19 +135,20 @@ def tune(
 
 def demo(
     part: Annotated[str, typer.Argument(help="Which part to show: 'confidence'.")] = "confidence",
+    max_error: options.MaxError = DEMO_MAX_ERROR,
     out: options.Out = None,
 ) -> None:
     """Run the main job on the embedded model and dataset: a few minutes, no network."""
     if part != "confidence":
         raise UnknownName("demo", part, ["confidence"])
-    runtime = Runtime.load()
+    runtime = Runtime.load(_overrides(None, max_error, None))
     folder = out or runtime.settings.paths.runs / DEMO
     _evaluate(runtime, _job(runtime, "tiny", "tiny", folder, None, "missing"), as_json=False)
     print_text(
         "Try next:\n"
-        '  glassbox classify "I would never call this hotel comfortable."\n'
+        '  glassbox classify "The room was not clean."\n'
         '  glassbox logprobs "The food was great, but the waiter was rude."\n'
-        f"  glassbox threshold {folder} --max-error 0.1"
+        f"  glassbox threshold {folder} --max-error 0.12"
     )
 
 
@@ -199,14 +205,12 @@ def _overrides(
 
 
 def _overlong(value: str) -> OverlongPolicy:
-    for allowed in get_args(OverlongPolicy):
-        if value == allowed:
-            return allowed  # type: ignore[no-any-return]
-    raise InvalidValue("--overlong", value, "error, truncate or skip")
+    if value not in get_args(OverlongPolicy):
+        raise InvalidValue("--overlong", value, "error, truncate or skip")
+    return cast(OverlongPolicy, value)
 
 
 def _quantization(value: str | None) -> Quantization | None:
-    for allowed in (None, *get_args(Quantization)):
-        if value == allowed:
-            return allowed
-    raise InvalidValue("--quantization", value, "8bit or 4bit")
+    if value is not None and value not in get_args(Quantization):
+        raise InvalidValue("--quantization", value, "8bit or 4bit")
+    return cast(Quantization | None, value)

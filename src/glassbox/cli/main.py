@@ -46,7 +46,7 @@ ENTRIES: Final[tuple[Entry, ...]] = (
     Entry(
         "evaluate",
         "glassbox.cli.evaluate:evaluate",
-        "How far can a model's labels be trusted, and which can be automated?",
+        "Find out how far a model's labels can be trusted, and which to automate.",
         MAIN_JOB,
     ),
     Entry("tune", "glassbox.cli.evaluate:tune", "Fit LoRA weights to labelled texts.", MAIN_JOB),

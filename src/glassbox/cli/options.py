@@ -45,7 +45,12 @@ Seed = Annotated[
     int | None, typer.Option("--seed", help="Decides split, bootstrap and order of training.")
 ]
 Epochs = Annotated[int, typer.Option("--epochs", help="Passes over the training rows.", min=1)]
-Rank = Annotated[int, typer.Option("--rank", help="Rank of the LoRA updates.", min=1)]
+Rank = Annotated[
+    int | None,
+    typer.Option(
+        "--rank", help="Rank of the LoRA updates; by default about 2 % are trained.", min=1
+    ),
+]
 LearningRate = Annotated[
     float, typer.Option("--learning-rate", help="Peak of the learning rate.", min=0.0)
 ]

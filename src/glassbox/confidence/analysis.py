@@ -26,7 +26,7 @@ from glassbox.stats.calibration_error import (
     spiegelhalter,
 )
 from glassbox.stats.calibrator_choice import CalibratorChoice, choose_calibrator, fit_calibrator
-from glassbox.stats.calibrators import Calibrator
+from glassbox.stats.calibrators import Calibrator, CalibratorKind
 from glassbox.stats.intervals import (
     Interval,
     McNemar,
@@ -35,12 +35,12 @@ from glassbox.stats.intervals import (
     proportion_interval,
 )
 from glassbox.stats.label_bias import LabelBias, fit_label_bias
-from glassbox.stats.proper_scoring import BrierSplit, brier, brier_split, nll
+from glassbox.stats.proper_scoring import BrierSplit, brier, brier_split, nll, row_nll
 from glassbox.stats.ranking import auroc, coverage_at_risk, risk_coverage_curve
 from glassbox.stats.selective import ClassCheck, Threshold, check_classes, choose_threshold
 from glassbox.stats.smooth_error import smooth_ece
 
-METHODS = ("identity", "temperature", "platt", "isotonic")
+METHODS: tuple[CalibratorKind, ...] = ("identity", "temperature", "platt", "isotonic")
 """Calibrators that every report compares; ``identity`` leaves the raw probabilities."""
 
 RISKS = (0.01, 0.02, 0.05, 0.10)
@@ -61,17 +61,17 @@ class Answers:
     @property
     def predicted(self) -> Int[Array, " n"]:
         """Index of the most probable class."""
-        return self.probs.argmax(axis=1)
+        return np.asarray(self.probs.argmax(axis=1))
 
     @property
     def confidence(self) -> Float[Array, " n"]:
         """Probability of the most probable class."""
-        return self.probs.max(axis=1)
+        return np.asarray(self.probs.max(axis=1))
 
     @property
     def correct(self) -> Bool[Array, " n"]:
         """Whether the most probable class is the true one."""
-        return self.predicted == self.labels
+        return np.asarray(self.predicted == self.labels)
 
 
 @dataclass(frozen=True)
@@ -356,7 +356,7 @@ def known_probability(rows: EvaluatedRows, answers: Answers) -> Float[Array, " n
     """Return the known probability that each predicted label is right; the truth must be known."""
     truth = rows.held_out.truth
     assert truth is not None, "asked only for data with known truth"
-    return truth[np.arange(len(truth)), answers.predicted]
+    return np.asarray(truth[np.arange(len(truth)), answers.predicted])
 
 
 def _truth(rows: EvaluatedRows, answers: Answers) -> TruthFigures:
@@ -378,12 +378,8 @@ def difference(first: ModelAnalysis, second: ModelAnalysis, *, seed: int = 0) ->
         first=first.name,
         second=second.name,
         accuracy=paired_difference(one.correct.astype(float), two.correct.astype(float), seed=seed),
-        nll=paired_difference(row_nll(one), row_nll(two), seed=seed),
+        nll=paired_difference(
+            row_nll(one.probs, one.labels), row_nll(two.probs, two.labels), seed=seed
+        ),
         mcnemar=mcnemar(one.correct, two.correct),
     )
-
-
-def row_nll(answers: Answers) -> Float[Array, " n"]:
-    """Return the negative log-likelihood of each row's true class, nats."""
-    chosen = answers.probs[np.arange(len(answers.labels)), answers.labels]
-    return -np.log(np.clip(chosen, np.finfo(float).tiny, None))

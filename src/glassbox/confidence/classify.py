@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import orjson
 
@@ -146,12 +146,11 @@ def uncalibrated(manifest: Classifier, engine: Engine) -> Labeller:
 
 
 def _policy(manifest: Classifier) -> OverlongPolicy:
-    for policy in get_args(OverlongPolicy):
-        if manifest.overlong == policy:
-            return policy  # type: ignore[no-any-return]
-    raise CorruptArtifact(
-        "classifier manifest", f"the policy for long texts is {manifest.overlong!r}"
-    )
+    if manifest.overlong not in get_args(OverlongPolicy):
+        raise CorruptArtifact(
+            "classifier manifest", f"the policy for long texts is {manifest.overlong!r}"
+        )
+    return cast(OverlongPolicy, manifest.overlong)
 
 
 @dataclass(frozen=True)

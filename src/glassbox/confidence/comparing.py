@@ -6,10 +6,11 @@ import numpy as np
 
 from glassbox.charts.report import Table
 from glassbox.confidence.analysed import RunAnalysis
-from glassbox.confidence.analysis import Answers, Metrics, measure, row_nll
+from glassbox.confidence.analysis import Answers, Metrics, measure
 from glassbox.confidence.tables import with_interval
 from glassbox.errors import NotEnoughData
 from glassbox.stats.intervals import Interval, McNemar, mcnemar, paired_difference
+from glassbox.stats.proper_scoring import row_nll
 
 FEWEST_SHARED = 30
 """Shared rows below which a comparison is refused: intervals would say nothing."""
@@ -79,7 +80,7 @@ def compare_runs(first: RunAnalysis, second: RunAnalysis, names: tuple[str, str]
         metrics=(measure(one), measure(two)),
         thresholds=(first.final.threshold.value, second.final.threshold.value),
         accuracy=paired_difference(one.correct.astype(float), two.correct.astype(float)),
-        nll=paired_difference(row_nll(one), row_nll(two)),
+        nll=paired_difference(row_nll(one.probs, one.labels), row_nll(two.probs, two.labels)),
         mcnemar=mcnemar(one.correct, two.correct),
     )
 

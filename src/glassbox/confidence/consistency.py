@@ -11,15 +11,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float, Int
-from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
+from jaxtyping import Bool, Float, Int
 
 from glassbox.confidence.labels import LabelSet, default_instruction
 from glassbox.confidence.verbalisers import label_mass, label_probs
-from glassbox.errors import InvalidValue
+from glassbox.errors import InvalidValue, NotEnoughData
 from glassbox.stats.consistency import ConsistencyFeatures, consistency_features
+from glassbox.stats.feature_calibrator import FeatureCalibrator, confidence_log_odds
 from glassbox.stats.intervals import Interval, paired_difference
+from glassbox.stats.proper_scoring import row_nll
 from glassbox.stats.ranking import auroc
 
 MOST_SAMPLES = 1000
@@ -46,11 +46,19 @@ class ConsistencyValue:
     """Ranking of right above wrong by the confidence of one pass."""
     auroc_agreement: float | None
     """The same by agreement."""
+    added: "AddedValue | None"
+    """What the features add; None where too few answers are wrong to tell."""
+
+
+@dataclass(frozen=True)
+class AddedValue:
+    """How well "the answer is right" is foretold, without and with the consistency features."""
+
     nll_without: float
-    """NLL of "the answer is right" from the confidence alone, nats."""
+    """NLL from the confidence alone, nats."""
     nll_with: float
     """NLL with agreement, entropy and margin beside it, nats."""
-    nll_gain: Interval
+    gain: Interval
     """What they add (without - with, paired bootstrap); at or below zero they add nothing."""
 
 
@@ -142,50 +150,60 @@ def consistency_value(
         k: Samples a text.
         seed: Of the draws and the bootstrap.
     """
-    fit_x, fit_y, _ = _design(calibrator_part, calibrator_labels, k, seed)
-    test_x, test_y, found = _design(test_part, test_labels, k, seed + 1)
-    without = _row_nll(fit_x[:, :1], fit_y, test_x[:, :1], test_y)
-    with_all = _row_nll(fit_x, fit_y, test_x, test_y)
+    fit_probs, test_probs = label_probs(calibrator_part[0]), label_probs(test_part[0])
+    right = test_probs.argmax(axis=1) == test_labels
+    found = features(test_part, k, seed=seed + 1)
     settled = ~found.is_tied & (found.predicted >= 0)
+    fit = _Signals(fit_probs, features(calibrator_part, k, seed=seed), calibrator_labels)
     return ConsistencyValue(
         n_samples=k,
         n_prompts=len(test_part),
         mean_agreement=float(found.agreement.mean()),
         share_unanimous=float((found.agreement == 1.0).mean()),
         accuracy=float((settled & (found.predicted == test_labels)).mean()),
-        auroc_confidence=auroc(label_probs(test_part[0]).max(axis=1), test_y),
-        auroc_agreement=auroc(found.agreement, test_y),
-        nll_without=float(without.mean()),
-        nll_with=float(with_all.mean()),
-        nll_gain=paired_difference(with_all, without, seed=seed),
+        auroc_confidence=auroc(test_probs.max(axis=1), right),
+        auroc_agreement=auroc(found.agreement, right),
+        added=_added(fit, _Signals(test_probs, found, test_labels), seed),
     )
 
 
-def _design(
-    logprobs: Sequence[Float[Array, "n n_classes"]], labels: Int[Array, " n"], k: int, seed: int
-) -> tuple[Float[Array, "n 4"], Array, ConsistencyFeatures]:
-    probs = label_probs(logprobs[0])
-    confidence = np.clip(probs.max(axis=1), 1e-7, 1.0 - 1e-7)
-    found = features(logprobs, k, seed=seed)
-    columns = [
-        np.log(confidence / (1.0 - confidence)),
-        found.agreement,
-        found.entropy,
-        found.margin,
+@dataclass(frozen=True)
+class _Signals:
+    """What is known of some answers, as columns for a calibrator."""
+
+    probs: Float[Array, "n n_classes"]
+    found: ConsistencyFeatures
+    labels: Int[Array, " n"]
+
+    @property
+    def right(self) -> Bool[Array, " n"]:
+        return np.asarray(self.probs.argmax(axis=1) == self.labels)
+
+    @property
+    def confidence(self) -> Float[Array, "n 1"]:
+        return np.asarray(confidence_log_odds(self.probs.max(axis=1))[:, None])
+
+    @property
+    def everything(self) -> Float[Array, "n n_features"]:
+        columns = [self.found.agreement, self.found.entropy]
+        if self.probs.shape[1] > 2:
+            # With two classes the margin is a straight line of the agreement.
+            columns.append(self.found.margin)
+        return np.column_stack([self.confidence, *columns])
+
+
+def _added(fit: _Signals, test: _Signals, seed: int) -> AddedValue | None:
+    try:
+        without = FeatureCalibrator.fit(fit.confidence, fit.right).apply(test.confidence)
+        with_all = FeatureCalibrator.fit(fit.everything, fit.right).apply(test.everything)
+    except NotEnoughData:
+        return None
+    costs = [
+        row_nll(np.column_stack([1.0 - prob, prob]), test.right.astype(np.int64))
+        for prob in (without, with_all)
     ]
-    return np.column_stack(columns), probs.argmax(axis=1) == labels, found
-
-
-def _row_nll(
-    fit_x: Float[Array, "n f"], fit_y: Array, test_x: Float[Array, "m f"], test_y: Array
-) -> Float[Array, " m"]:
-    if fit_y.all() or not fit_y.any():
-        rate = (fit_y.sum() + 0.5) / (len(fit_y) + 1.0)
-        prob = np.full(len(test_y), rate)
-    else:
-        scaler = StandardScaler().fit(fit_x)
-        model = LogisticRegression(C=1.0).fit(scaler.transform(fit_x), fit_y)
-        prob = model.predict_proba(scaler.transform(test_x))[:, 1]
-    prob = np.clip(prob, 1e-12, 1.0 - 1e-12)
-    nll: Float[Array, " m"] = -np.log(np.where(test_y, prob, 1.0 - prob))
-    return nll
+    return AddedValue(
+        nll_without=float(costs[0].mean()),
+        nll_with=float(costs[1].mean()),
+        gain=paired_difference(costs[1], costs[0], seed=seed),
+    )

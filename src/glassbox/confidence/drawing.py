@@ -77,7 +77,7 @@ LONG_NAMES = {
 }
 """Calibrators as titles name them."""
 
-MAX_ERRORS = tuple(float(each) for each in np.round(np.arange(0.01, 0.1001, 0.005), 3))
+MAX_ERRORS = (0.01, 0.015, 0.02, 0.03, 0.05, 0.07, 0.10)
 """Allowed error rates along the axis of the sample-size chart."""
 
 SEEN_ERRORS = (0, 1, 2, 5, 10)

@@ -68,7 +68,9 @@ class Job:
     tuning: Tuning = "no"
     """Whether LoRA weights are fitted."""
     recipe: AdapterRecipe = field(default_factory=AdapterRecipe)
-    """How they are fitted."""
+    """How they are fitted; rank and seed come from below."""
+    rank: int | None = None
+    """Rank of the LoRA updates; None trains about 2 % of the parameters."""
     promise: Promise = field(default_factory=Promise)
     """What the threshold has to guarantee."""
     costs: Costs | None = None

@@ -241,7 +241,8 @@ class MainJob:
         validation = _examples(model, material, material.split.validation)
         verbalisers = model.verbalisers
         loss = tuning.label_loss(verbalisers.groups, verbalisers.nested)
-        recipe = replace(self.job.recipe, seed=self.job.seed)
+        rank = self.job.rank or tuning.default_rank(model.engine.info.d_model)
+        recipe = replace(self.job.recipe, rank=rank, alpha=2 * rank, seed=self.job.seed)
         if not self.folder.adapter.exists():
             with self._stage("forecast", "Trying out one batch"):
                 measured = tuning.probe(

@@ -55,12 +55,12 @@ class LabelProbs:
     @property
     def predicted(self) -> Int[np.ndarray, " n"]:
         """Index of the most probable class."""
-        return self.class_logprobs.argmax(axis=1)
+        return np.asarray(self.class_logprobs.argmax(axis=1))
 
     @property
     def confidence(self) -> Float[np.ndarray, " n"]:
         """Probability of the most probable class, [0, 1]."""
-        return self.probs.max(axis=1)
+        return np.asarray(self.probs.max(axis=1))
 
 
 class LabelModel:

@@ -5,12 +5,12 @@ Knows nothing of label sets; ``formats`` reads the files.
 
 import re
 from collections.abc import Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-import glassbox
 from glassbox.confidence.decoding import decode, detect_encoding, known_encoding
 from glassbox.confidence.formats import FILE_FORMATS, Cell, RawRow, RawRows, read_file, split_lines
 from glassbox.errors import DependencyMissing, InvalidData, InvalidValue, UnknownName
@@ -70,7 +70,7 @@ def embedded_dataset() -> Path:
     Raises:
         InvalidData: This installation lacks it.
     """
-    folder = Path(glassbox.__file__).parent / "assets" / "dataset"
+    folder = Path(str(files("glassbox"))) / "assets" / "dataset"
     if not any(folder.glob("*.jsonl")):
         raise InvalidData(
             "the embedded dataset is missing: install glassbox-llm again", source=str(folder)

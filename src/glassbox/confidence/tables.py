@@ -139,45 +139,45 @@ def candidates(model: ModelAnalysis) -> Table:
 
 def automation(run: RunAnalysis) -> Table:
     """Return what each model's threshold promises and what it did on the test rows."""
-    promise = run.question.promise
-    rows = []
-    for name, model in run.models.items():
-        threshold, outcome = model.threshold, model.outcome
-        rows.append(
-            (
-                MODEL_NAMES[name],
-                METHOD_NAMES[model.chosen],
-                "none" if threshold.value is None else f"{threshold.value:.3f}",
-                percent(threshold.coverage),
-                percent(threshold.error_upper_bound),
-                percent(outcome.share_automated if outcome else None),
-                percent(outcome.error_rate if outcome else None),
-                "–" if outcome is None else f"{outcome.errors_per_1000:.1f}",
-                "–"
-                if outcome is None or outcome.cost_per_decision is None
-                else f"{outcome.cost_per_decision:.4g}",
-            )
-        )
+    promise, priced = run.question.promise, run.question.costs is not None
+    header = (
+        "Model",
+        "Confidence",
+        "Threshold",
+        "Automated",
+        "Error at most",
+        "Test: automated",
+        "Test: error",
+        "Test: errors per 1,000",
+    )
     return Table(
         caption=f"Automating with at most {percent(promise.max_error)} errors, promised with "
         f"probability {promise.confidence_level:g}",
-        header=(
-            "Model",
-            "Confidence",
-            "Threshold",
-            "Automated",
-            "Error at most",
-            "Test: automated",
-            "Test: error",
-            "Test: errors per 1,000",
-            "Cost per decision",
-        ),
-        rows=tuple(rows),
+        header=(*header, "Cost per decision") if priced else header,
+        rows=tuple(_automated(model, priced) for model in run.models.values()),
         notes=(
             "Threshold and bound come from the threshold rows, the test columns from the test "
             "rows. Errors per 1,000 counts wrong automated answers among all texts that come in.",
         ),
     )
+
+
+def _automated(model: ModelAnalysis, priced: bool) -> tuple[str, ...]:
+    threshold, outcome = model.threshold, model.outcome
+    cells = (
+        MODEL_NAMES[model.name],
+        METHOD_NAMES[model.chosen],
+        "none" if threshold.value is None else f"{threshold.value:.3f}",
+        percent(threshold.coverage),
+        percent(threshold.error_upper_bound),
+        percent(outcome.share_automated if outcome else None),
+        percent(outcome.error_rate if outcome else None),
+        "–" if outcome is None else f"{outcome.errors_per_1000:.1f}",
+    )
+    if not priced:
+        return cells
+    cost = outcome.cost_per_decision if outcome else None
+    return (*cells, "–" if cost is None else f"{cost:.4g}")
 
 
 def coverage(run: RunAnalysis) -> Table:
@@ -318,23 +318,31 @@ def verdict(run: RunAnalysis) -> tuple[str, ...]:
 
 def consistency_sentences(value: ConsistencyValue) -> tuple[str, ...]:
     """Return what consistency cost and what it added over one pass."""
-    gain = value.nll_gain
-    if gain.low > 0:
-        added = "They add information"
-    elif gain.high < 0:
-        added = "They make it worse"
-    else:
-        added = "They add nothing that can be shown"
     passes = "one forward pass" if value.n_prompts == 1 else f"{value.n_prompts} forward passes"
     return (
         f"{value.n_samples} samples a text, drawn from {passes}: mean agreement "
         f"{percent(value.mean_agreement)}, unanimous on {percent(value.share_unanimous)} of the "
         f"texts. Agreement is a coarse count, not a probability, and is not shown as one.",
-        f"As features of a calibrator, agreement, entropy and margin change the NLL of 'is it "
-        f"right' from {value.nll_without:.4f} to {value.nll_with:.4f} (gain {gain.estimate:.4f} "
-        f"[{gain.low:.4f}, {gain.high:.4f}]). {added} over one pass.",
+        _added_sentence(value),
         f"Ranking right above wrong: AUROC {_number(value.auroc_confidence)} by the confidence of "
         f"one pass, {_number(value.auroc_agreement)} by agreement.",
+    )
+
+
+def _added_sentence(value: ConsistencyValue) -> str:
+    if value.added is None:
+        return "Too few answers are wrong to tell whether agreement adds anything to one pass."
+    gain = value.added.gain
+    if gain.low > 0:
+        found = "They add information"
+    elif gain.high < 0:
+        found = "They make it worse"
+    else:
+        found = "They add nothing that can be shown"
+    return (
+        "As features of a calibrator, agreement and its companions change the NLL of 'is it "
+        f"right' from {value.added.nll_without:.4f} to {value.added.nll_with:.4f} (gain "
+        f"{gain.estimate:.4f} [{gain.low:.4f}, {gain.high:.4f}]). {found} over one pass."
     )
 
 

@@ -254,11 +254,13 @@ class Adapters:
                 layer.set_adapter(slot, inference_mode=not trainable)
 
     def _weights(self, slot: str) -> dict[str, nn.Parameter]:
-        weights = {}
+        weights: dict[str, nn.Parameter] = {}
         for name, layer in self._layers.items():
             for side, factors in (("A", layer.lora_A), ("B", layer.lora_B)):
                 if slot in factors:
-                    weights[f"{_PEFT_PREFIX}{name}.lora_{side}.weight"] = factors[slot].weight
+                    weights[f"{_PEFT_PREFIX}{name}.lora_{side}.weight"] = factors[
+                        slot
+                    ].get_parameter("weight")
         return dict(sorted(weights.items()))
 
     @torch.no_grad()
@@ -272,7 +274,7 @@ class Adapters:
             )
         for name, pair in adapter.pairs.items():
             layer = self._layers[name]
-            a, b = layer.lora_A[slot].weight, layer.lora_B[slot].weight
+            a, b = (each[slot].get_parameter("weight") for each in (layer.lora_A, layer.lora_B))
             if a.shape != pair.a.shape:
                 raise CorruptArtifact(
                     path,
@@ -341,7 +343,7 @@ def _sizes(module: nn.Module | None) -> tuple[int, int] | None:
 
 def _config_of(adapter: AdapterFolder) -> LoraConfig:
     try:
-        config = LoraConfig.from_peft_type(**adapter.config)
+        config: LoraConfig = LoraConfig.from_peft_type(**adapter.config)
     except (TypeError, ValueError) as error:
         raise CorruptArtifact(
             adapter.folder / CONFIG_FILE, f"PEFT does not take this configuration ({error})"

@@ -180,7 +180,7 @@ class _Fit:
             for number, rows in enumerate(batches):
                 self.trainee.source.seed(_dropout_seed(self.recipe.seed, step, number))
                 loss = self._loss(self.task.train, rows) * (len(rows) / n_rows)
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
                 total += loss.item()
             norm = clip_grad_norm_(self.parameters, MAX_GRADIENT_NORM, foreach=True).item()
             if not np.isfinite(total) or not np.isfinite(norm):

@@ -109,7 +109,7 @@ def find_model(name: str, revision: str | None = None) -> Path:
             )
         return with_assets
     folder = Path(name).expanduser()
-    if folder.is_dir():
+    if name and folder.is_dir():
         return folder
     if not _HUB_NAME.fullmatch(name) or folder.exists():
         raise UnknownName("model", name, remedy="Give a folder, a hub name or 'tiny'.")

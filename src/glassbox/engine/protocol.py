@@ -148,7 +148,7 @@ class TextCodec(Protocol):
         """Return token ids of each text; ``special`` adds what the tokenizer adds (BOS).
 
         ``literal`` reads special tokens that are written in the text as plain characters, where
-        the tokenizer can (Hugging Face: ``split_special_tokens``), so that a text cannot inject them.
+        the tokenizer can (Hugging Face: ``split_special_tokens``), so that no text injects them.
         """
         ...
 

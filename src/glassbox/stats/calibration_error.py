@@ -156,7 +156,7 @@ def debiased_calibration_error(
 
     Raises:
         InvalidData: NaN, out of range, or different lengths.
-        NotEnoughData: A bin with fewer than two rows.
+        NotEnoughData: Fewer rows than bins; for power 2 a bin with fewer than two rows.
         UnknownName: A power other than 1 and 2.
 
     Source: Kumar, Liang & Ma 2019, section 5 (power 2); Roelofs et al. 2022 name the bias; the
@@ -165,12 +165,12 @@ def debiased_calibration_error(
     curve = reliability_curve(confidence, correct, n_bins=n_bins, binning="equal-mass")
     filled = curve.counts > 0
     counts, accuracy = curve.counts[filled], curve.accuracy[filled]
-    if counts.min() < 2:
-        raise NotEnoughData(f"A debiased error over {n_bins} bins", curve.n_rows, 2 * n_bins)
     weight = counts / curve.n_rows
     gap = accuracy - curve.mean_confidence[filled]
     variance = accuracy * (1 - accuracy)
     if power == 2:
+        if counts.min() < 2:
+            raise NotEnoughData(f"A debiased error over {n_bins} bins", curve.n_rows, 2 * n_bins)
         return float(np.sqrt(max(0.0, weight @ (gap**2 - variance / (counts - 1)))))
     if power != 1:
         raise UnknownName("power", str(power), ("1", "2"))

@@ -197,8 +197,7 @@ class FakeEngine:
         else:
             name = hashlib.sha256(repr((seed, tuple(tokens))).encode()).digest()
             logits = np.random.default_rng(list(name)).normal(scale=2.0, size=D_VOCAB)
-        peak = logits.max()
-        return logits - peak - np.log(np.exp(logits - peak).sum())
+        return np.asarray(logits - np.logaddexp.reduce(logits))
 
     def _loss(
         self, part: Sequence[Example], continuations: Sequence[TokenIds], loss: ContinuationLoss

@@ -6,6 +6,7 @@ attention, positions and masks matter to the answer; what the answer says means 
 
 import hashlib
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
@@ -34,14 +35,14 @@ WEIGHT_SCALE = 3.0
 
 _SPECIAL = ("<s>", "</s>")
 _MERGES = (
-    "Ġ t", "Ġ a", "h e", "i n", "r e", "o n", "Ġt he", "e r", "Ġ s", "a t", "Ġ w", "n d", "Ġ o",
-    "e s", "o r", "i t", "i s", "e n", "Ġ b", "Ġ p", "Ġ n", "a n", "Ġ c", "o u", "Ġ f", "a l",
+    "Ġ t", "Ġ a", "h e", "i n", "r e", "o n", "Ġt he", "e r", "Ġ s", "Ġ w", "n d", "Ġ o",
+    "e s", "o r", "i s", "e n", "Ġ b", "Ġ p", "Ġ n", "a n", "Ġ c", "o u", "Ġ f", "a l",
     "a r", "e d", "in g", "o s", "v e", "Ġ m", "t i", "Ġp os", "Ġn e", "g a", "ti ve", "Ġpos i",
-    "Ġposi tive", "Ġne ga", "Ġnega tive",
+    "Ġposi tive", "Ġne ga", "Ġnega tive", "l y", "Ġ d", "Ġ l",
 )  # fmt: skip
 D_VOCAB = len(_SPECIAL) + 256 + len(_MERGES)
 
-_SHARED = {
+_SHARED: dict[str, Any] = {
     "vocab_size": D_VOCAB,
     "hidden_size": D_MODEL,
     "intermediate_size": 64,
@@ -122,8 +123,8 @@ def tiny_tokenizer(*, chat_template: str | None = None) -> PreTrainedTokenizerFa
     It adds ``<s>`` in front of a text, as many models' tokenizers do.
     """
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    merges = [tuple(merge.split(" ")) for merge in _MERGES]
-    pieces = [*_SPECIAL, *letters, *("".join(merge) for merge in merges)]
+    merges = [(left, right) for left, right in (merge.split(" ") for merge in _MERGES)]
+    pieces = [*_SPECIAL, *letters, *(left + right for left, right in merges)]
     vocabulary = {piece: number for number, piece in enumerate(pieces)}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -149,4 +150,6 @@ def _random_model(config: PretrainedConfig, seed: int) -> PreTrainedModel:
             if parameter.dim() > 1:
                 parameter.mul_(WEIGHT_SCALE)
     assert isinstance(model, PreTrainedModel)
-    return model.eval().requires_grad_(False)
+    model.requires_grad_(False)
+    model.eval()
+    return model
