@@ -62,8 +62,8 @@ class EngineSettings(_Section):
     """Number format of the weights; `auto` takes bfloat16 only where it is multiplied natively."""
     threads: int | None = Field(default=None, ge=1)
     """CPU threads for the model; unset leaves the choice to torch."""
-    batch_tokens: int = Field(default=4096, ge=1)
-    """Most tokens in one forward pass; halved by itself when memory does not suffice."""
+    batch_tokens: int | None = Field(default=None, ge=1)
+    """Most tokens in one forward pass; unset takes what suits the device, halved at need."""
     prefix_cache_bytes: int = Field(default=256 * 2**20, ge=0)
     """Memory for computed prompt prefixes, in bytes; 0 keeps none."""
 

@@ -246,6 +246,6 @@ def test_bad_arguments_are_refused():
     with pytest.raises(UnknownName, match="No power '3'"):
         debiased_calibration_error(confidence, correct, n_bins=2, power=3)
     with pytest.raises(NotEnoughData, match="at least 30 rows"):
-        debiased_calibration_error(confidence, correct, n_bins=15)
+        debiased_calibration_error(confidence, correct, n_bins=15, power=2)
     with pytest.raises(InvalidValue, match="level"):
         ece_interval(confidence, correct, level=1.0)

@@ -40,7 +40,8 @@ def classify(
 
     given = texts or []
     if bool(given) == (file is not None):
-        raise InvalidValue("input", [*given, file], "texts, '-' or --file FILE, one of them")
+        found = "texts and a file" if given else "nothing"
+        raise InvalidValue("input", found, "texts, '-' or --file FILE, one of them")
     runtime = Runtime.load()
     labeller = runtime.labeller(runtime.run_folder(run))
     lines = _lines(given, file, text_column)
@@ -172,7 +173,7 @@ def _show(found: "Explanation") -> None:
             (each.label, *(f"{100 * x:.2f} %" for x in (each.total, each.share, each.calibrated)))
             for each in found.classes
         ],
-        title="4. Added up, divided by their sum, and calibrated",
+        title="4. Added up, shared out, calibrated",
     )
     print_text(
         f"Together the classes have {100 * found.label_mass:.1f} % of all probability (label "

@@ -27,6 +27,10 @@ STREAM_ROWS = 256
 """Texts read ahead of the answers when streaming."""
 
 
+DECIMALS = 6
+"""Of probabilities in JSON: float32 scoring holds no more."""
+
+
 @dataclass(frozen=True)
 class Classification:
     """The answer to one text."""
@@ -45,8 +49,15 @@ class Classification:
     """Whether the confidence reaches the threshold; None without a safe threshold."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON values."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+        """Return the fields as JSON values, probabilities to six decimals."""
+        return {
+            "label": self.label,
+            "confidence": round(self.confidence, DECIMALS),
+            "label_probs": {name: round(p, DECIMALS) for name, p in self.label_probs.items()},
+            "raw_confidence": round(self.raw_confidence, DECIMALS),
+            "label_mass": round(self.label_mass, DECIMALS),
+            "automate": self.automate,
+        }
 
 
 class Labeller:

@@ -15,11 +15,11 @@ from glassbox.confidence.run import RunFolder
 from glassbox.confidence.tables import percent
 
 BELOW_HALF = (
-    "A calibrated confidence can lie below 50 %. The label is the one that the model itself finds "
-    "most probable; the calibrator then says how often such answers were right. With more than two "
-    "classes the most probable one may have 40 %. With two it can happen as well: isotonic "
-    "regression and Platt scaling may find that, where the model leans weakly to one label, the "
-    "other was right more often. Such a value is no error; it says: do not automate this one.",
+    "A calibrated confidence can lie below 50 %. With more than two classes the most probable one "
+    "may have 40 %. With two, calibration may find that where the model leans weakly to one label "
+    "the other was right more often; the calibrated answer is then that other label, so that the "
+    "confidence shown with it stays at 50 % or above. A value near or below one half is no error; "
+    "it says: do not automate this one.",
 )
 
 

@@ -86,13 +86,13 @@ class Threshold:
     def sentence(self) -> str:
         """What the threshold promises, or what it would take, for a reader."""
         promise = (
-            f"at most {self.max_error:.3g} of the automated answers are wrong, "
-            f"with confidence {self.confidence_level:.3g}"
+            f"at most {100 * self.max_error:.3g} % of the automated answers are wrong, with "
+            f"{100 * self.confidence_level:.3g} % confidence"
         )
         if self.value is not None:
             return (
-                f"Automate where confidence is at least {self.value:.6g}: {promise}. "
-                f"{self.n_automated} of {self.n_rows} rows ({self.coverage:.3f}) would be "
+                f"Automate where confidence is at least {100 * self.value:.3g} %: {promise}. "
+                f"{self.n_automated} of {self.n_rows} rows ({100 * self.coverage:.3g} %) would be "
                 f"automated; {self.n_errors} of them are wrong. This holds for new texts of the "
                 "same kind as these rows."
             )

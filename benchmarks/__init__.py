@@ -1,0 +1,1 @@
+"""Measurements against named baselines; each prints ratios found in one run."""
