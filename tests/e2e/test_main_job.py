@@ -197,3 +197,37 @@ def test_a_killed_run_goes_on_and_ends_the_same(run, data, tmp_path):
     assert main(command[3:]) == 0
     digests = [Classifier.load(each).adapter.digest for each in (run, out)]
     assert digests[0] == digests[1]
+
+
+def test_reworded_prompts_and_label_bias_can_be_asked_for(data, tmp_path, capsys):
+    arguments = ["-m", "tiny", "-d", str(data), "-o", str(tmp_path / "run"), "--skip-charts"]
+    options = ["--paraphrases", "--label-bias", "--sample", "150", "--max-error", "0.3"]
+    assert main(["evaluate", *arguments, *options, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["consistency"]["n_prompts"] == 3
+    assert found["question"]["label_bias"] is True
+    assert sum(found["models"]["base"]["rows"].values()) == 150
+    assert Classifier.load(tmp_path / "run").label_bias is not None
+
+
+def test_costs_reach_the_table(run, tmp_path, capsys):
+    costs = tmp_path / "costs.toml"
+    costs.write_text("wrong_automated = 10\nhuman_review = 1\n")
+    arguments = ["threshold", str(run), "--max-error", "0.4", "--costs", str(costs)]
+    assert main(arguments) == 0
+    assert "Cost per" in capsys.readouterr().out
+    costs.write_text("wrong_automatd = 10\nhuman_review = 1\n")
+    assert main(arguments) == 2
+    assert "Did you mean 'wrong_automated'?" in capsys.readouterr().err
+
+
+def test_texts_are_read_from_a_pipe(run):
+    command = [sys.executable, "-m", "glassbox", "classify", "-", "--run", str(run)]
+    done = subprocess.run(
+        command,
+        input="The soup was superb.\nIt broke.\n",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert [json.loads(line)["line"] for line in done.stdout.splitlines()] == [1, 2]

@@ -40,7 +40,8 @@ def load_costs(path: Path) -> Costs:
     try:
         file = _CostsFile.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
+        # A misspelt key is missing as well; its unknown form is the one to name.
+        first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
         key = ".".join(map(str, first["loc"]))
         if first["type"] == "extra_forbidden":
             raise InvalidSetting(key, str(path), _CostsFile.model_fields) from error

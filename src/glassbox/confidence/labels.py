@@ -317,7 +317,8 @@ def _ordered(file: _LabelsFile, path: Path) -> tuple[str, ...]:
 
 
 def _setting_error(error: ValidationError, path: Path) -> InvalidSetting:
-    problem = error.errors()[0]
+    # A misspelt key is missing as well; its unknown form is the one to name.
+    problem = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
     where = ".".join(str(each) for each in problem["loc"])
     if problem["type"] != "extra_forbidden":
         return InvalidSetting(where, str(path), problem=f"cannot be used: {problem['msg']}")

@@ -148,7 +148,7 @@ def automation(run: RunAnalysis) -> Table:
         "Error at most",
         "Test: automated",
         "Test: error",
-        "Test: errors per 1,000",
+        "Wrong per 1,000",
     )
     return Table(
         caption=f"Automating with at most {percent(promise.max_error)} errors, promised with "
@@ -157,7 +157,7 @@ def automation(run: RunAnalysis) -> Table:
         rows=tuple(_automated(model, priced) for model in run.models.values()),
         notes=(
             "Threshold and bound come from the threshold rows, the test columns from the test "
-            "rows. Errors per 1,000 counts wrong automated answers among all texts that come in.",
+            "rows. Wrong per 1,000 counts wrong automated answers among all texts that come in.",
         ),
     )
 

@@ -1,26 +1,32 @@
 """What a resident model can be asked, and the values it answers with.
 
-The rooms above depend on this file alone: the real engine and ``testing.FakeEngine`` both satisfy
-it under one contract suite. Nothing here knows labels, files or HTTP.
+The rooms above depend on this file alone, and it needs no torch: finished runs are read without.
+The real engine and ``testing.FakeEngine`` both satisfy it under one contract suite. Nothing here
+knows labels, files or HTTP.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
 
 from glassbox.types import TokenIds
 
+if TYPE_CHECKING:
+    import torch
+
 Progress = Callable[[int, int], None]
 """Called with (rows done, rows in all) as work goes on."""
 
-ContinuationLoss = Callable[
-    [Float[torch.Tensor, "batch n_continuations"], Int[torch.Tensor, " batch"]], torch.Tensor
-]
+if TYPE_CHECKING:
+    ContinuationLoss = Callable[
+        [Float[torch.Tensor, "batch n_continuations"], Int[torch.Tensor, " batch"]], torch.Tensor
+    ]
+else:
+    ContinuationLoss = Callable[[Any, Any], Any]
 """Differentiable mean loss of a batch from continuation log-probabilities (nats) and targets."""
 
 
