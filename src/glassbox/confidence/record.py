@@ -97,7 +97,7 @@ def run_record(
         "versions": {name: _version(name) for name in VERSIONED}
         | {"python": platform.python_version()},
         "machine": {
-            "system": platform.platform(terse=True),
+            "system": platform.system(),
             "architecture": platform.machine(),
             "cores": os.cpu_count(),
         },
