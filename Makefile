@@ -67,6 +67,8 @@ reference: $(VENV)/.dev ## Write the generated pages of docs/reference anew
 
 bench: $(VENV)/.bench ## Run the benchmarks against their baselines
 	$(BIN)/python -m benchmarks.scoring
+	$(BIN)/python -m benchmarks.consistency
+	$(BIN)/python -m benchmarks.memory --lines 1000 20000
 
 ci-like: ## Run .ci/run in a fresh clone of the last commit
 	@folder=$$(mktemp -d) && git clone --quiet . "$$folder/glassbox" \
