@@ -24,6 +24,14 @@ from glassbox.charts.histograms import (
     confidence_distribution_changes,
     raw_confidence_histogram,
 )
+from glassbox.charts.probes import (
+    LayerMap,
+    ProbabilityPanel,
+    RocPanel,
+    probe_layers,
+    probe_reliability,
+    probe_roc,
+)
 from glassbox.charts.reliability import (
     PairName,
     ReliabilityPanel,
@@ -44,6 +52,7 @@ from glassbox.stats.binning import reliability_curve
 from glassbox.stats.business import business_curve
 from glassbox.stats.calibration_error import ece_interval, null_level
 from glassbox.stats.corp import corp_curve
+from glassbox.stats.detection import detection_auroc, roc_curve, tpr_at_fpr
 from glassbox.stats.intervals import Interval, proportion_interval
 from glassbox.stats.ranking import coverage_at_risk, risk_coverage_curve
 from glassbox.stats.selective import choose_threshold, rows_for_power, rows_needed
@@ -168,6 +177,57 @@ CONFUSION = LabelConfusion(
 )
 LOSSES = TrainingCurve((5, 10), (0.5, 1.0), (0.6, 0.4), (0.62, 0.5), 10, 320, 40)
 
+
+def layer_map(n_layers: int = 12) -> LayerMap:
+    """Return areas that rise towards the middle layers."""
+    rows = ("last, logistic", "mean, logistic", "last, difference-in-means")
+    depth = np.linspace(0, np.pi, n_layers)
+    auroc = 0.45 + 0.4 * np.outer([1, 0.7, 0.9], np.sin(depth))
+    best = (0, int(auroc[0].argmax()))
+    part = "5 folds of the training part"
+    return LayerMap("tiny", part, 500, tuple(range(n_layers)), rows, auroc, best, 216, 0.81)
+
+
+def detection() -> tuple[np.ndarray, np.ndarray]:
+    """Return log-odds and targets."""
+    random = np.random.default_rng(3)
+    logits = random.normal(size=N) * 1.5
+    return logits, random.random(N) < 1 / (1 + np.exp(-logits))
+
+
+def roc_panel() -> RocPanel:
+    """Return the curves of a probe and of two trivial readings."""
+    logits, found = detection()
+    random = np.random.default_rng(4)
+    trivial = {
+        "mean entropy": logits + random.normal(size=N) * 2, "tokens": random.normal(size=N),
+    }  # fmt: skip
+    return RocPanel(
+        "test part",
+        roc_curve(logits, found),
+        detection_auroc(logits, found, n_draws=100),
+        tpr_at_fpr(logits, found, n_draws=100),
+        {
+            name: (roc_curve(each, found), detection_auroc(each, found, n_draws=100))
+            for name, each in trivial.items()
+        },
+    )
+
+
+def probability_panel() -> ProbabilityPanel:
+    """Return calibrated probabilities in bins."""
+    logits, found = detection()
+    probs = 1 / (1 + np.exp(-logits))
+    return ProbabilityPanel(
+        "test part",
+        "label = 1",
+        reliability_curve(probs, found, n_bins=10),
+        binned_band(probs, n_bins=10),
+        ece_interval(probs, found),
+        null_level(probs, found),
+    )
+
+
 DRAW: dict[str, Callable[[], Chart]] = {
     "raw_confidence_histogram": lambda: raw_confidence_histogram(histogram(panels()[0])),
     "business_reliability": lambda: business_reliability(business(TUNED)),
@@ -184,6 +244,9 @@ DRAW: dict[str, Callable[[], Chart]] = {
         [histogram(each) for each in panels()]
     ),
     "training_curve": lambda: training_curve(LOSSES),
+    "probe_layers": lambda: probe_layers(layer_map()),
+    "probe_roc": lambda: probe_roc(roc_panel()),
+    "probe_reliability": lambda: probe_reliability(probability_panel()),
 }
 """How each chart of the registry is drawn."""
 

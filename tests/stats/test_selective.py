@@ -104,9 +104,16 @@ def test_no_safe_threshold_says_how_many_more():
     few = choose_threshold(np.full(30, 0.99), np.ones(30, bool), max_error=0.05)
     assert few.value is None
     assert few.n_more == rows_needed(0.05, 0.9, 0) - 30
-    assert "About 15 more automated rows" in few.sentence
+    assert "If none is wrong, about 15 more labelled rows as sure as these" in few.sentence
+    assert "texts as they come" not in few.sentence
     some = choose_threshold(np.full(100, 0.99), np.arange(100) > 2, max_error=0.05)
     assert some.n_more == rows_for_power(0.05, 0.9, 0.03) - 100
+    assert "hold 3 errors (3 %)" in some.sentence
+    assert "If 3 % is the true rate of such rows" in some.sentence
+    mixed = np.r_[np.full(100, 0.99), np.full(300, 0.6)]
+    rare = choose_threshold(mixed, np.arange(400) % 100 > 2, max_error=0.05)
+    assert (rare.n_start, rare.n_more) == (100, some.n_more)
+    assert f"25 % of the rows are, so label about {4 * some.n_more:,}"[:30] in rare.sentence
     bad = choose_threshold(np.full(100, 0.99), np.arange(100) > 8, max_error=0.05)
     assert bad.n_more is None
     assert "A better model or a larger max_error" in bad.sentence

@@ -182,7 +182,7 @@ def _promise(panel: BusinessPanel) -> str:
         more = (
             "More rows would not help: the model errs too often even where it is surest."
             if chosen.n_more is None
-            else f"About {style.count(chosen.n_more)} more automated rows would be needed."
+            else f"It would take about {style.count(chosen.n_more)} more rows as sure as these."
         )
         return (
             f"At most {allowed} errors cannot be promised so that {kept} of such promises are "

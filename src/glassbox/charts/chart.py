@@ -9,16 +9,19 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
 
 import numpy as np
 
 from glassbox.artifacts import write_bytes, write_json
 from glassbox.charts.registry import ChartInfo
-from glassbox.charts.style import Figure, drawing
+from glassbox.charts.style import DOTS_PER_INCH, Figure, drawing
 
 CHART_SCHEMA = 1
 """Version of the layout of a chart's JSON file."""
+
+COMPRESSION: Final = 3
+"""Level at which PNG files are packed: half the time of the usual 6, and a third larger at most."""
 
 
 @dataclass(frozen=True)
@@ -94,12 +97,38 @@ def save(chart: Chart, folder: Path) -> ChartFiles:
     return files
 
 
-def picture(chart: Chart, kind: str) -> bytes:
+def picture(chart: Chart, kind: Literal["png", "svg"]) -> bytes:
     """Return the bytes of a chart as ``png`` or ``svg``; the same chart gives the same bytes."""
-    metadata: dict[str, str | None] = {"Title": chart.info.title, "Description": chart.summary}
-    # Without these the library writes its own version and, in SVG, the present time.
-    metadata |= {"Software": None} if kind == "png" else {"Creator": None, "Date": None}
-    stream = io.BytesIO()
     with drawing():
-        chart.figure.savefig(stream, format=kind, metadata=metadata)
+        return _raster(chart) if kind == "png" else _vector(chart)
+
+
+def _raster(chart: Chart) -> bytes:
+    """The library's own PNG writer takes twice as long, for an opacity that no chart has."""
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+
+    pixels, stream, texts = io.BytesIO(), io.BytesIO(), PngInfo()
+    chart.figure.savefig(pixels, format="raw", dpi=DOTS_PER_INCH)
+    # The canvas cuts a broken pixel off; so does whole-number conversion.
+    across, up = (int(each * DOTS_PER_INCH) for each in chart.figure.get_size_inches())
+    texts.add_text("Title", chart.info.title)
+    texts.add_text("Description", chart.summary)
+    image = Image.frombytes("RGBA", (across, up), pixels.getvalue()).convert("RGB")
+    image.save(
+        stream,
+        format="png",
+        dpi=(DOTS_PER_INCH, DOTS_PER_INCH),
+        pnginfo=texts,
+        compress_level=COMPRESSION,
+    )
+    return stream.getvalue()
+
+
+def _vector(chart: Chart) -> bytes:
+    # Without these the library writes its own version and the present time.
+    metadata: dict[str, str | None] = {"Creator": None, "Date": None}
+    metadata |= {"Title": chart.info.title, "Description": chart.summary}
+    stream = io.BytesIO()
+    chart.figure.savefig(stream, format="svg", metadata=metadata)
     return stream.getvalue()

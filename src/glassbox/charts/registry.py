@@ -11,8 +11,8 @@ from typing import Literal
 
 from glassbox.errors import UnknownName
 
-Folder = Literal["calibration", "fine_tuning"]
-"""The two folders of charts that a run writes."""
+Folder = Literal["calibration", "fine_tuning", "probes"]
+"""The folders of charts: a run writes the first two, a probe the last."""
 
 
 @dataclass(frozen=True)
@@ -183,6 +183,32 @@ _ALL = (
         "weights were kept.",
         "When the validation line turns up while the other falls, the model learns the rows by "
         "heart.",
+    ),
+    ChartInfo(
+        "probe_layers",
+        "probes",
+        "Where the probe finds its target",
+        "Heat map of the area under the ROC curve over folds of the training part: one column per "
+        "layer, one row per pooling and kind of probe, the chosen cell framed.",
+        "Darker cells tell the two kinds apart better; the best of many cells flatters itself, so "
+        "believe the test figure.",
+    ),
+    ChartInfo(
+        "probe_roc",
+        "probes",
+        "What the probe finds, against false alarms",
+        "ROC curves on the test part: the share of positive rows found against the share of "
+        "negative rows flagged, for the probe and for trivial readings.",
+        "A useful probe runs above every trivial reading; on the diagonal nothing is told apart.",
+    ),
+    ChartInfo(
+        "probe_reliability",
+        "probes",
+        "Are the probe's probabilities to be believed",
+        "Reliability diagram on the test part: the share of positive rows against the calibrated "
+        "probability in bins, with interval whiskers, a consistency band around the diagonal and "
+        "the number of rows in each bin.",
+        "A dot on the diagonal keeps its word; dots inside the band cannot be told from it.",
     ),
 )
 

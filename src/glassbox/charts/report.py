@@ -25,9 +25,11 @@ _TEMPLATE = "report.html.j2"
 """The template's file name beside this module."""
 
 _NUMBER = re.compile(
-    r"^[<≤≥>~≈±+\-−]?\s*\d[\d,.]*\s*%?(\s*(to|–|\.\.|±)\s*[+\-−]?\d[\d,.]*\s*%?)?$"
+    r"^[<≤≥>~≈±+\-−]?\s*\d[\d,.]*(e[+\-−]?\d+)?\s*%?"
+    r"(\s*(to|–|\.\.|±)\s*[+\-−]?\d[\d,.]*\s*%?)?"
+    r"(\s*[\[(][^\])]*\d[^\])]*[\])])?$"
 )
-"""What a cell looks like that is set to the right: a number, a percentage or an interval."""
+"""What a cell looks like that is set to the right: a number or a percentage, with its interval."""
 
 Tone = Literal["good", "caution", "plain"]
 """How the verdict is coloured; its words must say the same."""
@@ -146,7 +148,7 @@ def _anchors(sections: Sequence[Section]) -> list[str]:
 
 def _is_number(cell: str) -> bool:
     """Whether a cell is set to the right."""
-    return cell in ("", "–", "-", "—") or _NUMBER.match(cell) is not None
+    return cell in ("", "–", "-", "—", "none") or _NUMBER.match(cell) is not None
 
 
 @cache

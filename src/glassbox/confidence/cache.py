@@ -85,7 +85,8 @@ class RowCache:
 
     def _read(self, part: Path) -> None:
         try:
-            table = pq.read_table(part)
+            with pq.ParquetFile(part) as file:  # the other reader imports pandas
+                table = file.read()
             columns = [table.column(name).to_pylist() for name in ("text", "logprobs", "entropy")]
         except (pa.ArrowInvalid, pa.ArrowTypeError, KeyError, OSError):
             self._set_aside(part)

@@ -68,6 +68,7 @@ class Labeller:
         calibrator: Applied to its label probabilities; None leaves them raw.
         label_bias: Class offsets taken off first.
         threshold: Confidence from which an answer may be automated; None for none.
+        digest: Of the manifest that describes it all (hex); empty for one put together by hand.
     """
 
     def __init__(
@@ -77,11 +78,13 @@ class Labeller:
         calibrator: Calibrator | None = None,
         label_bias: LabelBias | None = None,
         threshold: float | None = None,
+        digest: str = "",
     ) -> None:
         self.model = model
         self.calibrator = calibrator
         self.label_bias = label_bias
         self.threshold = threshold
+        self.digest = digest
 
     def classify(self, texts: Sequence[str]) -> list[Classification | None]:
         """Return the answer to each text; None where the policy is to skip it as too long.
@@ -147,6 +150,7 @@ def bring_to_life(manifest: Classifier, folder: Path, engine: Engine) -> Labelle
         else calibrator_from_json(orjson.dumps(dict(calibrator)).decode(), source=str(folder)),
         label_bias=None if manifest.label_bias is None else LabelBias(manifest.label_bias),
         threshold=(manifest.threshold or {}).get("value"),
+        digest=manifest.digest,
     )
 
 
@@ -165,7 +169,7 @@ def _policy(manifest: Classifier) -> OverlongPolicy:
 
 
 @dataclass(frozen=True)
-class Answered:
+class LabelledLine:
     """One line of a stream with its answer or its error."""
 
     line: int
@@ -194,7 +198,7 @@ def classify_stream(
     lines: Iterable[tuple[int, str | GlassboxError]],
     *,
     batch_rows: int = STREAM_ROWS,
-) -> Iterator[Answered]:
+) -> Iterator[LabelledLine]:
     """Yield an answer for every line, in order, holding one batch at a time.
 
     Args:
@@ -209,13 +213,13 @@ def classify_stream(
         found = {line: result for (line, _), result in zip(texts, answers, strict=True)}
         for line, content in batch:
             if not isinstance(content, str):
-                yield Answered(line, None, None, content)
+                yield LabelledLine(line, None, None, content)
                 continue
             result = found[line]
             if isinstance(result, Classification):
-                yield Answered(line, content, result, None)
+                yield LabelledLine(line, content, result, None)
             else:
-                yield Answered(line, content, None, result)
+                yield LabelledLine(line, content, None, result)
 
 
 def _classify_batch(

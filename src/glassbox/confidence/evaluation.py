@@ -120,7 +120,8 @@ class EvaluatedRows:
             CorruptArtifact: The file is absent, damaged or lacks a column.
         """
         try:
-            table = pq.read_table(path)
+            with pq.ParquetFile(path) as file:  # the other reader imports pandas
+                table = file.read()
             metadata = table.schema.metadata or {}
             classes = tuple(metadata[b"classes"].decode().split("\x1f"))
             columns = {name: table.column(name).to_pylist() for name in table.column_names}

@@ -261,7 +261,8 @@ def json_object(line: str, source: str, number: int) -> dict[str, Cell]:
 
 def _read_parquet(content: bytes, source: str) -> RawRows:
     try:
-        table = pq.read_table(io.BytesIO(content))
+        with pq.ParquetFile(io.BytesIO(content)) as file:  # the other reader imports pandas
+            table = file.read()
         columns = tuple(table.column_names)
         cells = [table.column(name).to_pylist() for name in columns]
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError, OSError) as error:

@@ -9,8 +9,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from glassbox.confidence.decoding import decode, detect_encoding, known_encoding
 from glassbox.confidence.formats import FILE_FORMATS, Cell, RawRow, RawRows, read_file, split_lines
 from glassbox.errors import DependencyMissing, InvalidData, InvalidValue, UnknownName
@@ -159,6 +157,8 @@ def _read_hub(source: str) -> RawRows:
         import datasets
     except ImportError as error:
         raise DependencyMissing("datasets", "hub") from error
+    import httpx
+
     name, configuration, split = (*source.split(":"), None, None)[:3]
     try:
         found = datasets.load_dataset(name, configuration)

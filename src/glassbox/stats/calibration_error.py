@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy import stats
+from scipy.special import ndtr
 
 from glassbox.errors import NotEnoughData, UnknownName
 from glassbox.stats.binning import DEFAULT_BINS, bin_edges, bin_numbers, reliability_curve
@@ -293,7 +293,7 @@ def spiegelhalter(
         z = 0.0 if surplus == 0 else float(np.copysign(np.inf, surplus))
     else:
         z = surplus / float(np.sqrt(variance))
-    return SpiegelhalterTest(z, float(2 * stats.norm.sf(abs(z))))
+    return SpiegelhalterTest(z, float(2 * ndtr(-abs(z))))
 
 
 def _folded_normal_mean(
@@ -303,4 +303,4 @@ def _folded_normal_mean(
     scale = np.maximum(deviation, np.finfo(np.float64).tiny)
     ratio = np.clip(mean / scale, -40, 40)
     folded = scale * np.sqrt(2 / np.pi) * np.exp(-(ratio**2) / 2)
-    return np.asarray(folded + mean * (1 - 2 * stats.norm.cdf(-ratio)))
+    return np.asarray(folded + mean * (1 - 2 * ndtr(-ratio)))

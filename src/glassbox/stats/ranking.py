@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.stats import rankdata
 
 from glassbox.stats.checking import checked_fraction, checked_outcomes
 
@@ -53,7 +52,9 @@ def auroc(confidence: Float[np.ndarray, " n"], correct: Bool[np.ndarray, " n"]) 
     n_wrong = correct.size - n_right
     if n_right == 0 or n_wrong == 0:
         return None
-    rank_sum = float(rankdata(confidence)[correct].sum())
+    _, place, n_equal = np.unique(confidence, return_inverse=True, return_counts=True)
+    mean_ranks = np.cumsum(n_equal) - (n_equal - 1) / 2
+    rank_sum = float(mean_ranks[place][correct].sum())
     return (rank_sum - n_right * (n_right + 1) / 2) / (n_right * n_wrong)
 
 

@@ -96,15 +96,33 @@ class Threshold:
                 f"automated; {self.n_errors} of them are wrong. This holds for new texts of the "
                 "same kind as these rows."
             )
-        seen = f"the {self.n_start} most confident rows hold {self.n_start_errors} errors"
+        rate = f"{100 * self.n_start_errors / self.n_start:.3g} %"
+        seen = f"the {self.n_start} most confident rows hold {self.n_start_errors} errors ({rate})"
         if self.n_more is None:
             return (
                 f"No safe threshold with these data: {seen}, so more rows would hardly show that "
                 f"{promise}. A better model or a larger max_error is needed."
             )
+        supposed = (
+            f"{rate} is the true rate of such rows" if self.n_start_errors else "none is wrong"
+        )
         return (
-            f"No safe threshold with these data: {seen}. About {self.n_more} more automated rows "
-            f"are needed to show that {promise}."
+            f"No safe threshold with these data: {seen}. That does not show that {promise}. If "
+            f"{supposed}, about {self.n_more:,} more labelled rows as sure as these would show it "
+            f"in 8 of 10 attempts{self._in_all}."
+        )
+
+    @property
+    def _in_all(self) -> str:
+        """How many rows of any confidence hold so many sure ones, at the share seen here."""
+        if self.n_more is None or self.n_start == self.n_rows:
+            return ""
+        share = self.n_start / self.n_rows
+        in_all = float(f"{self.n_more / share:.2g}")
+        return (
+            f"; {100 * share:.3g} % of the rows are, so label about {in_all:,.0f} texts as they "
+            "come. The nearer the rate is to the limit, the more it takes: a better model or a "
+            "larger max_error may be cheaper"
         )
 
 
