@@ -57,6 +57,15 @@ def digest_files(paths: Iterable[Path]) -> str:
     return total.hexdigest()
 
 
+def digest_contents(contents: Mapping[str, bytes]) -> str:
+    """Return what ``digest_files`` gives for files of these names and contents."""
+    total = hashlib.sha256()
+    for name in sorted(contents):
+        total.update(name.encode() + b"\0")
+        total.update(hashlib.sha256(contents[name]).digest())
+    return total.hexdigest()
+
+
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
     """Turn the operating system's out-of-space answers into ``NoDiskSpace``.

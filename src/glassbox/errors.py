@@ -13,9 +13,13 @@ GlassboxError
 │   └── UnsupportedModel       the model or device cannot do what was asked
 ├── ConflictError              the state is in the way
 │   └── AdapterMismatch        an adapter, probe or calibrator made for something else
+├── AccessDenied               no valid key, or the key does not allow it
 ├── CapacityError              the machine is in the way: free something or ask for less
 │   ├── OutOfMemory            device or host memory
-│   └── NoDiskSpace            a file could not be written
+│   ├── NoDiskSpace            a file could not be written
+│   ├── QueueFull              too many requests wait already: come back later
+│   ├── DeadlineExceeded       the time a request allowed has passed
+│   └── Unreachable            no server answers at an address
 ├── IntegrityError             stop: something is not what it says it is
 │   ├── CorruptArtifact        a file is damaged or half-written
 │   └── NonFiniteOutput        the model answered NaN or infinity
@@ -192,6 +196,12 @@ class AdapterMismatch(ConflictError):
     code = "adapter-mismatch"
 
 
+class AccessDenied(GlassboxError):
+    """No valid key was given, or the key's scopes do not cover the call; an object store's too."""
+
+    code = "access-denied"
+
+
 class CapacityError(GlassboxError):
     """The machine is in the way: free something, wait, or ask for less."""
 
@@ -208,6 +218,37 @@ class NoDiskSpace(CapacityError):
     """A file could not be written for want of space."""
 
     code = "no-disk-space"
+
+
+class QueueFull(CapacityError):
+    """Too many requests wait already.
+
+    Args:
+        n_waiting: Requests in the queue.
+        retry_after_s: Seconds after which a place is likely to be free.
+    """
+
+    code = "queue-full"
+
+    def __init__(self, n_waiting: int, retry_after_s: float) -> None:
+        self.n_waiting = n_waiting
+        self.retry_after_s = retry_after_s
+        super().__init__(
+            f"{n_waiting} requests wait already, which is the most that are kept waiting. "
+            f"Try again in about {retry_after_s:.0f} s."
+        )
+
+
+class DeadlineExceeded(CapacityError):
+    """The time that a request allowed has passed."""
+
+    code = "deadline-exceeded"
+
+
+class Unreachable(CapacityError):
+    """No server answers at an address."""
+
+    code = "unreachable"
 
 
 class IntegrityError(GlassboxError):

@@ -9,8 +9,16 @@ from typing import Literal
 TokenIds = tuple[int, ...]
 """Vocabulary ids in reading order."""
 
-Site = Literal["resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out"]
-"""Where inside a layer something is read or written."""
+Site = Literal["resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "final_norm"]
+"""Where inside a layer something is read or written; ``final_norm`` exists at the last layer only
+and is the last layer's output after the norm that precedes the output head."""
+
+Pooling = Literal["mean", "last", "norm", "none"]
+"""How the positions of a span become one answer: the mean vector, the last position's vector, the
+mean over positions of the L2 norm (one number), or every position's vector."""
+
+Scope = Literal["prompt", "generated", "all"]
+"""Which positions a capture covers; a hidden system prompt is never among them."""
 
 Quantization = Literal["8bit", "4bit"]
 """Weight formats of bitsandbytes."""
@@ -45,3 +53,15 @@ class HookPoint:
     """0-based layer; negative counts from the end."""
     site: Site = "resid_post"
     """Where inside the layer."""
+
+
+@dataclass(frozen=True)
+class Capture:
+    """Which hidden states a request wants back, and in what form."""
+
+    points: tuple[HookPoint, ...]
+    """Places to read; distinct."""
+    pooling: tuple[Pooling, ...] = ("mean", "last", "norm")
+    """Forms wanted of each."""
+    scope: Scope = "prompt"
+    """Positions covered."""

@@ -1,6 +1,7 @@
 """A tiny seeded model, a slow obvious forward pass and a learnable task, for tests of fitting."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from glassbox.engine.adapters import Adapters, BaseModel
+from glassbox.engine.adapter_bank import AdapterBank
+from glassbox.engine.adapter_weights import BaseModel
 from glassbox.engine.fitting import FitTask
 from glassbox.engine.protocol import AdapterRecipe, Example
 from glassbox.types import TokenIds
@@ -57,18 +59,23 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="w1", eos_token="w2")
 
 
-def tiny_adapters(architecture: str = "llama", *, digest: str = "d" * 64) -> Adapters:
+def tiny_base(architecture: str = "llama", *, digest: str = "d" * 64) -> BaseModel:
     model = tiny_model(architecture)
-    return Adapters(
-        BaseModel(
-            model=model,
-            tokenizer=tiny_tokenizer(),
-            name="tiny-random",
-            digest=digest,
-            context=64,
-            n_parameters=sum(parameter.numel() for parameter in model.parameters()),
-        )
+    return BaseModel(
+        model=model,
+        tokenizer=tiny_tokenizer(),
+        name="tiny-random",
+        digest=digest,
+        context=64,
+        n_parameters=sum(parameter.numel() for parameter in model.parameters()),
     )
+
+
+@contextmanager
+def answering(bank: AdapterBank, name: str | None) -> Iterator[None]:
+    """Let the bank's model answer with one adapter."""
+    with bank.leased(name) as lease, bank.applying_all(lease.slot):
+        yield
 
 
 def plain_forward(

@@ -1,4 +1,4 @@
-"""Adapters on a resident model: PEFT is the oracle, the base model stays itself bit for bit."""
+"""One adapter at a time: PEFT is the oracle, bad folders are refused, the base stays itself."""
 
 import json
 import re
@@ -9,9 +9,10 @@ import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
+from torch.testing import assert_close
 
+from glassbox.engine.adapter_bank import AdapterBank
 from glassbox.engine.adapter_files import read_adapter
-from glassbox.engine.adapters import Adapters
 from glassbox.engine.fitting import fit
 from glassbox.engine.protocol import AdapterRecipe
 from glassbox.errors import (
@@ -21,7 +22,7 @@ from glassbox.errors import (
     UnknownName,
     UnsupportedModel,
 )
-from tests.engine.fit_world import RECIPE, plain_forward, task, tiny_adapters, tiny_model
+from tests.engine.fit_world import RECIPE, answering, plain_forward, task, tiny_base, tiny_model
 
 # PEFT's own wrapper, the oracle here, reads a name that transformers has renamed.
 oracle_warns = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
@@ -29,15 +30,23 @@ oracle_warns = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:Fu
 TOKENS = torch.tensor([[1, 25, 11, 40, 33], [1, 60, 21, 22, 12]])
 
 
-def logits(adapters: Adapters) -> torch.Tensor:
+def logits(bank: AdapterBank) -> torch.Tensor:
     with torch.no_grad():
-        return adapters.base.model(input_ids=TOKENS).logits
+        return bank.base.model(input_ids=TOKENS).logits
 
 
 def fitted_folder(folder: Path, architecture: str, seed: int = 0) -> Path:
-    adapters = tiny_adapters(architecture)
+    base = tiny_base(architecture)
     recipe = AdapterRecipe(**(vars(RECIPE) | {"epochs": 1, "seed": seed}))
-    return fit(adapters, plain_forward(adapters.base.model), task(), folder, recipe).folder
+    return fit(base, plain_forward(base.model), task(), folder, recipe).folder
+
+
+def tiny_bank(architecture: str = "llama", **options) -> AdapterBank:
+    return AdapterBank(tiny_base(architecture, **options))
+
+
+def names(bank: AdapterBank) -> list[str]:
+    return [info.name for info in bank.infos()]
 
 
 @pytest.fixture(scope="module")
@@ -59,14 +68,14 @@ def copy(made, tmp_path) -> Path:
 @pytest.mark.parametrize("architecture", ["llama", "gpt2"])
 def test_plain_peft_loads_the_folder_and_gives_the_same_logits(architecture, tmp_path):
     folder = fitted_folder(tmp_path, architecture)
-    adapters = tiny_adapters(architecture)
-    before = logits(adapters)
-    name = adapters.load(folder)
-    with adapters.selected(name):
-        ours = logits(adapters)
+    bank = tiny_bank(architecture)
+    before = logits(bank)
+    name = bank.register(folder).name
+    with answering(bank, name):
+        ours = logits(bank)
     oracle = PeftModel.from_pretrained(tiny_model(architecture), folder).eval()
     with torch.no_grad():
-        assert torch.equal(ours, oracle(input_ids=TOKENS).logits)
+        assert_close(ours, oracle(input_ids=TOKENS).logits, atol=1e-6, rtol=0)
     assert not torch.equal(ours, before)
 
 
@@ -76,114 +85,116 @@ def test_an_adapter_that_peft_saved_loads(tmp_path):
     config = LoraConfig(r=3, target_modules=["q_proj", "up_proj"], init_lora_weights=False)
     oracle = get_peft_model(tiny_model(), config).eval()
     oracle.save_pretrained(tmp_path)
-    adapters = tiny_adapters()
-    with adapters.selected(adapters.load(tmp_path, name="from peft v1.2")), torch.no_grad():
-        assert torch.equal(logits(adapters), oracle(input_ids=TOKENS).logits)
+    bank = tiny_bank()
+    name = bank.register(tmp_path, "from peft v1.2").name
+    with answering(bank, name), torch.no_grad():
+        assert_close(logits(bank), oracle(input_ids=TOKENS).logits, atol=1e-6, rtol=0)
     assert read_adapter(tmp_path).base_digest == ""
 
 
 def test_the_base_answers_bit_for_bit_the_same_beside_loaded_adapters(made, other):
-    adapters = tiny_adapters()
-    before = logits(adapters)
-    first, second = adapters.load(made, name="first"), adapters.load(other, name="second")
-    assert torch.equal(logits(adapters), before)
-    with adapters.selected(first):
-        of_first = logits(adapters)
-    with adapters.selected(second):
-        of_second = logits(adapters)
-    with adapters.selected(first):
-        assert torch.equal(logits(adapters), of_first)
-    with adapters.selected(None):
-        assert torch.equal(logits(adapters), before)
+    bank = tiny_bank()
+    before = logits(bank)
+    first, second = (bank.register(each).name for each in (made, other))
+    assert torch.equal(logits(bank), before)
+    with answering(bank, first):
+        of_first = logits(bank)
+    with answering(bank, second):
+        of_second = logits(bank)
+    with answering(bank, first):
+        assert torch.equal(logits(bank), of_first)
+    with answering(bank, None):
+        assert torch.equal(logits(bank), before)
     assert not torch.equal(of_first, of_second)
-    alone = tiny_adapters()
-    with alone.selected(alone.load(other)):
+    alone = tiny_bank()
+    with answering(alone, alone.register(other).name):
         assert torch.equal(logits(alone), of_second)
 
 
 def test_an_error_inside_a_selection_gives_the_base_back(made):
-    adapters = tiny_adapters()
-    before = logits(adapters)
-    name = adapters.load(made)
-    with pytest.raises(KeyboardInterrupt), adapters.selected(name):
+    bank = tiny_bank()
+    before = logits(bank)
+    name = bank.register(made).name
+    with pytest.raises(KeyboardInterrupt), answering(bank, name):
         raise KeyboardInterrupt
-    assert torch.equal(logits(adapters), before)
+    assert torch.equal(logits(bank), before)
 
 
 def test_unloading_leaves_the_others_and_in_the_end_the_untouched_model(made, other):
-    adapters = tiny_adapters()
-    before = logits(adapters)
-    layers = [(name, type(module)) for name, module in adapters.base.model.named_modules()]
-    adapters.load(made, name="first")
-    adapters.load(other, name="second")
-    with adapters.selected("second"):
-        of_second = logits(adapters)
-    adapters.unload("first")
-    assert adapters.names == ("second",)
-    assert torch.equal(logits(adapters), before)
-    with adapters.selected("second"):
-        assert torch.equal(logits(adapters), of_second)
-    adapters.unload("second")
-    assert [(name, type(m)) for name, m in adapters.base.model.named_modules()] == layers
-    assert torch.equal(logits(adapters), before)
-    adapters.load(made, name="first")
-    assert adapters.names == ("first",)
+    bank = tiny_bank()
+    before = logits(bank)
+    layers = [(name, type(module)) for name, module in bank.base.model.named_modules()]
+    bank.register(made, "first")
+    bank.register(other, "second")
+    with answering(bank, "second"):
+        of_second = logits(bank)
+    bank.unregister("first")
+    assert names(bank) == ["second"]
+    assert torch.equal(logits(bank), before)
+    with answering(bank, "second"):
+        assert torch.equal(logits(bank), of_second)
+    bank.unregister("second")
+    assert [(name, type(m)) for name, m in bank.base.model.named_modules()] == layers
+    assert torch.equal(logits(bank), before)
+    bank.register(made, "first")
+    assert names(bank) == ["first"]
 
 
 def test_unknown_adapters_are_an_error_and_never_the_base(made):
-    adapters = tiny_adapters()
-    adapters.load(made, name="tuned")
+    bank = tiny_bank()
+    bank.register(made, "tuned")
     with (
         pytest.raises(UnknownName, match=r"No adapter 'tunde'.*Did you mean 'tuned'"),
-        adapters.selected("tunde"),
+        answering(bank, "tunde"),
     ):
         pass
     with pytest.raises(UnknownName, match="No adapter 'x'"):
-        adapters.unload("x")
+        bank.unregister("x")
 
 
 def test_the_default_name_is_the_digest_and_loading_twice_does_nothing(made):
-    adapters = tiny_adapters()
-    name = adapters.load(made)
-    assert name == read_adapter(made).digest == adapters.digest(name)
-    assert adapters.load(made) == name
-    assert adapters.names == (name,)
+    bank = tiny_bank()
+    name = bank.register(made).name
+    assert name == read_adapter(made).digest == bank.info(name).digest
+    assert bank.register(made).name == name
+    assert names(bank) == [name]
 
 
 def test_a_name_is_not_given_to_two_adapters(made, other):
-    adapters = tiny_adapters()
-    adapters.load(made, name="tuned")
+    bank = tiny_bank()
+    bank.register(made, "tuned")
     with pytest.raises(ConflictError, match="The name 'tuned' belongs to"):
-        adapters.load(other, name="tuned")
+        bank.register(other, "tuned")
 
 
 def test_loading_leaves_the_global_generator_alone(made):
-    adapters = tiny_adapters()
+    bank = tiny_bank()
     torch.manual_seed(3)
     expected = torch.rand(4)
     torch.manual_seed(3)
-    adapters.load(made)
+    bank.register(made)
     assert torch.equal(torch.rand(4), expected)
 
 
 def test_an_adapter_of_another_base_model_is_refused_and_both_are_named(made):
-    adapters = tiny_adapters(digest="e" * 64)
+    bank = tiny_bank(digest="e" * 64)
     with pytest.raises(AdapterMismatch, match=r"made for tiny-random \(digest d{12}\).*e{12}"):
-        adapters.load(made)
-    assert adapters.names == ()
+        bank.register(made)
+    assert names(bank) == []
 
 
 def test_shapes_tell_another_base_model_where_no_digest_does(copy):
     (copy / "glassbox.json").unlink()
     with pytest.raises(AdapterMismatch, match=r"does not fit tiny-random: layer .* no such layer"):
-        tiny_adapters("gpt2").load(copy)
-    adapters = tiny_adapters()
-    layer = adapters.base.model.model.layers[0].mlp
+        tiny_bank("gpt2").register(copy)
+    base = tiny_base()
+    layer = base.model.model.layers[0].mlp
     layer.up_proj = torch.nn.Linear(32, 50, bias=False)
+    bank = AdapterBank(base)
     with pytest.raises(
         AdapterMismatch, match="32 inputs and 48 outputs; the model has 32 inputs, 50"
     ):
-        adapters.load(copy)
+        bank.register(copy)
     assert type(layer.up_proj) is torch.nn.Linear
 
 
@@ -194,40 +205,40 @@ def rewrite_config(folder: Path, **changes) -> None:
 
 
 def test_a_missing_folder_or_file_is_named(copy, tmp_path):
-    adapters = tiny_adapters()
+    bank = tiny_bank()
     with pytest.raises(CorruptArtifact, match="no such adapter folder"):
-        adapters.load(tmp_path / "nowhere")
+        bank.register(tmp_path / "nowhere")
     for name in ("adapter_config.json", "adapter_model.safetensors"):
         broken = shutil.copytree(copy, tmp_path / f"without-{name}")
         (broken / name).unlink()
         with pytest.raises(CorruptArtifact, match=re.escape(name) + ": the file is missing"):
-            adapters.load(broken)
+            bank.register(broken)
 
 
 def test_half_written_weights_are_refused(copy):
     path = copy / "adapter_model.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(CorruptArtifact, match="damaged or half-written"):
-        tiny_adapters().load(copy)
+        tiny_bank().register(copy)
 
 
 def test_exchanged_weights_are_refused(copy, other):
     shutil.copy(other / "adapter_model.safetensors", copy)
     with pytest.raises(CorruptArtifact, match=r"its files have digest .* glassbox.json says"):
-        tiny_adapters().load(copy)
+        tiny_bank().register(copy)
 
 
 def test_weights_in_a_pickle_are_not_loaded(copy):
     (copy / "adapter_model.safetensors").rename(copy / "adapter_model.bin")
     with pytest.raises(CorruptArtifact, match="a pickle and are not loaded"):
-        tiny_adapters().load(copy)
+        tiny_bank().register(copy)
 
 
 def test_an_unfinished_fit_is_no_adapter(copy):
     (copy / "glassbox.json").unlink()
     (copy / "fit-state.safetensors").touch()
     with pytest.raises(CorruptArtifact, match=r"interrupted.*Run the same tuning again"):
-        tiny_adapters().load(copy)
+        tiny_bank().register(copy)
 
 
 @pytest.mark.parametrize(
@@ -246,18 +257,18 @@ def test_incomplete_weights_are_refused_and_nothing_stays(copy, change, problem)
     change(weights)
     save_file(weights, path)
     (copy / "glassbox.json").unlink()
-    adapters = tiny_adapters()
-    before = logits(adapters)
+    bank = tiny_bank()
+    before = logits(bank)
     with pytest.raises(CorruptArtifact, match=problem):
-        adapters.load(copy)
-    assert adapters.names == ()
-    assert torch.equal(logits(adapters), before)
+        bank.register(copy)
+    assert names(bank) == []
+    assert torch.equal(logits(bank), before)
 
 
 def test_a_rank_that_the_weights_do_not_have_is_refused(copy):
     rewrite_config(copy, r=6)
     with pytest.raises(CorruptArtifact, match=r"it says rank 6 .* the weights have 4"):
-        tiny_adapters().load(copy)
+        tiny_bank().register(copy)
 
 
 @pytest.mark.parametrize(
@@ -265,13 +276,17 @@ def test_a_rank_that_the_weights_do_not_have_is_refused(copy):
     [
         ({"peft_type": "IA3"}, "of kind IA3; Glassbox loads LORA"),
         ({"use_dora": True}, "uses use_dora"),
+        (
+            {"init_lora_weights": "pissa_niter_4"},
+            "began as 'pissa_niter_4'",
+        ),
         ({"modules_to_save": ["lm_head"], "bias": "all"}, "uses modules_to_save, bias"),
     ],
 )
 def test_other_kinds_of_adapter_are_refused(copy, change, problem):
     rewrite_config(copy, **change)
     with pytest.raises(UnsupportedModel, match=problem):
-        tiny_adapters().load(copy)
+        tiny_bank().register(copy)
 
 
 def test_the_folder_says_what_it_is(made):

@@ -6,8 +6,10 @@ import math
 import pytest
 import torch
 
+from glassbox.engine.adapter_bank import AdapterBank
 from glassbox.engine.fitting import FitTask, fit
 from glassbox.engine.protocol import AdapterRecipe, Example
+from glassbox.engine.trainee import training_adapter
 from glassbox.errors import (
     InvalidValue,
     NonFiniteOutput,
@@ -18,10 +20,11 @@ from glassbox.errors import (
 from tests.engine.fit_world import (
     RECIPE,
     MeanNll,
+    answering,
     examples,
     plain_forward,
     task,
-    tiny_adapters,
+    tiny_base,
     weights_of,
 )
 
@@ -30,40 +33,38 @@ def changed(**changes) -> AdapterRecipe:
     return dataclasses.replace(RECIPE, **changes)
 
 
-def run(folder, recipe=RECIPE, work=None, adapters=None, **options):
-    adapters = adapters or tiny_adapters()
-    return fit(
-        adapters, plain_forward(adapters.base.model), work or task(), folder, recipe, **options
-    )
+def run(folder, recipe=RECIPE, work=None, base=None, **options):
+    base = base or tiny_base()
+    return fit(base, plain_forward(base.model), work or task(), folder, recipe, **options)
 
 
-def mean_loss(adapters, rows) -> float:
+def mean_loss(base, rows) -> float:
     with torch.no_grad():
-        logprobs = plain_forward(adapters.base.model)([row.prompt for row in rows])
+        logprobs = plain_forward(base.model)([row.prompt for row in rows])
     return float(MeanNll()(logprobs, torch.tensor([row.target for row in rows])))
 
 
 def test_it_learns_what_can_be_learned(tmp_path):
-    adapters = tiny_adapters()
+    base = tiny_base()
     unseen = examples(200, 3)
-    before = mean_loss(adapters, unseen)
-    fitted = run(tmp_path, changed(epochs=8), task(n_train=200), adapters)
-    with adapters.selected(adapters.load(tmp_path)):
-        after = mean_loss(adapters, unseen)
+    before = mean_loss(base, unseen)
+    fitted = run(tmp_path, changed(epochs=8), task(n_train=200), base)
+    bank = AdapterBank(base)
+    with answering(bank, bank.register(tmp_path).name):
+        after = mean_loss(base, unseen)
     assert after < 0.8 < 1.0 < before
     assert fitted.curve[-1].train_loss < fitted.curve[0].train_loss
 
 
 def test_the_kept_weights_are_those_of_the_lowest_validation_loss(tmp_path):
-    adapters = tiny_adapters()
-    fitted = run(tmp_path, changed(learning_rate=0.3), adapters=adapters)
+    base = tiny_base()
+    fitted = run(tmp_path, changed(learning_rate=0.3), base=base)
     losses = {point.step: point.validation_loss for point in fitted.curve}
     assert losses[fitted.best_step] == min(losses.values())
     assert fitted.best_step < fitted.curve[-1].step
-    with adapters.selected(adapters.load(tmp_path)):
-        assert mean_loss(adapters, task().validation) == pytest.approx(
-            min(losses.values()), abs=1e-5
-        )
+    bank = AdapterBank(base)
+    with answering(bank, bank.register(tmp_path).name):
+        assert mean_loss(base, task().validation) == pytest.approx(min(losses.values()), abs=1e-5)
 
 
 def test_the_same_seed_gives_the_same_bits_whatever_the_global_generator(tmp_path):
@@ -84,22 +85,23 @@ def test_the_same_seed_gives_the_same_bits_whatever_the_global_generator(tmp_pat
 def test_loaded_adapters_do_not_disturb_a_fit(tmp_path):
     run(tmp_path / "alone")
     run(tmp_path / "other", changed(seed=5, epochs=1))
-    adapters = tiny_adapters()
-    adapters.load(tmp_path / "other", name="other")
-    with adapters.selected("other"):
-        before = mean_loss(adapters, task().validation)
-    run(tmp_path / "beside", adapters=adapters)
-    with adapters.selected("other"):
-        assert mean_loss(adapters, task().validation) == before
+    base = tiny_base()
+    bank = AdapterBank(base)
+    bank.register(tmp_path / "other", "other")
+    with answering(bank, "other"):
+        before = mean_loss(base, task().validation)
+    run(tmp_path / "beside", base=base)
+    with answering(bank, "other"):
+        assert mean_loss(base, task().validation) == before
     assert weights_of(tmp_path / "beside") == weights_of(tmp_path / "alone")
-    assert adapters.names == ("other",)
+    assert [info.name for info in bank.infos()] == ["other"]
 
 
 def test_the_base_model_is_left_as_it_was(tmp_path):
-    adapters = tiny_adapters()
-    model = adapters.base.model
+    base = tiny_base()
+    model = base.model
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    run(tmp_path, adapters=adapters)
+    run(tmp_path, base=base)
     after = model.state_dict()
     assert after.keys() == before.keys()
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
@@ -135,18 +137,18 @@ def test_the_curve_and_the_counts_are_what_happened(tmp_path):
     assert tuple(point for point, _, _ in calls if point is not None) == fitted.curve
     assert [point.epoch for point in fitted.curve] == [0.5, 1.0, 1.5, 2.0, 2.5, 3.0]
     assert all(a.seconds < b.seconds for a, b in zip(fitted.curve, fitted.curve[1:], strict=False))
-    adapters = tiny_adapters()
-    with adapters.trainee(RECIPE) as trainee:
+    base = tiny_base()
+    with training_adapter(base, RECIPE) as trainee:
         assert fitted.n_trainable == trainee.n_trainable
         assert all(p.dtype == torch.float32 for p in trainee.parameters.values())
         assert not any("lm_head" in name or "embed" in name for name in trainee.parameters)
-    assert fitted.n_parameters == adapters.base.n_parameters + fitted.n_trainable
+    assert fitted.n_parameters == base.n_parameters + fitted.n_trainable
 
 
 def test_master_weights_are_float32_under_a_bfloat16_base():
-    adapters = tiny_adapters()
-    adapters.base.model.to(torch.bfloat16)
-    with adapters.trainee(RECIPE) as trainee:
+    base = tiny_base()
+    base.model.to(torch.bfloat16)
+    with training_adapter(base, RECIPE) as trainee:
         assert {p.dtype for p in trainee.parameters.values()} == {torch.float32}
 
 
@@ -156,10 +158,10 @@ class NotANumber:
 
 
 def test_a_loss_that_is_not_finite_stops_the_fit_and_frees_the_model(tmp_path):
-    adapters = tiny_adapters()
+    base = tiny_base()
     with pytest.raises(NonFiniteOutput, match=r"Step 1 of the fit gave loss nan.*learning rate"):
-        run(tmp_path, work=dataclasses.replace(task(), loss=NotANumber()), adapters=adapters)
-    run(tmp_path, adapters=adapters)
+        run(tmp_path, work=dataclasses.replace(task(), loss=NotANumber()), base=base)
+    run(tmp_path, base=base)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +176,7 @@ def test_a_batch_that_does_not_fit_says_what_to_change(tmp_path, failure):
         raise failure
 
     with pytest.raises(OutOfMemory, match="Halve batch_size and double accumulation"):
-        fit(tiny_adapters(), forward, task(), tmp_path, RECIPE)
+        fit(tiny_base(), forward, task(), tmp_path, RECIPE)
 
 
 def test_other_failures_of_the_forward_pass_are_not_disguised(tmp_path):
@@ -182,7 +184,7 @@ def test_other_failures_of_the_forward_pass_are_not_disguised(tmp_path):
         raise RuntimeError("a bug")
 
     with pytest.raises(RuntimeError, match="a bug"):
-        fit(tiny_adapters(), forward, task(), tmp_path, RECIPE)
+        fit(tiny_base(), forward, task(), tmp_path, RECIPE)
 
 
 def test_too_little_or_too_long_is_refused_before_anything_is_written(tmp_path):

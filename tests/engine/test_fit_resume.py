@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from glassbox.engine.adapters import Adapters
+from glassbox.engine.adapter_bank import AdapterBank
+from glassbox.engine.adapter_weights import BaseModel
 from glassbox.engine.fit_state import read_state
 from glassbox.engine.fitting import fit
 from glassbox.errors import CorruptArtifact, NoDiskSpace
-from tests.engine.fit_world import RECIPE, plain_forward, task, tiny_adapters, weights_of
+from tests.engine.fit_world import RECIPE, plain_forward, task, tiny_base, weights_of
 
 STATE = "fit-state.safetensors"
 
@@ -26,14 +27,14 @@ import sys, time
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from tests.engine.fit_world import RECIPE, plain_forward, task, tiny_adapters
+from tests.engine.fit_world import RECIPE, plain_forward, task, tiny_base
 from glassbox.engine.fitting import fit
-adapters = tiny_adapters()
+base = tiny_base()
 def progress(point, done, total):
     print(done, flush=True)
     time.sleep(0.05)
-forward = plain_forward(adapters.base.model)
-fit(adapters, forward, task(), Path(sys.argv[1]), RECIPE, progress=progress)
+forward = plain_forward(base.model)
+fit(base, forward, task(), Path(sys.argv[1]), RECIPE, progress=progress)
 """
 
 
@@ -51,10 +52,10 @@ def whole(tmp_path_factory):
     return run(tmp_path_factory.mktemp("whole"))
 
 
-def run(folder: Path, recipe=RECIPE, work=None, adapters: Adapters | None = None, **options):
-    adapters = adapters or tiny_adapters()
-    forward = plain_forward(adapters.base.model)
-    return fit(adapters, forward, work or task(), folder, recipe, **options)
+def run(folder: Path, recipe=RECIPE, work=None, base: BaseModel | None = None, **options):
+    base = base or tiny_base()
+    forward = plain_forward(base.model)
+    return fit(base, forward, work or task(), folder, recipe, **options)
 
 
 def stop_at(step: int):
@@ -96,11 +97,11 @@ def losses(fitted) -> list[tuple[float, float]]:
 
 @pytest.mark.parametrize("stop", [1, 4, 7, 8, 23, 24])
 def test_ctrl_c_at_any_step_leaves_a_resumable_state(tmp_path, whole, stop):
-    adapters = tiny_adapters()
+    base = tiny_base()
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, adapters=adapters, progress=stop_at(stop))
+        run(tmp_path, base=base, progress=stop_at(stop))
     assert (tmp_path / STATE).exists() == (stop >= 4)
-    fitted = run(tmp_path, adapters=adapters)
+    fitted = run(tmp_path, base=base)
     assert weights_of(tmp_path) == weights_of(whole.folder)
     assert losses(fitted) == losses(whole)
     assert fitted.curve[-1].seconds > fitted.curve[0].seconds
@@ -123,20 +124,20 @@ def test_early_stopping_counts_across_an_interruption(tmp_path):
         ({"recipe": dataclasses.replace(RECIPE, learning_rate=1e-2)}, "another recipe;"),
         ({"work": task(n_train=56)}, "another training examples;"),
         ({"work": task(n_validation=16)}, "another validation examples;"),
-        ({"adapters": "other"}, "another base;"),
+        ({"base": "other"}, "another base;"),
     ],
 )
 def test_a_changed_input_starts_afresh_and_says_so(tmp_path, caplog, change, named):
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "a", progress=stop_at(9))
 
-    def adapters():
-        return {"adapters": tiny_adapters(digest="f" * 64)} if "adapters" in change else {}
+    def base():
+        return {"base": tiny_base(digest="f" * 64)} if "base" in change else {}
 
     with caplog.at_level(logging.WARNING):
-        run(tmp_path / "a", **(change | adapters()))
+        run(tmp_path / "a", **(change | base()))
     assert named in caplog.text
-    run(tmp_path / "b", **(change | adapters()))
+    run(tmp_path / "b", **(change | base()))
     assert weights_of(tmp_path / "a") == weights_of(tmp_path / "b")
 
 
@@ -144,7 +145,7 @@ def test_a_finished_fit_is_returned_without_work(tmp_path, whole):
     def forward(prompts):
         raise AssertionError("nothing is left to compute")
 
-    assert fit(tiny_adapters(), forward, task(), whole.folder, RECIPE) == whole
+    assert fit(tiny_base(), forward, task(), whole.folder, RECIPE) == whole
 
 
 def test_a_finished_fit_of_other_inputs_is_replaced_and_that_is_said(tmp_path, caplog):
@@ -153,7 +154,7 @@ def test_a_finished_fit_of_other_inputs_is_replaced_and_that_is_said(tmp_path, c
         second = run(tmp_path, dataclasses.replace(RECIPE, seed=3))
     assert "another fit's adapter, which will be replaced" in caplog.text
     assert first.digest != second.digest
-    assert tiny_adapters().load(tmp_path) == second.digest
+    assert AdapterBank(tiny_base()).register(tmp_path).digest == second.digest
 
 
 def test_a_damaged_state_is_refused_with_what_to_do(tmp_path):
@@ -186,6 +187,6 @@ def test_a_full_disk_leaves_nothing_half_written_and_the_last_state(
         state, _ = read_state(tmp_path / STATE)
         assert state.step == 4 * min(fails_at - 1, 6)
         with contextlib.suppress(CorruptArtifact):
-            tiny_adapters().load(tmp_path)
+            AdapterBank(tiny_base()).register(tmp_path)
             pytest.fail("an unfinished folder must not load")
     assert run(tmp_path).digest == whole.digest

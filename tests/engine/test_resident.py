@@ -1,5 +1,4 @@
 import random
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glassbox.engine import resident
+from glassbox.engine import resident, scorer
 from glassbox.engine.load import load_model
 from glassbox.engine.resident import ResidentEngine, load_engine
 from glassbox.errors import InvalidValue, NonFiniteOutput, OutOfMemory
@@ -83,13 +82,13 @@ def test_a_prefix_hit_gives_the_same_bits_as_a_miss():
 
 def test_equal_prompts_are_computed_once(engine, monkeypatch):
     fed = []
-    original = resident.read_logits
+    original = scorer.read_logits
 
     def counting(model, chosen, *args, **options):
         fed.extend(chosen)
         return original(model, chosen, *args, **options)
 
-    monkeypatch.setattr(resident, "read_logits", counting)
+    monkeypatch.setattr(scorer, "read_logits", counting)
     rows = prompts(3)
     done = []
     found = engine.logprobs(
@@ -141,7 +140,7 @@ def test_nan_from_the_model_is_an_error_not_an_answer():
 
 
 def fail_above(limit, error):
-    original = resident.read_logits
+    original = scorer.read_logits
 
     def bounded(model, chosen, *args, **options):
         if len(chosen) > limit:
@@ -159,15 +158,15 @@ def fail_above(limit, error):
     ],
 )
 def test_a_batch_that_does_not_fit_is_halved(engine, expected, monkeypatch, error):
-    monkeypatch.setattr(resident, "read_logits", fail_above(2, error))
+    monkeypatch.setattr(scorer, "read_logits", fail_above(2, error))
     assert_same(engine.logprobs(prompts(), CONTINUATIONS, top_k=4), expected)
-    monkeypatch.setattr(resident, "read_logits", fail_above(0, error))
+    monkeypatch.setattr(scorer, "read_logits", fail_above(0, error))
     with pytest.raises(OutOfMemory, match="Not even one text"):
         engine.logprobs(prompts(), CONTINUATIONS)
 
 
 def test_other_failures_of_the_library_come_through(engine, monkeypatch):
-    monkeypatch.setattr(resident, "read_logits", fail_above(0, RuntimeError("shape mismatch")))
+    monkeypatch.setattr(scorer, "read_logits", fail_above(0, RuntimeError("shape mismatch")))
     with pytest.raises(RuntimeError, match="shape mismatch"):
         engine.logprobs(prompts(), CONTINUATIONS)
 
@@ -211,4 +210,4 @@ def test_an_adapter_of_the_spec_is_loaded(tmp_path, monkeypatch):
         ResidentEngine, "load_adapter", lambda _self, folder, name=None: calls.append(folder)
     )
     load_engine(ModelSpec("tiny", adapter=str(tmp_path)), threads=1)
-    assert calls == [Path(tmp_path)]
+    assert calls == [str(tmp_path)]

@@ -14,13 +14,13 @@ from typing import Any
 import orjson
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 from transformers import PreTrainedTokenizerBase
 
 from glassbox.artifacts import (
+    digest_contents,
     digest_files,
     disk_errors,
-    read_json,
     read_object,
     write_bytes,
     write_json,
@@ -48,7 +48,16 @@ _BEYOND_LORA = (
     "layer_replication",
     "target_parameters",
     "alora_invocation_tokens",
+    "use_qalora",
+    "use_bdlora",
+    "arrow_config",
+    "kasa_config",
+    "monteclora_config",
 )
+
+_STARTS_ON_THE_BASE = ("gaussian", "eva", "orthogonal")
+"""Named ways to draw the first weights that leave the base model as it is; others (PiSSA, OLoRA,
+CorDA, LoftQ) keep the difference to the base in the adapter and take it from the base's weights."""
 
 
 @dataclass(frozen=True)
@@ -114,9 +123,12 @@ def read_adapter(folder: Path) -> AdapterFolder:
             "the fit of this adapter was interrupted",
             remedy="Run the same tuning again: it goes on from the last validation.",
         )
-    config = _read_config(folder / CONFIG_FILE)
-    pairs = _paired(folder / WEIGHTS_FILE, _read_weights(folder / WEIGHTS_FILE))
-    digest = adapter_digest(folder)
+    # Read once, so that what is digested is what is used, and nothing is mapped: a file that is
+    # truncated under a mapping would kill the process.
+    described, content = _content(folder / CONFIG_FILE), _content(folder / WEIGHTS_FILE)
+    config = _parsed_config(folder / CONFIG_FILE, described)
+    pairs = _paired(folder / WEIGHTS_FILE, _parsed_weights(folder / WEIGHTS_FILE, content))
+    digest = digest_contents({CONFIG_FILE: described, WEIGHTS_FILE: content})
     base_digest = ""
     if (folder / ORIGIN_FILE).exists():
         origin = read_object(folder / ORIGIN_FILE, schema=ORIGIN_SCHEMA)
@@ -224,8 +236,22 @@ def _as_fit(folder: Path, digest: str, origin: Origin, curve: tuple[FitPoint, ..
     )
 
 
-def _read_config(path: Path) -> dict[str, Any]:
-    config = read_json(path)
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        pickled = path.name == WEIGHTS_FILE and path.with_name("adapter_model.bin").exists()
+        remedy = "The weights in adapter_model.bin are a pickle and are not loaded."
+        raise CorruptArtifact(
+            path, "the file is missing", remedy=remedy if pickled else ""
+        ) from error
+
+
+def _parsed_config(path: Path, content: bytes) -> dict[str, Any]:
+    try:
+        config = orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        raise CorruptArtifact(path, f"not valid JSON ({error})") from error
     if not isinstance(config, dict) or "peft_type" not in config:
         raise CorruptArtifact(path, "this is no configuration of a PEFT adapter")
     if config["peft_type"] != "LORA":
@@ -240,16 +266,18 @@ def _read_config(path: Path) -> dict[str, Any]:
             f"{path}: the adapter uses {', '.join(beyond)}; Glassbox loads plain LoRA on linear "
             "layers. Merge it into its base model with PEFT's merge_and_unload and load that."
         )
+    start = config.get("init_lora_weights", True)
+    if isinstance(start, str) and start not in _STARTS_ON_THE_BASE:
+        raise UnsupportedModel(
+            f"{path}: the adapter began as {start!r}, which changes the base model's own weights. "
+            "Save it with PEFT's path_initial_model_for_weight_conversion, which makes it plain."
+        )
     return config
 
 
-def _read_weights(path: Path) -> dict[str, torch.Tensor]:
-    if not path.exists():
-        pickled = path.with_name("adapter_model.bin").exists()
-        remedy = "The weights in adapter_model.bin are a pickle and are not loaded."
-        raise CorruptArtifact(path, "the file is missing", remedy=remedy if pickled else "")
+def _parsed_weights(path: Path, content: bytes) -> dict[str, torch.Tensor]:
     try:
-        return load_file(path)
+        return load(content)
     except SafetensorError as error:
         raise CorruptArtifact(
             path, f"damaged or half-written ({error})", remedy="Copy it again, or tune again."

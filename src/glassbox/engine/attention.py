@@ -10,7 +10,7 @@ honour (attention sinks, biases) raises ``PackingUnsupported`` and the engine ta
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -73,11 +73,8 @@ def packed_attention(
     layer = getattr(module, "layer_idx", None)
     if not isinstance(call, PackedCall) or layer is None:
         raise PackingUnsupported("the model does not pass the packing on to its attention")
-    refused = [name for name in ("s_aux", "position_bias") if options.get(name) is not None]
-    if refused or attention_mask is not None:
-        raise PackingUnsupported(f"the attention uses {refused or 'a mask of its own'}")
-    window = options.get("sliding_window")
-    call.windows[layer] = window
+    form = form_of(query, key, attention_mask, options)
+    call.windows[layer] = form.window
     if call.stage == "keys":
         call.kept[layer] = (key[0], value[0])
         raise KeysTaken
@@ -87,14 +84,6 @@ def packed_attention(
         keys, values = key[0], value[0]
         if call.keep:
             call.kept[layer] = (keys.clone(), values.clone())
-    scaling = options.get("scaling")
-    form = Form(
-        scaling=query.shape[-1] ** -0.5 if scaling is None else float(scaling),
-        dropout=float(options.get("dropout") or 0.0),
-        softcap=options.get("softcap"),
-        window=window,
-        group=query.shape[1] // key.shape[1],
-    )
     return _attend_blocks(call, layer, query[0], keys, values, form)[None], None
 
 
@@ -108,6 +97,30 @@ class Form:
     window: int | None
     group: int
     """Query heads that share a key head."""
+
+
+def form_of(
+    query: Float[Tensor, "1 heads n_queries d_head"],
+    key: Float[Tensor, "1 kv_heads n_tokens d_head"],
+    attention_mask: Tensor | None,
+    options: Mapping[str, Any],
+) -> Form:
+    """Return how a layer wants its attention, from what the library calls it with.
+
+    Raises:
+        PackingUnsupported: The model wants more than scaling, soft cap, window and dropout.
+    """
+    refused = [name for name in ("s_aux", "position_bias") if options.get(name) is not None]
+    if refused or attention_mask is not None:
+        raise PackingUnsupported(f"the attention uses {refused or 'a mask of its own'}")
+    scaling = options.get("scaling")
+    return Form(
+        scaling=query.shape[-1] ** -0.5 if scaling is None else float(scaling),
+        dropout=float(options.get("dropout") or 0.0),
+        softcap=options.get("softcap"),
+        window=options.get("sliding_window"),
+        group=query.shape[1] // key.shape[1],
+    )
 
 
 def _attend_blocks(
@@ -162,7 +175,7 @@ def _attend(
             folded, key, value, attn_mask=mask, dropout_p=form.dropout, scale=form.scaling
         )
     else:
-        output = _by_matmul(folded, key, value, mask, form)
+        output = by_matmul(folded, key, value, mask, form)
     output = output.view(rows, kv_heads, length, group, -1).permute(0, 2, 1, 3, 4)
     return output.reshape(n_queries, heads, value.shape[-1])
 
@@ -177,7 +190,7 @@ def _with_prefix(
     return torch.cat([shared.expand(rows, -1, -1, -1), mine], dim=2)
 
 
-def _by_matmul(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, form: Form) -> Tensor:
+def by_matmul(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, form: Form) -> Tensor:
     """Return attention as two matrix products.
 
     The fused kernel's backward pass on a CPU is slower than this (1.5 times over a whole step),
@@ -222,16 +235,35 @@ def _additive(seen: np.ndarray, group: int, like: Tensor) -> Float[Tensor, "rows
 AttentionInterface.register(NAME, packed_attention)
 
 
+class Attending:
+    """Lets a model's own modules attend through one of our functions for a while.
+
+    Args:
+        model: The library's model.
+        name: Under which the function is registered with transformers.
+    """
+
+    def __init__(self, model: PreTrainedModel, name: str) -> None:
+        found = (getattr(module, "config", None) for module in model.modules())
+        configs = {id(config): config for config in found if isinstance(config, PretrainedConfig)}
+        self._configs = tuple(configs.values())
+        self._name = name
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Hold inside the block."""
+        before = [config._attn_implementation for config in self._configs]
+        try:
+            for config in self._configs:
+                config._attn_implementation = self._name
+            yield
+        finally:
+            for config, name in zip(self._configs, before, strict=True):
+                config._attn_implementation = name
+
+
 @contextmanager
 def attending(model: PreTrainedModel) -> Iterator[None]:
     """Let a model's own modules attend through ``packed_attention`` for a while."""
-    found = (getattr(module, "config", None) for module in model.modules())
-    configs = {id(config): config for config in found if isinstance(config, PretrainedConfig)}
-    before = {name: config._attn_implementation for name, config in configs.items()}
-    try:
-        for config in configs.values():
-            config._attn_implementation = NAME
+    with Attending(model, NAME)():
         yield
-    finally:
-        for name, config in configs.items():
-            config._attn_implementation = before[name]

@@ -3,12 +3,17 @@
 Knows no model and no prompt format beyond the tokenizer's own chat template.
 """
 
+import threading
 from collections.abc import Sequence
 
 from transformers import PreTrainedTokenizerBase
 
-from glassbox.errors import UnsupportedModel
+from glassbox.errors import InvalidValue, UnsupportedModel
 from glassbox.types import TokenIds
+
+CONTEXT_IDS = 4
+"""Ids before a continuation that decide how its first characters read; enough for any UTF-8
+character split into bytes."""
 
 
 class TokenizerCodec:
@@ -20,6 +25,7 @@ class TokenizerCodec:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self.tokenizer = tokenizer
+        self._lock = threading.Lock()
 
     def encode(
         self, texts: Sequence[str], *, special: bool = True, literal: bool = False
@@ -30,10 +36,12 @@ class TokenizerCodec:
         """
         if not texts:
             return []
+        # Reading literally is a state of the library's tokenizer: two threads would share it.
         # ``verbose`` would warn of texts over the model's length; the engine raises for those.
-        batch = self.tokenizer(
-            list(texts), add_special_tokens=special, split_special_tokens=literal, verbose=False
-        )
+        with self._lock:
+            batch = self.tokenizer(
+                list(texts), add_special_tokens=special, split_special_tokens=literal, verbose=False
+            )
         return [tuple(ids) for ids in batch["input_ids"]]
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -41,6 +49,23 @@ class TokenizerCodec:
         text = self.tokenizer.decode(list(ids), clean_up_tokenization_spaces=False)
         assert isinstance(text, str)
         return text
+
+    def continuation(self, before: Sequence[int], ids: Sequence[int]) -> str:
+        """Return the text that some ids add after others, special tokens left out.
+
+        Tokenizers that drop a leading space at the start of a text keep it here, because the ids
+        are read where they stand.
+        """
+        context = list(before[-CONTEXT_IDS:])
+        whole, known = (
+            self.tokenizer.decode(
+                part, skip_special_tokens=True, clean_up_tokenization_spaces=False
+            )
+            for part in (context + list(ids), context)
+        )
+        assert isinstance(whole, str)
+        assert isinstance(known, str)
+        return whole[len(known) :]
 
     @property
     def has_chat_template(self) -> bool:
@@ -53,16 +78,34 @@ class TokenizerCodec:
         Raises:
             UnsupportedModel: The tokenizer carries no chat template.
         """
+        messages = [("user", user)]
+        if system is not None:
+            messages.insert(0, ("system", system))
+        return self.dialogue(messages)
+
+    def dialogue(self, messages: Sequence[tuple[str, str]]) -> str:
+        """Return (role, content) messages as the chat template renders them, for the answer.
+
+        Raises:
+            UnsupportedModel: The tokenizer carries no chat template.
+            InvalidValue: The template refuses these roles, or their order.
+        """
         if not self.has_chat_template:
             raise UnsupportedModel(
                 "This model's tokenizer has no chat template: it is a base model. Use a plain "
                 "prompt."
             )
-        messages = [{"role": "user", "content": user}]
-        if system is not None:
-            messages.insert(0, {"role": "system", "content": system})
-        text = self.tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=True
-        )
+        from jinja2 import TemplateError
+
+        listed = [{"role": role, "content": content} for role, content in messages]
+        try:
+            text = self.tokenizer.apply_chat_template(
+                listed, tokenize=False, add_generation_prompt=True
+            )
+        except TemplateError as error:
+            roles = ", ".join(role for role, _ in messages)
+            raise InvalidValue(
+                "messages", roles, f"what the model's chat template takes ({error})"
+            ) from error
         assert isinstance(text, str)
         return text

@@ -27,10 +27,11 @@ from glassbox.engine.adapter_files import (
     read_finished,
     write_adapter,
 )
-from glassbox.engine.adapters import Adapters, Trainee
+from glassbox.engine.adapter_weights import BaseModel
 from glassbox.engine.fit_plan import FitPlan, check_recipe, sorted_batches
 from glassbox.engine.fit_state import Fingerprint, FitState, read_state, write_state
 from glassbox.engine.protocol import AdapterFit, AdapterRecipe, ContinuationLoss, Example, FitPoint
+from glassbox.engine.trainee import Trainee, training_adapter
 from glassbox.errors import NonFiniteOutput, NotEnoughData, OutOfMemory, TextTooLong
 from glassbox.types import TokenIds
 
@@ -64,7 +65,7 @@ class FitTask:
 
 
 def fit(
-    adapters: Adapters,
+    base: BaseModel,
     forward: Forward,
     task: FitTask,
     folder: Path,
@@ -84,30 +85,30 @@ def fit(
         CorruptArtifact: The state in the folder is damaged.
     """
     check_recipe(recipe)
-    _check_examples(task, adapters.base.context)
-    fingerprint = fingerprint_of(task, recipe, adapters.base.digest)
+    _check_examples(task, base.context)
+    fingerprint = fingerprint_of(task, recipe, base.digest)
     identity = digest_json(asdict(fingerprint))
     done = read_finished(folder, identity)
     if done is not None:
         (folder / STATE_FILE).unlink(missing_ok=True)
         return done
-    with adapters.trainee(recipe) as trainee:
+    with training_adapter(base, recipe) as trainee:
         run = _Fit(forward, task, recipe, trainee, progress)
         run.run(folder / STATE_FILE, fingerprint)
         origin = Origin(
-            base=adapters.base.name,
-            base_digest=adapters.base.digest,
+            base=base.name,
+            base_digest=base.digest,
             fingerprint=identity,
             recipe=recipe,
             best_step=run.state.best_step,
             n_trainable=trainee.n_trainable,
-            n_parameters=adapters.base.n_parameters + trainee.n_trainable,
+            n_parameters=base.n_parameters + trainee.n_trainable,
         )
         fitted = write_adapter(
             folder,
             trainee.config,
             run.state.best,
-            adapters.base.tokenizer,
+            base.tokenizer,
             origin,
             tuple(run.state.curve),
         )

@@ -11,6 +11,7 @@ import torch
 from transformers import PretrainedConfig, PreTrainedModel
 
 from glassbox.engine.attention import PackedCall, PackingUnsupported
+from glassbox.engine.distributions import largest_gap
 from glassbox.engine.packing import common_prefix_length, pack_rows
 from glassbox.engine.scoring import (
     ScoringPath,
@@ -34,7 +35,7 @@ wrong mask or position shows as whole nats.
 _ROTATIONS_OF_THE_CALL = {"dynamic", "longrope"}
 """Rotary embeddings that change with the longest text of a call: packing would mix lengths."""
 
-_FAILURES = (
+FAILURES = (
     PackingUnsupported,
     RuntimeError,
     TypeError,
@@ -44,6 +45,7 @@ _FAILURES = (
     AttributeError,
     NotImplementedError,
 )
+"""What modules raise that do not take what they are given."""
 
 
 def choose_path(model: PreTrainedModel, context: int) -> tuple[ScoringPath, str]:
@@ -55,7 +57,8 @@ def choose_path(model: PreTrainedModel, context: int) -> tuple[ScoringPath, str]
     prompts, trie = _trial(int(model.config.get_text_config().vocab_size), context)
     with torch.inference_mode():
         expected = path_logprobs(read_logits(model, prompts, trie, path="plain"), trie)
-        if not bool(torch.isfinite(expected).all()):
+        # A token of the padding cannot come, which is no damage.
+        if not bool((expected < torch.inf).all()):
             raise NonFiniteOutput(
                 "The model answers NaN or infinity on ordinary tokens. Its weights are damaged, or "
                 "its number format overflows: try dtype='float32'."
@@ -96,20 +99,21 @@ def _packed_differs(
         pack = pack_rows(prompts, trie, n_prefix=n_prefix)
         call = PackedCall(pack, prefix=dict(states))
         logits = packed_logits(model, call)
-    except _FAILURES as error:
+    except FAILURES as error:
         return f"its modules do not take a packed batch ({type(error).__name__}: {error})"
-    windows = _expected_windows(model.config.get_text_config())
+    windows = expected_windows(model.config.get_text_config())
     if windows is not None and call.windows != windows:
         return "its sliding windows do not reach the attention"
     order = torch.from_numpy(pack.order).to(expected.device)
-    gap = (path_logprobs(logits, trie) - expected[order]).abs().max().item()
+    gap = largest_gap(path_logprobs(logits, trie), expected[order])
     # NaN compares false, so that it counts as a difference.
     if gap <= TOLERANCE.get(model.dtype, TOLERANCE[torch.bfloat16]):
         return ""
     return f"packed and plain log-probabilities differ by {gap:.2g} nats"
 
 
-def _expected_windows(config: PretrainedConfig) -> dict[int, int | None] | None:
+def expected_windows(config: PretrainedConfig) -> dict[int, int | None] | None:
+    """Return the sliding window of each layer as a configuration has it."""
     window = getattr(config, "sliding_window", None)
     if window and not getattr(config, "use_sliding_window", True):
         window = None

@@ -6,6 +6,7 @@ knows labels, files or HTTP.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -13,10 +14,12 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float, Int
 
+from glassbox.engine.requests import AdapterInfo, Generation, Listener, Request, Ticket
 from glassbox.types import TokenIds
 
 if TYPE_CHECKING:
     import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Progress = Callable[[int, int], None]
 """Called with (rows done, rows in all) as work goes on."""
@@ -56,6 +59,18 @@ class EngineInfo:
     """Where the weights are."""
     scoring_path: str
     """``packed`` (ragged batch, shared prefix) or ``plain`` (padded batch of the library)."""
+    states: bool = True
+    """Whether hidden states can be captured: the model's layers are known by name."""
+
+
+@dataclass(frozen=True, eq=False)
+class Lent:
+    """The model and tokenizer for exclusive use, while they are lent."""
+
+    model: "PreTrainedModel"
+    """In evaluation mode, on its device."""
+    tokenizer: "PreTrainedTokenizerBase"
+    """As loaded."""
 
 
 @dataclass(frozen=True)
@@ -162,6 +177,10 @@ class TextCodec(Protocol):
         """Return the text of some ids, special tokens included."""
         ...
 
+    def continuation(self, before: Sequence[int], ids: Sequence[int]) -> str:
+        """Return the text that some ids add after others, special tokens left out."""
+        ...
+
     @property
     def has_chat_template(self) -> bool:
         """Whether the tokenizer carries a chat template."""
@@ -171,6 +190,15 @@ class TextCodec(Protocol):
         """Return one user message as the chat template renders it, ready for the answer.
 
         The text already holds the special tokens: encode it with ``special=False``.
+        """
+        ...
+
+    def dialogue(self, messages: Sequence[tuple[str, str]]) -> str:
+        """Return (role, content) messages as the chat template renders them, for the answer.
+
+        Raises:
+            UnsupportedModel: The tokenizer carries no chat template.
+            InvalidValue: The template refuses these roles, or their order.
         """
         ...
 
@@ -218,12 +246,85 @@ class Engine(Protocol):
         """
         ...
 
-    def load_adapter(self, folder: Path, *, name: str | None = None) -> str:
+    def submit(self, request: Request, listen: Listener | None = None) -> Ticket:
+        """Return a ticket for a request that joins the running batch as soon as there is room.
+
+        Greedy answers do not depend on who else is in the batch. Thread-safe.
+
+        Args:
+            request: What to write, or what to read.
+            listen: Called with each piece of a written response, on the engine's thread.
+
+        Raises:
+            InvalidValue: An empty prompt, an unknown token id, a readout of the wrong width, a
+                capture that would show a hidden system prompt.
+            InvalidHookPoint: A layer or site that the model does not have.
+            UnsupportedModel: States were asked of a model whose layers are not known by name.
+            TextTooLong: Prompt and response (or one new token) exceed the context.
+            UnknownName: No adapter of that name or digest is loaded.
+            CorruptArtifact: The adapter's files have been damaged since it was loaded.
+            QueueFull: Too many requests wait already.
+        """
+        ...
+
+    def generate(self, requests: Sequence[Request]) -> list[Generation]:
+        """Return the answers to some requests, in their order; they share the running batch.
+
+        All are waited for however many there are: the queue's bound is for ``submit``.
+
+        Raises:
+            GlassboxError: As ``submit`` and ``Ticket.result``; the first one ends the others.
+        """
+        ...
+
+    def lend(self, *, lease_s: float) -> AbstractContextManager[Lent]:
+        """Lend the model and tokenizer for exclusive use inside the block.
+
+        Waits for what is running, holds new requests back meanwhile, and undoes side effects
+        afterwards (hooks, training mode, gradients, changed attributes and weights are checked).
+
+        Args:
+            lease_s: Seconds after which waiting requests are told to come back later.
+
+        Raises:
+            DeadlineExceeded: The model did not become free within the lease.
+        """
+        ...
+
+    @property
+    def adapters(self) -> tuple[AdapterInfo, ...]:
+        """The adapters that requests may name, sorted by name."""
+        ...
+
+    def unload_adapter(self, name: str, *, timeout_s: float | None = None) -> bool:
+        """Return whether an adapter's memory is free; new requests cannot name it from now on.
+
+        Args:
+            name: Its name, or its digest, which takes all its names away.
+            timeout_s: How long to wait for the requests that use it, which finish with it; None as
+                long as it takes.
+
+        Raises:
+            UnknownName: No adapter of that name or digest is loaded.
+        """
+        ...
+
+    def close(self) -> None:
+        """End all requests as ``cancelled`` and give the memory back; idempotent."""
+        ...
+
+    def load_adapter(self, folder: Path | str, *, name: str | None = None) -> str:
         """Return the name under which a LoRA adapter is now loaded (its digest by default).
+
+        Args:
+            folder: Where it is, or its address in an object store (``s3://bucket/prefix``).
+            name: How requests call it.
 
         Raises:
             CorruptArtifact: The folder is no complete PEFT adapter.
             AdapterMismatch: It was made for another base model or does not fit its shapes.
+            ConflictError: Another adapter is loaded under that name.
+            CapacityError: It is larger than all adapters together may be.
         """
         ...
 

@@ -1,26 +1,30 @@
-"""The resident model: one loaded model that answers requests for log-probabilities.
+"""The resident model: one loaded model that scores, writes and shows its states.
 
-Puts the pieces together: batches by token budget, the prefix cache, the scoring path, adapters.
+Puts the pieces together: scoring, the running batch, adapters, fitting, and whose turn it is.
 Knows token ids and continuations; knows nothing of labels, files of data or HTTP.
 """
 
-import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from glassbox.engine.adapters import Adapters, BaseModel
-from glassbox.engine.batches import Budget, cut_batches, run_batches
+from glassbox.engine.adapter_bank import AdapterBank, AdapterPlaces
+from glassbox.engine.adapter_weights import BaseModel
+from glassbox.engine.answering import Answering, Capacity
 from glassbox.engine.codec import TokenizerCodec
 from glassbox.engine.devices import dtype_name, keep_freed_memory
 from glassbox.engine.fitting import FitTask, fit
+from glassbox.engine.lending import Snapshot
+from glassbox.engine.lens import LensRequest, LogitLens
+from glassbox.engine.lens_forward import read_lens
 from glassbox.engine.load import LoadedModel, load_model
-from glassbox.engine.packing import common_prefix_length
+from glassbox.engine.one_by_one import PlainTicket
 from glassbox.engine.paths import choose_path
 from glassbox.engine.prefix import PrefixCache
 from glassbox.engine.protocol import (
@@ -30,22 +34,17 @@ from glassbox.engine.protocol import (
     EngineInfo,
     Example,
     FitPoint,
+    Lent,
     Logprobs,
     Progress,
 )
-from glassbox.engine.scoring import (
-    PrefixStates,
-    continuation_logprobs,
-    path_logprobs,
-    prefix_states,
-    read_logits,
-)
-from glassbox.engine.trie import TokenTrie, build_trie
-from glassbox.errors import InvalidValue, NonFiniteOutput, TextTooLong
+from glassbox.engine.requests import AdapterInfo, Generation, Listener, Request
+from glassbox.engine.scorer import Scorer
+from glassbox.engine.scoring import continuation_logprobs
+from glassbox.engine.trie import build_trie
+from glassbox.engine.turns import Turns
+from glassbox.errors import ConflictError, DeadlineExceeded, InvalidValue
 from glassbox.types import ModelSpec, TokenIds
-
-MIN_PREFIX_TOKENS = 8
-"""A shared prefix below this is cheaper to repeat than to compute apart."""
 
 BATCH_TOKENS = {"cpu": 2048, "cuda": 32768, "mps": 8192}
 """Tokens in one forward pass, by device.
@@ -56,27 +55,23 @@ others are guesses that were not measured.
 
 PREFIX_CACHE_BYTES = 256 * 2**20
 
-
-@dataclass(frozen=True)
-class _Answer:
-    """What one batch said, on the host."""
-
-    values: Float[np.ndarray, "n n_continuations"]
-    top_ids: np.ndarray
-    top_logprobs: Float[np.ndarray, "n top_k"]
-    entropy: Float[np.ndarray, " n"]
+FIT_LEASE_S = 60.0
+"""Seconds of a fit after which requests that wait are told to come back later."""
 
 
 class ResidentEngine:
-    """A model that stays in memory and answers one request at a time, from any thread.
+    """A model that stays in memory and answers many requests at once, from any thread.
 
     Args:
         loaded: The model; the engine is its only user from here on.
         batch_tokens: Most tokens in one forward pass; None takes the device's default.
         prefix_cache_bytes: Memory for states of prompt prefixes; 0 keeps none.
+        capacity: How many requests may be under way, and in how much memory; None takes defaults.
+        adapters: How much room adapters may take, and where from; None takes defaults.
 
     Raises:
         NonFiniteOutput: The model answers NaN or infinity.
+        UnsupportedModel: What is read off the model's layers is not what the library shows.
     """
 
     def __init__(
@@ -85,6 +80,8 @@ class ResidentEngine:
         *,
         batch_tokens: int | None = None,
         prefix_cache_bytes: int = PREFIX_CACHE_BYTES,
+        capacity: Capacity | None = None,
+        adapters: AdapterPlaces | None = None,
     ) -> None:
         model = loaded.model
         if batch_tokens is not None and batch_tokens < 1:
@@ -92,7 +89,8 @@ class ResidentEngine:
         self.batch_tokens = batch_tokens or BATCH_TOKENS.get(model.device.type, 2048)
         self.prefixes = PrefixCache(prefix_cache_bytes)
         self._model = model
-        self._lock = threading.RLock()
+        self._turns = Turns()
+        self._is_harmed = False
         self._codec = TokenizerCodec(loaded.tokenizer)
         path, self.plain_reason = choose_path(model, loaded.context)
         self._path = path
@@ -111,7 +109,7 @@ class ResidentEngine:
             device=str(model.device),
             scoring_path=path,
         )
-        self._adapters = Adapters(
+        self._bank = AdapterBank(
             BaseModel(
                 model=model,
                 tokenizer=loaded.tokenizer,
@@ -119,8 +117,130 @@ class ResidentEngine:
                 digest=loaded.digest,
                 context=loaded.context,
                 n_parameters=n_parameters,
-            )
+            ),
+            adapters,
         )
+        self._scorer = Scorer(
+            model, self._info, self._bank, self._turns,
+            prefixes=self.prefixes, batch_tokens=self.batch_tokens,
+        )  # fmt: skip
+        self._answering = Answering(
+            model, self._info, self._codec, self._bank, self._turns,
+            step_tokens=self.batch_tokens, capacity=capacity or Capacity(),
+        )  # fmt: skip
+        self._info = replace(self._info, states=self._answering.taps is not None)
+
+    def submit(self, request: Request, listen: Listener | None = None) -> PlainTicket:
+        """Return a ticket for a request that joins the running batch; see ``Engine.submit``.
+
+        Raises:
+            GlassboxError: As ``Engine.submit``.
+        """
+        return self._answering.submit(request, listen)
+
+    def generate(self, requests: Sequence[Request]) -> list[Generation]:
+        """Return the answers to some requests, in their order; they share the running batch.
+
+        Raises:
+            GlassboxError: The first one ends the others.
+        """
+        return self._answering.generate(requests)
+
+    @property
+    def n_running(self) -> int:
+        """Requests that are being answered."""
+        return self._answering.worker.n_running
+
+    @property
+    def failure(self) -> str:
+        """Why requests are not answered any more, as words for people; empty while they are."""
+        return self._answering.worker.failure
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether requests are answered."""
+        return not self.failure
+
+    @property
+    def n_waiting(self) -> int:
+        """Requests that wait for a place in the batch."""
+        return self._answering.worker.n_waiting
+
+    def close(self) -> None:
+        """End all requests as cancelled and give the memory back; idempotent."""
+        self._answering.close()
+        self.forget_prompts()
+        with self._turns:
+            self._bank.close()
+
+    def forget_prompts(self) -> None:
+        """Drop the states of prompts that were kept in case they come again."""
+        with self._turns:
+            self.prefixes.clear()
+            self._answering.cache.clear()
+
+    @contextmanager
+    def lend(self, *, lease_s: float) -> Iterator[Lent]:
+        """Lend the model and tokenizer for exclusive use inside the block.
+
+        Args:
+            lease_s: Seconds after which waiting requests are told to come back later.
+
+        Raises:
+            DeadlineExceeded: The model did not become free within the lease.
+            ConflictError: Weights were changed that cannot be put back; the engine is closed then.
+        """
+        begun = time.perf_counter()
+        with self._answering.worker.held(lease_s):
+            left = max(0.0, lease_s - (time.perf_counter() - begun))
+            if not self._turns.acquire(left):
+                raise DeadlineExceeded(
+                    f"The model did not become free within {lease_s} s: texts are being scored or "
+                    "an adapter is being fitted."
+                )
+            try:
+                self._require_unharmed()
+                with self._undone():
+                    yield Lent(self._model, self._codec.tokenizer)
+            finally:
+                self._turns.release()
+
+    @contextmanager
+    def _undone(self) -> Iterator[None]:
+        snapshot = Snapshot(self._model)
+        try:
+            yield
+        finally:
+            try:
+                snapshot.restore()
+            except BaseException:
+                # Half restored is as bad as changed, whatever was in the way.
+                self._is_harmed = True
+                self._answering.worker.refuse()
+                raise
+
+    def _require_unharmed(self) -> None:
+        if self._is_harmed:
+            raise ConflictError(
+                "The engine is closed: its model was lent and came back changed. Load it again."
+            )
+
+    @property
+    def adapters(self) -> tuple[AdapterInfo, ...]:
+        """The adapters that requests may name, sorted by name."""
+        return self._bank.infos()
+
+    def unload_adapter(self, name: str, *, timeout_s: float | None = None) -> bool:
+        """Return whether an adapter's memory is free; new requests cannot name it from now on.
+
+        Args:
+            name: Its name, or its digest, which takes all its names away.
+            timeout_s: How long to wait for the requests that use it; None as long as it takes.
+
+        Raises:
+            UnknownName: No adapter of that name is loaded.
+        """
+        return self._bank.unregister(name, timeout_s=timeout_s)
 
     @property
     def info(self) -> EngineInfo:
@@ -152,37 +272,45 @@ class ResidentEngine:
             NonFiniteOutput: The model answered NaN or infinity.
             UnknownName: No adapter of that name is loaded.
             OutOfMemory: Even a batch of one row does not fit.
+            ConflictError: The model came back changed from a loan.
         """
-        trie = build_trie(continuations)
-        self._check(prompts, trie, top_k)
-        distinct: dict[TokenIds, list[int]] = {}
-        for row, prompt in enumerate(prompts):
-            distinct.setdefault(tuple(prompt), []).append(row)
-        result = _empty(len(prompts), len(continuations), top_k)
-        n_done = 0
-        with self._lock, torch.inference_mode(), self._adapters.selected(adapter):
-            version = None if adapter is None else self._adapters.digest(adapter)
-            unique = list(distinct)
-            run, batches = self._plan(unique, trie, top_k, version)
-            for batch, answer in run_batches(batches, run):
-                rows = [distinct[unique[index]] for index in batch]
-                _fill(result, rows, answer)
-                n_done += sum(len(same) for same in rows)
-                if progress is not None:
-                    progress(n_done, len(prompts))
-        return result
+        answer = self._scorer.logprobs(
+            prompts, continuations, top_k=top_k, adapter=adapter, progress=progress
+        )
+        # Only now: the model may have been lent between two batches.
+        self._require_unharmed()
+        return answer
 
-    def load_adapter(self, folder: Path, *, name: str | None = None) -> str:
+    def lens(self, request: LensRequest) -> LogitLens:
+        """Return the logit lens at some positions, between two steps; see ``LensEngine.lens``.
+
+        Raises:
+            GlassboxError: As ``LensEngine.lens``.
+        """
+        request.check(self._info)
+        with (
+            self._bank.leased(request.adapter) as lease,
+            self._turns,
+            self._bank.applying_all(lease.slot),
+        ):
+            self._require_unharmed()
+            return read_lens(self._model, request)
+
+    def load_adapter(self, folder: Path | str, *, name: str | None = None) -> str:
         """Return the name under which a LoRA adapter is now loaded (its digest by default).
+
+        Args:
+            folder: Where it is, or its address in an object store.
+            name: How requests call it.
 
         Raises:
             CorruptArtifact: The folder is no complete PEFT adapter.
             AdapterMismatch: It was made for another base model or does not fit its shapes.
             UnsupportedModel: It is not plain LoRA.
             ConflictError: Another adapter is loaded under that name.
+            CapacityError: It is larger than all adapters together may be.
         """
-        with self._lock:
-            return self._adapters.load(folder, name=name)
+        return self._bank.register(folder, name).name
 
     def fit_adapter(
         self,
@@ -207,58 +335,25 @@ class ResidentEngine:
             OutOfMemory: A batch did not fit.
             NoDiskSpace: The device is full.
             CorruptArtifact: The state in the folder is damaged.
+            ConflictError: The engine was closed meanwhile.
         """
         trie = build_trie(continuations)
 
         def forward(prompts: Sequence[TokenIds]) -> Float[Tensor, "batch n_continuations"]:
             return continuation_logprobs(self._model, prompts, trie, path=self._path)
 
+        def watched(point: FitPoint | None, done: int, n: int) -> None:
+            if progress is not None:
+                progress(point, done, n)
+            # Whoever closes the engine does not wait for the rest; the folder keeps what is done.
+            worker.require_open()
+
+        worker = self._answering.worker
         task = FitTask(train, validation, trie.continuations, loss)
-        with self._lock:
-            return fit(self._adapters, forward, task, folder, recipe, progress=progress)
-
-    def _check(self, prompts: Sequence[TokenIds], trie: TokenTrie, top_k: int) -> None:
-        d_vocab = self._info.d_vocab
-        if not 0 <= top_k <= d_vocab:
-            raise InvalidValue("top_k", top_k, f"0 to {d_vocab}")
-        limit = self._info.context - trie.depth
-        for row, prompt in enumerate(prompts):
-            if not prompt:
-                raise InvalidValue(f"prompt {row}", prompt, "one or more token ids")
-            if len(prompt) > limit:
-                raise TextTooLong(len(prompt), limit, which=f"prompt {row}")
-        for tokens in (*prompts, *trie.continuations):
-            if min(tokens) < 0 or max(tokens) >= d_vocab:
-                raise InvalidValue("token ids", tuple(tokens), f"each from 0 to {d_vocab - 1}")
-
-    def _plan(
-        self, prompts: list[TokenIds], trie: TokenTrie, top_k: int, version: str | None
-    ) -> tuple[Callable[[list[int]], _Answer], list[list[int]]]:
-        """Return what computes a batch of rows, and the batches."""
-        n_reads = 1 + trie.n_nodes
-        prefix: tuple[int, PrefixStates] | None = None
-        if self._path == "packed":
-            shared = common_prefix_length(prompts) if len(prompts) > 1 else 0
-            n_prefix = shared if shared >= MIN_PREFIX_TOKENS else 0
-            if n_prefix:
-                tokens = prompts[0][:n_prefix]
-                states = self.prefixes.get(
-                    (version, tokens), lambda: prefix_states(self._model, tokens)
-                )
-                prefix = (n_prefix, states)
-            else:
-                prefix = (0, {})
-            budget = Budget(self.batch_tokens, n_prefix, n_reads, self._info.d_vocab)
-        else:
-            # The plain path runs each row once for every node.
-            budget = Budget(max(1, self.batch_tokens // n_reads), 0, n_reads, self._info.d_vocab)
-
-        def run(rows: list[int]) -> _Answer:
-            chosen = [prompts[row] for row in rows]
-            logits = read_logits(self._model, chosen, trie, path=self._path, prefix=prefix)
-            return _answer(logits, trie, top_k)
-
-        return run, cut_batches([len(prompt) for prompt in prompts], budget)
+        # Nobody is left in the middle, and those who wait are told to come back later.
+        with worker.held(FIT_LEASE_S, patient=True), self._turns:
+            self._require_unharmed()
+            return fit(self._bank.base, forward, task, folder, recipe, progress=watched)
 
 
 def load_engine(
@@ -267,6 +362,8 @@ def load_engine(
     batch_tokens: int | None = None,
     prefix_cache_bytes: int = PREFIX_CACHE_BYTES,
     threads: int | None = None,
+    capacity: Capacity | None = None,
+    adapters: AdapterPlaces | None = None,
 ) -> ResidentEngine:
     """Return a model made resident; any Hugging Face causal language model by folder or name.
 
@@ -275,6 +372,8 @@ def load_engine(
         batch_tokens: Most tokens in one forward pass; None takes the device's default.
         prefix_cache_bytes: Memory for states of prompt prefixes; 0 keeps none.
         threads: CPU threads of torch in this process; None leaves them as they are.
+        capacity: How many requests may be under way, and in how much memory; None takes defaults.
+        adapters: How much room adapters may take, and where from; None takes defaults.
 
     Raises:
         UnknownName: No such model here or on the hub.
@@ -290,45 +389,12 @@ def load_engine(
     if loaded.model.device.type == "cpu":
         keep_freed_memory()
     engine = ResidentEngine(
-        loaded, batch_tokens=batch_tokens, prefix_cache_bytes=prefix_cache_bytes
+        loaded,
+        batch_tokens=batch_tokens,
+        prefix_cache_bytes=prefix_cache_bytes,
+        capacity=capacity,
+        adapters=adapters,
     )
     if spec.adapter is not None:
-        engine.load_adapter(Path(spec.adapter), name=spec.adapter)
+        engine.load_adapter(spec.adapter, name=spec.adapter)
     return engine
-
-
-def _answer(logits: Float[Tensor, "n n_reads d_vocab"], trie: TokenTrie, top_k: int) -> _Answer:
-    values = path_logprobs(logits, trie)
-    next_token = torch.log_softmax(logits[:, 0].float(), dim=-1)
-    top = torch.topk(next_token, top_k, dim=-1)
-    # A token of probability zero adds nothing to the entropy, where 0 · -inf would be NaN.
-    entropy = -(next_token.exp() * next_token.clamp_min(-1e30)).sum(dim=-1)
-    answer = _Answer(
-        values.cpu().numpy(),
-        top.indices.cpu().numpy(),
-        top.values.cpu().numpy(),
-        entropy.cpu().numpy(),
-    )
-    if not (np.isfinite(answer.values).all() and np.isfinite(answer.entropy).all()):
-        raise NonFiniteOutput(
-            "The model answered NaN or infinity. Its weights are damaged, or its number format "
-            "overflows: try dtype='float32'."
-        )
-    return answer
-
-
-def _empty(n: int, n_continuations: int, top_k: int) -> Logprobs:
-    return Logprobs(
-        values=np.zeros((n, n_continuations), dtype=np.float32),
-        top_ids=np.zeros((n, top_k), dtype=np.int64),
-        top_logprobs=np.zeros((n, top_k), dtype=np.float32),
-        entropy=np.zeros(n, dtype=np.float32),
-    )
-
-
-def _fill(result: Logprobs, rows: list[list[int]], answer: _Answer) -> None:
-    for index, same in enumerate(rows):
-        result.values[same] = answer.values[index]
-        result.top_ids[same] = answer.top_ids[index]
-        result.top_logprobs[same] = answer.top_logprobs[index]
-        result.entropy[same] = answer.entropy[index]

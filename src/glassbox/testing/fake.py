@@ -5,7 +5,9 @@ engine's probabilities holds here. No weights are loaded and nothing is learned.
 """
 
 import hashlib
+import threading
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from jaxtyping import Float
 
 from glassbox.artifacts import digest_json, read_json, write_json
 from glassbox.engine.codec import TokenizerCodec
+from glassbox.engine.one_by_one import OneByOne, PlainTicket
 from glassbox.engine.protocol import (
     AdapterFit,
     AdapterRecipe,
@@ -21,11 +24,22 @@ from glassbox.engine.protocol import (
     EngineInfo,
     Example,
     FitPoint,
+    Lent,
     Logprobs,
     Progress,
 )
+from glassbox.engine.requests import AdapterInfo, FinishReason, Generation, Listener, Request
 from glassbox.engine.trie import build_trie
-from glassbox.errors import CorruptArtifact, InvalidValue, NotEnoughData, TextTooLong, UnknownName
+from glassbox.errors import (
+    CorruptArtifact,
+    InvalidValue,
+    NotEnoughData,
+    QueueFull,
+    TextTooLong,
+    UnknownName,
+    UnsupportedModel,
+)
+from glassbox.testing.fake_generation import D_MODEL, N_LAYERS, FakeWriter, check_request
 from glassbox.testing.tiny import CONTEXT, D_VOCAB, tiny_tokenizer
 from glassbox.types import TokenIds
 
@@ -43,6 +57,8 @@ class FakeEngine:
         seed: Of the drawn distributions.
         context: Most tokens of prompt and continuation together.
         chat_template: Jinja template of the tokenizer; None makes it a base model.
+        max_waiting: Requests that may be unanswered at a time; one more is refused.
+        step_s: Seconds that each written token takes.
     """
 
     def __init__(
@@ -52,8 +68,15 @@ class FakeEngine:
         seed: int = 0,
         context: int = CONTEXT,
         chat_template: str | None = None,
+        max_waiting: int = 10_000,
+        step_s: float = 0.0,
     ) -> None:
         self.n_prompts = 0
+        self._max_waiting = max_waiting
+        self._step_s = step_s
+        self._lock = threading.Lock()
+        self._open: list[PlainTicket] = []
+        self._requests = OneByOne(self._answer)
         self._script = next_logits
         self._seed = seed
         self._adapters: dict[str, int] = {}
@@ -63,8 +86,8 @@ class FakeEngine:
             digest=digest_json(["fake", seed, context, chat_template]),
             architecture="FakeEngine",
             n_parameters=0,
-            n_layers=0,
-            d_model=0,
+            n_layers=N_LAYERS,
+            d_model=D_MODEL,
             d_vocab=D_VOCAB,
             context=context,
             dtype="float64",
@@ -131,15 +154,92 @@ class FakeEngine:
             entropy=-(np.exp(first) * first).sum(axis=1).astype(np.float32),
         )
 
-    def load_adapter(self, folder: Path, *, name: str | None = None) -> str:
+    def submit(self, request: Request, listen: Listener | None = None) -> PlainTicket:
+        """Return a ticket for a request; requests are answered one after another.
+
+        Raises:
+            InvalidValue: What a real engine refuses.
+            InvalidHookPoint: No such layer.
+            TextTooLong: No room for the response.
+            UnknownName: No adapter of that name is loaded.
+            QueueFull: ``max_waiting`` requests are unanswered.
+        """
+        check_request(request, self._info.context, D_VOCAB)
+        self._seed_of(request.adapter)
+        with self._lock:
+            self._open = [ticket for ticket in self._open if not ticket.future.done()]
+            if len(self._open) >= self._max_waiting:
+                raise QueueFull(len(self._open), 1.0)
+            ticket = self._requests.submit(request, listen)
+            self._open.append(ticket)
+        return ticket
+
+    def generate(self, requests: Sequence[Request]) -> list[Generation]:
+        """Return the answers to some requests, in their order."""
+        return [ticket.result() for ticket in [self.submit(each) for each in requests]]
+
+    def lend(self, *, lease_s: float) -> AbstractContextManager[Lent]:
+        """Refuse: there is no model to lend.
+
+        Raises:
+            UnsupportedModel: Always.
+        """
+        raise UnsupportedModel(f"The fake engine has no model to lend, for {lease_s} s or ever.")
+
+    @property
+    def adapters(self) -> tuple[AdapterInfo, ...]:
+        """The adapters that requests may name, sorted by name."""
+        return tuple(
+            AdapterInfo(name, self._adapter_digest(name) or "", 1, 0, "host")
+            for name in sorted(self._adapters)
+        )
+
+    def unload_adapter(self, name: str, *, timeout_s: float | None = None) -> bool:
+        """Forget an adapter; nobody waits, so that ``timeout_s`` changes nothing.
+
+        Raises:
+            UnknownName: No adapter of that name is loaded.
+        """
+        self._seed_of(name)
+        del timeout_s
+        del self._adapters[name]
+        return True
+
+    def close(self) -> None:
+        """End waiting and running requests."""
+        for ticket in self._open:
+            ticket.cancel()
+        self._requests.close()
+
+    def _answer(
+        self,
+        request: Request,
+        listen: Listener | None,
+        stopped: Callable[[], FinishReason | None],
+    ) -> Generation:
+        seed = self._seed_of(request.adapter)
+        writer = FakeWriter(
+            next_logprobs=lambda tokens: self._next(tokens, seed),
+            codec=self._codec,
+            context=self._info.context,
+            adapter_digest=self._adapter_digest(request.adapter),
+            step_s=self._step_s,
+        )
+        return writer.answer(request, listen, stopped)
+
+    def _adapter_digest(self, name: str | None) -> str | None:
+        return None if name is None else digest_json(["fake adapter", self._adapters[name]])
+
+    def load_adapter(self, folder: Path | str, *, name: str | None = None) -> str:
         """Return the name of a fake adapter that this class has fitted.
 
         Raises:
             CorruptArtifact: The folder holds no fake adapter.
         """
-        content = read_json(folder / FAKE_ADAPTER)
+        path = Path(folder) / FAKE_ADAPTER
+        content = read_json(path)
         if not isinstance(content, dict) or "seed" not in content:
-            raise CorruptArtifact(folder / FAKE_ADAPTER, "not a fake adapter")
+            raise CorruptArtifact(path, "not a fake adapter")
         name = name or digest_json(content)
         self._adapters[name] = int(content["seed"])
         return name
