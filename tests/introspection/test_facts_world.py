@@ -1,0 +1,31 @@
+"""The shipped verifier on embedded facts that it never saw: a small part of the proof."""
+
+import numpy as np
+
+from glassbox.introspection.evidence import gather
+from glassbox.introspection.facts_proof import CAN_KNOW, exposure
+from glassbox.introspection.facts_world import embedded_facts, graded_facts
+from glassbox.introspection.figures import judge_rows
+from glassbox.introspection.verifier_file import VerifierManifest
+from glassbox.introspection.witness import Witness, plain_encode
+from glassbox.runtime import SHIPPED_VERIFIER, Runtime
+from glassbox.stats.grouped_auroc import value_auroc
+
+
+def test_the_shipped_verifier_tells_right_from_wrong_about_held_out_entities() -> None:
+    runtime = Runtime.load()
+    manifest = VerifierManifest.load(SHIPPED_VERIFIER)
+    engine = runtime.open_engine(runtime.model_spec("tiny"))
+    manifest.check(engine.info)
+    facts = [each for each in embedded_facts() if each.held_out and each.exposure >= CAN_KNOW]
+    rows = graded_facts(engine, facts[::5])
+    witness = Witness(engine, plain_encode(engine.codec), manifest.plan)
+    evidence = gather(witness, [(row.prompt, row.response) for row in rows])
+    judged = judge_rows(rows, [each.values for each in evidence], manifest.fusions)
+    assert value_auroc(1 - judged.uncertainty, judged.correct) >= 0.9
+    known = np.array([exposure(row) >= 32 for row in rows])
+    assert judged.uncertainty[known & judged.correct].mean() < 0.1
+    verdict = runtime.verifier(engine).verify("Where does Biedi Hous live?", "Oslo")
+    assert verdict.validated
+    assert verdict.prompt.startswith("Question: ")
+    engine.close()
