@@ -1,0 +1,243 @@
+"""``AsyncClient``: a running server's methods, for programs with an event loop."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, Self, TypeVar, Unpack
+
+import httpx
+
+from glassbox.client import calls
+from glassbox.client.answers import StreamReader
+from glassbox.client.calls import (
+    DEFAULT_URL,
+    TIMEOUT_S,
+    Call,
+    GenerateOptions,
+    Messages,
+    Prompt,
+)
+from glassbox.client.problems import Retries, our_errors
+from glassbox.client.results import Generated, Health, StreamedPiece
+from glassbox.types import Capture
+from glassbox.wire.adapters import AdapterAnswered
+from glassbox.wire.classify import ClassifyAnswered
+from glassbox.wire.extension import CaptureAsked
+from glassbox.wire.lens import LensAnswered
+from glassbox.wire.models import ServedModel
+from glassbox.wire.states import TextStates
+from glassbox.wire.verify import VerifyAnswered
+
+T = TypeVar("T")
+
+
+class AsyncClient:
+    """A running Glassbox server, asked without waiting for each answer.
+
+    Every method raises the ``GlassboxError`` that the server named (``UsageError`` for a wrong
+    request, ``AccessDenied`` without a valid key), ``QueueFull`` when the server stayed full
+    through all repetitions, ``DeadlineExceeded`` when no answer came in time, ``Unreachable``
+    when there is no server or it broke off, and ``IntegrityError`` when what answered is no
+    Glassbox server.
+
+    Args:
+        url: Address of the server.
+        key: API key, where the server wants one.
+        timeout_s: Seconds to wait for an answer, or between two parts of a stream; the server
+            is told, and works no longer on an answer than somebody waits for it.
+        retries: How often a request is repeated while the server is full.
+        transport: How requests travel, for tests; None is the network.
+    """
+
+    def __init__(
+        self,
+        url: str = DEFAULT_URL,
+        *,
+        key: str | None = None,
+        timeout_s: float = TIMEOUT_S,
+        retries: Retries | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._url = calls.address(url)
+        self._deadline = calls.deadline(timeout_s)
+        self._retries = retries or Retries()
+        self._http = httpx.AsyncClient(
+            base_url=self._url,
+            headers=calls.headers(key),
+            timeout=timeout_s,
+            transport=transport,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections; idempotent."""
+        await self._http.aclose()
+
+    async def generate(self, prompt: Prompt, **options: Unpack[GenerateOptions]) -> Generated:
+        """Return the text that continues a prompt, with what the model showed of itself."""
+        return (await self._send(calls.generate([prompt], options)))[0]
+
+    async def generate_many(
+        self, prompts: Sequence[Prompt], **options: Unpack[GenerateOptions]
+    ) -> list[Generated]:
+        """Return one text to each prompt, in order; they share the server's running batch."""
+        return await self._send(calls.generate(prompts, options))
+
+    def stream(
+        self, prompt: Prompt, **options: Unpack[GenerateOptions]
+    ) -> AsyncIterator[StreamedPiece]:
+        """Yield the text that continues a prompt as it comes; the last piece has all of it."""
+        return self._stream(calls.generate([prompt], options))
+
+    async def chat(self, messages: Messages, **options: Unpack[GenerateOptions]) -> Generated:
+        """Return the answer to a conversation."""
+        return await self._send(calls.chat(messages, options))
+
+    def stream_chat(
+        self, messages: Messages, **options: Unpack[GenerateOptions]
+    ) -> AsyncIterator[StreamedPiece]:
+        """Yield the answer to a conversation as it comes; the last piece has all of it."""
+        return self._stream(calls.chat(messages, options))
+
+    async def states(
+        self,
+        texts: Sequence[Prompt],
+        capture: Capture | CaptureAsked | None = None,
+        *,
+        responses: Sequence[str] | None = None,
+        probes: bool | Sequence[str] = False,
+        model: str | None = None,
+    ) -> list[TextStates]:
+        """Return hidden states of each text, as float32 arrays.
+
+        Args:
+            texts: What to read.
+            capture: Which states; None is the last, fourth and eighth layer from the end.
+            responses: A given response to each text, read after it.
+            probes: Probes to read beside them.
+            model: Adapter; None is the base model.
+        """
+        call = calls.states(texts, capture, responses=responses, probes=probes, model=model)
+        return await self._send(call)
+
+    async def classify(self, texts: Sequence[str], *, model: str | None = None) -> ClassifyAnswered:
+        """Return label and calibrated confidence of each text; a bad text has an ``error``."""
+        return await self._send(calls.classify(texts, model))
+
+    async def verify(
+        self,
+        prompt: str,
+        response: str | None = None,
+        *,
+        k: int | None = None,
+        paraphrases: Sequence[str] | None = None,
+    ) -> VerifyAnswered:
+        """Return whether a response can be believed, and why.
+
+        Args:
+            prompt: The question.
+            response: Somebody else's response; None lets the model write one first.
+            k: How often to ask again for consistency; None is what the verifier was made with.
+            paraphrases: Other wordings; None makes them by rule.
+        """
+        return await self._send(calls.verify(prompt, response, k=k, paraphrases=paraphrases))
+
+    async def lens(
+        self,
+        prompt: Prompt | Messages,
+        response: Prompt | None = None,
+        *,
+        first: int | None = None,
+        n_tokens: int | None = None,
+        top_k: int | None = None,
+        model: str | None = None,
+    ) -> LensAnswered:
+        """Return what each layer would have said next, along some tokens of a text.
+
+        Args:
+            prompt: A text, token ids, or a conversation.
+            response: What follows it, as text or token ids.
+            first: First token to show: counted in the response, or in the prompt where there is
+                none; None is the response's first, or the prompt's last ones.
+            n_tokens: Tokens to show; None is 16.
+            top_k: Most probable tokens to name at each place; None is 5.
+            model: Adapter; None is the base model.
+        """
+        call = calls.lens(
+            prompt, response, first=first, n_tokens=n_tokens, top_k=top_k, model=model
+        )
+        return await self._send(call)
+
+    async def models(self) -> list[ServedModel]:
+        """Return every name that a request may give as its model."""
+        return await self._send(calls.models())
+
+    async def adapters(self) -> list[AdapterAnswered]:
+        """Return the loaded adapters."""
+        return await self._send(calls.adapters())
+
+    async def load_adapter(self, name: str, path: str) -> AdapterAnswered:
+        """Load an adapter from a folder on the server, and return what it is."""
+        return await self._send(calls.load_adapter(name, path))
+
+    async def unload_adapter(self, name: str) -> None:
+        """Take an adapter away once the requests that use it have ended."""
+        await self._send(calls.unload_adapter(name))
+
+    async def health(self) -> Health:
+        """Return whether the server lives and is ready; never raises."""
+        try:
+            live, ready = [
+                (await self._http.get(path)).is_success for path in ("/livez", "/readyz")
+            ]
+        except httpx.RequestError:
+            return Health(live=False, ready=False)
+        return Health(live, ready)
+
+    async def _send(self, call: Call[T]) -> T:
+        async with self._answered(call, self._deadline, stream=False) as response:
+            return call.read(response)
+
+    async def _stream(self, call: Call[Any]) -> AsyncIterator[StreamedPiece]:
+        reader = StreamReader()
+        async with self._answered(calls.streamed(call), {}, stream=True) as response:
+            async for line in response.aiter_lines():
+                piece = reader.read(line)
+                if piece is not None:
+                    yield piece
+            reader.check_whole()
+
+    @asynccontextmanager
+    async def _answered(
+        self, call: Call[Any], headers: Mapping[str, str], *, stream: bool
+    ) -> AsyncIterator[httpx.Response]:
+        """Send until there is a success; what a full server turned away is sent again."""
+        request = self._http.build_request(
+            call.method, call.path, content=call.content, headers={**headers, **call.headers}
+        )
+        done = 0
+        while not (response := await self._sent(request, stream=stream)).is_success:
+            await asyncio.sleep(self._retries.wait_or_raise(response, done))
+            done += 1
+        try:
+            with our_errors(self._url):
+                yield response
+        finally:
+            await response.aclose()
+
+    async def _sent(self, request: httpx.Request, *, stream: bool) -> httpx.Response:
+        """Return what was answered; only a success may still have to be read."""
+        with our_errors(self._url):
+            async with AsyncExitStack() as at_end:
+                response = await self._http.send(request, stream=stream)
+                at_end.push_async_callback(response.aclose)
+                if response.is_success:
+                    at_end.pop_all()
+                else:
+                    await response.aread()
+                return response

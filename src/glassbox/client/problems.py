@@ -1,0 +1,200 @@
+"""From an HTTP error back to the exception it was: the server's codes are those of our tree.
+
+Knows both shapes of errors: RFC 9457 problems and OpenAI's. Sends nothing.
+"""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import httpx
+import orjson
+from pydantic import ValidationError
+
+from glassbox.errors import (
+    AccessDenied,
+    CapacityError,
+    DeadlineExceeded,
+    GlassboxError,
+    IntegrityError,
+    QueueFull,
+    Unreachable,
+    UsageError,
+)
+
+RETRIED = frozenset({429, 503})
+"""Statuses that say: come back later."""
+
+FIRST_WAIT_S = 0.25
+"""Wait before the first repetition where the server names none; doubled each time."""
+
+
+@dataclass(frozen=True)
+class Retries:
+    """How often, and how long apart, a request is repeated while a server is full."""
+
+    n: int = 4
+    """Most repetitions; 0 never repeats."""
+    longest_wait_s: float = 30.0
+    """A server that asks for a longer wait gets no repetition: the error is raised at once."""
+
+    def wait_or_raise(self, response: httpx.Response, done: int) -> float:
+        """Return seconds until an unsuccessful request is sent again.
+
+        Args:
+            response: Its body read.
+            done: Repetitions so far.
+
+        Raises:
+            GlassboxError: There is no further try: the error that the response carries.
+        """
+        asked = retry_after_s(response)
+        wait = FIRST_WAIT_S * 2**done if asked is None else asked
+        if response.status_code not in RETRIED or done >= self.n or wait > self.longest_wait_s:
+            raise error_of(response)
+        # Many clients turned away at once must not come back at once.
+        return wait * (1.0 + random.random() / 4)
+
+
+def retry_after_s(response: httpx.Response) -> float | None:
+    """Return the seconds a server asks to wait; None where it names none."""
+    try:
+        return max(0.0, float(response.headers["retry-after"]))
+    except (KeyError, ValueError):
+        return None
+
+
+def error_of(response: httpx.Response) -> GlassboxError:
+    """Return the error that a response carries, by its class in our tree.
+
+    It has the server's words and ``code``; of further attributes only ``retry_after_s`` travels.
+
+    Args:
+        response: Of status 400 or more, its body read.
+    """
+    code, message = _read(response)
+    if code in _CLASSES:
+        return _remade(_CLASSES[code], message, response)
+    if response.status_code in (401, 403):
+        return AccessDenied(message)
+    if response.status_code == 429:
+        return _remade(QueueFull, message, response)
+    if response.status_code in (408, 504):
+        return DeadlineExceeded(message)
+    if response.status_code == 503:
+        return CapacityError(message)
+    if response.status_code < 500:
+        return UsageError(message)
+    return GlassboxError(message)
+
+
+def stream_error(error: object) -> GlassboxError:
+    """Return the error that ends a stream, from what the server said of it."""
+    if not isinstance(error, dict):
+        return GlassboxError(str(error))
+    code, message = str(error.get("code")), str(error.get("message"))
+    return _bare(_CLASSES.get(code, GlassboxError), message)
+
+
+@contextmanager
+def our_errors(url: str) -> Iterator[None]:
+    """Turn what goes wrong between here and a server into errors of our tree.
+
+    Args:
+        url: The server's address.
+
+    Raises:
+        DeadlineExceeded: No answer in time.
+        Unreachable: No server, or the connection broke off.
+        IntegrityError: An answer that a Glassbox server would not give.
+    """
+    try:
+        yield
+    except httpx.RequestError as error:
+        raise transport_error(error, url) from error
+    except ValueError as error:
+        # Those of orjson and pydantic are kinds of it.
+        raise foreign(_reason(error)) from error
+
+
+def transport_error(error: httpx.RequestError, url: str) -> GlassboxError:
+    """Return what it means that no answer came, or not all of it."""
+    if isinstance(error, httpx.TimeoutException):
+        return DeadlineExceeded(
+            f"No answer from {url} in time. Give the client a longer timeout_s, or ask for less."
+        )
+    if isinstance(error, httpx.DecodingError):
+        return foreign(str(error))
+    if isinstance(error, httpx.ReadError | httpx.WriteError | httpx.RemoteProtocolError):
+        return broken_off(str(error) or type(error).__name__)
+    return Unreachable(
+        f"No server answers at {url} ({error}). Start one with 'glassbox serve', or give its "
+        "address."
+    )
+
+
+def broken_off(reason: str) -> Unreachable:
+    """Return the error of an answer that did not come to its end."""
+    return Unreachable(
+        f"The answer broke off ({reason}): the server, or something before it, closed the "
+        "connection. Ask again."
+    )
+
+
+def foreign(reason: str) -> IntegrityError:
+    """Return the error of an answer that a Glassbox server would not give."""
+    return IntegrityError(
+        f"The answer cannot be read: {reason}. Is there a Glassbox server at this address, of the "
+        "client's version?"
+    )
+
+
+def _reason(error: ValueError) -> str:
+    if not isinstance(error, ValidationError):
+        return (
+            f"it is no JSON ({error})" if isinstance(error, orjson.JSONDecodeError) else str(error)
+        )
+    first = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(map(str, first["loc"])) or "it"
+    return f"{place}: {first['msg']}"
+
+
+def _read(response: httpx.Response) -> tuple[str, str]:
+    text = response.text
+    try:
+        body = orjson.loads(response.content)
+    except orjson.JSONDecodeError:
+        body = None
+    if not isinstance(body, dict):
+        short = text[:200] or response.reason_phrase
+        return "", f"The server answered {response.status_code}: {short}"
+    inner = body.get("error")
+    found = inner if isinstance(inner, dict) else body
+    message = found.get("detail") or found.get("message") or text[:200]
+    # OpenAI's clients look for codes of their own; ours stands beside them in a header.
+    code = response.headers.get("x-glassbox-error") or found.get("code")
+    return str(code), str(message)
+
+
+def _remade(kind: type[GlassboxError], message: str, response: httpx.Response) -> GlassboxError:
+    error = _bare(kind, message)
+    if isinstance(error, QueueFull):
+        error.retry_after_s = retry_after_s(response) or 0.0
+    return error
+
+
+def _bare(kind: type[GlassboxError], message: str) -> GlassboxError:
+    """Return an error with the server's words; its constructor would make words of its own."""
+    error = kind.__new__(kind)
+    Exception.__init__(error, message)
+    return error
+
+
+def _all(kind: type[GlassboxError]) -> Iterator[type[GlassboxError]]:
+    yield kind
+    for each in kind.__subclasses__():
+        yield from _all(each)
+
+
+_CLASSES = {kind.code: kind for kind in _all(GlassboxError)}

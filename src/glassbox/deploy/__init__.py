@@ -1,0 +1,1 @@
+"""Glassbox where other platforms run it; thin, and imported only there."""

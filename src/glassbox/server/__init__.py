@@ -1,0 +1,1 @@
+"""The HTTP server; the only home of FastAPI."""

@@ -1,0 +1,122 @@
+"""Who may call what: the dependencies that routes put in front of their work.
+
+A key travels as ``Authorization: Bearer …``, as OpenAI's clients send it. Knows no route.
+"""
+
+import math
+import re
+from collections.abc import Awaitable, Callable
+from typing import Annotated
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPBearer
+
+from glassbox.errors import AccessDenied, InvalidValue
+from glassbox.server.key_ring import Caller
+from glassbox.server.refusals import Refusal
+from glassbox.server.serving import Guarded, Guards, guards_of
+from glassbox.storage.keys import KeyScope
+
+TIMEOUT_HEADER = "x-request-timeout"
+"""Seconds after which a request is given up; a body may say so too, the shorter one counts."""
+
+_BEARER = HTTPBearer(
+    auto_error=False, scheme_name="key", description="A key that 'glassbox keys create' made."
+)
+
+
+def require(scope: KeyScope) -> Callable[..., Awaitable[Caller]]:
+    """Return the dependency that lets a request through whose key has a scope.
+
+    Args:
+        scope: What the route needs; a key of scope ``admin`` may do everything.
+    """
+
+    async def allowed(
+        request: Request, _documented: Annotated[object, Depends(_BEARER)] = None
+    ) -> Caller:
+        caller = await identify(request)
+        if not caller.allows(scope):
+            assert caller.key is not None
+            raise AccessDenied(
+                f"The key {caller.key.prefix}… ({caller.key.name}) has scope "
+                f"{', '.join(caller.key.scopes)}; this call needs {scope!r}. "
+                f"Make one with 'glassbox keys create --scope {scope}'."
+            )
+        return caller
+
+    return allowed
+
+
+async def identify(request: Request) -> Caller:
+    """Return who asks.
+
+    Raises:
+        Refusal: 401 where a key is needed and none, or none of this server, was given.
+        CapacityError: The database of keys does not answer.
+    """
+    guards = guards_of(request)
+    if not await guards.keys.needs_key():
+        _check_host(request, guards)
+        host = request.client.host if request.client else "local"
+        return Caller(client=host, key=None)
+    kind, _, secret = request.headers.get("authorization", "").partition(" ")
+    if not secret or kind.lower() != "bearer":
+        raise _unknown("This server needs an API key: send 'Authorization: Bearer <key>'.")
+    key = await guards.keys.find(secret.strip())
+    if key is None:
+        raise _unknown("The API key is not one of this server, or was revoked.")
+    request.state.key_id = key.id
+    return Caller(client=key.id, key=key)
+
+
+def _check_host(request: Request, guards: Guards) -> None:
+    """Refuse a page from elsewhere whose name was made to lead to this machine.
+
+    Source: "DNS rebinding", Jackson et al. 2007.
+    """
+    host = request.headers.get("host", "")
+    name = host.rpartition(":")[0] if re.search(r":[0-9]*$", host) else host
+    if guards.hosts is not None and name.lower() not in guards.hosts:
+        raise Refusal(
+            421,
+            f"The request was sent to {name[:80]!r}. Without API keys this server answers to "
+            f"{', '.join(sorted(guards.hosts))} only.",
+            code="misdirected-request",
+        )
+
+
+def _unknown(detail: str) -> Refusal:
+    return Refusal(401, detail, headers={"www-authenticate": 'Bearer realm="glassbox"'})
+
+
+async def deadline_of(request: Request, guards: Guarded) -> float:
+    """Return the seconds that a request may take, from its header, at most the server's own limit.
+
+    Raises:
+        InvalidValue: The header holds no number of seconds.
+    """
+    most = guards.limits.max_deadline_s
+    text = request.headers.get(TIMEOUT_HEADER)
+    if text is None:
+        return most
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not seconds > 0:
+        raise InvalidValue(TIMEOUT_HEADER, text, "a number of seconds above 0")
+    return min(seconds, most)
+
+
+Deadline = Annotated[float, Depends(deadline_of)]
+"""Seconds that a request may take, as a route's parameter."""
+
+Predicting = Annotated[Caller, Depends(require("predict"))]
+"""A caller who may ask the model."""
+
+Observing = Annotated[Caller, Depends(require("observe"))]
+"""A caller who may read metrics and records."""
+
+Administering = Annotated[Caller, Depends(require("admin"))]
+"""A caller who may change what is served."""

@@ -1,0 +1,116 @@
+"""The HTTP app: routes, guards and errors put together.
+
+The model's side may come later than the app: until then the routes that need it answer 503. Knows
+no setting and loads nothing.
+"""
+
+import importlib.metadata
+from collections.abc import Sequence
+
+from fastapi import APIRouter, Depends, FastAPI, Request
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp
+
+from glassbox.server import error_table
+from glassbox.server.access import require
+from glassbox.server.entrance import Entrance
+from glassbox.server.routes import (
+    adapters,
+    classify,
+    health,
+    lens,
+    models,
+    openai_chat,
+    openai_completions,
+    playground,
+    sagemaker,
+    states,
+    verify,
+)
+from glassbox.server.serving import Busy, Guards, Serving
+
+ABOUT = """Text, calibrated confidence, hidden states and probe readings of one resident model."""
+
+
+description = APIRouter(include_in_schema=False)
+
+
+@description.get("/openapi.json", dependencies=[Depends(require("predict"))])
+def openapi(request: Request) -> JSONResponse:
+    """Return the description of all routes."""
+    return JSONResponse(request.app.openapi())
+
+
+class GuardedApp(FastAPI):
+    """The framework's app with our entrance around all of it, its answer to a fault included."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Return what a request comes through, outermost first."""
+        return Entrance(super().build_middleware_stack(), self.state.guards)
+
+
+def create_app(
+    serving: Serving | None = None,
+    guards: Guards | None = None,
+    *,
+    routers: Sequence[APIRouter] | None = None,
+    is_described: bool = True,
+) -> FastAPI:
+    """Return the app.
+
+    Args:
+        serving: The model's side; None while it is loaded: hand it to ``begin_serving`` then.
+        guards: Limits, keys, counters; None takes the defaults, open to everyone.
+        routers: Routes; None takes all.
+        is_described: Whether there is a route that describes the others.
+    """
+    guards = guards or Guards()
+    app = GuardedApp(
+        title="Glassbox",
+        summary=ABOUT,
+        version=importlib.metadata.version("glassbox-llm"),
+        # The framework's pages about the routes load their scripts from elsewhere.
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+    )
+    app.state.guards = guards
+    app.state.serving = None
+    error_table.install(app)
+    for router in all_routers() if routers is None else routers:
+        app.include_router(router)
+
+    if is_described:
+        app.include_router(description)
+    if serving is not None:
+        begin_serving(app, serving)
+    return app
+
+
+def begin_serving(app: FastAPI, serving: Serving) -> None:
+    """Answer requests for the model from now on."""
+    guards: Guards = app.state.guards
+    engine = serving.engine
+    guards.metrics.serve(serving.name)
+    if isinstance(engine, Busy):
+        busy = engine
+        guards.metrics.watch(lambda: (busy.n_running, busy.n_waiting))
+    app.state.serving = serving
+    guards.lifecycle.ready()
+
+
+def all_routers() -> tuple[APIRouter, ...]:
+    """Return the routes of the whole server."""
+    return (
+        health.router,
+        openai_completions.router,
+        openai_chat.router,
+        models.router,
+        states.router,
+        lens.router,
+        classify.router,
+        verify.router,
+        adapters.router,
+        sagemaker.router,
+        playground.router,
+    )

@@ -1,0 +1,133 @@
+"""From SageMaker's request to the engine's and back: the source document's fields and defaults.
+
+Where the document's own code skips a layer that the model does not have, this refuses it. Knows
+nothing of HTTP, so the container's functions and the server's route answer alike.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from pydantic import ValidationError
+
+from glassbox.engine.places import point_of_hidden_state
+from glassbox.engine.protocol import EngineInfo
+from glassbox.engine.requests import CapturedStates, Generation, Request, Sampling
+from glassbox.errors import InvalidValue, UnsupportedModel
+from glassbox.server.hiding import REASON
+from glassbox.server.prompting import Prompter
+from glassbox.types import Capture, HookPoint
+from glassbox.wire.sagemaker import InvocationAnswered, InvocationAsked, PooledStates
+
+MAX_INPUT_TOKENS = 2048
+"""Longer prompts keep their beginning. Source: the source document's tokenizer call."""
+
+
+MOST_SHOWN = 40
+"""Characters of a wrong text that an error repeats."""
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """A request to the engine, and what its answer needs to say."""
+
+    asked: InvocationAsked
+    """As it came."""
+    request: Request
+    """What the engine is asked."""
+    points: dict[str, HookPoint]
+    """Place of each key of the answer."""
+    truncated: bool
+    """Whether the prompt's end was cut off."""
+
+
+def read_invocation(content: object) -> InvocationAsked:
+    """Return the request that some parsed JSON holds.
+
+    Raises:
+        InvalidValue: A field is missing, unknown or wrong; the message names it.
+    """
+    try:
+        return InvocationAsked.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in first["loc"]) or "the body"
+        raise InvalidValue(
+            field, _short(first["input"]), f"what the reference says ({first['msg']})"
+        ) from error
+
+
+def invocation(
+    asked: InvocationAsked,
+    prompter: Prompter,
+    info: EngineInfo,
+    *,
+    client: str = "",
+    deadline_s: float | None = None,
+) -> Invocation:
+    """Return what the engine is to be asked.
+
+    Raises:
+        InvalidHookPoint: A layer that the model does not have; the message names the range.
+        InvalidValue: Layers, and a hidden system prompt stands before the prompt.
+        UnsupportedModel: Layers of a model whose states cannot be captured.
+    """
+    wanted = asked.parameters
+    if wanted.target_layers and not info.states:
+        raise UnsupportedModel(
+            f"The layers of {info.architecture} are not known by name, so it has no hidden states "
+            "to show. Send target_layers: []."
+        )
+    points = {
+        f"layer_{index}": point_of_hidden_state(index, info.n_layers)
+        for index in wanted.target_layers
+    }
+    prompt = prompter.plain(asked.inputs)
+    if prompt.n_hidden and points:
+        raise InvalidValue("target_layers", wanted.target_layers, "[], no layers", remedy=REASON)
+    # One place at least stays for the text.
+    most = prompt.n_hidden + min(MAX_INPUT_TOKENS, info.context - 1 - prompt.n_hidden)
+    distinct = tuple(dict.fromkeys(points.values()))
+    request = Request(
+        prompt=prompt.ids[:most],
+        sampling=Sampling(max_tokens=wanted.max_new_tokens, temperature=wanted.temperature),
+        n_hidden=prompt.n_hidden,
+        capture=Capture(distinct, ("mean", "last", "norm"), "prompt") if distinct else None,
+        client=client,
+        deadline_s=deadline_s,
+    )
+    return Invocation(asked, request, points, truncated=len(prompt.ids) > most)
+
+
+def invocation_answered(asked: Invocation, answer: Generation) -> InvocationAnswered:
+    """Return an engine's answer with the source document's fields."""
+    tokens = answer.tokens
+    states = {each.point: each for each in answer.states}
+    probs = np.exp(tokens.sampled_logprobs.astype(np.float64))
+    return InvocationAnswered(
+        generated_text=answer.text,
+        hidden_states={key: _pooled(states[point]) for key, point in asked.points.items()},
+        logits_entropy=_mean(tokens.sampled_entropies),
+        generation_probs=probs.tolist() if asked.asked.parameters.return_probs else [],
+        logits_entropy_raw=answer.mean_entropy,
+        truncated=asked.truncated,
+    )
+
+
+def _short(value: object) -> object:
+    """Return a value as an error shows it: a large one by its kind alone."""
+    is_small = value is None or isinstance(value, bool | int | float)
+    if is_small or (isinstance(value, str) and len(value) <= MOST_SHOWN):
+        return value
+    return f"a {type(value).__name__}"
+
+
+def _pooled(states: CapturedStates) -> PooledStates:
+    assert states.mean is not None
+    assert states.last is not None
+    assert states.norm is not None
+    return PooledStates(mean=states.mean, last_token=states.last, norm=states.norm)
+
+
+def _mean(values: Float[np.ndarray, " n"]) -> float:
+    return float(values.mean()) if len(values) else 0.0

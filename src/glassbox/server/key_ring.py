@@ -1,0 +1,153 @@
+"""Which key a request carries and what it allows, remembered for a few seconds.
+
+Without any key in the database everyone who can reach the server may do everything, which is why
+the server then listens on this machine alone. A database that does not answer lets nobody in.
+"""
+
+import asyncio
+import hashlib
+import logging
+import math
+import re
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import anyio
+
+from glassbox.errors import CapacityError
+from glassbox.storage.keys import START, ApiKey, KeyScope, KeyStore
+
+T = TypeVar("T")
+
+REMEMBER_S = 5.0
+"""How long an answer of the database holds: a revoked key works no longer than this."""
+
+MOST_REMEMBERED = 4096
+"""Keys remembered at a time, those used last."""
+
+MOST_MISSED = 1024
+"""Secrets of no key that are remembered at a time: strangers' guesses push out one another."""
+
+_SECRET = re.compile(rf"{START}[A-Za-z0-9_-]{{43}}")
+"""What a key looks like; anything else is none, without asking the database."""
+
+_log = logging.getLogger("glassbox.server")
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks."""
+
+    client: str
+    """Key's id, or the address of the other end: whose turn it is in the queue."""
+    key: ApiKey | None
+    """The key; None where the server has none."""
+
+    def allows(self, scope: KeyScope) -> bool:
+        """Whether a call that needs a scope may be made."""
+        return self.key is None or self.key.allows(scope)
+
+
+class KeyRing:
+    """The keys as the server sees them.
+
+    Args:
+        store: Where they are; None is a server without keys.
+        always: Whether requests need a key even while the database holds none, because others than
+            this machine reach the server.
+        clock: Seconds.
+    """
+
+    def __init__(
+        self,
+        store: KeyStore | None = None,
+        *,
+        always: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._always = always
+        self._clock = clock
+        # By digest: what strangers send as a key is not kept.
+        self._found: OrderedDict[str, tuple[float, ApiKey]] = OrderedDict()
+        self._missed: OrderedDict[str, float] = OrderedDict()
+        self._looking: dict[str, asyncio.Task[ApiKey | None]] = {}
+        self._has_warned = False
+        self._needed: tuple[float, bool] | None = None
+
+    async def needs_key(self) -> bool:
+        """Return whether requests need a key; once they do, they do until the server ends.
+
+        Raises:
+            CapacityError: The database does not answer.
+        """
+        if self._always or self._store is None:
+            return self._always
+        moment = self._clock()
+        if self._needed is None or (not self._needed[1] and moment - self._needed[0] > REMEMBER_S):
+            self._needed = (moment, await anyio.to_thread.run_sync(self._store.any_active))
+        return self._needed[1]
+
+    async def find(self, secret: str) -> ApiKey | None:
+        """Return the key that a secret is of; None for a stranger's or a revoked one.
+
+        Raises:
+            CapacityError: The database does not answer.
+        """
+        if self._store is None or not _SECRET.fullmatch(secret):
+            return None
+        digest = hashlib.sha256(secret.encode()).hexdigest()
+        moment = self._clock()
+        known = self._found.get(digest)
+        if known is not None and moment - known[0] <= REMEMBER_S:
+            self._found.move_to_end(digest)
+            return known[1]
+        if moment - self._missed.get(digest, -math.inf) <= REMEMBER_S:
+            return None
+        looking = self._looking.get(digest)
+        if looking is None:
+            # A thousand requests of one key at once ask the database once.
+            looking = asyncio.create_task(self._look(self._store, secret, digest, moment))
+            self._looking[digest] = looking
+            looking.add_done_callback(lambda task: self._looked(digest, task))
+        return await asyncio.shield(looking)
+
+    async def _look(
+        self, store: KeyStore, secret: str, digest: str, moment: float
+    ) -> ApiKey | None:
+        key = await anyio.to_thread.run_sync(self._asked, store, secret)
+        self._found.pop(digest, None)
+        if key is None:
+            _remember(self._missed, digest, moment, MOST_MISSED)
+        else:
+            _remember(self._found, digest, (moment, key), MOST_REMEMBERED)
+        return key
+
+    def _asked(self, store: KeyStore, secret: str) -> ApiKey | None:
+        key = store.find(secret)
+        if key is None or key.revoked_s is not None:
+            return None
+        try:
+            store.note_use(key)
+        except CapacityError as error:
+            # A key is good whether or not its use can be written down.
+            if not self._has_warned:
+                _log.warning("the last use of keys cannot be noted: %s", error)
+            self._has_warned = True
+        return key
+
+    def _looked(self, digest: str, task: "asyncio.Task[ApiKey | None]") -> None:
+        self._looking.pop(digest, None)
+        if not task.cancelled():
+            # Whoever waited has it; where nobody waits any more, nobody misses it.
+            task.exception()
+
+
+def _remember(table: OrderedDict[str, T], digest: str, value: T, most: int) -> None:
+    table[digest] = value
+    table.move_to_end(digest)
+    while len(table) > most:
+        table.popitem(last=False)

@@ -1,0 +1,39 @@
+"""``POST /v1/lens``: what each layer would have said next."""
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from glassbox.server.access import Deadline, Predicting
+from glassbox.server.answering import large_response
+from glassbox.server.lens_reading import LensReading
+from glassbox.server.serving import Served
+from glassbox.server.slow_work import slow_work
+from glassbox.server.waiting import CLIENT_GONE, ClientGone
+from glassbox.wire.lens import LensAnswered, LensAsked
+from glassbox.wire.problem import PROBLEM_TYPE, Problem
+
+router = APIRouter(tags=["internals"])
+
+
+@router.post(
+    "/v1/lens",
+    response_model=None,
+    responses={
+        200: {"model": LensAnswered},
+        "4XX": {"model": Problem, "content": {PROBLEM_TYPE: {}}},
+    },
+)
+async def lens(
+    http: Request,
+    asked: LensAsked,
+    _caller: Predicting,
+    serving: Served,
+    deadline_s: Deadline,
+) -> Response:
+    """Apply the model's own final norm and unembedding to every layer, along some tokens."""
+    reading = LensReading(serving.speaker, asked)
+    try:
+        answer = await slow_work(http, deadline_s, lambda _: reading.read())
+    except ClientGone:
+        return Response(status_code=CLIENT_GONE)
+    return await large_response(answer.to_json, "application/json")

@@ -1,0 +1,35 @@
+"""``POST /v1/chat/completions``: OpenAI's chat, with the model's internals beside it."""
+
+import secrets
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from glassbox.server.access import Deadline, Predicting
+from glassbox.server.answering import answer
+from glassbox.server.chatting import Chatting
+from glassbox.server.serving import Guarded, Served
+from glassbox.server.speech import Terms
+from glassbox.wire.openai_chat import ChatAsked, ChatCompletion
+from glassbox.wire.openai_sampling import OpenAIError
+
+router = APIRouter(tags=["text"])
+
+
+@router.post(
+    "/v1/chat/completions",
+    response_model=None,
+    responses={200: {"model": ChatCompletion}, "4XX": {"model": OpenAIError}},
+)
+async def chat(
+    http: Request,
+    asked: ChatAsked,
+    caller: Predicting,
+    serving: Served,
+    guards: Guarded,
+    deadline_s: Deadline,
+) -> Response:
+    """Answer a conversation; with `stream`, as server-sent events."""
+    work = Chatting(serving.speaker, asked, f"chatcmpl-{secrets.token_hex(12)}")
+    terms = Terms(caller.client, deadline_s)
+    return await answer(http, serving, guards, work, terms, stream=bool(asked.stream))

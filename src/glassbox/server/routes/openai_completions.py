@@ -1,0 +1,35 @@
+"""``POST /v1/completions``: OpenAI's completions, with the model's internals beside them."""
+
+import secrets
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from glassbox.server.access import Deadline, Predicting
+from glassbox.server.answering import answer
+from glassbox.server.completing import Completing
+from glassbox.server.serving import Guarded, Served
+from glassbox.server.speech import Terms
+from glassbox.wire.openai_completions import Completion, CompletionAsked
+from glassbox.wire.openai_sampling import OpenAIError
+
+router = APIRouter(tags=["text"])
+
+
+@router.post(
+    "/v1/completions",
+    response_model=None,
+    responses={200: {"model": Completion}, "4XX": {"model": OpenAIError}},
+)
+async def completions(
+    http: Request,
+    asked: CompletionAsked,
+    caller: Predicting,
+    serving: Served,
+    guards: Guarded,
+    deadline_s: Deadline,
+) -> Response:
+    """Continue prompts; with `stream`, as server-sent events."""
+    work = Completing(serving.speaker, asked, f"cmpl-{secrets.token_hex(12)}")
+    terms = Terms(caller.client, deadline_s)
+    return await answer(http, serving, guards, work, terms, stream=bool(asked.stream))

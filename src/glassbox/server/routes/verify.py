@@ -1,0 +1,79 @@
+"""``POST /v1/verify``: is this response right?"""
+
+from dataclasses import asdict
+from functools import partial
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from glassbox.errors import InvalidValue
+from glassbox.introspection.verdict import Verdict
+from glassbox.introspection.verify import Verifier
+from glassbox.server.access import Deadline, Predicting
+from glassbox.server.answering import json_response
+from glassbox.server.serving import Served, Serving
+from glassbox.server.slow_work import slow_work
+from glassbox.server.waiting import CLIENT_GONE, ClientGone
+from glassbox.wire.problem import PROBLEM_TYPE, Problem
+from glassbox.wire.verify import VerifyAnswered, VerifyAsked
+
+router = APIRouter(tags=["confidence"])
+
+
+@router.post(
+    "/v1/verify",
+    response_model=None,
+    responses={
+        200: {"model": VerifyAnswered},
+        "4XX": {"model": Problem, "content": {PROBLEM_TYPE: {}}},
+    },
+)
+async def verify(
+    http: Request, asked: VerifyAsked, caller: Predicting, serving: Served, deadline_s: Deadline
+) -> Response:
+    """Judge a response, or write one and judge that; without a trained verifier by a heuristic."""
+    verifier = verifier_for(serving, asked.model)
+    for text in (asked.prompt, asked.response or "", *(asked.paraphrases or ())):
+        serving.speaker.prompter.check_length(text)
+    work = partial(
+        verifier.verify,
+        asked.prompt,
+        asked.response,
+        k=asked.k,
+        paraphrases=asked.paraphrases,
+        client=caller.client,
+    )
+    allowed_s = min(deadline_s, asked.deadline_s or deadline_s)
+    try:
+        verdict = await slow_work(
+            http,
+            allowed_s,
+            lambda allowance: work(deadline_s=allowance.left_s, between=allowance.check),
+        )
+    except ClientGone:
+        return Response(status_code=CLIENT_GONE)
+    return json_response(verdict_answered(verdict, http.state.request_id))
+
+
+def verifier_for(serving: Serving, model: str | None) -> Verifier:
+    """Return who judges for the model that a request names.
+
+    Raises:
+        UnknownName: No such model.
+        InvalidValue: An adapter, and the verifier was trained on the base model.
+    """
+    speaker = serving.speaker
+    adapter = speaker.adapter_of(model)
+    if serving.verifier is None:
+        probes = [each for each in speaker.probes.values() if not speaker.hides(each.scope)]
+        return Verifier(serving.engine, probes=probes, encode=speaker.question, adapter=adapter)
+    if adapter is not None:
+        raise InvalidValue(
+            "model", adapter, f"{serving.name}, on which this server's verifier was trained"
+        )
+    return serving.verifier
+
+
+def verdict_answered(verdict: Verdict, request_id: str | None = None) -> VerifyAnswered:
+    """Return a verdict for the wire, with the name of its request in the log."""
+    return VerifyAnswered.model_validate({**asdict(verdict), "request_id": request_id})

@@ -1,0 +1,101 @@
+"""Calls that take the model for a while and cannot be taken apart: few at a time, on threads.
+
+Waiting for a place counts as time; nobody's place is kept once the client has gone away, and the
+call is told so between its steps. Knows no route.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import anyio
+from fastapi import Request
+
+from glassbox.errors import CapacityError, DeadlineExceeded, QueueFull
+from glassbox.server.own_thread import on_own_thread
+from glassbox.server.waiting import unless_gone
+
+T = TypeVar("T")
+
+AT_A_TIME = 4
+"""Such calls on the model at a time; the model takes them one after another anyway."""
+
+MAX_WAITING = 256
+"""Calls that may wait for a thread; one more is told to come back later."""
+
+RETRY_S = 2.0
+"""When to come back then."""
+
+
+@dataclass(frozen=True, eq=False)
+class Allowance:
+    """How long a call may go on; looked at by the call itself, on its own thread."""
+
+    until_s: float
+    """Moment of ``time.monotonic`` at which it has taken too long."""
+    ended: threading.Event = field(default_factory=threading.Event)
+    """Set once nobody waits for the answer any more."""
+
+    @property
+    def left_s(self) -> float:
+        """Seconds that are left, 0 or more."""
+        return max(0.0, self.until_s - time.monotonic())
+
+    def check(self) -> None:
+        """Do nothing while somebody waits for the answer.
+
+        Raises:
+            DeadlineExceeded: The time is over.
+            CapacityError: The client has gone away, or the server is about to end.
+        """
+        if self.ended.is_set():
+            raise CapacityError("Nobody waits for the answer any more.")
+        if not self.left_s:
+            raise DeadlineExceeded("Time ran out between two steps. Ask for less, or allow more.")
+
+
+async def slow_work(http: Request, deadline_s: float, work: Callable[[Allowance], T]) -> T:
+    """Return what a blocking call comes to.
+
+    Args:
+        http: Whose request it is, its body read; its app holds the limit.
+        deadline_s: Seconds that it may take, the wait for a place included.
+        work: What to call, on a thread of its own.
+
+    Raises:
+        ClientGone: The client went away first.
+        DeadlineExceeded: It took too long.
+        QueueFull: Too many such calls wait already.
+    """
+    state = http.app.state
+    limiter = getattr(state, "slow_work", None)
+    if limiter is None:
+        limiter = state.slow_work = anyio.CapacityLimiter(AT_A_TIME)
+    n_waiting = limiter.statistics().tasks_waiting
+    if n_waiting >= MAX_WAITING:
+        raise QueueFull(n_waiting, RETRY_S)
+    allowance = Allowance(time.monotonic() + deadline_s)
+    try:
+        async with asyncio.timeout(deadline_s):
+            return await unless_gone(http.receive, _in_turn(limiter, allowance, work))
+    except TimeoutError as error:
+        raise DeadlineExceeded(
+            f"There is no answer within {deadline_s:g} s: the model is busy, or too much was "
+            "asked. Try again, or allow more time."
+        ) from error
+    finally:
+        allowance.ended.set()
+
+
+async def _in_turn(
+    limiter: anyio.CapacityLimiter, allowance: Allowance, work: Callable[[Allowance], T]
+) -> T:
+    place = object()
+    await limiter.acquire_on_behalf_of(place)
+    # The place is given back when the call has ended, however long nobody has waited for it.
+    return await on_own_thread(
+        lambda: work(allowance), on_end=lambda: limiter.release_on_behalf_of(place)
+    )

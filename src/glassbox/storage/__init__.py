@@ -1,0 +1,1 @@
+"""What outlives the process: SQLite by default, PostgreSQL where several servers share it."""

@@ -1,0 +1,171 @@
+"""One database: connect, read, write, and bring its tables up to date.
+
+SQLite in write-ahead mode by default, so that readers and the one writer do not wait for each
+other; PostgreSQL where several servers share the truth. Knows no table but the one that counts
+migrations.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.pool import StaticPool
+
+from glassbox.errors import CapacityError, DependencyMissing, InvalidValue, NoDiskSpace
+from glassbox.storage.migrations import READS_ONLY, migrate
+
+BUSY_TIMEOUT_S = 10.0
+"""How long a writer waits for another one."""
+
+CONNECT_TIMEOUT_S = 5.0
+"""How long to wait for a database on another machine, and for one of its connections."""
+
+
+class Database:
+    """A database whose tables are up to date.
+
+    Args:
+        engine: SQLAlchemy's engine.
+    """
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+        # In memory all threads share one connection, which holds one transaction at a time.
+        self._turn: AbstractContextManager[object] = (
+            threading.Lock() if isinstance(engine.pool, StaticPool) else nullcontext()
+        )
+
+    @contextmanager
+    def transaction(self) -> Iterator[sa.Connection]:
+        """Give a connection whose changes are kept together if the block ends well, or not at all.
+
+        Raises:
+            CapacityError: The database cannot be reached, or stayed locked.
+            NoDiskSpace: The disk is full.
+        """
+        with self._turn, _translated(), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """Give a connection that sees one state of the database and changes nothing.
+
+        Raises:
+            CapacityError: The database cannot be reached.
+        """
+        with (
+            self._turn,
+            _translated(),
+            self._engine.connect().execution_options(**{READS_ONLY: True}) as connection,
+        ):
+            yield connection
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+
+def open_database(url: str) -> Database:
+    """Return a database with its tables up to date; an absent SQLite file is made.
+
+    Any number of processes may do this at the same time.
+
+    Args:
+        url: As in ``sqlite:///glassbox.db`` or ``postgresql+psycopg://user@host/name``;
+            ``sqlite://`` alone lives in memory; a leading ``~`` of a file is the home folder.
+
+    Raises:
+        InvalidValue: Not the address of a SQLite or PostgreSQL database.
+        DependencyMissing: The driver is not installed.
+        CapacityError: The database cannot be reached.
+        ConflictError: A newer Glassbox has changed its tables.
+    """
+    parsed = _parse(url)
+    if parsed.get_backend_name() == "sqlite":
+        engine = _sqlite(parsed)
+    else:
+        try:
+            engine = sa.create_engine(
+                parsed,
+                pool_pre_ping=True,
+                pool_timeout=CONNECT_TIMEOUT_S,
+                connect_args={"connect_timeout": round(CONNECT_TIMEOUT_S)},
+            )
+        except ModuleNotFoundError as error:
+            raise DependencyMissing(error.name or "psycopg", "postgres") from error
+    with _translated():
+        migrate(engine)
+    return Database(engine)
+
+
+def _parse(url: str) -> sa.URL:
+    allowed = "sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST/NAME"
+    try:
+        parsed = sa.make_url(url)
+        backend = parsed.get_backend_name()
+    except (ArgumentError, NoSuchModuleError) as error:
+        # The address may hold a password, so it is not repeated.
+        raise InvalidValue("storage.url", "no address of a database", allowed) from error
+    if backend == "postgresql" and "+" not in parsed.drivername:
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    if parsed.drivername not in ("sqlite", "sqlite+pysqlite", "postgresql+psycopg"):
+        raise InvalidValue("storage.url", parsed.drivername, allowed)
+    return parsed
+
+
+def _sqlite(url: sa.URL) -> sa.Engine:
+    options: dict[str, Any] = {"connect_args": {"timeout": BUSY_TIMEOUT_S}}
+    if url.database in (None, "", ":memory:"):
+        # One connection for all threads: each new one would be an empty database.
+        options["poolclass"] = StaticPool
+        options["connect_args"]["check_same_thread"] = False
+    else:
+        path = Path(str(url.database)).expanduser()
+        url = url.set(database=str(path))
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise CapacityError(
+                f"The folder of the database, {path.parent}, cannot be made: {error.strerror}. "
+                "Set storage.url to a file elsewhere."
+            ) from error
+    engine = sa.create_engine(url, **options)
+    sa.event.listen(engine, "connect", _prepare_sqlite)
+    sa.event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    # The driver's own transactions would leave out changes of tables; ours begin below.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {round(BUSY_TIMEOUT_S * 1000)}")
+    if cursor.execute("PRAGMA journal_mode").fetchone()[0] not in ("wal", "memory"):
+        cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = NORMAL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    # A writer that begins as a reader can meet another writer on the way and fail at once,
+    # without waiting: it asks for the lock first.
+    reads_only = connection.get_execution_options().get(READS_ONLY, False)
+    connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        reason = str(error.orig)
+        if "disk is full" in reason:
+            raise NoDiskSpace(f"The database could not be written: {reason}.") from error
+        raise CapacityError(f"The database did not answer: {reason}.") from error
+    except SQLAlchemyError as error:
+        raise CapacityError(f"The database did not answer: {type(error).__name__}.") from error

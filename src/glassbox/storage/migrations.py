@@ -1,0 +1,106 @@
+"""The steps that bring a database's tables up to date, numbered, each done once.
+
+A step that has been released is never changed: a change is a new step. The SQL is what SQLite and
+PostgreSQL both understand.
+"""
+
+import time
+from dataclasses import dataclass
+from typing import Final
+
+import sqlalchemy as sa
+
+from glassbox.errors import ConflictError
+
+READS_ONLY: Final = "glassbox_reads_only"
+"""Execution option of a connection that takes no write lock."""
+
+POSTGRES_LOCK = 7_264_551_009
+"""Number of the advisory lock that migrating servers take turns by; any number, always this one."""
+
+
+@dataclass(frozen=True)
+class Migration:
+    """One step."""
+
+    number: int
+    """From 1, without gaps."""
+    name: str
+    """What it does."""
+    statements: tuple[str, ...]
+    """SQL, one statement each."""
+
+
+MIGRATIONS: Final[tuple[Migration, ...]] = (
+    Migration(
+        1,
+        "API keys",
+        (
+            """
+            CREATE TABLE api_keys (
+                id TEXT PRIMARY KEY,
+                digest TEXT NOT NULL UNIQUE,
+                prefix TEXT NOT NULL,
+                name TEXT NOT NULL,
+                scopes TEXT NOT NULL,
+                created_s DOUBLE PRECISION NOT NULL,
+                last_used_s DOUBLE PRECISION,
+                revoked_s DOUBLE PRECISION
+            )
+            """,
+        ),
+    ),
+)
+"""All steps, in order."""
+
+_VERSIONS = """
+    CREATE TABLE IF NOT EXISTS schema_version (
+        number INTEGER PRIMARY KEY,
+        name TEXT NOT NULL,
+        applied_s DOUBLE PRECISION NOT NULL
+    )
+"""
+
+
+def migrate(engine: sa.Engine, migrations: tuple[Migration, ...] = MIGRATIONS) -> int:
+    """Do the steps that a database has not seen and return the number of the last one.
+
+    All or none of them are done; processes that start together take turns. A database that has
+    seen all of them is only read.
+
+    Raises:
+        ConflictError: A newer Glassbox has changed the tables.
+    """
+    with engine.connect().execution_options(**{READS_ONLY: True}) as connection:
+        if sa.inspect(connection).has_table("schema_version") and _done(connection) == len(
+            migrations
+        ):
+            return len(migrations)
+    with engine.begin() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(
+                sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": POSTGRES_LOCK}
+            )
+        connection.exec_driver_sql(_VERSIONS)
+        done = _done(connection)
+        if done > len(migrations):
+            raise ConflictError(
+                f"The database has tables of version {done}; this Glassbox knows version "
+                f"{len(migrations)}. Upgrade Glassbox, or set storage.url to another database."
+            )
+        for migration in migrations[done:]:
+            for statement in migration.statements:
+                connection.exec_driver_sql(statement)
+            connection.execute(
+                sa.text("INSERT INTO schema_version VALUES (:number, :name, :applied_s)"),
+                {
+                    "number": migration.number,
+                    "name": migration.name,
+                    "applied_s": time.time(),
+                },
+            )
+    return len(migrations)
+
+
+def _done(connection: sa.Connection) -> int:
+    return connection.execute(sa.text("SELECT max(number) FROM schema_version")).scalar() or 0

@@ -1,0 +1,1 @@
+"""What travels over HTTP, as pydantic models: one file for each group of routes; no torch here."""

@@ -1,0 +1,105 @@
+"""Keys as the server sees them: asked for once, never open by mistake, good while they are good."""
+
+import asyncio
+
+import pytest
+from fastapi.testclient import TestClient
+
+from glassbox.errors import CapacityError, NoDiskSpace
+from glassbox.server.key_ring import MOST_MISSED, KeyRing
+from glassbox.server.start import whole_app
+from glassbox.settings import ServerSettings
+from glassbox.storage.database import open_database
+from glassbox.storage.keys import KeyStore
+
+pytestmark = pytest.mark.anyio
+
+UNKNOWN = "gbx_" + "a" * 43
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+
+class Counted(KeyStore):
+    """A store that counts what it is asked."""
+
+    def __init__(self, database):
+        super().__init__(database)
+        self.n_finds = 0
+
+    def find(self, secret):
+        self.n_finds += 1
+        return super().find(secret)
+
+
+@pytest.fixture
+def store(tmp_path):
+    database = open_database(f"sqlite:///{tmp_path}/glassbox.db")
+    yield Counted(database)
+    database.close()
+
+
+def test_a_public_server_stays_closed_when_its_last_key_is_revoked(store):
+    key, _ = store.create("first")
+    client = TestClient(whole_app(ServerSettings(host="0.0.0.0"), store))
+    store.revoke(key.id)
+
+    assert client.get("/metrics").status_code == 401
+    assert client.get("/livez").status_code == 200
+
+
+def test_a_server_for_this_machine_alone_is_open_without_keys(store):
+    client = TestClient(whole_app(ServerSettings(), store), base_url="http://localhost")
+
+    assert client.get("/metrics").status_code == 200
+
+
+async def test_a_key_is_good_though_its_use_cannot_be_written_down(store, monkeypatch, caplog):
+    _, secret = store.create("team")
+
+    def full(_key):
+        raise NoDiskSpace("The database could not be written: disk is full.")
+
+    monkeypatch.setattr(store, "note_use", full)
+    ring = KeyRing(store, clock=iter(range(0, 1000, 10)).__next__)
+
+    for _ in range(3):
+        assert (await ring.find(secret)).name == "team"
+    assert caplog.text.count("cannot be noted") == 1
+
+
+async def test_a_database_that_does_not_answer_is_not_taken_for_an_unknown_key(store, monkeypatch):
+    def away(_secret):
+        raise CapacityError("The database did not answer: gone.")
+
+    monkeypatch.setattr(store, "find", away)
+
+    with pytest.raises(CapacityError, match="did not answer"):
+        await KeyRing(store).find(UNKNOWN)
+
+
+async def test_a_thousand_requests_of_one_key_ask_the_database_once(store):
+    _, secret = store.create("team")
+    ring = KeyRing(store)
+
+    found = await asyncio.gather(*(ring.find(secret) for _ in range(1000)))
+
+    assert {key.name for key in found} == {"team"}
+    assert store.n_finds == 1
+
+
+async def test_guesses_cost_the_database_nothing_and_push_no_key_out(store):
+    _, secret = store.create("team")
+    ring = KeyRing(store, clock=lambda: 0.0)
+    assert await ring.find(secret)
+
+    for guess in ("", "x", "gbx_short", "gbx_" + "a" * 44, "gbx_" + "é" * 43, "a" * 65536):
+        assert await ring.find(guess) is None
+    assert store.n_finds == 1
+    for number in range(MOST_MISSED + 8):
+        assert await ring.find(f"gbx_{number:043d}") is None
+    n_asked = store.n_finds
+    assert await ring.find(secret)
+    assert store.n_finds == n_asked

@@ -1,0 +1,107 @@
+"""What is put together before a server is ready: adapters, probes, classifiers, a verifier."""
+
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from glassbox.cli.serve import for_platform
+from glassbox.errors import InvalidSetting, InvalidValue, UnknownName
+from glassbox.runtime import SHIPPED, Runtime
+from glassbox.server.start import Wanted, assemble, named_path, sagemaker_app, whole_app
+from glassbox.settings import ServerSettings
+from glassbox.storage.database import open_database
+from glassbox.storage.keys import KeyStore
+
+
+@pytest.fixture(scope="module")
+def runtime() -> Runtime:
+    return Runtime.load({"engine.model": "tiny"})
+
+
+def test_the_embedded_model_is_served_with_its_classifier(runtime: Runtime) -> None:
+    serving = assemble(runtime, Wanted(classifiers=(SHIPPED,), hidden="Be kind."))
+    try:
+        assert serving.name == "tiny"
+        (labeller,) = serving.labellers.values()
+        (answer,) = labeller.classify(["a wonderful, wonderful day"])
+        assert answer is not None
+        assert 0 < answer.confidence <= 1
+        assert serving.speaker.prompter.plain("a").n_hidden > 0
+    finally:
+        serving.engine.close()
+
+
+def test_a_name_of_its_own_is_the_models(runtime: Runtime) -> None:
+    serving = assemble(runtime, Wanted(name="house-model"))
+    try:
+        assert serving.name == "house-model"
+        assert serving.speaker.adapter_of("house-model") is None
+    finally:
+        serving.engine.close()
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        Wanted(probes=(Path("nowhere"),)),
+        Wanted(classifiers=("nowhere",)),
+        Wanted(verifier=Path("nowhere")),
+    ],
+)
+def test_what_is_not_there_is_named(runtime: Runtime, wanted: Wanted) -> None:
+    with pytest.raises(UnknownName, match="nowhere"):
+        assemble(runtime, wanted)
+
+
+def test_an_adapter_has_a_name_and_a_path() -> None:
+    assert named_path("support=runs/a=b/adapter") == ("support", "runs/a=b/adapter")
+    for wrong in ("support", "=path", "support="):
+        with pytest.raises(InvalidValue, match="NAME=PATH"):
+            named_path(wrong)
+
+
+def test_an_app_without_keys_answers_to_this_machines_names_only(tmp_path: Path) -> None:
+    keys = KeyStore(open_database(f"sqlite:///{tmp_path}/glassbox.db"))
+    client = TestClient(whole_app(ServerSettings(), keys))
+    for host, status in (
+        ("localhost", 200),
+        ("localhost:8787", 200),
+        ("127.0.0.1:8787", 200),
+        ("[::1]:8787", 200),
+        ("evil.example", 421),
+        ("evil.example:8787", 421),
+    ):
+        assert client.get("/metrics", headers={"host": host}).status_code == status, host
+    _, secret = keys.create("team")
+    fresh = TestClient(whole_app(ServerSettings(), keys))
+    headers = {"host": "evil.example", "authorization": f"Bearer {secret}"}
+    assert fresh.get("/metrics", headers=headers).status_code == 200
+
+
+def test_the_platforms_app_knows_two_routes() -> None:
+    assert set(sagemaker_app(ServerSettings()).openapi()["paths"]) == {"/ping", "/invocations"}
+
+
+def test_the_platforms_app_describes_no_further_routes() -> None:
+    client = TestClient(sagemaker_app(ServerSettings()))
+
+    assert client.get("/openapi.json").status_code == 404
+
+
+def test_the_platforms_port_and_address_hold_unless_told_otherwise(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    nothing = {"server.host": None, "server.port": None, "engine.model": None}
+    found = for_platform(nothing)
+    assert (found["server.host"], found["server.port"]) == ("0.0.0.0", 8080)
+    assert for_platform({**nothing, "server.port": 0})["server.port"] == 0
+    monkeypatch.setenv("SAGEMAKER_BIND_TO_PORT", "9009")
+    assert for_platform(nothing)["server.port"] == 9009
+    monkeypatch.setenv("GLASSBOX_SERVER__PORT", "7000")
+    assert for_platform(nothing)["server.port"] is None
+    monkeypatch.delenv("GLASSBOX_SERVER__PORT")
+    monkeypatch.setenv("SAGEMAKER_BIND_TO_PORT", "port")
+    with pytest.raises(InvalidSetting, match="no port"):
+        for_platform(nothing)

@@ -1,0 +1,78 @@
+"""``/v1/verify`` says what the verifier says."""
+
+from dataclasses import asdict
+
+import pytest
+
+from glassbox.introspection.verify import Verifier
+from glassbox.testing.fake import FakeEngine
+from tests.server.worlds import fake_server, http_client, serve
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+
+async def test_the_verdict_is_that_of_the_verifier():
+    engine = FakeEngine()
+    verifier = Verifier(engine)
+    async with http_client(serve(engine, verifier=verifier)) as client:
+        body = {"prompt": "hello", "response": "the positive", "k": 3}
+        told = (await client.post("/v1/verify", json=body)).json()
+    expected = asdict(verifier.verify("hello", "the positive", k=3))
+    engine.close()
+
+    assert told.pop("object") == "verdict"
+    assert told["method"] == "heuristic"
+    assert told["validated"] is False
+    assert told["response"] == "the positive"
+    assert [each["name"] for each in told["checks"]] == [
+        each["name"] for each in expected["checks"]
+    ]
+    for name in ("uncertainty", "decision", "spans", "samples", "notes", "origin", "tokens"):
+        assert (
+            told[name] == pytest.approx(expected[name])
+            if name == "uncertainty"
+            else list(told[name]) == list(expected[name])
+        )
+
+
+async def test_without_a_response_the_model_writes_one_and_it_is_judged():
+    async with fake_server() as (_, app), http_client(app) as client:
+        told = (await client.post("/v1/verify", json={"prompt": "hello", "k": 0})).json()
+
+    assert told["origin"] == "written"
+    assert told["response"]
+    assert 0 <= told["uncertainty"] <= 1
+
+
+async def test_a_hidden_prompt_is_not_in_a_verdict():
+    async with fake_server(hidden="Secretum quince") as (_, app), http_client(app) as client:
+        answer = await client.post(
+            "/v1/verify", json={"prompt": "hello", "response": "the", "k": 2}
+        )
+
+    assert answer.status_code == 200
+    assert b"quince" not in answer.content
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [
+        ({"prompt": ""}, 400, "empty"),
+        ({"prompt": "a", "response": ""}, 400, "empty"),
+        ({"prompt": "a", "k": -1}, 400, "greater than or equal to 0"),
+        ({"prompt": "a", "model": "gpt-9"}, 404, "gpt-9"),
+        ({"prompt": "a " * 400, "response": "b"}, 400, "context"),
+        ({"prompt": "a", "response": "b" * 10**5}, 400, "characters long"),
+    ],
+)
+async def test_a_wrong_request_is_refused_in_words(body, status, words):
+    async with fake_server() as (_, app), http_client(app) as client:
+        answer = await client.post("/v1/verify", json=body)
+
+    assert answer.status_code == status
+    assert words in answer.json()["detail"]

@@ -1,0 +1,184 @@
+"""The database: one state at a time, whole or not at all, and no two migrations at once."""
+
+import multiprocessing
+import threading
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from glassbox.errors import CapacityError, ConflictError, InvalidValue
+from glassbox.storage.database import open_database
+from glassbox.storage.migrations import MIGRATIONS, Migration, migrate
+
+
+def test_a_new_file_gets_its_folder_and_its_tables(tmp_path: Path) -> None:
+    database = open_database(f"sqlite:///{tmp_path}/below/glassbox.db")
+    with database.reading() as connection:
+        numbers = connection.execute(sa.text("SELECT number FROM schema_version")).scalars().all()
+    assert numbers == [migration.number for migration in MIGRATIONS]
+    database.close()
+
+
+def test_migrations_are_numbered_without_gaps() -> None:
+    assert [migration.number for migration in MIGRATIONS] == list(range(1, len(MIGRATIONS) + 1))
+
+
+def test_a_file_is_in_write_ahead_mode(tmp_path: Path) -> None:
+    database = open_database(f"sqlite:///{tmp_path}/glassbox.db")
+    with database.reading() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+    database.close()
+
+
+def _open_and_count(url: str, found: "multiprocessing.Queue[int]") -> None:
+    database = open_database(url)
+    with database.reading() as connection:
+        found.put(connection.exec_driver_sql("SELECT count(*) FROM schema_version").scalar() or 0)
+    database.close()
+
+
+def test_processes_that_start_together_migrate_once(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/glassbox.db"
+    context = multiprocessing.get_context("fork")
+    found: multiprocessing.Queue[int] = context.Queue()
+    processes = [context.Process(target=_open_and_count, args=(url, found)) for _ in range(6)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(30)
+    assert [process.exitcode for process in processes] == [0] * 6
+    assert [found.get(timeout=5) for _ in processes] == [len(MIGRATIONS)] * 6
+
+
+def test_a_step_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
+    engine = sa.create_engine("sqlite://", poolclass=sa.pool.StaticPool)
+    from glassbox.storage import database as module
+
+    sa.event.listen(engine, "connect", module._prepare_sqlite)
+    sa.event.listen(engine, "begin", module._begin_sqlite)
+    bad = (Migration(1, "bad", ("CREATE TABLE one (a TEXT)", "CREATE TABLE")),)
+    with pytest.raises(sa.exc.OperationalError, match="incomplete input"):
+        migrate(engine, bad)
+    with engine.connect() as connection:
+        assert sa.inspect(connection).get_table_names() == []
+    engine.dispose()
+
+
+def test_a_database_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/glassbox.db"
+    database = open_database(url)
+    with database.transaction() as connection:
+        connection.exec_driver_sql("INSERT INTO schema_version VALUES (999, 'later', 0)")
+    database.close()
+    with pytest.raises(ConflictError, match="version 999; this Glassbox knows"):
+        open_database(url)
+
+
+def test_a_block_that_fails_changes_nothing(tmp_path: Path) -> None:
+    database = open_database(f"sqlite:///{tmp_path}/glassbox.db")
+
+    def fail_half_way() -> None:
+        with database.transaction() as connection:
+            connection.exec_driver_sql("INSERT INTO schema_version VALUES (7, 'seven', 0)")
+            raise KeyError("stop")
+
+    with pytest.raises(KeyError, match="stop"):
+        fail_half_way()
+    with database.reading() as connection:
+        assert connection.exec_driver_sql("SELECT max(number) FROM schema_version").scalar() == len(
+            MIGRATIONS
+        )
+    database.close()
+
+
+def test_writers_wait_for_each_other(tmp_path: Path) -> None:
+    database = open_database(f"sqlite:///{tmp_path}/glassbox.db")
+    with database.transaction() as connection:
+        connection.exec_driver_sql("CREATE TABLE counted (n INTEGER)")
+        connection.exec_driver_sql("INSERT INTO counted VALUES (0)")
+
+    def add() -> None:
+        for _ in range(25):
+            with database.transaction() as connection:
+                n = connection.exec_driver_sql("SELECT n FROM counted").scalar() or 0
+                connection.exec_driver_sql(f"UPDATE counted SET n = {n + 1}")
+
+    threads = [threading.Thread(target=add) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with database.reading() as connection:
+        assert connection.exec_driver_sql("SELECT n FROM counted").scalar() == 100
+    database.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "match"),
+    [
+        ("nonsense", "storage.url is 'no address of a database'"),
+        ("mysql://user:secret@host/name", "allowed: sqlite:///FILE or postgresql"),
+        ("warehouse://user:secret@host/name", "allowed: sqlite:///FILE or postgresql"),
+    ],
+)
+def test_an_address_that_cannot_be_used_is_refused_without_its_password(
+    url: str, match: str
+) -> None:
+    with pytest.raises(InvalidValue, match=match) as caught:
+        open_database(url)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_file_that_is_no_database_says_so(tmp_path: Path) -> None:
+    (tmp_path / "glassbox.db").write_text("Dear diary, " * 500)
+    with pytest.raises(CapacityError, match="file is not a database"):
+        open_database(f"sqlite:///{tmp_path}/glassbox.db")
+
+
+def test_a_folder_that_cannot_be_made_says_so(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(CapacityError, match="cannot be made"):
+        open_database(f"sqlite:///{tmp_path}/taken/below/glassbox.db")
+
+
+def test_a_database_that_is_up_to_date_is_opened_while_somebody_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("glassbox.storage.database.BUSY_TIMEOUT_S", 0.05)
+    url = f"sqlite:///{tmp_path}/glassbox.db"
+    first = open_database(url)
+    with first.transaction() as connection:
+        connection.exec_driver_sql("CREATE TABLE numbers (n INTEGER)")
+        second = open_database(url)
+        with second.reading() as reading:
+            assert reading.exec_driver_sql("SELECT count(*) FROM schema_version").scalar()
+    second.close()
+    first.close()
+
+
+def test_a_database_in_memory_serves_several_threads() -> None:
+    database = open_database("sqlite://")
+    with database.transaction() as connection:
+        connection.exec_driver_sql("CREATE TABLE numbers (n INTEGER)")
+    failed: list[BaseException] = []
+
+    def write() -> None:
+        try:
+            for number in range(50):
+                with database.transaction() as connection:
+                    connection.exec_driver_sql(f"INSERT INTO numbers VALUES ({number})")
+                with database.reading() as connection:
+                    connection.exec_driver_sql("SELECT count(*) FROM numbers").scalar()
+        except CapacityError as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=write) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed
+    with database.reading() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM numbers").scalar() == 200
+    database.close()
