@@ -1,0 +1,39 @@
+import js from "@eslint/js";
+import a11y from "eslint-plugin-jsx-a11y";
+import hooks from "eslint-plugin-react-hooks";
+import ts from "typescript-eslint";
+
+/** A page's folder may use the shared ones, never another page's. */
+const features = ["playground"];
+
+export default ts.config(
+  { ignores: ["src/api/schema.d.ts"] },
+  js.configs.recommended,
+  {
+    files: ["**/*.{ts,tsx}"],
+    extends: [...ts.configs.strictTypeChecked, ...ts.configs.stylisticTypeChecked],
+    languageOptions: { parserOptions: { projectService: true } },
+    rules: {
+      "@typescript-eslint/restrict-template-expressions": ["error", { allowNumber: true }],
+      "@typescript-eslint/no-confusing-void-expression": ["error", { ignoreArrowShorthand: true }],
+      "@typescript-eslint/consistent-type-definitions": ["error", "type"],
+      eqeqeq: ["error", "always", { null: "ignore" }],
+    },
+  },
+  { files: ["src/**/*.tsx"], ...a11y.flatConfigs.strict },
+  { files: ["src/**/*.{ts,tsx}"], ...hooks.configs.flat["recommended-latest"] },
+  {
+    files: ["src/{api,ui}/**/*.{ts,tsx}"],
+    rules: {
+      "no-restricted-imports": [
+        "error",
+        {
+          patterns: features.map((name) => ({
+            group: [`**/${name}/**`],
+            message: "Shared folders know no page.",
+          })),
+        },
+      ],
+    },
+  },
+);

@@ -1,0 +1,67 @@
+import { useId, useState, useSyncExternalStore } from "react";
+
+import { apiKey } from "../api/key";
+import { Button } from "../ui/Button";
+import { TextField } from "../ui/Field";
+
+/** Takes an API key for as long as this tab is open. */
+export function KeyButton() {
+  const key = useSyncExternalStore(apiKey.subscribe, apiKey.get);
+  const wanted = useSyncExternalStore(apiKey.subscribe, apiKey.isWanted);
+  const [open, setOpen] = useState(false);
+  const [draft, setDraft] = useState("");
+  const panel = useId();
+  const shown = open || wanted;
+
+  const keep = () => {
+    apiKey.set(draft.trim());
+    setDraft("");
+    setOpen(false);
+  };
+
+  return (
+    <div className="relative">
+      <Button
+        onClick={() => {
+          if (wanted) apiKey.dismiss();
+          setOpen(!shown);
+        }}
+        aria-expanded={shown}
+        aria-controls={panel}
+      >
+        {key === "" ? "API key" : "API key: set"}
+      </Button>
+      {shown && (
+        <form
+          id={panel}
+          aria-label="API key"
+          className="absolute right-0 z-10 mt-2 w-80 max-w-[85vw] rounded-lg border border-line bg-surface p-4 shadow-lg"
+          onSubmit={(event) => {
+            event.preventDefault();
+            keep();
+          }}
+        >
+          <p className="mb-3 text-sm text-muted">
+            {wanted && key === "" ? "This server asks for a key. " : ""}
+            It is kept in this tab only and forgotten when you close it. Make one with{" "}
+            <code className="font-mono text-ink">glassbox keys create</code>.
+          </p>
+          <TextField
+            label="Key"
+            type="password"
+            autoComplete="off"
+            value={draft}
+            onChange={setDraft}
+            mono
+          />
+          <div className="mt-3 flex gap-2">
+            <Button kind="main" type="submit" disabled={draft.trim() === ""}>
+              Use this key
+            </Button>
+            {key !== "" && <Button onClick={() => apiKey.set("")}>Forget it</Button>}
+          </div>
+        </form>
+      )}
+    </div>
+  );
+}

@@ -1,0 +1,60 @@
+import { NavLink, Outlet, useRouteError } from "react-router";
+
+import { KeyButton } from "./KeyButton";
+import { ThemeButton } from "./ThemeButton";
+
+const pages = [{ to: "/playground", name: "Playground" }];
+
+/** Head of every page, and the page below it. */
+export function Shell() {
+  return (
+    <>
+      <a
+        href="#main"
+        className="absolute left-2 top-2 z-20 -translate-y-16 rounded bg-accent px-3 py-1 text-on-accent focus:translate-y-0"
+      >
+        Skip to the page
+      </a>
+      <header className="border-b border-line bg-surface">
+        <div className="mx-auto flex max-w-[92rem] flex-wrap items-center gap-x-6 gap-y-2 px-4 py-2.5 sm:px-6">
+          <span className="flex items-center gap-2 font-semibold tracking-tight">
+            <img src={`${import.meta.env.BASE_URL}favicon.svg`} alt="" width="24" height="24" />
+            Glassbox
+          </span>
+          <nav aria-label="Pages" className="flex gap-1">
+            {pages.map(({ to, name }) => (
+              <NavLink
+                key={to}
+                to={to}
+                className="rounded px-2.5 py-1 text-muted hover:text-ink aria-[current=page]:bg-accent-soft aria-[current=page]:font-medium aria-[current=page]:text-accent-strong"
+              >
+                {name}
+              </NavLink>
+            ))}
+          </nav>
+          <span className="ml-auto flex items-center gap-2">
+            <KeyButton />
+            <ThemeButton />
+          </span>
+        </div>
+      </header>
+      <main id="main" className="mx-auto max-w-[92rem] px-4 py-5 sm:px-6">
+        <Outlet />
+      </main>
+    </>
+  );
+}
+
+/** What is shown where a page could not be drawn. */
+export function Failure() {
+  const error = useRouteError();
+  return (
+    <main className="mx-auto max-w-xl px-4 py-16">
+      <h1 className="text-xl font-semibold">This page could not be drawn</h1>
+      <p className="mt-2 text-muted">
+        {error instanceof Error ? error.message : "The reason is not known."} Reload it; if that
+        does not help, the page may be older than the server.
+      </p>
+    </main>
+  );
+}

@@ -1,0 +1,121 @@
+import { useEffect, useState } from "react";
+
+import { callJson } from "../api/http";
+import { asProblem, type Problem } from "../api/problem";
+import type { components } from "../api/schema";
+import { Button } from "../ui/Button";
+import { Card } from "../ui/Card";
+import { Choice, SelectField } from "../ui/Field";
+import { Notice } from "../ui/Notice";
+import { entropyDoubt, finalSure, probabilitySure } from "../ui/scales";
+import type { Answer } from "./answer";
+import { LensTable, type Shade } from "./LensTable";
+
+type LensAnswered = components["schemas"]["LensAnswered"];
+type LensAsked = components["schemas"]["LensAsked"];
+
+/** Columns in one reading. */
+const SPAN = 12;
+
+const scales = { best: probabilitySure, final: finalSure, entropy: entropyDoubt };
+
+function askedOf(answer: Answer, first: number): LensAsked {
+  const ids = answer.tokens.map((token) => token.id);
+  const { form, model } = answer.settings;
+  return {
+    model,
+    ...(form === "chat"
+      ? { messages: [{ role: "user", content: answer.prompt }] }
+      : { prompt: answer.prompt }),
+    // Ids are exact; the text again might be cut into other tokens than were written.
+    response: ids.every((id) => id !== null) ? ids : answer.text,
+    first,
+    n_tokens: Math.min(SPAN, ids.length - first),
+    top_k: 5,
+  };
+}
+
+/** What each layer would have said at some tokens of the answer; read when it is asked for. */
+export function LensCard({ answer, pinned }: { answer: Answer; pinned: number | null }) {
+  const [first, setFirst] = useState<number | null>(null);
+  const [lens, setLens] = useState<LensAnswered | null>(null);
+  const [problem, setProblem] = useState<Problem | null>(null);
+  const [shade, setShade] = useState<Shade>("best");
+
+  useEffect(() => {
+    if (first === null) return;
+    const leaving = new AbortController();
+    callJson<LensAnswered>("/v1/lens", askedOf(answer, first), leaving.signal).then(
+      (found) => {
+        setLens(found);
+        setProblem(null);
+      },
+      (error: unknown) => {
+        if (!leaving.signal.aborted) setProblem(asProblem(error));
+      },
+    );
+    return () => leaving.abort();
+  }, [answer, first]);
+
+  const n = answer.tokens.length;
+  const starts = Array.from({ length: Math.ceil(n / SPAN) }, (_, page) => page * SPAN);
+  const begin = pinned === null ? 0 : Math.floor(pinned / SPAN) * SPAN;
+  return (
+    <Card
+      title="Layer by layer"
+      aside={
+        lens !== null && (
+          <Choice<Shade>
+            label="Colour by"
+            value={shade}
+            options={[
+              { value: "best", name: "probability" },
+              { value: "final", name: "model’s choice" },
+              { value: "entropy", name: "entropy" },
+            ]}
+            onChange={setShade}
+          />
+        )
+      }
+    >
+      <p className="mb-3 text-sm text-muted">
+        What the model would have said had it stopped after a layer: each layer’s state goes through
+        the model’s own final norm and unembedding (the logit lens). Early layers speak another
+        language, so read it as a trace of where the answer appears, not as thoughts.
+      </p>
+      {first === null ? (
+        <Button kind="main" onClick={() => setFirst(begin)}>
+          Read the layers
+        </Button>
+      ) : (
+        <div className="grid gap-3">
+          {starts.length > 1 && (
+            <div className="max-w-60">
+              <SelectField
+                label="Tokens of the answer"
+                value={String(first)}
+                options={starts.map((start) => ({
+                  value: String(start),
+                  name: `#${start} to #${Math.min(n, start + SPAN) - 1}`,
+                }))}
+                onChange={(value) => setFirst(Number(value))}
+              />
+            </div>
+          )}
+          {problem !== null && <Notice problem={problem} />}
+          {lens === null && problem === null && (
+            <p className="waiting text-muted">Reading every layer…</p>
+          )}
+          {lens !== null && (
+            <LensTable
+              lens={lens}
+              shade={shade}
+              scale={scales[shade]}
+              marked={pinned === null ? null : pinned - first}
+            />
+          )}
+        </div>
+      )}
+    </Card>
+  );
+}

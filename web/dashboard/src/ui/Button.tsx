@@ -1,0 +1,18 @@
+import type { ComponentProps } from "react";
+
+type Props = ComponentProps<"button"> & { kind?: "main" | "plain" };
+
+const looks = {
+  main: "border-accent bg-accent text-on-accent hover:border-accent-strong hover:bg-accent-strong",
+  plain: "border-line bg-surface text-ink hover:border-field-line",
+};
+
+export function Button({ kind = "plain", type = "button", className = "", ...rest }: Props) {
+  return (
+    <button
+      type={type}
+      className={`rounded-md border px-3 py-1 text-sm font-medium whitespace-nowrap disabled:cursor-not-allowed disabled:opacity-55 ${looks[kind]} ${className}`}
+      {...rest}
+    />
+  );
+}

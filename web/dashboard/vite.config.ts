@@ -1,0 +1,22 @@
+import tailwindcss from "@tailwindcss/vite";
+import react from "@vitejs/plugin-react";
+import { defineConfig } from "vitest/config";
+
+export default defineConfig({
+  // The server hands out the built files below this path; see src/glassbox/server/routes/playground.py.
+  base: "/ui/",
+  plugins: [react(), tailwindcss()],
+  build: {
+    outDir: "../../src/glassbox/assets/web",
+    emptyOutDir: true,
+    target: "es2022",
+    sourcemap: false,
+    // The strict content policy forbids data: scripts and fonts, so nothing is put inline.
+    assetsInlineLimit: 0,
+  },
+  server: {
+    // `npm run dev` shows the sources; a `glassbox serve` on its usual port answers the calls.
+    proxy: { "/v1": "http://127.0.0.1:8787" },
+  },
+  test: { environment: "jsdom" },
+});
