@@ -14,7 +14,11 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 # Real data for tests lies beside the checkout where there is any; tests that need it skip otherwise.
 TEST_DATA := $(if $(GLASSBOX_TEST_DATA),$(GLASSBOX_TEST_DATA),$(abspath $(wildcard ../shared/data)))
 
-.PHONY: help setup demo test test-slow check format reference bench ci-like clean
+# The front end is built and committed, so only those who change it need Node (20.19 or newer).
+NODE := $(shell node -e 'const [a, b] = process.versions.node.split("."); process.exit(+(a * 100 + +b < 2019))' \
+	>/dev/null 2>&1 && command -v npm)
+
+.PHONY: help setup demo test test-slow check check-web web format reference bench ci-like clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -57,6 +61,26 @@ check: $(VENV)/.dev ## Format, lint, types and imports
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+ifdef NODE
+	@$(MAKE) --no-print-directory check-web
+else
+	@echo "Node 20.19 or newer is not here: the front end (web/) is not checked"
+endif
+
+web/node_modules/.package-lock.json: web/package-lock.json web/package.json web/dashboard/package.json
+	cd web && npm ci --no-audit --no-fund
+	@touch $@
+
+check-web: web/node_modules/.package-lock.json ## Format, lint, types and tests of the front end
+	cd web && npm run --silent check && npm test --silent
+	cd web && npm run --silent --workspace dashboard types -- --check
+	@cd web && npm run --silent --workspace dashboard build -- --outDir ../../build/web --logLevel warn \
+		&& diff -r ../build/web ../src/glassbox/assets/web \
+		|| { echo "src/glassbox/assets/web is older than web/: run make web"; exit 1; }
+
+web: $(VENV)/.dev web/node_modules/.package-lock.json ## Build the front end into the package
+	$(BIN)/python -m glassbox.server.openapi web/openapi.json
+	cd web && npm run --silent types && npm run --silent build
 
 format: $(VENV)/.dev ## Format and sort imports in place
 	$(BIN)/ruff check --select I --fix .
@@ -68,6 +92,8 @@ reference: $(VENV)/.dev ## Write the generated pages of docs/reference anew
 bench: $(VENV)/.bench ## Run the benchmarks against their baselines
 	$(BIN)/python -m benchmarks.scoring
 	$(BIN)/python -m benchmarks.consistency
+	$(BIN)/python -m benchmarks.adapters
+	$(BIN)/python -m benchmarks.load
 	$(BIN)/python -m benchmarks.memory --lines 1000 20000
 
 ci-like: ## Run .ci/run in a fresh clone of the last commit
@@ -76,4 +102,4 @@ ci-like: ## Run .ci/run in a fresh clone of the last commit
 		code=$$?; rm -rf "$$folder"; exit $$code
 
 clean: ## Remove .venv and the caches of the tools
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) web/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -29,7 +29,8 @@ def test_files_stay_small_and_well_named(path):
     assert len(text.splitlines()) <= 400
     assert path.stem not in {"utils", "helpers", "common", "core", "manager", "service", "misc"}
     assert "TODO" not in text
-    assert "except Exception" not in text
+    # One border to foreign code (listeners, tokenizers) must hold whatever is raised.
+    assert "except Exception" not in text or path.name == "attempt.py"
 
 
 @pytest.mark.parametrize("name", PACKAGES)
@@ -54,7 +55,8 @@ def test_the_front_door_is_small():
 
 @pytest.mark.parametrize("extra", EXTRA_LIBRARIES)
 def test_the_doctor_knows_what_each_extra_brings(extra):
-    assert set(EXTRA_LIBRARIES[extra]) <= _requirements(extra)
+    brought = {name.lower().replace("-", "_") for name in _requirements(extra)}
+    assert set(EXTRA_LIBRARIES[extra]) == brought
 
 
 def test_constraints_pin_what_the_project_asks_for():

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from glassbox.artifacts import Classifier
+    from glassbox.client import AsyncClient, Client
     from glassbox.confidence.classify import Classification, Labeller
     from glassbox.confidence.data import read_texts
-    from glassbox.confidence.job import DataChoice, Job, Promise
+    from glassbox.confidence.job import Job, Promise
     from glassbox.confidence.labels import LabelSet, default_labels, load_labels
     from glassbox.confidence.scoring import LabelModel
     from glassbox.engine.protocol import AdapterRecipe, Engine
@@ -24,9 +25,10 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "AdapterRecipe": "engine.protocol",
+    "AsyncClient": "client",
     "Classification": "confidence.classify",
     "Classifier": "artifacts",
-    "DataChoice": "confidence.job",
+    "Client": "client",
     "Engine": "engine.protocol",
     "GlassboxError": "errors",
     "Job": "confidence.job",
@@ -46,9 +48,10 @@ _HOMES = {
 
 __all__ = [
     "AdapterRecipe",
+    "AsyncClient",
     "Classification",
     "Classifier",
-    "DataChoice",
+    "Client",
     "Engine",
     "GlassboxError",
     "Job",

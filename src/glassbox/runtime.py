@@ -20,9 +20,16 @@ if TYPE_CHECKING:
     from glassbox.confidence.job import Job, Report, Stages
     from glassbox.confidence.pipeline import Outcome, Say
     from glassbox.engine.protocol import Engine
+    from glassbox.introspection.probe import LinearProbe
+    from glassbox.introspection.verify import Verifier
+    from glassbox.introspection.witness import Encode
+    from glassbox.storage.keys import KeyStore
 
 SHIPPED_RUN = Path(__file__).parent / "assets" / "run"
 """A finished run of the embedded model, so that charts, report and answers work at once."""
+
+SHIPPED_VERIFIER = Path(__file__).parent / "assets" / "verifier"
+"""A verifier of the embedded model, trained on the embedded facts."""
 
 SHIPPED = "shipped"
 """Name under which commands take that run."""
@@ -83,6 +90,8 @@ class Runtime:
             UnsupportedModel: The device or format is not to be had.
             CorruptArtifact: The model's files are damaged.
         """
+        from glassbox.engine.adapter_bank import AdapterPlaces
+        from glassbox.engine.answering import Capacity
         from glassbox.engine.resident import load_engine
 
         engine = self.settings.engine
@@ -91,6 +100,14 @@ class Runtime:
             threads=engine.threads,
             batch_tokens=engine.batch_tokens,
             prefix_cache_bytes=engine.prefix_cache_bytes,
+            capacity=Capacity(n_waiting=self.settings.server.max_waiting),
+            adapters=AdapterPlaces(
+                host_bytes=engine.adapter_host_bytes,
+                device_bytes=engine.adapter_device_bytes,
+                folder=self.settings.paths.adapters,
+                disk_bytes=engine.adapter_disk_bytes,
+                url_prefix=engine.adapter_url_prefix,
+            ),
         )
 
     def run_folder(self, name: str | Path | None) -> Path:
@@ -152,6 +169,91 @@ class Runtime:
             manifest = base_manifest(RunFolder(run), manifest)
         engine = self.open_engine(self.model_spec(manifest.base.path))
         return bring_to_life(manifest, run, engine)
+
+    def verifier(
+        self, engine: "Engine", folder: Path | None = None, *, encode: "Encode | None" = None
+    ) -> "Verifier":
+        """Return what judges responses with a resident model.
+
+        Without a folder it is the verifier that ships, if that was trained on this model; for any
+        other model it is the untrained heuristic, which says so in every verdict.
+
+        Args:
+            engine: The model.
+            folder: A trained verifier.
+            encode: How prompts become tokens; None takes the chat template where there is one.
+
+        Raises:
+            UnknownName: The folder holds no verifier.
+            CorruptArtifact: It is damaged.
+            AdapterMismatch: It, or a probe of it, was made for another model.
+        """
+        from glassbox.introspection.probe_file import load_probe
+        from glassbox.introspection.verifier_file import PROBES_FOLDER, VerifierManifest
+        from glassbox.introspection.verify import Verifier
+
+        if folder is None:
+            if not SHIPPED_VERIFIER.exists():
+                return Verifier(engine, encode=encode)
+            shipped = VerifierManifest.load(SHIPPED_VERIFIER)
+            known = shipped if shipped.model_digest == engine.info.digest else None
+            return Verifier(engine, known, encode=encode)
+        manifest = VerifierManifest.load(folder)
+        probes = [load_probe(folder / PROBES_FOLDER / name) for name in manifest.probes]
+        for probe in probes:
+            probe.check(engine.info)
+        return Verifier(engine, manifest, probes=probes, encode=encode)
+
+    def ships_verifier_for(self, engine: "Engine") -> bool:
+        """Whether a trained verifier of this model comes with the package."""
+        from glassbox.introspection.verifier_file import VerifierManifest
+
+        if not SHIPPED_VERIFIER.exists():
+            return False
+        return VerifierManifest.load(SHIPPED_VERIFIER).model_digest == engine.info.digest
+
+    def probe(self, engine: "Engine", folder: Path) -> "LinearProbe":
+        """Return a trained probe that can read a resident model.
+
+        Raises:
+            UnknownName: There is no probe there.
+            CorruptArtifact: It is damaged.
+            AdapterMismatch: It was made for another model, or for an adapter that is not loaded.
+        """
+        from glassbox.introspection.probe_file import load_probe
+
+        probe = load_probe(folder)
+        loaded = {each.digest for each in engine.adapters}
+        adapter = probe.model.adapter_digest
+        probe.check(engine.info, adapter if adapter in loaded else None)
+        return probe
+
+    def labeller_on(self, engine: "Engine", run: Path) -> "Labeller":
+        """Return the classifier that a run made, on a model that is resident already.
+
+        Raises:
+            UnknownName: The folder holds no finished run.
+            CorruptArtifact: The manifest is damaged.
+            AdapterMismatch: The run was made on another model, or its adapter has changed.
+        """
+        from glassbox.confidence.classify import bring_to_life
+
+        if not (run / CLASSIFIER_FILE).exists():
+            raise UnknownName("finished run", str(run), self.runs())
+        return bring_to_life(Classifier.load(run), run, engine)
+
+    def key_store(self) -> "KeyStore":
+        """Return the API keys of the database that the settings name.
+
+        Raises:
+            InvalidValue: The address is none of a database.
+            DependencyMissing: SQLAlchemy or the driver is not installed.
+            CapacityError: The database cannot be reached.
+        """
+        from glassbox.storage.database import open_database
+        from glassbox.storage.keys import KeyStore
+
+        return KeyStore(open_database(self.settings.storage.url))
 
     def runs(self) -> list[str]:
         """Return the finished runs below the runs folder, sorted by name."""

@@ -29,6 +29,9 @@ ENV_PREFIX = "GLASSBOX_"
 CONFIG_VARIABLE = "GLASSBOX_CONFIG"
 """Names a configuration file to use instead of ``glassbox.toml``."""
 
+SAGEMAKER_PORT_VARIABLE = "SAGEMAKER_BIND_TO_PORT"
+"""Port on which SageMaker will ask its container; the platform's own variable."""
+
 TEST_DATA_VARIABLE = "GLASSBOX_TEST_DATA"
 """Folder of real data for the test suite; nothing else reads it."""
 
@@ -66,6 +69,14 @@ class EngineSettings(_Section):
     """Most tokens in one forward pass; unset takes what suits the device, halved at need."""
     prefix_cache_bytes: int = Field(default=256 * 2**20, ge=0)
     """Memory for computed prompt prefixes, in bytes; 0 keeps none."""
+    adapter_device_bytes: int = Field(default=2**30, ge=0)
+    """Memory for LoRA adapters beside the model, in bytes; those in use never leave it."""
+    adapter_host_bytes: int = Field(default=2 * 2**30, ge=0)
+    """Host memory for LoRA adapters that have to make room on the device, in bytes."""
+    adapter_disk_bytes: int = Field(default=20 * 2**30, ge=0)
+    """Disk for LoRA adapters fetched from object stores, in bytes."""
+    adapter_url_prefix: str = ""
+    """Requests may name unloaded adapters below this `s3://bucket/prefix/`; empty allows none."""
 
 
 class ConfidenceSettings(_Section):
@@ -79,11 +90,39 @@ class ConfidenceSettings(_Section):
     """Probability with which that promise must hold, a fraction in (0, 1)."""
 
 
+class ServerSettings(_Section):
+    """Where the server listens, and how much it takes on."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; any but this machine's own needs an API key first."""
+    port: int = Field(default=8787, ge=0, le=65535)
+    """Port to listen on; 0 takes a free one."""
+    max_body_bytes: int = Field(default=8 * 2**20, ge=1)
+    """Largest request body in bytes."""
+    max_waiting: int = Field(default=1024, ge=1)
+    """Requests that may wait for the model at a time; one more is told to come back later."""
+    max_deadline_s: float = Field(default=600.0, gt=0.0)
+    """Seconds after which any request ends; a request may ask for less, not for more."""
+    drain_s: float = Field(default=25.0, ge=0.0)
+    """Seconds that running requests get to finish once the server is told to stop."""
+    max_connections: int = Field(default=4096, ge=1)
+    """Connections that are open at a time; further ones are told to come back later."""
+
+
+class StorageSettings(_Section):
+    """Where API keys are kept."""
+
+    url: str = "sqlite:///~/.glassbox/glassbox.db"
+    """Address of a SQLite file or a PostgreSQL database (`postgresql+psycopg://…`)."""
+
+
 class PathSettings(_Section):
     """Where things are kept; a relative path starts at the working directory."""
 
     runs: UserPath = Path("runs")
     """Folder in which a run gets its own folder unless `--out` names one."""
+    adapters: UserPath = Field(default=Path("~/.cache/glassbox/adapters"), validate_default=True)
+    """Folder for LoRA adapters fetched from object stores."""
 
 
 class Settings(BaseSettings):
@@ -103,6 +142,10 @@ class Settings(BaseSettings):
     """The resident model."""
     confidence: ConfidenceSettings = ConfidenceSettings()
     """The main job's promises."""
+    server: ServerSettings = ServerSettings()
+    """The HTTP server."""
+    storage: StorageSettings = StorageSettings()
+    """The database."""
     paths: PathSettings = PathSettings()
     """Where things are kept."""
 
@@ -240,6 +283,23 @@ def hub_environment() -> HubEnvironment:
         is_offline=offline in {"1", "ON", "YES", "TRUE"},
         endpoint=os.environ.get("HF_ENDPOINT", "").strip() or HUB_ENDPOINT,
     )
+
+
+def sagemaker_port() -> int | None:
+    """Return the port that SageMaker tells its container to listen on, if it does.
+
+    Raises:
+        InvalidSetting: It is no port.
+
+    Source: Amazon SageMaker, "Custom Inference Code with Hosting Services".
+    """
+    given = os.environ.get(SAGEMAKER_PORT_VARIABLE, "").strip()
+    if not given:
+        return None
+    if not given.isdigit() or not 0 < int(given) <= 65535:
+        problem = f"is {given!r}, which is no port: a whole number from 1 to 65535"
+        raise InvalidSetting(SAGEMAKER_PORT_VARIABLE, "environment", problem=problem)
+    return int(given)
 
 
 def _sections() -> dict[str, type[BaseModel]]:

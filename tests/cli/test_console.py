@@ -18,6 +18,7 @@ from glassbox.cli.console import (
     print_table,
     print_text,
     progress,
+    visible,
 )
 
 
@@ -30,6 +31,18 @@ def test_results_go_to_standard_output_and_notes_to_standard_error(capsys):
     assert "text" in out
     assert "None" not in out
     assert err == "aside\n"
+
+
+@pytest.mark.parametrize("command", ["\x1b]0;title\x07", "\x1b[2J", "\x9b2J", "a\rb", "\x7f"])
+def test_no_text_commands_the_terminal(command, capsys):
+    print_text(command)
+    print_table(["a"], [(f"{command}\tb",)])
+
+    out = capsys.readouterr().out
+    assert not any(ord(letter) < 32 and letter != "\n" for letter in out.replace("\t", ""))
+    assert not any(0x7F <= ord(letter) < 0xA0 for letter in out)
+    assert visible("a\n\tb ä 😀") == "a\n\tb ä 😀"
+    assert visible("\x1b") == "␛"
 
 
 def test_a_table_keeps_to_the_width(monkeypatch, capsys):

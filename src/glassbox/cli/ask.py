@@ -1,13 +1,14 @@
 """``classify`` and ``logprobs``: ask a finished classifier, or look into one answer."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from glassbox.cli import options
+from glassbox.cli.ask_server import classified_by_server
 from glassbox.cli.console import Column, note, print_json, print_json_line, print_table, print_text
 from glassbox.cli.console import progress as progress_bar
 from glassbox.cli.exit_codes import ExitCode
@@ -30,30 +31,43 @@ def classify(
     ] = None,
     text_column: options.TextColumn = None,
     run: options.Run = None,
+    server: options.Server = None,
+    key: options.Key = None,
 ) -> None:
     """Answer texts with a label and a calibrated confidence, as JSON Lines in the same order.
 
     Reads and answers in constant memory. A line that cannot be used is answered with its error
     and its number, and the rest goes on; the exit code says if there was any.
     """
-    from glassbox.confidence.classify import classify_stream
-
     given = texts or []
     if bool(given) == (file is not None):
         found = "texts and a file" if given else "nothing"
         raise InvalidValue("input", found, "texts, '-' or --file FILE, one of them")
-    runtime = Runtime.load()
-    labeller = runtime.labeller(runtime.run_folder(run))
     lines = _lines(given, file, text_column)
+    if server is None:
+        records = _classified_here(lines, run)
+    else:
+        records = classified_by_server(lines, server, key, run)
     n_bad = 0
     with progress_bar("Classifying", quiet=file is None) as report:
-        for done, answered in enumerate(classify_stream(labeller, lines), start=1):
-            n_bad += answered.error is not None
-            print_json_line(answered.to_json())
+        for done, record in enumerate(records, start=1):
+            n_bad += "error" in record
+            print_json_line(record)
             report(done, 0)
     if n_bad:
         note(f"{n_bad} lines could not be answered; their records say why.")
         raise typer.Exit(ExitCode.INCOMPLETE)
+
+
+def _classified_here(
+    lines: Iterable[tuple[int, str | GlassboxError]], run: str | None
+) -> Iterator[dict[str, Any]]:
+    from glassbox.confidence.classify import classify_stream
+
+    runtime = Runtime.load()
+    labeller = runtime.labeller(runtime.run_folder(run))
+    for answered in classify_stream(labeller, lines):
+        yield answered.to_json()
 
 
 def _lines(
@@ -135,6 +149,7 @@ def _show_next(found: "NextTokens", *, quiet: bool, json: bool) -> None:
 
 
 def _show_tokens(found: "NextTokens") -> None:
+    n_shown = _n_shown([each.prob for each in found.tokens], 2)
     print_table(
         [
             Column("Rank", "right"),
@@ -143,22 +158,45 @@ def _show_tokens(found: "NextTokens") -> None:
             Column("Probability", "right"),
         ],
         [
-            (each.rank, repr(each.text), f"{each.logprob:.3f}", f"{100 * each.prob:.2f} %")
-            for each in found.tokens
+            *(
+                (each.rank, repr(each.text), f"{each.logprob:.3f}", f"{100 * each.prob:.2f} %")
+                for each in found.tokens[:n_shown]
+            ),
+            *(("", *row) for row in _together([each.prob for each in found.tokens[n_shown:]], 2)),
         ],
         title="Most probable next tokens",
     )
+
+
+def _n_shown(probs: Sequence[float], decimals: int) -> int:
+    """How many of the probabilities, largest first, do not print as 0 %; a single one stays."""
+    n_shown = sum(round(100 * each, decimals) > 0 for each in probs)
+    return n_shown if len(probs) - n_shown > 1 else len(probs)
+
+
+def _together(probs: Sequence[float], decimals: int) -> list[tuple[str, ...]]:
+    """One line for all that would print as 0 %: how many, and their sum."""
+    if not probs:
+        return []
+    total, least = 100 * sum(probs), 10.0**-decimals
+    shown = f"{total:.{decimals}f} %" if total >= least else f"under {least:g} %"
+    return [(f"{len(probs)} others, together", "", shown)]
 
 
 def _show(found: "Explanation") -> None:
     print_text(f"1. The model reads this prompt:\n\n{found.next_tokens.prompt}\n")
     print_text("2. It gives every possible next token a probability:")
     _show_tokens(found.next_tokens)
+    n_said = _n_shown([each.prob for each in found.verbalisers], 3)
+    rare = [each.prob for each in found.verbalisers[n_said:]]
     print_table(
         ["Says", "Counts for", Column("log-prob", "right"), Column("Probability", "right")],
         [
-            (repr(each.text), each.label, f"{each.logprob:.3f}", f"{100 * each.prob:.3f} %")
-            for each in found.verbalisers
+            *(
+                (repr(each.text), each.label, f"{each.logprob:.3f}", f"{100 * each.prob:.3f} %")
+                for each in found.verbalisers[:n_said]
+            ),
+            *((name, "", *rest) for name, *rest in _together(rare, 3)),
         ],
         title="3. Ways of saying each class",
     )

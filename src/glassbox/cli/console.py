@@ -38,6 +38,14 @@ SHOW_AFTER_S = 2.0
 LINE_EVERY_S = 5.0
 """Time between progress lines where there is no terminal."""
 
+_PICTURES = {
+    **{code: 0x2400 + code for code in range(0x20) if chr(code) not in "\n\t"},
+    0x7F: 0x2421,
+    **dict.fromkeys(range(0x80, 0xA0), 0xFFFD),
+}
+"""Control characters to their pictures. Source: Unicode, "Control Pictures"; the second set of
+control characters (C1) has none."""
+
 Report = Callable[[int, int], None]
 """Called with (done, in all); in all 0 means that the total is not known."""
 
@@ -81,7 +89,15 @@ def print_table(
 
 def print_text(text: str) -> None:
     """Print a paragraph on standard output, wrapped at the console's width."""
-    output().print(Text(text))
+    output().print(Text(visible(text)))
+
+
+def visible(text: str) -> str:
+    """Return a text whose control characters show as pictures, lines and tabs excepted.
+
+    A model's text or a file's must not be able to command the terminal.
+    """
+    return text.translate(_PICTURES)
 
 
 def print_json(value: object) -> None:
@@ -200,7 +216,7 @@ def _width() -> int:
 
 
 def _cell(value: object) -> Text:
-    return value if isinstance(value, Text) else Text(str(value))
+    return value if isinstance(value, Text) else Text(visible(str(value)))
 
 
 def _plain(value: object) -> object:

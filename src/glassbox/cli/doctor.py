@@ -44,18 +44,32 @@ ESSENTIAL_FILES: Final = ("config.json", "model.safetensors", "tokenizer.json")
 """What the embedded model cannot do without."""
 
 EXTRA_LIBRARIES: Final[Mapping[str, tuple[str, ...]]] = {
-    "serve": ("torch", "transformers", "peft", "safetensors"),
+    "serve": (
+        "torch",
+        "transformers",
+        "peft",
+        "safetensors",
+        "fastapi",
+        "uvicorn",
+        "sqlalchemy",
+        "prometheus_client",
+        "jinja2",
+    ),
     "charts": ("matplotlib", "jinja2"),
     "hub": ("datasets",),
     "quant": ("bitsandbytes",),
+    "postgres": ("psycopg",),
+    "sagemaker": ("boto3",),
 }
 """Each extra and the libraries that it brings."""
 
 EXTRA_PURPOSES: Final[Mapping[str, str]] = {
-    "serve": "running a model",
+    "serve": "running and serving a model",
     "charts": "charts and the HTML report",
     "hub": "data sets from the hub",
     "quant": "8-bit and 4-bit weights on CUDA",
+    "postgres": "keys in a PostgreSQL database",
+    "sagemaker": "adapters from object storage",
 }
 """What each extra is for."""
 
@@ -252,9 +266,29 @@ def is_healthy(checks: Iterable[Check]) -> bool:
 
 
 def doctor(
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model", "-m", help="Forecast the memory of this model from its configuration."
+        ),
+    ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option("--memory", help="With --model: a size to fit, as in 24GB."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show what this machine can do, and what to do about what is missing."""
+    """Show what this machine can do, and what to do about what is missing.
+
+    With --model, say instead how much memory that model would take; no weight is read.
+    """
+    if model is not None:
+        from glassbox.cli.forecast import show_forecast
+
+        code = show_forecast(model, memory=memory, as_json=json)
+        if code is not ExitCode.OK:
+            raise typer.Exit(code)
+        return
     checks = diagnose()
     if json:
         print_json({"healthy": is_healthy(checks), "checks": checks})

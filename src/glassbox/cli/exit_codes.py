@@ -7,6 +7,7 @@ from enum import IntEnum
 from typing import Final
 
 from glassbox.errors import (
+    AccessDenied,
     CapacityError,
     ConflictError,
     DependencyMissing,
@@ -27,6 +28,7 @@ class ExitCode(IntEnum):
     INTEGRITY = 5
     DEPENDENCY = 6
     INCOMPLETE = 7
+    DENIED = 8
     INTERRUPTED = 130
     PIPE_CLOSED = 141
 
@@ -40,6 +42,7 @@ MEANINGS: Final[dict[ExitCode, str]] = {
     ExitCode.INTEGRITY: "Something is not what it says it is, such as a damaged file.",
     ExitCode.DEPENDENCY: "An optional library is absent; the message names the extra.",
     ExitCode.INCOMPLETE: "Finished, but not all was in order: unusable rows, a failed check.",
+    ExitCode.DENIED: "No valid key was given, or the key does not allow the call.",
     ExitCode.INTERRUPTED: "Ctrl-C; the same command resumes.",
     ExitCode.PIPE_CLOSED: "The reader of the output went away, as in `… | head`.",
 }
@@ -51,6 +54,7 @@ TABLE: Final[tuple[tuple[type[GlassboxError], ExitCode], ...]] = (
     (CapacityError, ExitCode.CAPACITY),
     (IntegrityError, ExitCode.INTEGRITY),
     (DependencyMissing, ExitCode.DEPENDENCY),
+    (AccessDenied, ExitCode.DENIED),
 )
 """Error class to exit code; a subclass takes the code of its nearest listed ancestor."""
 

@@ -23,6 +23,12 @@ from glassbox.errors import DependencyMissing, GlassboxError, UnknownName
 MAIN_JOB = "From labelled texts to a confidence that can be acted on"
 """Panel of the confidence room's commands."""
 
+INTERNALS = "A model with its internals open"
+"""Panel of the commands that serve, write and check."""
+
+SHADOW_SELF = "A model with its internals open, and what it says about answers"
+"""Panel of the commands that serve, write and verify."""
+
 MACHINE = "This machine"
 """Panel of the commands about the installation."""
 
@@ -68,6 +74,26 @@ ENTRIES: Final[tuple[Entry, ...]] = (
         "Choose a confidence to automate from, with a guarantee.",
         MAIN_JOB,
     ),
+    Entry(
+        "generate",
+        "glassbox.cli.generate:generate",
+        "Write a text and see how sure the model was of every token.",
+        INTERNALS,
+    ),
+    Entry(
+        "verify",
+        "glassbox.cli.verify:app",
+        "Find out whether an answer can be believed.",
+        SHADOW_SELF,
+    ),
+    Entry(
+        "probes",
+        "glassbox.cli.probes:app",
+        "Train linear probes on hidden states, and look at them.",
+        SHADOW_SELF,
+    ),
+    Entry("serve", "glassbox.cli.serve:serve", "Serve the model over HTTP.", SHADOW_SELF),
+    Entry("keys", "glassbox.cli.keys:app", "API keys of the server.", MACHINE),
     Entry("config", "glassbox.cli.config:app", "Settings and where they come from.", MACHINE),
     Entry(
         "doctor",
@@ -84,6 +110,13 @@ EXTRAS: Final[dict[str, str]] = {
     "peft": "serve",
     "safetensors": "serve",
     "tokenizers": "serve",
+    "fastapi": "serve",
+    "uvicorn": "serve",
+    "starlette": "serve",
+    "prometheus_client": "serve",
+    "sqlalchemy": "serve",
+    "psycopg": "postgres",
+    "boto3": "sagemaker",
     "matplotlib": "charts",
     "jinja2": "charts",
     "datasets": "hub",

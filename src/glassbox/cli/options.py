@@ -77,3 +77,10 @@ Run = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Server = Annotated[
+    str | None,
+    typer.Option(
+        "--server", help="Ask a running server at this address, as http://127.0.0.1:8787."
+    ),
+]
+Key = Annotated[str | None, typer.Option("--key", help="API key of that server.")]

@@ -16,10 +16,19 @@ from glassbox import errors
 from glassbox.cli.exit_codes import MEANINGS, exit_code
 from glassbox.cli.main import ENTRIES, app, load_command
 from glassbox.errors import GlassboxError
+from glassbox.server.error_table import status_of
+from glassbox.server.refusals import HTTP_CODES
 from glassbox.settings import CONFIG_FILE, CONFIG_VARIABLE, Settings, known_settings
 
 COMMAND_HELP: Final = "python -m glassbox.cli.reference docs/reference"
 """How to make the pages anew; each page says so."""
+
+OVER_HTTP: Final = """## Over HTTP alone
+
+The server answers every error in problem+json (RFC 9457), whose `type` leads to the row here;
+OpenAI's routes answer in OpenAI's shape. The header `x-glassbox-error` always holds the code.
+Without a valid key, `access-denied` has status 401.
+"""
 
 _BOUNDS: Final = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 
@@ -75,9 +84,10 @@ def errors_page() -> str:
     drawing = (inspect.getdoc(errors) or "").partition("\n\n")[2].partition("\n\nEach has")[0]
     rows = [
         (
-            f"`{each.code}`",
+            _anchored(each.code),
             f"`{each.__name__}`",
             str(int(exit_code(each))),
+            str(status_of(each)),
             (inspect.getdoc(each) or "").partition("\n")[0],
         )
         for each in error_classes()
@@ -88,7 +98,15 @@ def errors_page() -> str:
             "Everything that Glassbox raises on purpose is one of these. `code` is stable: the "
             'command line prints it, and `--json` answers `{"error": {"code", "message"}}`.\n',
             f"```text\n{drawing}\n```\n",
-            _table(("code", "class", "exit code", "meaning"), rows),
+            _table(("code", "class", "exit code", "HTTP status", "meaning"), rows),
+            OVER_HTTP,
+            _table(
+                ("code", "HTTP status", "meaning"),
+                [
+                    (_anchored(code), str(status), meaning)
+                    for code, (status, meaning) in HTTP_CODES.items()
+                ],
+            ),
         ]
     )
 
@@ -166,6 +184,10 @@ def _allowed(field: Any) -> str:
         if hasattr(limit, bound)
     ]
     return f"{kind} {' and '.join(bounds)}".strip()
+
+
+def _anchored(code: str) -> str:
+    return f'<a id="{code}"></a>`{code}`'
 
 
 def _code(value: object) -> str:

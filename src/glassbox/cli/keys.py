@@ -1,0 +1,92 @@
+"""``glassbox keys``: who may use the server. Knows nothing of HTTP."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from glassbox.cli import options
+from glassbox.cli.console import Column, note, print_json, print_table
+from glassbox.runtime import Runtime
+
+app = typer.Typer(help="API keys of the server.", pretty_exceptions_enable=False)
+"""The ``keys`` group."""
+
+Scopes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--scope",
+        help="What the key allows: predict, observe, admin or techniques; may be repeated. "
+        "By default predict and observe.",
+    ),
+]
+
+
+@app.callback()
+def keys() -> None:
+    """API keys of the server."""
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Argument(help="Whose key it is.")],
+    scope: Scopes = None,
+    json: options.AsJson = False,
+) -> None:
+    """Make a key and show it, once: only its digest is kept.
+
+    From the first key on, a server needs a key for everything but /livez and /readyz.
+    """
+    key, secret = Runtime.load().key_store().create(name, scope or ("predict", "observe"))
+    if json:
+        print_json({"id": key.id, "name": key.name, "scopes": key.scopes, "key": secret})
+        return
+    typer.echo(secret)
+    note(f"Key {key.id} of {key.name!r} allows {', '.join(key.scopes)}. It is shown only now.")
+    note("Send it as 'Authorization: Bearer <key>'; OpenAI's clients take it as api_key.")
+
+
+@app.command("list")
+def list_keys(json: options.AsJson = False) -> None:
+    """List the keys, without their secrets."""
+    found = Runtime.load().key_store().all()
+    if json:
+        print_json(found)
+        return
+    print_table(
+        ["id", "key", "name", "scopes", "created", "last used", Column("state", wraps=False)],
+        [
+            (
+                key.id,
+                f"{key.prefix}…",
+                key.name,
+                ", ".join(key.scopes),
+                _moment(key.created_s),
+                _moment(key.last_used_s, hours=True),
+                "active" if key.revoked_s is None else f"revoked {_moment(key.revoked_s)}",
+            )
+            for key in found
+        ],
+    )
+    if not found:
+        note("No keys: the server listens on this machine alone. Make one: glassbox keys create")
+
+
+@app.command()
+def revoke(
+    key: Annotated[str, typer.Argument(help="Id or first characters, as 'list' shows them.")],
+    json: options.AsJson = False,
+) -> None:
+    """Refuse a key from now on; running servers follow within seconds."""
+    revoked = Runtime.load().key_store().revoke(key.rstrip("…"))
+    if json:
+        print_json(revoked)
+        return
+    note(f"Key {revoked.id} of {revoked.name!r} is refused from now on.")
+
+
+def _moment(seconds: float | None, *, hours: bool = False) -> str | None:
+    if seconds is None:
+        return None
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return f"{moment:%Y-%m-%d %H}h" if hours else f"{moment:%Y-%m-%d %H:%M}"

@@ -1,0 +1,74 @@
+"""Probabilities that would print as nothing are added up in one line, and nothing is lost."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from glassbox.cli.ask import _n_shown, _show, _show_tokens, _together
+from glassbox.confidence.classify import Classification
+from glassbox.confidence.explain import (
+    ClassSum,
+    Explanation,
+    NextTokens,
+    TokenProb,
+    VerbaliserProb,
+)
+
+
+def tokens(*probs: float) -> NextTokens:
+    found = tuple(
+        TokenProb(rank, f" word{rank}", rank, float(np.log(each)))
+        for rank, each in enumerate(probs, start=1)
+    )
+    return NextTokens("The soup was", found, 1.0)
+
+
+@given(st.lists(st.floats(0, 1), max_size=12).map(lambda each: sorted(each, reverse=True)))
+def test_every_probability_is_shown_or_counted(probs):
+    shown = _n_shown(probs, 2)
+    rest = probs[shown:]
+    assert len(rest) != 1
+    assert all(round(100 * each, 2) == 0 for each in rest)
+    assert [row[0] for row in _together(rest, 2)] == [f"{len(rest)} others, together"] * bool(rest)
+
+
+@pytest.mark.parametrize(
+    ("probs", "shown"),
+    [([4e-5, 4e-5], "under 0.01 %"), ([1e-9] * 3, "under 0.01 %"), ([4e-5] * 4, "0.02 %")],
+)
+def test_the_sum_is_never_shown_as_nothing(probs, shown):
+    assert _together(probs, 2)[0][-1] == shown
+
+
+def test_improbable_tokens_are_one_line(capsys):
+    _show_tokens(tokens(0.6, 0.3, 1e-6, 1e-7, 1e-8))
+    printed = capsys.readouterr().out
+    assert "3 others, together" in printed
+    assert "' word2'" in printed
+    assert "' word3'" not in printed
+    assert " 0.00 %" not in printed
+
+
+def test_a_single_improbable_token_keeps_its_name(capsys):
+    _show_tokens(tokens(0.6, 0.3, 1e-6))
+    assert "' word3'" in capsys.readouterr().out
+
+
+def test_improbable_ways_of_saying_a_class_are_one_line(capsys):
+    said = [VerbaliserProb("good", f" good{i}", 1, float(np.log(0.5) - 30 * i)) for i in range(4)]
+    answer = Classification("good", 0.9, {"good": 0.9, "bad": 0.1}, 0.9, 0.55, True)
+    _show(
+        Explanation(
+            text="The soup",
+            next_tokens=tokens(0.6),
+            verbalisers=tuple(said),
+            classes=(ClassSum("good", 0.5, 0.9, 0.9), ClassSum("bad", 0.05, 0.1, 0.1)),
+            label_mass=0.55,
+            answer=answer,
+            threshold=0.8,
+        )
+    )
+    printed = capsys.readouterr().out
+    assert "3 others, together" in printed
+    assert "under 0.001 %" in printed
