@@ -98,7 +98,9 @@ class Stepper:
         if self._applying is not None:
             rows = [(part.adapter, len(part.tokens)) for part in parts]
             adapters = self._applying(rows, kept)
-        tapped = nullcontext({}) if self.taps is None or not points else self.taps.tapped(points)
+        tapped: AbstractContextManager[dict[HookPoint, Tensor]] = nullcontext({})
+        if self.taps is not None and points:
+            tapped = self.taps.tapped(points)
         with self._attending(), self._packed(len(tokens)), adapters, tapped as hidden:
             output = self.model(
                 input_ids=torch.tensor(tokens, device=device)[None],
