@@ -140,7 +140,9 @@ export interface paths {
         post?: never;
         /**
          * Unload
-         * @description Unload an adapter once the requests that use it have ended.
+         * @description Unload an adapter: no new request can name it, and those that use it finish first.
+         *
+         *     202 says that some still use it; its memory is free when the last of them has ended.
          */
         delete: operations["unload_v1_adapters__name__delete"];
         options?: never;
@@ -1849,7 +1851,7 @@ export interface components {
             errors?: components["schemas"]["FieldProblem"][] | null;
             /**
              * Instance
-             * @description Path of the request.
+             * @description This occurrence: path and name of the request.
              */
             instance?: string | null;
             /**
@@ -2274,7 +2276,7 @@ export interface components {
         TokenLogprob: {
             /**
              * Bytes
-             * @description UTF-8 bytes of `token`.
+             * @description UTF-8 bytes of `token`; null where it is part of a character.
              */
             bytes: number[] | null;
             /**
@@ -2300,7 +2302,7 @@ export interface components {
         TopLogprob: {
             /**
              * Bytes
-             * @description UTF-8 bytes of `token`.
+             * @description UTF-8 bytes of `token`; null where it is part of a character.
              */
             bytes: number[] | null;
             /**
@@ -2478,7 +2480,7 @@ export interface components {
         VerifyAsked: {
             /**
              * Deadline S
-             * @description Seconds that each of its requests to the model may take.
+             * @description Seconds after which the verification fails.
              */
             deadline_s?: number | null;
             /**
@@ -2503,7 +2505,7 @@ export interface components {
             prompt: string;
             /**
              * Response
-             * @description Somebody else's response; null lets the model write one, greedily, and judges that.
+             * @description Somebody else's response; null lets the model draw one at temperature 1, and judges that.
              */
             response?: string | null;
         };
