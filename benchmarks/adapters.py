@@ -31,10 +31,10 @@ from torch import Tensor
 
 from benchmarks.machine import as_json, describe_machine, timed
 from benchmarks.model import D_VOCAB, model_folder
-from glassbox.engine.adapter_bank import AdapterBank, AdapterPlaces
-from glassbox.engine.adapter_weights import BaseModel
-from glassbox.engine.devices import keep_freed_memory
-from glassbox.engine.load import LoadedModel, load_model, quiet_library
+from glassbox.engine.lora.bank import AdapterBank, AdapterPlaces
+from glassbox.engine.lora.weights import BaseModel
+from glassbox.engine.model.devices import keep_freed_memory
+from glassbox.engine.model.load import LoadedModel, load_model, quiet_library
 from glassbox.types import ModelSpec
 
 N_ROWS = 32

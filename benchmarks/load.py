@@ -28,7 +28,7 @@ from benchmarks.flights import Flown, Start, closed_loop, open_loop
 from benchmarks.machine import as_json, describe_machine, matmul_flops
 from benchmarks.model import model_folder
 from benchmarks.requests_of import Works
-from glassbox.engine.answering import Capacity
+from glassbox.engine.batching.answering import Capacity
 from glassbox.engine.resident import ResidentEngine, load_engine
 from glassbox.types import ModelSpec
 

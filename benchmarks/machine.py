@@ -8,7 +8,7 @@ from importlib.metadata import version
 
 import torch
 
-from glassbox.engine.devices import describe_device
+from glassbox.engine.model.devices import describe_device
 
 MATMUL_SIZE = 4096
 LIBRARIES = ("torch", "transformers", "lm_eval", "numpy")

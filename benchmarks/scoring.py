@@ -29,7 +29,7 @@ from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedModel
 
 from benchmarks.machine import as_json, describe_machine, matmul_flops, timed
 from benchmarks.model import N_TEXTS, Workload, model_folder, n_block_parameters, workload
-from glassbox.engine.load import quiet_library
+from glassbox.engine.model.load import quiet_library
 from glassbox.engine.resident import ResidentEngine, load_engine
 from glassbox.types import ModelSpec
 

@@ -29,8 +29,8 @@ from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedModel
 
 from benchmarks.machine import as_json, describe_machine, matmul_flops, timed
 from benchmarks.model import model_folder, workload
-from glassbox.engine.answering import Capacity
-from glassbox.engine.load import quiet_library
+from glassbox.engine.batching.answering import Capacity
+from glassbox.engine.model.load import quiet_library
 from glassbox.engine.requests import Request, Sampling
 from glassbox.engine.resident import ResidentEngine, load_engine
 from glassbox.types import Capture, HookPoint, ModelSpec, Pooling, TokenIds

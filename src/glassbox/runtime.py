@@ -90,8 +90,8 @@ class Runtime:
             UnsupportedModel: The device or format is not to be had.
             CorruptArtifact: The model's files are damaged.
         """
-        from glassbox.engine.adapter_bank import AdapterPlaces
-        from glassbox.engine.answering import Capacity
+        from glassbox.engine.batching.answering import Capacity
+        from glassbox.engine.lora.bank import AdapterPlaces
         from glassbox.engine.resident import load_engine
 
         engine = self.settings.engine

@@ -57,7 +57,7 @@ def test_little_memory_and_disk_are_noted(monkeypatch):
 
 def test_torch_says_what_auto_takes():
     pytest.importorskip("torch")
-    from glassbox.engine.devices import choose_device, choose_dtype, dtype_name
+    from glassbox.engine.model.devices import choose_device, choose_dtype, dtype_name
 
     checks = doctor.torch_checks()
     device = choose_device("auto")

@@ -12,9 +12,9 @@ from hypothesis.extra.numpy import arrays
 
 from glassbox.confidence.tuning import Probe, Workload, forecast, label_loss, probe
 from glassbox.confidence.verbalisers import class_logprobs, group_continuations
+from glassbox.engine.layout.trie import build_trie
 from glassbox.engine.protocol import AdapterRecipe, EngineInfo, Example
-from glassbox.engine.scoring import continuation_logprobs
-from glassbox.engine.trie import build_trie
+from glassbox.engine.scoring.forward import continuation_logprobs
 from glassbox.errors import InvalidValue, NotEnoughData
 from glassbox.testing import tiny_engine
 from tests.engine.fit_world import tiny_model

@@ -132,7 +132,7 @@ def test_charts_are_drawn_again_without_a_model(run, tmp_path, monkeypatch):
     def refuse(*_args, **_kwargs):
         raise AssertionError("charts must not load a model")
 
-    monkeypatch.setattr("glassbox.engine.load.load_model", refuse)
+    monkeypatch.setattr("glassbox.engine.model.load.load_model", refuse)
     assert main(["charts", str(run), "--out", str(tmp_path)]) == 0
     name = Path("calibration") / "reliability_platt_scaling.json"
     assert (tmp_path / "charts" / name).read_bytes() == (run / "charts" / name).read_bytes()

@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 
-from glassbox.engine.adapter_tiers import AdapterTiers
+from glassbox.engine.lora.tiers import AdapterTiers
 
 SIZES = {
     f"{letter}{'0' * 63}": size for letter, size in zip("abcdef", (1, 2, 3, 4, 5, 9), strict=True)

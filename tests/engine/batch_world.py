@@ -5,8 +5,8 @@ from functools import cache
 
 import numpy as np
 
-from glassbox.engine.codec import TokenizerCodec
-from glassbox.engine.plain_generation import plain_generation
+from glassbox.engine.batching.plain_generation import plain_generation
+from glassbox.engine.model.codec import TokenizerCodec
 from glassbox.engine.requests import Readout, Request, Sampling
 from glassbox.testing import tiny_loaded
 from glassbox.types import Capture, HookPoint

@@ -15,9 +15,9 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from glassbox.engine.adapter_bank import AdapterBank
-from glassbox.engine.adapter_weights import BaseModel
-from glassbox.engine.fitting import FitTask
+from glassbox.engine.fitting.fit import FitTask
+from glassbox.engine.lora.bank import AdapterBank
+from glassbox.engine.lora.weights import BaseModel
 from glassbox.engine.protocol import AdapterRecipe, Example
 from glassbox.types import TokenIds
 

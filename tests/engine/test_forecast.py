@@ -7,6 +7,7 @@ import pytest
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from glassbox.cli import main as shell
+from glassbox.engine.batching.slots import Slots
 from glassbox.engine.forecast import (
     Load,
     count_parameters,
@@ -14,7 +15,6 @@ from glassbox.engine.forecast import (
     forecast,
     read_config,
 )
-from glassbox.engine.slots import Slots
 from glassbox.errors import InvalidValue, UnknownName, UnsupportedModel
 from glassbox.testing.tiny import ARCHITECTURES, tiny_loaded
 

@@ -6,9 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glassbox.engine import resident, scorer
-from glassbox.engine.load import load_model
+from glassbox.engine import resident
+from glassbox.engine.model.load import load_model
 from glassbox.engine.resident import ResidentEngine, load_engine
+from glassbox.engine.scoring import scorer
 from glassbox.errors import InvalidValue, NonFiniteOutput, OutOfMemory
 from glassbox.testing import tiny_engine, tiny_loaded
 from glassbox.types import ModelSpec

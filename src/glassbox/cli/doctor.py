@@ -27,7 +27,7 @@ from rich.text import Text
 from glassbox.artifacts import digest_files
 from glassbox.cli.console import Column, note, output, print_json, print_table
 from glassbox.cli.exit_codes import ExitCode
-from glassbox.engine.model_files import model_files
+from glassbox.engine.model.files import model_files
 from glassbox.errors import GlassboxError
 from glassbox.settings import HubEnvironment, config_file, effective, hub_environment, load_settings
 
@@ -155,7 +155,7 @@ def torch_checks() -> tuple[Check, ...]:
     try:
         import torch
 
-        from glassbox.engine.devices import describe_devices
+        from glassbox.engine.model.devices import describe_devices
     except (ImportError, OSError) as error:
         shown = f"{_version('torch')}, cannot be imported: {error}"
         remedy = (

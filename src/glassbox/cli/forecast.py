@@ -26,9 +26,9 @@ def show_forecast(model: str, *, memory: str | None, as_json: bool) -> ExitCode:
         UnsupportedModel: No causal language model.
         InvalidValue: A memory that is no size.
     """
-    from glassbox.engine.answering import Capacity
-    from glassbox.engine.devices import describe_devices
+    from glassbox.engine.batching.answering import Capacity
     from glassbox.engine.forecast import Load, fitted, read_config
+    from glassbox.engine.model.devices import describe_devices
     from glassbox.engine.resident import BATCH_TOKENS
 
     engine = load_settings().engine

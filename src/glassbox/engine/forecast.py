@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig
 
-from glassbox.engine.batches import READ_LOGITS
-from glassbox.engine.devices import DTYPES
-from glassbox.engine.load import TINY, find_model
-from glassbox.engine.slots import PLACES_STEP
+from glassbox.engine.batching.slots import PLACES_STEP
+from glassbox.engine.layout.batches import READ_LOGITS
+from glassbox.engine.model.devices import DTYPES
+from glassbox.engine.model.load import TINY, find_model
 from glassbox.errors import InvalidValue, UnknownName, UnsupportedModel
 
 LAST_LAYERS = 8

@@ -14,19 +14,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from glassbox.engine.adapter_bank import AdapterBank, AdapterPlaces
-from glassbox.engine.adapter_weights import BaseModel
-from glassbox.engine.answering import Answering, Capacity
-from glassbox.engine.codec import TokenizerCodec
-from glassbox.engine.devices import dtype_name, keep_freed_memory
-from glassbox.engine.fitting import FitTask, fit
-from glassbox.engine.lending import Snapshot
+from glassbox.engine.batching.answering import Answering, Capacity
+from glassbox.engine.batching.one_by_one import PlainTicket
+from glassbox.engine.fitting.fit import FitTask, fit
+from glassbox.engine.layout.trie import build_trie
 from glassbox.engine.lens import LensRequest, LogitLens
-from glassbox.engine.lens_forward import read_lens
-from glassbox.engine.load import LoadedModel, load_model
-from glassbox.engine.one_by_one import PlainTicket
-from glassbox.engine.paths import choose_path
-from glassbox.engine.prefix import PrefixCache
+from glassbox.engine.lora.bank import AdapterBank, AdapterPlaces
+from glassbox.engine.lora.weights import BaseModel
+from glassbox.engine.model.codec import TokenizerCodec
+from glassbox.engine.model.devices import dtype_name, keep_freed_memory
+from glassbox.engine.model.lending import Snapshot
+from glassbox.engine.model.load import LoadedModel, load_model
+from glassbox.engine.model.turns import Turns
 from glassbox.engine.protocol import (
     AdapterFit,
     AdapterRecipe,
@@ -39,10 +38,11 @@ from glassbox.engine.protocol import (
     Progress,
 )
 from glassbox.engine.requests import AdapterInfo, Generation, Listener, Request
-from glassbox.engine.scorer import Scorer
-from glassbox.engine.scoring import continuation_logprobs
-from glassbox.engine.trie import build_trie
-from glassbox.engine.turns import Turns
+from glassbox.engine.scoring.choose_path import choose_path
+from glassbox.engine.scoring.forward import continuation_logprobs
+from glassbox.engine.scoring.prefix_cache import PrefixCache
+from glassbox.engine.scoring.scorer import Scorer
+from glassbox.engine.states.logit_lens import read_lens
 from glassbox.errors import ConflictError, DeadlineExceeded, InvalidValue
 from glassbox.types import ModelSpec, TokenIds
 

@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import Float
 from pydantic import ValidationError
 
-from glassbox.engine.places import point_of_hidden_state
 from glassbox.engine.protocol import EngineInfo
 from glassbox.engine.requests import CapturedStates, Generation, Request, Sampling
+from glassbox.engine.states.places import point_of_hidden_state
 from glassbox.errors import InvalidValue, UnsupportedModel
 from glassbox.server.hiding import REASON
 from glassbox.server.prompting import Prompter

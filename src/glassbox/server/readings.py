@@ -6,7 +6,6 @@ Knows neither routes nor how the answers came about.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from glassbox.engine.places import hidden_state_of_point, point_of_hidden_state, whole_point
 from glassbox.engine.protocol import EngineInfo, TextCodec
 from glassbox.engine.requests import (
     CapturedStates,
@@ -15,6 +14,7 @@ from glassbox.engine.requests import (
     Piece,
     TokenReadings,
 )
+from glassbox.engine.states.places import hidden_state_of_point, point_of_hidden_state, whole_point
 from glassbox.errors import InvalidValue
 from glassbox.types import Capture, HookPoint
 from glassbox.wire.extension import (

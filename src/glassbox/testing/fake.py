@@ -15,8 +15,9 @@ import torch
 from jaxtyping import Float
 
 from glassbox.artifacts import digest_json, read_json, write_json
-from glassbox.engine.codec import TokenizerCodec
-from glassbox.engine.one_by_one import OneByOne, PlainTicket
+from glassbox.engine.batching.one_by_one import OneByOne, PlainTicket
+from glassbox.engine.layout.trie import build_trie
+from glassbox.engine.model.codec import TokenizerCodec
 from glassbox.engine.protocol import (
     AdapterFit,
     AdapterRecipe,
@@ -29,7 +30,6 @@ from glassbox.engine.protocol import (
     Progress,
 )
 from glassbox.engine.requests import AdapterInfo, FinishReason, Generation, Listener, Request
-from glassbox.engine.trie import build_trie
 from glassbox.errors import (
     CorruptArtifact,
     InvalidValue,

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from glassbox.engine.codec import TokenizerCodec
-from glassbox.engine.plain_generation import choose, held_back, sampled_logprobs
+from glassbox.engine.batching.plain_generation import choose, held_back, sampled_logprobs
+from glassbox.engine.model.codec import TokenizerCodec
 from glassbox.engine.requests import (
     CapturedStates,
     FinishReason,

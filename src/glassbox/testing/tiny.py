@@ -24,7 +24,7 @@ from transformers import (
     Qwen3Config,
 )
 
-from glassbox.engine.load import LoadedModel, quiet_library
+from glassbox.engine.model.load import LoadedModel, quiet_library
 from glassbox.engine.resident import ResidentEngine
 from glassbox.errors import UnknownName
 

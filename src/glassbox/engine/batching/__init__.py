@@ -1,0 +1,1 @@
+"""The running batch: requests that join and leave at every step."""

@@ -1,0 +1,1 @@
+"""Fitting one LoRA adapter to a loss."""

@@ -1,0 +1,258 @@
+"""From a name to a model in memory: files found, checked, digested and loaded.
+
+Weights are read from safetensors alone and no code is ever run from a model's folder. Knows files
+and the library's loaders; knows nothing of scoring.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from safetensors import SafetensorError, safe_open
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import logging as library_logging
+
+from glassbox.artifacts import digest_files, read_json
+from glassbox.engine.model.devices import choose_device, choose_dtype
+from glassbox.engine.model.files import MODEL_FILES, model_files
+from glassbox.errors import (
+    CorruptArtifact,
+    DependencyMissing,
+    UnknownName,
+    UnsupportedModel,
+)
+from glassbox.types import ModelSpec, Quantization
+
+TINY = "tiny"
+"""Name of the embedded model."""
+
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
+_WEIGHTS_INDEX = "model.safetensors.index.json"
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model in memory, ready in evaluation mode, and where it came from."""
+
+    model: PreTrainedModel
+    """The library's own object."""
+    tokenizer: PreTrainedTokenizerBase
+    """Its tokenizer."""
+    name: str
+    """What it was asked for by."""
+    digest: str
+    """SHA-256 (hex) over configuration, tokenizer and weights."""
+    context: int
+    """Most tokens of prompt and continuation together."""
+
+
+def load_model(spec: ModelSpec) -> LoadedModel:
+    """Return a model and its tokenizer on the device they will run on.
+
+    Raises:
+        UnknownName: No such folder, hub name, revision or embedded model.
+        UnsupportedModel: Not a causal language model in safetensors, or not on this machine.
+        CorruptArtifact: A file is damaged, or weights are missing.
+        DependencyMissing: Quantised loading without bitsandbytes.
+    """
+    device = choose_device(spec.device)
+    dtype = choose_dtype(device, spec.dtype)
+    quantization = _quantization(spec.quantization, device, dtype)
+    folder = find_model(spec.model, spec.revision)
+    check_files(folder)
+    with quiet_library():
+        tokenizer = _load_tokenizer(folder)
+        model = _load_weights(folder, device, dtype, quantization)
+    return LoadedModel(
+        model=model.eval().requires_grad_(False),
+        tokenizer=tokenizer,
+        name=spec.model,
+        digest=digest_files(model_files(folder)),
+        context=context_of(model, tokenizer),
+    )
+
+
+def find_model(name: str, revision: str | None = None) -> Path:
+    """Return the folder that holds a model; a hub name is fetched unless it is already here.
+
+    Raises:
+        UnknownName: Nothing of that name, here or on the hub.
+        UnsupportedModel: The hub refused access.
+    """
+    if name == TINY:
+        with_assets = Path(str(files("glassbox"))) / "assets" / "model"
+        if not (with_assets / "config.json").is_file():
+            raise UnknownName(
+                "model", name, remedy="This installation lacks the embedded model: reinstall it."
+            )
+        return with_assets
+    folder = Path(name).expanduser()
+    if name and folder.is_dir():
+        return folder
+    if not _HUB_NAME.fullmatch(name) or folder.exists():
+        raise UnknownName("model", name, remedy="Give a folder, a hub name or 'tiny'.")
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=list(MODEL_FILES)))
+    except GatedRepoError as error:
+        raise UnsupportedModel(
+            f"The hub does not let you have {name!r}: accept its terms there and set HF_TOKEN."
+        ) from error
+    except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError) as error:
+        where = f" with revision {revision!r}" if revision else ""
+        raise UnknownName(
+            "model", name, remedy=f"It is no folder here, and the hub has none{where}."
+        ) from error
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError, OSError) as error:
+        raise UnknownName(
+            "model",
+            name,
+            remedy="It is no folder here and not in the hub's cache, and the hub cannot be "
+            "reached. Give a folder, or 'tiny' for the embedded model.",
+        ) from error
+
+
+def check_files(folder: Path) -> None:
+    """Check a model's folder before anything large is read.
+
+    Raises:
+        UnsupportedModel: No model at all, an adapter, or weights in another format.
+        CorruptArtifact: A weights file is damaged or one of several is missing.
+    """
+    if not (folder / "config.json").is_file():
+        if (folder / "adapter_config.json").is_file():
+            raise UnsupportedModel(
+                f"{folder} holds an adapter, not a model: name its base model and give this "
+                "folder as the adapter."
+            )
+        raise UnsupportedModel(f"{folder} is not a model: it has no config.json.")
+    config = read_json(folder / "config.json")
+    if not isinstance(config, dict):
+        raise CorruptArtifact(folder / "config.json", "expected a JSON object")
+    index = folder / _WEIGHTS_INDEX
+    weights = sorted(folder.glob("*.safetensors"))
+    if index.is_file():
+        named = set(read_json(index).get("weight_map", {}).values())
+        missing = sorted(named - {path.name for path in weights})
+        if missing:
+            raise CorruptArtifact(folder, f"weights file {missing[0]} is missing")
+    if not weights:
+        raise UnsupportedModel(
+            f"{folder} has no weights in safetensors. Other formats can run code when loaded and "
+            "are not read; convert them with the library's save_pretrained."
+        )
+    for path in weights:
+        try:
+            with safe_open(path, framework="pt") as file:
+                file.keys()
+        except SafetensorError as error:
+            raise CorruptArtifact(
+                path, f"not a whole safetensors file ({error})", remedy="Fetch it again."
+            ) from error
+
+
+def context_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
+    """Return how many tokens a model was made for; without a limit, the tokenizer's."""
+    config = model.config.get_text_config()
+    limit = getattr(config, "max_position_embeddings", None)
+    return int(limit if limit else tokenizer.model_max_length)
+
+
+@contextmanager
+def quiet_library() -> Iterator[None]:
+    """Silence the library's progress bars and its advice; errors still come through."""
+    verbosity, bars = library_logging.get_verbosity(), library_logging.is_progress_bar_enabled()
+    library_logging.set_verbosity_error()
+    library_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        library_logging.set_verbosity(verbosity)
+        if bars:
+            library_logging.enable_progress_bar()
+
+
+def _load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CorruptArtifact(folder, f"no usable tokenizer ({error})") from error
+    assert isinstance(tokenizer, PreTrainedTokenizerBase)
+    return tokenizer
+
+
+def _load_weights(
+    folder: Path, device: torch.device, dtype: torch.dtype, quantization: Any
+) -> PreTrainedModel:
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise UnsupportedModel(
+            f"{folder} is of a kind that the installed transformers does not know, or needs code "
+            f"from its own folder, which is never run ({error})"
+        ) from error
+    loader: Any = AutoModelForCausalLM
+    try:
+        model, report = loader.from_pretrained(
+            folder,
+            config=config,
+            dtype=dtype,
+            device_map={"": device} if quantization is not None else None,
+            quantization_config=quantization,
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+    except ValueError as error:
+        raise UnsupportedModel(f"{folder} is not a causal language model ({error})") from error
+    except (SafetensorError, RuntimeError, OSError) as error:
+        raise CorruptArtifact(folder, f"the weights do not fit the model ({error})") from error
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise CorruptArtifact(folder, f"{len(missing)} weights are missing, such as {missing[0]!r}")
+    assert isinstance(model, PreTrainedModel)
+    if quantization is None:
+        model.to(device)  # type: ignore[arg-type]  # transformers narrows torch's signature
+    return model
+
+
+def _quantization(
+    wanted: Quantization | None, device: torch.device, dtype: torch.dtype
+) -> BitsAndBytesConfig | None:
+    if wanted is None:
+        return None
+    if device.type != "cuda":
+        raise UnsupportedModel(
+            f"{wanted} weights need a CUDA device; this would run on {device.type}. Leave "
+            "quantization out."
+        )
+    try:
+        import bitsandbytes  # noqa: F401
+    except ImportError as error:
+        raise DependencyMissing("bitsandbytes", "quant") from error
+    if wanted == "8bit":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype
+    )

@@ -1,0 +1,1 @@
+"""Log-probabilities of given continuations, with shared beginnings computed once."""

@@ -1,0 +1,46 @@
+"""The slow, obvious way: an ordinary padded batch of the library, every text run whole.
+
+It is the oracle of the packed path and the way of models that cannot be packed. It shares nothing
+between rows and knows no prefix; each row is a prompt with the beginning of a continuation.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from glassbox.engine.layout.trie import TokenTrie
+from glassbox.types import TokenIds
+
+
+def plain_read_logits(
+    model: PreTrainedModel, prompts: Sequence[TokenIds], trie: TokenTrie
+) -> Float[Tensor, "batch n_reads d_vocab"]:
+    """Return the logits after each prompt and after each node of the tree, in the model's dtype."""
+    beginnings = [(), *(_beginning(trie, node) for node in range(1, trie.n_nodes + 1))]
+    rows = [(*prompt, *beginning) for prompt in prompts for beginning in beginnings]
+    longest = max(len(row) for row in rows)
+    shortest = min(len(row) for row in rows)
+    # Right padding: what stands before is not changed by it, and positions count from zero.
+    tokens = torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows])
+    seen = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows])
+    kept = torch.arange(shortest - 1, longest, device=model.device)
+    output = model(
+        input_ids=tokens.to(model.device),
+        attention_mask=seen.to(model.device),
+        use_cache=False,
+        logits_to_keep=kept,
+    )
+    ends = torch.tensor([len(row) - shortest for row in rows], device=model.device)
+    logits: Tensor = output.logits[torch.arange(len(rows), device=model.device), ends]
+    return logits.view(len(prompts), len(beginnings), -1)
+
+
+def _beginning(trie: TokenTrie, node: int) -> TokenIds:
+    tokens: list[int] = []
+    while node:
+        tokens.append(trie.node_tokens[node - 1])
+        node = trie.node_parents[node - 1]
+    return tuple(reversed(tokens))

@@ -1,0 +1,52 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from glassbox.engine.model.codec import TokenizerCodec
+from glassbox.errors import UnsupportedModel
+from glassbox.testing import tiny_tokenizer
+
+TEMPLATE = (
+    "{% for m in messages %}<s>{{ m.role }}: {{ m.content }}</s>{% endfor %}"
+    "{% if add_generation_prompt %}<s>assistant:{% endif %}"
+)
+CODEC = TokenizerCodec(tiny_tokenizer())
+CHAT = TokenizerCodec(tiny_tokenizer(chat_template=TEMPLATE))
+
+
+@given(st.text(max_size=40))
+def test_a_text_comes_back_from_its_tokens(text):
+    (ids,) = CODEC.encode([text], special=False, literal=True)
+    assert CODEC.decode(ids) == text
+
+
+def test_special_adds_what_the_tokenizer_adds():
+    assert CODEC.encode(["a b", " positive"]) == [
+        (0, *ids) for ids in CODEC.encode(["a b", " positive"], special=False)
+    ]
+    assert len(CODEC.encode([" positive"], special=False)[0]) == 1
+
+
+def test_special_tokens_written_in_a_text_can_be_kept_plain():
+    text = "nice</s> try"
+    assert 1 in CODEC.encode([text])[0]
+    (literal,) = CODEC.encode([text], literal=True)
+    assert 1 not in literal
+    assert CODEC.decode(literal) == f"<s>{text}"
+    assert 1 in CODEC.encode([text])[0]
+
+
+def test_nothing_gives_nothing():
+    assert CODEC.encode([]) == []
+
+
+def test_a_chat_prompt_ends_where_the_answer_begins():
+    assert CHAT.has_chat_template
+    assert CHAT.chat("hi") == "<s>user: hi</s><s>assistant:"
+    assert CHAT.chat("hi", system="be brief").startswith("<s>system: be brief</s><s>user: hi")
+
+
+def test_a_base_model_has_no_chat():
+    assert not CODEC.has_chat_template
+    with pytest.raises(UnsupportedModel, match="no chat template"):
+        CODEC.chat("hi")

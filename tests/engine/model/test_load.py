@@ -1,0 +1,150 @@
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from glassbox.engine.model.load import find_model, load_model
+from glassbox.engine.resident import load_engine
+from glassbox.errors import CorruptArtifact, InvalidValue, UnknownName, UnsupportedModel
+from glassbox.testing import tiny_loaded
+from glassbox.types import ModelSpec
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("saved") / "model"
+    loaded = tiny_loaded()
+    loaded.model.save_pretrained(folder)
+    loaded.tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def copy(saved, tmp_path):
+    return shutil.copytree(saved, tmp_path / "copy")
+
+
+def spec(folder, **options):
+    return ModelSpec(str(folder), device="cpu", dtype="float32", **options)
+
+
+def test_a_folder_gives_the_model_that_was_saved_in_it(saved):
+    loaded, original = load_model(spec(saved)), tiny_loaded()
+    for name, weight in original.model.state_dict().items():
+        torch.testing.assert_close(loaded.model.state_dict()[name], weight, atol=0, rtol=0)
+    assert loaded.context == original.context
+    assert not loaded.model.training
+    text = "a positive word"
+    assert loaded.tokenizer(text)["input_ids"] == original.tokenizer(text)["input_ids"]
+
+
+def test_the_digest_follows_every_byte_that_matters(saved, copy):
+    before = load_model(spec(saved)).digest
+    assert load_model(spec(copy)).digest == before
+    (copy / "README.md").write_text("no part of the model")
+    assert load_model(spec(copy)).digest == before
+    weights = load_file(copy / "model.safetensors")
+    weights["lm_head.weight"][0, 0] += 1
+    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
+    assert load_model(spec(copy)).digest != before
+
+
+def test_loading_says_nothing(saved, capfd):
+    load_engine(spec(saved))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_half_a_weights_file_is_damage(copy):
+    path = copy / "model.safetensors"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(CorruptArtifact, match="not a whole safetensors file"):
+        load_model(spec(copy))
+
+
+def test_missing_weights_are_never_drawn_at_random(copy):
+    weights = load_file(copy / "model.safetensors")
+    del weights["model.layers.1.mlp.up_proj.weight"]
+    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(CorruptArtifact, match=r"1 weights are missing, such as .*up_proj"):
+        load_model(spec(copy))
+
+
+def test_a_missing_shard_is_named(copy):
+    index = {"metadata": {}, "weight_map": {"lm_head.weight": "model-00002-of-00002.safetensors"}}
+    (copy / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(CorruptArtifact, match="model-00002-of-00002"):
+        load_model(spec(copy))
+
+
+def test_weights_of_another_shape_are_damage(copy):
+    config = json.loads((copy / "config.json").read_text())
+    config["intermediate_size"] = 48
+    (copy / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CorruptArtifact, match="do not fit"):
+        load_model(spec(copy))
+
+
+def test_pickled_weights_are_not_read(copy):
+    (copy / "model.safetensors").rename(copy / "pytorch_model.bin")
+    with pytest.raises(UnsupportedModel, match="no weights in safetensors"):
+        load_model(spec(copy))
+
+
+def test_code_in_the_folder_is_not_run(copy):
+    config = json.loads((copy / "config.json").read_text())
+    config["model_type"] = "of_its_own"
+    config["auto_map"] = {"AutoConfig": "code.Config", "AutoModelForCausalLM": "code.Model"}
+    (copy / "config.json").write_text(json.dumps(config))
+    (copy / "code.py").write_text("raise SystemExit('ran')")
+    with pytest.raises(UnsupportedModel, match="never run"):
+        load_model(spec(copy))
+
+
+def test_a_model_without_a_tokenizer_is_damage(copy):
+    for path in copy.glob("tokenizer*"):
+        path.unlink()
+    with pytest.raises(CorruptArtifact, match="tokenizer"):
+        load_model(spec(copy))
+
+
+def test_an_adapter_is_no_model(tmp_path):
+    (tmp_path / "adapter_config.json").write_text("{}")
+    with pytest.raises(UnsupportedModel, match="holds an adapter"):
+        load_model(spec(tmp_path))
+
+
+def test_an_empty_folder_is_no_model(tmp_path):
+    with pytest.raises(UnsupportedModel, match=r"no config\.json"):
+        load_model(spec(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["somebody/some-model", "no-such-model"])
+def test_a_hub_name_without_a_hub(name, tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(UnknownName, match="cannot be reached"):
+        find_model(name)
+
+
+@pytest.mark.parametrize("name", ["./missing/folder", "/no/such/folder", "a/b/c", ""])
+def test_a_folder_that_is_not_there(name):
+    with pytest.raises(UnknownName, match="Give a folder"):
+        find_model(name)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+@pytest.mark.parametrize("quantization", ["8bit", "4bit"])
+def test_quantised_weights_are_refused_without_cuda(saved, quantization):
+    with pytest.raises(UnsupportedModel, match="CUDA"):
+        load_model(spec(saved, quantization=quantization))
+
+
+def test_half_precision_on_request(saved):
+    loaded = load_model(ModelSpec(str(saved), device="cpu", dtype="bfloat16"))
+    assert loaded.model.dtype == torch.bfloat16
+
+
+def test_an_unknown_device_is_refused(saved):
+    with pytest.raises(InvalidValue, match="device is 'toaster'"):
+        load_model(ModelSpec(str(saved), device="toaster"))

@@ -1,0 +1,107 @@
+"""Who may use the model, and that nobody's going away keeps the others from it."""
+
+import signal
+import threading
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from glassbox.engine.model import turns as module
+from glassbox.engine.model.turns import Turns
+
+
+def take(turns, order, name):
+    """Start a thread that takes a turn and notes it."""
+
+    def run():
+        with turns:
+            order.append(name)
+
+    thread = threading.Thread(target=run)
+    n = len(turns._waiting)
+    thread.start()
+    while len(turns._waiting) == n:
+        time.sleep(0.001)
+    return thread
+
+
+def test_turns_come_in_the_order_of_asking():
+    turns, order = Turns(), []
+    with turns:
+        threads = [take(turns, order, name) for name in range(5)]
+        with turns:
+            assert order == [], "its holder may take it again"
+    for thread in threads:
+        thread.join()
+    assert order == list(range(5))
+    assert turns.acquire(0)
+
+
+def test_waiting_has_an_end():
+    turns, caught = Turns(), []
+    with turns:
+        thread = threading.Thread(target=lambda: caught.append(turns.acquire(0.01)))
+        thread.start()
+        thread.join()
+    assert caught == [False]
+    assert turns.acquire(0)
+
+
+def test_whoever_is_interrupted_while_waiting_leaves_the_line():
+    turns, held, go = Turns(), threading.Event(), threading.Event()
+
+    def hold():
+        with turns:
+            held.set()
+            go.wait(60)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait(60)
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        with pytest.raises(KeyboardInterrupt):
+            turns.acquire(60)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    go.set()
+    thread.join()
+    assert turns.acquire(5), "nobody has it, so it is free"
+
+
+def test_whoever_is_interrupted_when_the_turn_comes_hands_it_on(monkeypatch):
+    class Interrupted(threading.Event):
+        def wait(self, timeout=None):
+            super().wait(timeout)
+            raise KeyboardInterrupt
+
+    turns, order, caught = Turns(), [], []
+
+    def interrupted():
+        try:
+            turns.acquire(60)
+        except KeyboardInterrupt as error:
+            caught.append(error)
+
+    with turns:
+        thread = threading.Thread(target=interrupted)
+        # Only the module's name is changed: threads need events of their own.
+        patched = SimpleNamespace(Event=Interrupted, get_ident=threading.get_ident)
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "threading", patched)
+            thread.start()
+            while not turns._waiting:
+                time.sleep(0.001)
+        other = take(turns, order, "other")
+    thread.join(5)
+    other.join(5)
+    assert caught
+    assert order == ["other"]
+    assert turns.acquire(5)
