@@ -10,9 +10,13 @@ GlassboxError
 │   ├── NotEnoughData          too few rows for the thing asked: says how many are needed
 │   ├── TextTooLong            a text over the context, where the policy is to refuse
 │   ├── InvalidHookPoint       a layer or site that the model does not have
-│   └── UnsupportedModel       the model or device cannot do what was asked
+│   ├── UnsupportedModel       the model or device cannot do what was asked
+│   └── NotShippable           a function or value that cannot travel: says which part and why
 ├── ConflictError              the state is in the way
-│   └── AdapterMismatch        an adapter, probe or calibrator made for something else
+│   ├── AdapterMismatch        an adapter, probe or calibrator made for something else
+│   ├── NotShipped             a function known by its digest only: send the function itself
+│   ├── VersionMismatch        the other side runs versions under which this cannot work
+│   └── TechniqueFailed        a shipped function raised, was stopped, or its worker went away
 ├── AccessDenied               no valid key, or the key does not allow it
 ├── CapacityError              the machine is in the way: free something or ask for less
 │   ├── OutOfMemory            device or host memory
@@ -184,6 +188,12 @@ class UnsupportedModel(UsageError):
     code = "unsupported-model"
 
 
+class NotShippable(UsageError):
+    """A function, an argument or a result that cannot travel; the message names the part."""
+
+    code = "not-shippable"
+
+
 class ConflictError(GlassboxError):
     """The present state is in the way."""
 
@@ -194,6 +204,35 @@ class AdapterMismatch(ConflictError):
     """An adapter or calibrator made for another base model, prompt or label set."""
 
     code = "adapter-mismatch"
+
+
+class NotShipped(ConflictError):
+    """A function known by its digest only: send the function itself.
+
+    Args:
+        digest: Digest that was asked for.
+    """
+
+    code = "not-shipped"
+
+    def __init__(self, digest: str) -> None:
+        super().__init__(f"No function with digest {digest[:12]} is known here: send it along.")
+        self.digest = digest
+
+
+class VersionMismatch(ConflictError):
+    """The other side runs versions under which this cannot work."""
+
+    code = "version-mismatch"
+
+
+class TechniqueFailed(ConflictError):
+    """A shipped function raised, was stopped, or its worker went away.
+
+    Also the cause of the exception that is raised in its stead where the same class exists here.
+    """
+
+    code = "technique-failed"
 
 
 class AccessDenied(GlassboxError):

@@ -1,0 +1,1 @@
+"""Your own function beside the resident model: shipped, run, and everything it touched put back."""
