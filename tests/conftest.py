@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings as hypothesis_settings
 from jaxtyping import install_import_hook
 
+from tests import postgres as pg
 from tests.typecheck import check
 
 # These are read when the libraries are imported, so a fixture would come too late.
@@ -87,3 +88,21 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"GLASSBOX_TEST_DATA is {TEST_DATA}, which is no folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """Address of a PostgreSQL server's first database; skips where none is installed."""
+    programs = pg.programs()
+    if programs is None:
+        pytest.skip("PostgreSQL's programs (initdb, pg_ctl) are not installed")
+    with pg.postgres(programs) as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Address of a database that is empty and this test's own, of either kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/glassbox.db"
+    return pg.new_database(request.getfixturevalue("postgres_url"))

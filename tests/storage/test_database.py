@@ -38,11 +38,10 @@ def _open_and_count(url: str, found: "multiprocessing.Queue[int]") -> None:
     database.close()
 
 
-def test_processes_that_start_together_migrate_once(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/glassbox.db"
+def test_processes_that_start_together_migrate_once(database_url: str) -> None:
     context = multiprocessing.get_context("fork")
     found: multiprocessing.Queue[int] = context.Queue()
-    processes = [context.Process(target=_open_and_count, args=(url, found)) for _ in range(6)]
+    processes = [context.Process(target=_open_and_count, args=(database_url, found)) for _ in range(6)]
     for process in processes:
         process.start()
     for process in processes:
@@ -65,18 +64,17 @@ def test_a_step_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
     engine.dispose()
 
 
-def test_a_database_of_a_newer_version_is_refused(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/glassbox.db"
-    database = open_database(url)
+def test_a_database_of_a_newer_version_is_refused(database_url: str) -> None:
+    database = open_database(database_url)
     with database.transaction() as connection:
         connection.exec_driver_sql("INSERT INTO schema_version VALUES (999, 'later', 0)")
     database.close()
     with pytest.raises(ConflictError, match="version 999; this Glassbox knows"):
-        open_database(url)
+        open_database(database_url)
 
 
-def test_a_block_that_fails_changes_nothing(tmp_path: Path) -> None:
-    database = open_database(f"sqlite:///{tmp_path}/glassbox.db")
+def test_a_block_that_fails_changes_nothing(database_url: str) -> None:
+    database = open_database(database_url)
 
     def fail_half_way() -> None:
         with database.transaction() as connection:
@@ -92,8 +90,8 @@ def test_a_block_that_fails_changes_nothing(tmp_path: Path) -> None:
     database.close()
 
 
-def test_writers_wait_for_each_other(tmp_path: Path) -> None:
-    database = open_database(f"sqlite:///{tmp_path}/glassbox.db")
+def test_writers_wait_for_each_other(database_url: str) -> None:
+    database = open_database(database_url)
     with database.transaction() as connection:
         connection.exec_driver_sql("CREATE TABLE counted (n INTEGER)")
         connection.exec_driver_sql("INSERT INTO counted VALUES (0)")

@@ -19,8 +19,8 @@ class Clock:
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    opened = open_database(f"sqlite:///{tmp_path}/glassbox.db")
+def database(database_url: str) -> Iterator[Database]:
+    opened = open_database(database_url)
     yield opened
     opened.close()
 
@@ -43,7 +43,11 @@ def test_a_key_is_found_by_its_secret_alone(store: KeyStore) -> None:
     assert key.scopes == ("observe", "predict")
 
 
-def test_the_secret_is_nowhere_in_the_file(store: KeyStore, tmp_path: Path) -> None:
+def test_the_secret_is_nowhere_in_the_file(
+    store: KeyStore, database_url: str, tmp_path: Path
+) -> None:
+    if database_url.startswith("postgresql"):
+        pytest.skip("the files of a server are its own; what is stored is the same")
     _, secret = store.create("team a")
     content = b"".join(path.read_bytes() for path in tmp_path.iterdir())
     assert b"team a" in content

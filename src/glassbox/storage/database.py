@@ -24,6 +24,9 @@ BUSY_TIMEOUT_S = 10.0
 CONNECT_TIMEOUT_S = 5.0
 """How long to wait for a database on another machine, and for one of its connections."""
 
+WRITERS_LOCK = 0x676C6173
+"""Number of the lock that writers of a PostgreSQL database take in turn."""
+
 
 class Database:
     """A database whose tables are up to date.
@@ -43,11 +46,16 @@ class Database:
     def transaction(self) -> Iterator[sa.Connection]:
         """Give a connection whose changes are kept together if the block ends well, or not at all.
 
+        Only one block at a time runs, whatever the database: what one reads, no other changes.
+
         Raises:
             CapacityError: The database cannot be reached, or stayed locked.
             NoDiskSpace: The disk is full.
         """
         with self._turn, _translated(), self._engine.begin() as connection:
+            if connection.dialect.name == "postgresql":
+                # SQLite lets one writer in at a time; two that read the same here would both go on.
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(WRITERS_LOCK)))
             yield connection
 
     @contextmanager
@@ -97,9 +105,14 @@ def open_database(url: str) -> Database:
             )
         except ModuleNotFoundError as error:
             raise DependencyMissing(error.name or "psycopg", "postgres") from error
-    with _translated():
-        migrate(engine)
-    return Database(engine)
+    database = Database(engine)
+    try:
+        with _translated():
+            migrate(engine)
+    except BaseException:
+        database.close()
+        raise
+    return database
 
 
 def _parse(url: str) -> sa.URL:

@@ -1,0 +1,58 @@
+"""A PostgreSQL server for tests: its own folder, a Unix socket, no port."""
+
+import getpass
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import mkdtemp
+from uuid import uuid4
+
+import sqlalchemy as sa
+
+ACCOUNT = "postgres"
+"""The server refuses to run as root; the package brings this account."""
+
+
+def programs() -> Path | None:
+    """Return the folder of PostgreSQL's programs, None where it is not installed."""
+    places = [Path(found).parent] if (found := shutil.which("initdb")) else []
+    places += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    return next((each for each in places if (each / "pg_ctl").exists()), None)
+
+
+@contextmanager
+def postgres(bin_folder: Path) -> Iterator[str]:
+    """Give the address of a new, empty database while the block runs."""
+    is_root = os.geteuid() == 0
+    account = ACCOUNT if is_root else getpass.getuser()
+    folder = Path(mkdtemp(prefix="pg"))
+    if is_root:
+        shutil.chown(folder, ACCOUNT)
+    data = folder / "data"
+
+    def run(program: str, *words: str) -> None:
+        command = [str(bin_folder / program), *words]
+        command = ["runuser", "-u", ACCOUNT, "--", *command] if is_root else command
+        subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL, timeout=60)
+
+    run("initdb", "-D", str(data), "-A", "trust", "-U", account, "--no-sync")
+    options = f"-k {folder} -c listen_addresses='' -c fsync=off"
+    run("pg_ctl", "-D", str(data), "-w", "-l", str(folder / "log"), "-o", options, "start")
+    try:
+        yield f"postgresql+psycopg://{account}@/postgres?host={folder}"
+    finally:
+        run("pg_ctl", "-D", str(data), "-m", "immediate", "stop")
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def new_database(url: str) -> str:
+    """Return the address of another, empty database of the same server."""
+    name = f"t{uuid4().hex}"
+    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    engine.dispose()
+    return url.replace("/postgres?", f"/{name}?")
