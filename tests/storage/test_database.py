@@ -41,7 +41,9 @@ def _open_and_count(url: str, found: "multiprocessing.Queue[int]") -> None:
 def test_processes_that_start_together_migrate_once(database_url: str) -> None:
     context = multiprocessing.get_context("fork")
     found: multiprocessing.Queue[int] = context.Queue()
-    processes = [context.Process(target=_open_and_count, args=(database_url, found)) for _ in range(6)]
+    processes = [
+        context.Process(target=_open_and_count, args=(database_url, found)) for _ in range(6)
+    ]
     for process in processes:
         process.start()
     for process in processes:

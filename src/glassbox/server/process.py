@@ -20,6 +20,7 @@ from fastapi import FastAPI
 from glassbox.server.app import begin_serving
 from glassbox.server.entrance import ACCESS_LOG, FaultFormatter
 from glassbox.server.own_thread import on_own_thread
+from glassbox.server.patience import PatientProtocol
 from glassbox.server.serving import Guards, Serving
 
 LAST_ANSWERS_S: Final = 3.0
@@ -138,6 +139,7 @@ async def _serve(
 
     config = uvicorn.Config(
         app,
+        http=PatientProtocol,
         log_config=None,
         access_log=False,
         lifespan="off",
