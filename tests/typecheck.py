@@ -1,10 +1,17 @@
 """The run-time type checker that the import hook of ``conftest`` puts on every function."""
 
+import random
 from collections.abc import Callable
 from typing import Any, get_args
 
 from beartype import BeartypeConf, beartype
+from beartype._check.code import codemain
 from beartype.roar import BeartypeDecorHintPep673Exception
+
+# Which items of a list it looks at is drawn: on the engine's threads that would move the random state
+# of the whole process, which hypothesis and the tests of lending watch.
+assert codemain.getrandbits is random.getrandbits
+codemain.getrandbits = random.Random(0).getrandbits  # type: ignore[attr-defined]
 
 CHECKER = beartype(conf=BeartypeConf(is_pep484_tower=True))
 """As in mypy, an int may stand where a float is asked for."""

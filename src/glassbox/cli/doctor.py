@@ -48,7 +48,6 @@ EXTRA_LIBRARIES: Final[Mapping[str, tuple[str, ...]]] = {
         "torch",
         "transformers",
         "peft",
-        "safetensors",
         "fastapi",
         "uvicorn",
         "sqlalchemy",
@@ -60,6 +59,9 @@ EXTRA_LIBRARIES: Final[Mapping[str, tuple[str, ...]]] = {
     "quant": ("bitsandbytes",),
     "postgres": ("psycopg",),
     "sagemaker": ("boto3",),
+    "ray": ("ray",),
+    "modal": ("modal",),
+    "mcp": ("mcp",),
 }
 """Each extra and the libraries that it brings."""
 
@@ -70,6 +72,9 @@ EXTRA_PURPOSES: Final[Mapping[str, str]] = {
     "quant": "8-bit and 4-bit weights on CUDA",
     "postgres": "keys in a PostgreSQL database",
     "sagemaker": "adapters from object storage",
+    "ray": "techniques on a Ray cluster",
+    "modal": "techniques on Modal",
+    "mcp": "techniques for agents",
 }
 """What each extra is for."""
 
