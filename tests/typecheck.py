@@ -8,8 +8,8 @@ from beartype import BeartypeConf, beartype
 from beartype._check.code import codemain
 from beartype.roar import BeartypeDecorHintPep673Exception
 
-# Which items of a list it looks at is drawn: on the engine's threads that would move the random state
-# of the whole process, which hypothesis and the tests of lending watch.
+# Which items of a list it looks at is drawn: on the engine's threads that would move the random
+# state of the whole process, which hypothesis and the tests of lending watch.
 assert codemain.getrandbits is random.getrandbits
 codemain.getrandbits = random.Random(0).getrandbits  # type: ignore[attr-defined]
 
