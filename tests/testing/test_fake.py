@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from glassbox.engine.requests import Request, Sampling
 from glassbox.errors import CorruptArtifact
 from glassbox.testing import FakeEngine
 
@@ -22,3 +23,10 @@ def test_a_script_decides_what_comes_next():
 def test_a_folder_without_a_fake_adapter(tmp_path):
     with pytest.raises(CorruptArtifact, match="missing"):
         FakeEngine().load_adapter(tmp_path)
+
+
+def test_a_list_of_ones_own_is_never_too_long_for_the_line():
+    engine = FakeEngine(max_waiting=1)
+    request = Request((1, 2), sampling=Sampling(max_tokens=2))
+    assert len(engine.generate([request] * 3)) == 3
+    engine.close()

@@ -71,6 +71,13 @@ class Lent:
     """In evaluation mode, on its device."""
     tokenizer: "PreTrainedTokenizerBase"
     """As loaded."""
+    undo: Callable[[], tuple[str, ...]]
+    """Puts back now whatever was changed, on the thread that borrowed, and returns it in words."""
+    is_wanted: Callable[[], bool]
+    """Whether somebody waits for the model meanwhile."""
+    leftovers: list[str]
+    """What was put back at the end of the lease, filled in then; every weight is looked at there
+    for changes behind torch's back."""
 
 
 @dataclass(frozen=True)
@@ -277,17 +284,21 @@ class Engine(Protocol):
         """
         ...
 
-    def lend(self, *, lease_s: float) -> AbstractContextManager[Lent]:
+    def lend(self, *, lease_s: float, adapter: str | None = None) -> AbstractContextManager[Lent]:
         """Lend the model and tokenizer for exclusive use inside the block.
 
         Waits for what is running, holds new requests back meanwhile, and undoes side effects
-        afterwards (hooks, training mode, gradients, changed attributes and weights are checked).
+        afterwards, or by ``Lent.undo`` as often as wanted: hooks, modes, gradients, attributes,
+        configurations, weights, the tokenizer, random state and torch's settings.
 
         Args:
             lease_s: Seconds after which waiting requests are told to come back later.
+            adapter: Name of a loaded adapter that is part of the model meanwhile.
 
         Raises:
             DeadlineExceeded: The model did not become free within the lease.
+            UnknownName: No adapter of that name is loaded.
+            ConflictError: Weights were changed that cannot be put back; the engine is closed then.
         """
         ...
 

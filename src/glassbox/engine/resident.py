@@ -4,9 +4,8 @@ Puts the pieces together: scoring, the running batch, adapters, fitting, and who
 Knows token ids and continuations; knows nothing of labels, files of data or HTTP.
 """
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +14,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from glassbox.engine.batching.answering import Answering, Capacity
-from glassbox.engine.batching.one_by_one import PlainTicket
+from glassbox.engine.batching.loans import Loans
+from glassbox.engine.batching.ticket import FutureTicket
 from glassbox.engine.fitting.fit import FitTask, fit
 from glassbox.engine.layout.trie import build_trie
 from glassbox.engine.lens import LensRequest, LogitLens
@@ -23,7 +23,7 @@ from glassbox.engine.lora.bank import AdapterBank, AdapterPlaces
 from glassbox.engine.lora.weights import BaseModel
 from glassbox.engine.model.codec import TokenizerCodec
 from glassbox.engine.model.devices import dtype_name, keep_freed_memory
-from glassbox.engine.model.lending import Snapshot
+from glassbox.engine.model.lending import Lending
 from glassbox.engine.model.load import LoadedModel, load_model
 from glassbox.engine.model.turns import Turns
 from glassbox.engine.protocol import (
@@ -43,7 +43,7 @@ from glassbox.engine.scoring.forward import continuation_logprobs
 from glassbox.engine.scoring.prefix_cache import PrefixCache
 from glassbox.engine.scoring.scorer import Scorer
 from glassbox.engine.states.logit_lens import read_lens
-from glassbox.errors import ConflictError, DeadlineExceeded, InvalidValue
+from glassbox.errors import InvalidValue
 from glassbox.types import ModelSpec, TokenIds
 
 BATCH_TOKENS = {"cpu": 2048, "cuda": 32768, "mps": 8192}
@@ -90,7 +90,6 @@ class ResidentEngine:
         self.prefixes = PrefixCache(prefix_cache_bytes)
         self._model = model
         self._turns = Turns()
-        self._is_harmed = False
         self._codec = TokenizerCodec(loaded.tokenizer)
         path, self.plain_reason = choose_path(model, loaded.context)
         self._path = path
@@ -128,9 +127,12 @@ class ResidentEngine:
             model, self._info, self._codec, self._bank, self._turns,
             step_tokens=self.batch_tokens, capacity=capacity or Capacity(),
         )  # fmt: skip
+        self._loans = Loans(
+            Lending(model, loaded.tokenizer), self._answering.worker, self._turns, self._bank
+        )
         self._info = replace(self._info, states=self._answering.taps is not None)
 
-    def submit(self, request: Request, listen: Listener | None = None) -> PlainTicket:
+    def submit(self, request: Request, listen: Listener | None = None) -> FutureTicket:
         """Return a ticket for a request that joins the running batch; see ``Engine.submit``.
 
         Raises:
@@ -179,51 +181,19 @@ class ResidentEngine:
             self.prefixes.clear()
             self._answering.cache.clear()
 
-    @contextmanager
-    def lend(self, *, lease_s: float) -> Iterator[Lent]:
+    def lend(self, *, lease_s: float, adapter: str | None = None) -> AbstractContextManager[Lent]:
         """Lend the model and tokenizer for exclusive use inside the block.
 
         Args:
             lease_s: Seconds after which waiting requests are told to come back later.
+            adapter: Name of a loaded adapter that is part of the model meanwhile.
 
         Raises:
             DeadlineExceeded: The model did not become free within the lease.
+            UnknownName: No adapter of that name is loaded.
             ConflictError: Weights were changed that cannot be put back; the engine is closed then.
         """
-        begun = time.perf_counter()
-        with self._answering.worker.held(lease_s):
-            left = max(0.0, lease_s - (time.perf_counter() - begun))
-            if not self._turns.acquire(left):
-                raise DeadlineExceeded(
-                    f"The model did not become free within {lease_s} s: texts are being scored or "
-                    "an adapter is being fitted."
-                )
-            try:
-                self._require_unharmed()
-                with self._undone():
-                    yield Lent(self._model, self._codec.tokenizer)
-            finally:
-                self._turns.release()
-
-    @contextmanager
-    def _undone(self) -> Iterator[None]:
-        snapshot = Snapshot(self._model)
-        try:
-            yield
-        finally:
-            try:
-                snapshot.restore()
-            except BaseException:
-                # Half restored is as bad as changed, whatever was in the way.
-                self._is_harmed = True
-                self._answering.worker.refuse()
-                raise
-
-    def _require_unharmed(self) -> None:
-        if self._is_harmed:
-            raise ConflictError(
-                "The engine is closed: its model was lent and came back changed. Load it again."
-            )
+        return self._loans.lend(lease_s=lease_s, adapter=adapter)
 
     @property
     def adapters(self) -> tuple[AdapterInfo, ...]:
@@ -278,7 +248,7 @@ class ResidentEngine:
             prompts, continuations, top_k=top_k, adapter=adapter, progress=progress
         )
         # Only now: the model may have been lent between two batches.
-        self._require_unharmed()
+        self._loans.require_unharmed()
         return answer
 
     def lens(self, request: LensRequest) -> LogitLens:
@@ -293,7 +263,7 @@ class ResidentEngine:
             self._turns,
             self._bank.applying_all(lease.slot),
         ):
-            self._require_unharmed()
+            self._loans.require_unharmed()
             return read_lens(self._model, request)
 
     def load_adapter(self, folder: Path | str, *, name: str | None = None) -> str:
@@ -352,8 +322,11 @@ class ResidentEngine:
         task = FitTask(train, validation, trie.continuations, loss)
         # Nobody is left in the middle, and those who wait are told to come back later.
         with worker.held(FIT_LEASE_S, patient=True), self._turns:
-            self._require_unharmed()
-            return fit(self._bank.base, forward, task, folder, recipe, progress=watched)
+            self._loans.require_unharmed()
+            try:
+                return fit(self._bank.base, forward, task, folder, recipe, progress=watched)
+            finally:
+                self._loans.forget()
 
 
 def load_engine(

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 
 from glassbox.artifacts import digest_json, read_json, write_json
-from glassbox.engine.batching.one_by_one import OneByOne, PlainTicket
+from glassbox.engine.batching.ticket import FutureTicket
 from glassbox.engine.layout.trie import build_trie
 from glassbox.engine.model.codec import TokenizerCodec
 from glassbox.engine.protocol import (
@@ -40,6 +40,7 @@ from glassbox.errors import (
     UnsupportedModel,
 )
 from glassbox.testing.fake_generation import D_MODEL, N_LAYERS, FakeWriter, check_request
+from glassbox.testing.one_by_one import OneByOne
 from glassbox.testing.tiny import CONTEXT, D_VOCAB, tiny_tokenizer
 from glassbox.types import TokenIds
 
@@ -75,7 +76,7 @@ class FakeEngine:
         self._max_waiting = max_waiting
         self._step_s = step_s
         self._lock = threading.Lock()
-        self._open: list[PlainTicket] = []
+        self._open: list[FutureTicket] = []
         self._requests = OneByOne(self._answer)
         self._script = next_logits
         self._seed = seed
@@ -154,7 +155,7 @@ class FakeEngine:
             entropy=-(np.exp(first) * first).sum(axis=1).astype(np.float32),
         )
 
-    def submit(self, request: Request, listen: Listener | None = None) -> PlainTicket:
+    def submit(self, request: Request, listen: Listener | None = None) -> FutureTicket:
         """Return a ticket for a request; requests are answered one after another.
 
         Raises:
@@ -164,11 +165,14 @@ class FakeEngine:
             UnknownName: No adapter of that name is loaded.
             QueueFull: ``max_waiting`` requests are unanswered.
         """
+        return self._hand_in(request, listen, self._max_waiting)
+
+    def _hand_in(self, request: Request, listen: Listener | None, most: int | None) -> FutureTicket:
         check_request(request, self._info.context, D_VOCAB)
         self._seed_of(request.adapter)
         with self._lock:
             self._open = [ticket for ticket in self._open if not ticket.future.done()]
-            if len(self._open) >= self._max_waiting:
+            if most is not None and len(self._open) >= most:
                 raise QueueFull(len(self._open), 1.0)
             ticket = self._requests.submit(request, listen)
             self._open.append(ticket)
@@ -176,14 +180,17 @@ class FakeEngine:
 
     def generate(self, requests: Sequence[Request]) -> list[Generation]:
         """Return the answers to some requests, in their order."""
-        return [ticket.result() for ticket in [self.submit(each) for each in requests]]
+        # A caller's own list is never too long for it, as with a real engine.
+        tickets = [self._hand_in(request, None, None) for request in requests]
+        return [ticket.result() for ticket in tickets]
 
-    def lend(self, *, lease_s: float) -> AbstractContextManager[Lent]:
+    def lend(self, *, lease_s: float, adapter: str | None = None) -> AbstractContextManager[Lent]:
         """Refuse: there is no model to lend.
 
         Raises:
             UnsupportedModel: Always.
         """
+        del adapter
         raise UnsupportedModel(f"The fake engine has no model to lend, for {lease_s} s or ever.")
 
     @property

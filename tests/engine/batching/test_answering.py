@@ -375,7 +375,8 @@ def test_what_only_one_row_can_do_wrong_ends_that_row(engine, monkeypatch):
         return original(self, token)
 
     monkeypatch.setattr(TextOut, "add", add)
-    tickets = [engine.submit(Request(prompt, sampling=GREEDY)) for prompt in ((3,), (3, 4))]
+    requests = [Request(prompt, sampling=GREEDY) for prompt in ((3,), (3, 4))]
+    tickets = [engine.submit(request, lambda _: None) for request in requests]
     with pytest.raises(IntegrityError, match="TypeError"):
         tickets[0].result(60)
     assert tickets[1].result(60).finish_reason == "length"

@@ -13,12 +13,14 @@ def states(tokens, adapter=None):
     """Return fake keys and values that tell which tokens they belong to."""
     numbers = torch.tensor([hash((adapter, tuple(tokens[: at + 1]))) % 9973
                             for at in range(len(tokens))], dtype=torch.float32)  # fmt: skip
-    return numbers[None, None, :, None, None].expand(2, 2, -1, 2, 1).clone()
+    return numbers[None, None, None, :, None].expand(2, 2, 2, -1, 1).clone()
 
 
 def keep(cache, tokens, adapter=None):
     missing = cache.missing(adapter, tokens)
-    cache.put(adapter, tokens, missing, states(tokens, adapter)[:, :, missing.start : missing.stop])
+    cache.put(
+        adapter, tokens, missing, states(tokens, adapter)[..., missing.start : missing.stop, :]
+    )
 
 
 prompts = st.lists(
@@ -39,10 +41,10 @@ def test_what_is_found_is_what_was_put_in_and_never_over_the_budget(asked, n_pla
         n = cache.find(adapter, tokens, length - 1)
         assert n % BLOCK_TOKENS == 0
         assert n < length
-        found = torch.zeros(2, 2, n, 2, 1)
+        found = torch.zeros(2, 2, 2, n, 1)
         for start, piece in cache.take(adapter, tokens, n):
-            found[:, :, start : start + piece.shape[2]] = piece
-        torch.testing.assert_close(found, states(tokens, adapter)[:, :, :n])
+            found[..., start : start + piece.shape[3], :] = piece
+        torch.testing.assert_close(found, states(tokens, adapter)[..., :n, :])
         keep(cache, tokens, adapter)
         assert cache.n_bytes <= cache.capacity_bytes
         assert cache.n_bytes == sum(run.states.nbytes for run in cache._runs.values())

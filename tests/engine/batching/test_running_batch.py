@@ -1,18 +1,17 @@
 """The running batch step by step, and the thread that owns it, over a tiny model."""
 
 import time
-from concurrent.futures import Future
 
 import numpy as np
 import pytest
 import torch
 
-from glassbox.engine.batching.one_by_one import PlainTicket
 from glassbox.engine.batching.prompt_cache import PromptCache
 from glassbox.engine.batching.row import Row
 from glassbox.engine.batching.running_batch import Limits, RunningBatch
 from glassbox.engine.batching.slots import Slots
 from glassbox.engine.batching.stepper import Stepper
+from glassbox.engine.batching.ticket import FutureTicket
 from glassbox.engine.batching.worker import Worker
 from glassbox.engine.model.codec import TokenizerCodec
 from glassbox.engine.model.turns import Turns
@@ -50,11 +49,9 @@ def batch_of(world, *, step_tokens=8, cache_bytes=0, budget_bytes=1 << 22):
 
 
 def row_of(world, request):
-    ticket = PlainTicket()
-    ticket.future = Future()
     return Row(
         request=request,
-        ticket=ticket,
+        ticket=FutureTicket(),
         listen=None,
         codec=TokenizerCodec(world.tokenizer),
         ends=frozenset(),
@@ -208,3 +205,36 @@ def test_a_thread_that_dies_says_so_and_leaves_nobody_waiting(monkeypatch):
         row.ticket.result(60)
     assert "beyond repair" in worker.failure
     worker.close()
+
+
+def test_memory_is_given_back_when_nobody_has_asked_for_a_while():
+    world = loaded("llama")
+    batch = batch_of(world)
+    request = Request((3, 4, 5), sampling=GREEDY)
+    worker = Worker(batch, Turns(), Leases(), capacity=9, idle_s=0.05)
+    for _ in range(2):
+        row = row_of(world, request)
+        worker.submit(row)
+        assert_same(row.ticket.result(60), alone("llama", request))
+        wait_until(lambda: batch._slots.n_slots == 0)
+    assert worker.failure == ""
+    worker.close()
+
+
+def test_memory_is_kept_between_requests_that_follow_each_other():
+    world = loaded("llama")
+    batch = batch_of(world)
+    worker = Worker(batch, Turns(), Leases(), capacity=9, idle_s=60.0)
+    row = row_of(world, Request((3, 4, 5), sampling=GREEDY))
+    worker.submit(row)
+    row.ticket.result(60)
+    wait_until(lambda: worker.n_running == 0)
+    assert batch._slots.n_slots > 0
+    worker.close()
+
+
+def wait_until(holds, most_s=30.0):
+    end = time.monotonic() + most_s
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.01)

@@ -14,7 +14,7 @@ def slots(n_places=10_000):
 def test_what_a_slot_holds_survives_growth():
     room = slots()
     room.reserve(1, 10)
-    mark = torch.randn(2, 2, 10, 2, 4)
+    mark = torch.randn(2, 2, 2, 10, 4)
     room.write(0, 0, mark)
     room.reserve(5, 300)
     assert room.n_slots >= 5

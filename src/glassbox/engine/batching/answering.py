@@ -7,14 +7,12 @@ nothing of files, prompts as text or HTTP.
 
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 
 import torch
 from transformers import PreTrainedModel
 
 from glassbox.engine.batching.choose_way import choose_slots
-from glassbox.engine.batching.one_by_one import PlainTicket
 from glassbox.engine.batching.plain_batch import PlainBatch
 from glassbox.engine.batching.plain_generation import end_ids
 from glassbox.engine.batching.prompt_cache import PromptCache
@@ -22,6 +20,7 @@ from glassbox.engine.batching.row import Row, with_whole_layers
 from glassbox.engine.batching.running_batch import Limits, RunningBatch
 from glassbox.engine.batching.slots import PLACES_STEP
 from glassbox.engine.batching.stepper import Stepper
+from glassbox.engine.batching.ticket import FutureTicket
 from glassbox.engine.batching.worker import Batch, Worker
 from glassbox.engine.lora.bank import AdapterBank
 from glassbox.engine.lora.leases import Claim, Lease
@@ -131,21 +130,14 @@ class Answering:
         self._leases = _BankLeases(bank)
         self.worker = Worker(batch, turns, self._leases, capacity=capacity.n_waiting)
 
-    def submit(
-        self, request: Request, listen: Listener | None = None, *, bounded: bool = True
-    ) -> PlainTicket:
+    def submit(self, request: Request, listen: Listener | None = None) -> FutureTicket:
         """Return a ticket for a request.
 
         Raises:
             GlassboxError: As ``Engine.submit``.
         """
         row = self._row(self._checked(request), listen)
-        self._leases.claim(row)
-        try:
-            self.worker.submit(row, bounded=bounded)
-        except GlassboxError:
-            self._leases.release(row)
-            raise
+        self._hand_in([row], bounded=True)
         return row.ticket
 
     def generate(self, requests: Sequence[Request]) -> list[Generation]:
@@ -154,13 +146,13 @@ class Answering:
         Raises:
             GlassboxError: The first one ends the others.
         """
-        tickets: list[PlainTicket] = []
+        rows = [self._row(self._checked(request), None) for request in requests]
+        self._hand_in(rows, bounded=False)
         try:
-            tickets += [self.submit(request, bounded=False) for request in requests]
-            return [ticket.result() for ticket in tickets]
+            return [row.ticket.result() for row in rows]
         finally:
-            for ticket in tickets:
-                ticket.cancel()
+            for row in rows:
+                row.ticket.cancel()
 
     def close(self) -> None:
         """End all requests and give the memory back."""
@@ -168,13 +160,21 @@ class Answering:
         if self._slots is not None:
             self._slots.release()
 
+    def _hand_in(self, rows: Sequence[Row], *, bounded: bool) -> None:
+        try:
+            for row in rows:
+                self._leases.claim(row)
+            self.worker.submit(*rows, bounded=bounded)
+        except GlassboxError:
+            for row in rows:
+                self._leases.release(row)
+            raise
+
     def _row(self, request: Request, listen: Listener | None) -> Row:
-        ticket = PlainTicket()
-        ticket.future = Future()
         now = time.perf_counter()
         return Row(
             request=request,
-            ticket=ticket,
+            ticket=FutureTicket(),
             listen=listen,
             codec=self._codec,
             ends=self._ends,

@@ -1,6 +1,8 @@
 """A batch of one for models that cannot join a running batch: the library's plain way in turn.
 
-Stands where the running batch would, behind the same line. Knows rows; knows nothing of threads.
+Stands where the running batch would, behind the same line, and like it goes on by one pass of the
+model at each step: deadlines and cancellations count between tokens, for whoever waits too. Knows
+rows; knows nothing of threads.
 """
 
 import time
@@ -10,7 +12,7 @@ from functools import partial
 from transformers import PreTrainedModel
 
 from glassbox.engine.batching.outcomes import Told, in_our_words, too_late
-from glassbox.engine.batching.plain_generation import plain_generation
+from glassbox.engine.batching.plain_generation import PlainAnswer
 from glassbox.engine.batching.row import Row
 from glassbox.engine.batching.running_batch import NextRow
 from glassbox.engine.lora.bank import AdapterBank
@@ -20,7 +22,7 @@ from glassbox.engine.requests import FinishReason, Generation, Piece
 
 
 class PlainBatch:
-    """Answers one whole row at each step.
+    """Answers one row after another.
 
     Args:
         model: The library's model.
@@ -32,57 +34,100 @@ class PlainBatch:
     def __init__(
         self, model: PreTrainedModel, codec: TokenizerCodec, bank: AdapterBank, context: int
     ) -> None:
-        self.rows: list[Row] = []
         self._model = model
         self._codec = codec
         self._bank = bank
         self._context = context
+        self._running: _Running | None = None
+
+    @property
+    def rows(self) -> list[Row]:
+        """The row that has begun and not ended, if any."""
+        return [] if self._running is None else [self._running.row]
 
     def step(self, next_row: NextRow, told: Told) -> None:
-        """Answer the next row, if there is one."""
-        row = next_row(lambda _: "now")
-        if row is None:
-            return
-        self.rows = [row]
-        answer = attempt(partial(self._answer, row))
-        self.rows = []
-        told.append((row, in_our_words(answer) if isinstance(answer, Exception) else answer))
+        """Run one pass for the row that has begun, or else for the next one."""
+        if self._running is None:
+            row = next_row(lambda _: "now")
+            if row is None:
+                return
+            row.begun_s = time.perf_counter()
+            begun = attempt(partial(self._begin, row))
+            if isinstance(begun, Exception):
+                told.append((row, in_our_words(begun)))
+                return
+            self._running = begun
+        running = self._running
+        end: FinishReason | Exception | None = running.reason_outside()
+        if end is None:
+            with self._bank.applying_all(running.row.adapter):
+                end = attempt(running.answer.step)
+        # A listener that failed ends its own row.
+        end = running.row.error or end
+        if end is not None:
+            self._end(end, told)
 
     def abandon(self, reason: FinishReason | Exception, told: Told) -> None:
-        """Do nothing: no row outlasts its step."""
+        """End the row that has begun with what it has, or with an error."""
+        if self._running is not None:
+            self._end(reason, told)
 
-    def _answer(self, row: Row) -> Generation | Exception:
-        begun = time.perf_counter()
-        n_sent = 0
+    def rest(self) -> None:
+        """Do nothing: a row keeps all it needs itself."""
 
-        def listen(piece: Piece) -> None:
-            nonlocal n_sent
-            n_sent += len(piece.text)
-            row.tell(piece)
+    def _begin(self, row: Row) -> "_Running":
+        running = _Running(row)
+        running.answer = PlainAnswer(
+            self._model, self._codec, row.request, context=self._context, listen=running.listen
+        )
+        return running
 
-        def stopped() -> FinishReason | None:
-            if row.error is not None or row.ticket.cancelled.is_set():
-                return "cancelled"
-            late = row.deadline_s is not None and time.perf_counter() >= row.deadline_s
-            return "deadline" if late else None
+    def _end(self, reason: FinishReason | Exception, told: Told) -> None:
+        running, self._running = self._running, None
+        assert running is not None
+        outcome: Generation | Exception
+        if isinstance(reason, Exception):
+            outcome = reason
+        else:
+            outcome = attempt(partial(running.outcome, reason))
+        if isinstance(outcome, Exception):
+            outcome = in_our_words(outcome)
+        told.append((running.row, outcome))
 
-        with self._bank.applying_all(row.adapter):
-            answer = plain_generation(
-                self._model,
-                self._codec,
-                row.request,
-                context=self._context,
-                listen=listen,
-                stopped=stopped,
-            )
-        if answer.finish_reason == "deadline" and not answer.tokens.token_ids:
+
+class _Running:
+    """A row that has begun."""
+
+    answer: PlainAnswer
+
+    def __init__(self, row: Row) -> None:
+        self.row = row
+        self._n_sent = 0
+
+    def listen(self, piece: Piece) -> None:
+        """Hand a piece on."""
+        self._n_sent += len(piece.text)
+        self.row.tell(piece)
+
+    def reason_outside(self) -> FinishReason | None:
+        """Return why the row ends now although the model has not come to an end, if it does."""
+        if self.row.ticket.cancelled.is_set():
+            return "cancelled"
+        late = self.row.deadline_s is not None and time.perf_counter() >= self.row.deadline_s
+        return "deadline" if late else None
+
+    def outcome(self, reason: FinishReason) -> Generation | Exception:
+        """Return what the row is told at its end."""
+        row = self.row
+        if reason == "deadline" and not self.answer.n_tokens:
             return too_late(row, time.perf_counter())
-        if row.writes and answer.text[n_sent:]:
+        answer = self.answer.generation(reason)
+        if row.writes and answer.text[self._n_sent :]:
             # What was held back when the row was ended from outside.
-            row.tell(Piece(answer.text[n_sent:], row.no_readings(), {}))
+            row.tell(Piece(answer.text[self._n_sent :], row.no_readings(), {}))
         if row.error is not None:
             return row.error
-        queued_s = begun - row.submitted_s
+        queued_s = (row.begun_s or row.submitted_s) - row.submitted_s
         return replace(
             answer,
             adapter_digest=row.adapter_digest,

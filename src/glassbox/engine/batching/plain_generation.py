@@ -81,36 +81,73 @@ def plain_generation(
         NonFiniteOutput: The model answered NaN or infinity.
         InvalidHookPoint: The library shows no such place.
     """
-    with torch.inference_mode(), _last_post(model) as last_post:
-        return _Writer(model, codec, request, context, last_post).answer(listen, stopped)
+    answer = PlainAnswer(model, codec, request, context=context, listen=listen)
+    while True:
+        reason = stopped() or answer.step()
+        if reason is not None:
+            return answer.generation(reason)
 
 
-class _Writer:
-    """One request and what has become of it."""
+class PlainAnswer:
+    """The answer to one request, a pass at a time.
+
+    Args:
+        model: The library's model, in evaluation mode.
+        codec: Its tokenizer.
+        request: What to write or to read; its adapter is the caller's business at every step.
+        context: Most tokens of prompt and response together.
+        listen: Called with each piece of a written response.
+
+    Raises:
+        InvalidHookPoint: The library shows no such place.
+    """
 
     def __init__(
         self,
         model: PreTrainedModel,
         codec: TokenizerCodec,
         request: Request,
+        *,
         context: int,
-        last_post: list[Tensor],
+        listen: Listener | None = None,
     ) -> None:
         self._model = model
         self._codec = codec
         self._request = request
-        self._context = context
-        self._last_post = last_post
+        self._listen = listen
         self._row = _Row()
         self._places = _Places(model, request)
         self._begun = time.perf_counter()
         self._first_token_s: float | None = None
+        self._draw = random.Random(request.sampling.seed)
+        self._ends = end_ids(model) if request.sampling.stop_at_end else frozenset()
+        self._room = min(request.sampling.max_tokens, context - len(request.prompt))
+        self._feed = request.prompt
+        self._cache: Any = None
+        self._sent, self._n_sent = "", 0
 
-    def answer(
-        self, listen: Listener | None, stopped: Callable[[], FinishReason | None]
-    ) -> Generation:
+    @property
+    def n_tokens(self) -> int:
+        """Tokens written, or read, so far."""
+        return len(self._row.token_ids)
+
+    def step(self) -> FinishReason | None:
+        """Write one more token, or read the whole response; return why that was the end, if so.
+
+        Raises:
+            NonFiniteOutput: The model answered NaN or infinity.
+        """
+        given = self._request.response
+        with torch.inference_mode(), _last_post(self._model) as last_post:
+            return self._write(last_post) if given is None else self._read(given, last_post)
+
+    def generation(self, reason: FinishReason) -> Generation:
+        """Return the answer as far as it has come.
+
+        Args:
+            reason: Why it goes no further.
+        """
         request, row, given = self._request, self._row, self._request.response
-        reason = self._write(listen, stopped) if given is None else self._read(given)
         total = time.perf_counter() - self._begun
         text = self._codec.continuation(request.prompt, row.token_ids)
         return Generation(
@@ -127,45 +164,36 @@ class _Writer:
             total_s=total,
         )
 
-    def _read(self, given: TokenIds) -> FinishReason:
+    def _read(self, given: TokenIds, last_post: list[Tensor]) -> FinishReason:
         whole = (*self._request.prompt, *given)
         logits, hidden, _ = _forward(self._model, whole, None)
-        self._places.add(hidden, self._last_post, len(whole))
+        self._places.add(hidden, last_post, len(whole))
         for at, token in enumerate(given, start=len(self._request.prompt)):
             _note(self._row, logits[at - 1], token, self._request.sampling, sampled=False)
         return "given"
 
-    def _write(
-        self, listen: Listener | None, stopped: Callable[[], FinishReason | None]
-    ) -> FinishReason:
-        request, sampling = self._request, self._request.sampling
-        draw = random.Random(sampling.seed)
-        ends = end_ids(self._model) if sampling.stop_at_end else frozenset()
-        room = min(sampling.max_tokens, self._context - len(request.prompt))
-        feed, cache, sent, n_sent = request.prompt, None, "", 0
-        while True:
-            reason = stopped()
-            if reason is not None:
-                return reason
-            logits, hidden, cache = _forward(self._model, feed, cache)
-            new = self._places.add(hidden, self._last_post, len(feed))
-            token = choose(logits[-1], sampling, draw)
-            _note(self._row, logits[-1], token, sampling, sampled=sampling.temperature > 0)
-            if self._first_token_s is None:
-                self._first_token_s = time.perf_counter() - self._begun
-            text = self._codec.continuation(request.prompt, self._row.token_ids)
-            text, stop_found = _before_stop(text, sampling.stop)
-            if stop_found or token in ends:
-                reason = "stop"
-            elif len(self._row.token_ids) >= room:
-                reason = "length"
-            if listen is not None:
-                safe = text if reason else held_back(text, sampling.stop)
-                listen(Piece(safe[len(sent) :], self._row.read(n_sent, sampling.top_logprobs), new))
-                sent, n_sent = safe, len(self._row.token_ids)
-            if reason is not None:
-                return reason
-            feed = (token,)
+    def _write(self, last_post: list[Tensor]) -> FinishReason | None:
+        sampling, row = self._request.sampling, self._row
+        logits, hidden, self._cache = _forward(self._model, self._feed, self._cache)
+        new = self._places.add(hidden, last_post, len(self._feed))
+        token = choose(logits[-1], sampling, self._draw)
+        _note(row, logits[-1], token, sampling, sampled=sampling.temperature > 0)
+        if self._first_token_s is None:
+            self._first_token_s = time.perf_counter() - self._begun
+        text = self._codec.continuation(self._request.prompt, row.token_ids)
+        text, stop_found = _before_stop(text, sampling.stop)
+        reason: FinishReason | None = None
+        if stop_found or token in self._ends:
+            reason = "stop"
+        elif len(row.token_ids) >= self._room:
+            reason = "length"
+        if self._listen is not None:
+            safe = text if reason else held_back(text, sampling.stop)
+            tokens = row.read(self._n_sent, sampling.top_logprobs)
+            self._listen(Piece(safe[len(self._sent) :], tokens, new))
+            self._sent, self._n_sent = safe, len(row.token_ids)
+        self._feed = (token,)
+        return reason
 
 
 def choose(logits: Tensor, sampling: Sampling, draw: random.Random) -> int:

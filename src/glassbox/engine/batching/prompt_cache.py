@@ -29,7 +29,7 @@ BlockName = tuple[str | None, int, TokenIds]
 class _Run:
     """Neighbouring blocks that were kept together."""
 
-    states: Float[Tensor, "layer 2 n kv_heads d_head"]
+    states: Float[Tensor, "layer 2 kv_heads n d_head"]
     names: list[BlockName]
     first: int
     """Place of its first token."""
@@ -64,14 +64,14 @@ class PromptCache:
 
     def take(
         self, adapter: str | None, tokens: Sequence[int], n: int
-    ) -> list[tuple[int, Float[Tensor, "layer 2 n kv_heads d_head"]]]:
+    ) -> list[tuple[int, Float[Tensor, "layer 2 kv_heads n d_head"]]]:
         """Return the keys and values of the first ``n`` tokens, as found, in pieces with places."""
         pieces = []
         chain = self._chain(adapter, tokens, n)
         for number in self._touched(chain):
             run = self._runs[number]
             held = sum(self._blocks[name][0] == number for name in chain) * BLOCK_TOKENS
-            pieces.append((run.first, run.states[:, :, :held]))
+            pieces.append((run.first, run.states[:, :, :, :held]))
         return pieces
 
     def touch(self, adapter: str | None, tokens: Sequence[int], n: int) -> None:
@@ -88,7 +88,7 @@ class PromptCache:
         adapter: str | None,
         tokens: Sequence[int],
         places: range,
-        states: Float[Tensor, "layer 2 n kv_heads d_head"],
+        states: Float[Tensor, "layer 2 kv_heads n d_head"],
     ) -> None:
         """Keep the states of places that ``missing`` named.
 

@@ -4,16 +4,16 @@ Decides nothing about other rows and touches no model. Times are seconds of one 
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from glassbox.engine.batching.one_by_one import PlainTicket
 from glassbox.engine.batching.sampling import Ask, Choices
 from glassbox.engine.batching.stepper import Part
 from glassbox.engine.batching.text_out import TextOut
+from glassbox.engine.batching.ticket import FutureTicket
 from glassbox.engine.model.attempt import attempt
 from glassbox.engine.model.codec import TokenizerCodec
 from glassbox.engine.requests import (
@@ -72,7 +72,7 @@ class Row:
     """
 
     request: Request
-    ticket: PlainTicket
+    ticket: FutureTicket
     listen: Listener | None
     codec: TokenizerCodec
     ends: frozenset[int]
@@ -113,6 +113,8 @@ class Row:
         self._draw = random.Random(request.sampling.seed)
         self._uniform: float | None = None
         self._text = TextOut(self.codec, request.prompt, request.sampling.stop)
+        self._reads_along = self.listen is not None or bool(request.sampling.stop)
+        """Whether the text matters before the end."""
         self._n_values: dict[str, int] = {}
         """Readout values that the listener knows of."""
         capture = request.capture
@@ -151,13 +153,6 @@ class Row:
     def n_most(self) -> int:
         """Places it may come to need."""
         return len(self.request.prompt) + self.room if self.writes else len(self.tokens)
-
-    @property
-    def points(self) -> tuple[HookPoint, ...]:
-        """Places where its states are wanted."""
-        capture = self.request.capture
-        captured = () if capture is None else capture.points
-        return (*captured, *(readout.point for readout in self.request.readouts))
 
     @property
     def n_reusable(self) -> int:
@@ -204,10 +199,11 @@ class Row:
         shift, stop = first - part.start, part.start + len(part.tokens)
         captured, read_out = (
             range(max(places.start, part.start) + shift, min(places.stop, stop) + shift)
+            if places
+            else places
             for places in (self._captured, self._read_out)
         )
-        request = self.request
-        return Covered(self.slot, request.capture, captured, request.readouts, read_out)
+        return Covered(self.slot, captured, self.request.readouts, read_out)
 
     @property
     def n_captured(self) -> int:
@@ -221,7 +217,7 @@ class Row:
         for values in self.readings.values():
             values.clear()
 
-    def note_readouts(self, values: dict[str, Float[np.ndarray, " n"]]) -> None:
+    def note_readouts(self, values: Mapping[str, Float[np.ndarray, " n"]]) -> None:
         """Take in the readouts of a step."""
         for name, new in values.items():
             self.readings[name].append(new)
@@ -243,7 +239,7 @@ class Row:
         self.tokens.append(token)
         if self.first_token_s is None:
             self.first_token_s = now_s
-        text, stopped = self._text.add(token)
+        text, stopped = self._text.add(token) if self._reads_along else ("", False)
         if stopped or (self.request.sampling.stop_at_end and token in self.ends):
             self.reason = "stop"
         elif len(self.reads) >= self.room:
@@ -301,10 +297,11 @@ class Row:
         """Return the whole answer; ``reason`` says why it has ended."""
         assert self.reason is not None
         request, begun = self.request, self.begun_s
-        self._text.rest()
-        text = self._text.sent
-        if request.response is not None:
-            read = request.response[: len(self.reads)]
+        if self.writes and self._reads_along:
+            self._text.rest()
+            text = self._text.sent
+        else:
+            read = [read.token for read in self.reads]
             text = self.codec.continuation(request.prompt, read)
         first = now_s if self.first_token_s is None else self.first_token_s
         return Generation(

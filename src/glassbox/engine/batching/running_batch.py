@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
 import torch
 
 from glassbox.engine.batching.line import Verdict
@@ -23,6 +22,7 @@ from glassbox.engine.batching.sampling import Choices, choose_tokens
 from glassbox.engine.batching.stepper import Part, Stepper
 from glassbox.engine.layout.batches import READ_LOGITS
 from glassbox.engine.model.attempt import attempt
+from glassbox.engine.model.devices import return_freed_memory
 from glassbox.engine.model.distributions import not_finite, require_finite
 from glassbox.engine.requests import FinishReason, Generation
 from glassbox.engine.states.pooling import Pools, Reduced, no_states
@@ -121,6 +121,12 @@ class RunningBatch:
             else:
                 row.reason = reason
             self._end(row, told)
+
+    def rest(self) -> None:
+        """Give back memory that only rows need; there are none."""
+        self._slots.release()
+        self._suspects.clear()
+        return_freed_memory(self._slots.states.device)
 
     def _leave(self, told: Told) -> None:
         """End rows that were cancelled or whose time is up."""
@@ -238,7 +244,7 @@ class RunningBatch:
         else:
             for first, states in self.cache.take(row.adapter_digest, row.tokens, n):
                 self._slots.write(slot, first, states)
-        self._pools.clear(slot)
+        self._pools.enter(slot, row.request.capture)
         if row.begun_s is None:
             row.begun_s, row.n_cached = self._clock(), n
         row.slot, row.n_done = slot, n
@@ -290,13 +296,12 @@ class RunningBatch:
 
     def _said(self, parts: Sequence[tuple[Row, Part]]) -> tuple[Choices, Reduced]:
         """Return what the model says to some parts; nothing but keys is changed by it."""
-        points = {point for row, _ in parts for point in row.points}
-        stepped = self._stepper.run([part for _, part in parts], points)
-        choices = choose_tokens(stepped.logits, [ask for row, p in parts for ask in row.asks(p)])
         covered, first = [], 0
         for row, part in parts:
             covered.append(row.covered(part, first))
             first += len(part.tokens)
+        stepped = self._stepper.run([part for _, part in parts], self._pools.points(covered))
+        choices = choose_tokens(stepped.logits, [ask for row, p in parts for ask in row.asks(p)])
         return choices, self._pools.reduce(stepped.hidden, covered)
 
     def _take_in(
@@ -304,11 +309,11 @@ class RunningBatch:
     ) -> None:
         now = self._clock()
         self._pools.keep(reduced)
-        at = 0
+        at, sound = 0, bool(choices.finite.all())
         for (row, part), values in zip(parts, reduced.readouts, strict=True):
             span = range(at, at + len(part.reads))
             at = span.stop
-            if not choices.finite[span.start : span.stop].all():
+            if not (sound or choices.finite[span.start : span.stop].all()):
                 row.error = not_finite()
                 continue
             if row.slot in reduced.whole:
@@ -355,13 +360,8 @@ class RunningBatch:
         capture, n = row.request.capture, row.n_captured
         states = no_states(capture, row.d_model)
         if capture is not None and n:
-            nothing = np.zeros((len(capture.points), 0, row.d_model), dtype=np.float32)
-            whole = np.concatenate([nothing, *row.whole], axis=1)
-            states = self._pools.captured(row.slot, capture, n, whole)
+            states = self._pools.captured(row.slot, n, row.whole)
         answer = row.generation(states, self._clock())
-        for each in states:
-            forms = (each.mean, each.last, each.norm, each.none)
-            require_finite(*(form for form in forms if form is not None))
         require_finite(*answer.readouts.values())
         return answer
 

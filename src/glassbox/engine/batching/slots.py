@@ -38,8 +38,8 @@ class Slots:
     ) -> None:
         self.budget_bytes = budget_bytes
         self.place_bytes = 2 * n_layers * kv_heads * d_head * dtype.itemsize
-        self.states: Float[Tensor, "layer 2 slot place kv_heads d_head"] = torch.zeros(
-            n_layers, 2, 0, PLACES_STEP, kv_heads, d_head, dtype=dtype, device=device
+        self.states: Float[Tensor, "layer 2 slot kv_heads place d_head"] = torch.zeros(
+            n_layers, 2, 0, kv_heads, PLACES_STEP, d_head, dtype=dtype, device=device
         )
 
     @property
@@ -50,7 +50,7 @@ class Slots:
     @property
     def n_places(self) -> int:
         """Places of each slot now."""
-        return self.states.shape[3]
+        return self.states.shape[4]
 
     def fits(self, n_slots: int, n_places: int) -> bool:
         """Return whether the budget allows so many slots of so many places."""
@@ -84,30 +84,30 @@ class Slots:
                 return
 
     def _resize(self, n_slots: int, n_places: int) -> None:
-        layers, two, _, _, *rest = self.states.shape
+        layers, two, _, kv_heads, _, d_head = self.states.shape
         # Zeros, never what memory happened to hold: a hidden NaN times zero is NaN.
-        larger = self.states.new_zeros(layers, two, n_slots, n_places, *rest)
+        larger = self.states.new_zeros(layers, two, n_slots, kv_heads, n_places, d_head)
         kept, length = min(n_slots, self.n_slots), min(n_places, self.n_places)
-        larger[:, :, :kept, :length] = self.states[:, :, :kept, :length]
+        larger[:, :, :kept, :, :length] = self.states[:, :, :kept, :, :length]
         self.states = larger
 
     def move(self, source: int, target: int, n_places: int) -> None:
         """Copy the first places of one slot into another."""
-        self.states[:, :, target, :n_places] = self.states[:, :, source, :n_places]
+        self.states[:, :, target, :, :n_places] = self.states[:, :, source, :, :n_places]
 
-    def read(self, slot: int, start: int, stop: int) -> Float[Tensor, "layer 2 n kv_heads d_head"]:
+    def read(self, slot: int, start: int, stop: int) -> Float[Tensor, "layer 2 kv_heads n d_head"]:
         """Return a copy of some places of a slot."""
-        return self.states[:, :, slot, start:stop].clone()
+        return self.states[:, :, slot, :, start:stop].clone()
 
     def write(
-        self, slot: int, start: int, states: Float[Tensor, "layer 2 n kv_heads d_head"]
+        self, slot: int, start: int, states: Float[Tensor, "layer 2 kv_heads n d_head"]
     ) -> None:
         """Put keys and values into a slot."""
-        self.states[:, :, slot, start : start + states.shape[2]] = states
+        self.states[:, :, slot, :, start : start + states.shape[3]] = states
 
     def wipe(self, slot: int, n_places: int) -> None:
         """Zero the first places of a slot, so that what they held can reach nobody."""
-        self.states[:, :, slot, :n_places] = 0
+        self.states[:, :, slot, :, :n_places] = 0
 
     def release(self) -> None:
         """Give all memory back."""

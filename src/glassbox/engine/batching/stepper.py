@@ -118,7 +118,7 @@ class Stepper:
             if parts[n_writing].slot != parts[0].slot + n_writing:
                 break
             n_writing += 1
-        n_places = self.slots.n_places
+        kv_heads, n_places = self.slots.states.shape[3:5]
         tokens: list[int] = []
         positions: list[int] = []
         targets: list[int] = []
@@ -127,15 +127,16 @@ class Stepper:
             first, n = len(tokens), len(part.tokens)
             tokens += part.tokens
             positions += range(part.start, part.start + n)
-            base = part.slot * n_places + part.start
+            base = part.slot * kv_heads * n_places + part.start
             targets += range(base, base + n)
             if index >= n_writing:
                 spans.append(Span(first, first + n, part.slot, part.start))
         device = self.model.device
+        heads = torch.arange(0, kv_heads * n_places, n_places, device=device)
         ends = [part.start + 1 for part in parts[:n_writing]]
         call = StepCall(
             states=self.slots.states,
-            targets=torch.tensor(targets, device=device),
+            targets=(heads[:, None] + torch.tensor(targets, device=device)).flatten(),
             first_slot=parts[0].slot,
             ends=torch.tensor(ends, dtype=torch.long, device=device),
             longest=max(ends, default=0),

@@ -27,6 +27,12 @@ from glassbox.errors import ConflictError, DeadlineExceeded, IntegrityError, Que
 LOOK_S = 0.05
 """How often waiting requests are looked through for those cancelled or too late."""
 
+IDLE_S = 30.0
+"""Seconds without a row after which the memory that only rows need is given back.
+
+Taking it again costs less than a step or two; someone who asks every few seconds never pays it.
+"""
+
 N_LOADERS = 4
 """Adapters that are fetched at a time."""
 
@@ -45,6 +51,10 @@ class Batch(Protocol):
 
     def abandon(self, reason: FinishReason | Exception, told: Told) -> None:
         """End all rows with what they have, or with an error."""
+        ...
+
+    def rest(self) -> None:
+        """Give back memory that only rows need; there are none."""
         ...
 
 
@@ -72,13 +82,25 @@ class Worker:
         turns: Who may use the model.
         leases: Where adapters come from.
         capacity: Most rows that may wait.
+        idle_s: Seconds without a row after which their memory is given back.
     """
 
-    def __init__(self, batch: Batch, turns: Turns, leases: Leases, *, capacity: int) -> None:
+    def __init__(
+        self,
+        batch: Batch,
+        turns: Turns,
+        leases: Leases,
+        *,
+        capacity: int,
+        idle_s: float = IDLE_S,
+    ) -> None:
         self._batch = batch
         self._turns = turns
         self._leases = leases
         self._line: Line[Row] = Line(capacity)
+        self._idle_s = idle_s
+        self._is_rested = True
+        """Whether no row has run since memory was given back."""
         self._changed = threading.Condition()
         self._pace = Pace()
         self._loads: dict[Row, Future[None]] = {}
@@ -102,8 +124,8 @@ class Worker:
         """Rows in the batch."""
         return len(self._batch.rows)
 
-    def submit(self, row: Row, *, bounded: bool = True) -> None:
-        """Put a row in line.
+    def submit(self, *rows: Row, bounded: bool = True) -> None:
+        """Put rows in line, so that those submitted together can start together.
 
         Raises:
             QueueFull: Too many wait already, or the model is lent out for too long.
@@ -113,13 +135,14 @@ class Worker:
             self.require_open()
             if self._n_holds and time.perf_counter() > self._held_until_s:
                 raise QueueFull(len(self._line), self._pace.retry_after_s(len(self._line)))
-            self._line.add(
-                row,
-                client=row.request.client,
-                priority=row.request.priority,
-                retry_after_s=self._pace.retry_after_s(len(self._line)),
-                bounded=bounded,
-            )
+            for row in rows:
+                self._line.add(
+                    row,
+                    client=row.request.client,
+                    priority=row.request.priority,
+                    retry_after_s=self._pace.retry_after_s(len(self._line)),
+                    bounded=bounded,
+                )
             if self._thread is None:
                 self._thread = threading.Thread(
                     target=self._work, name="glassbox-model", daemon=True
@@ -222,9 +245,17 @@ class Worker:
             self._is_free = not self._batch.rows
             self._pace.idle()
             self._changed.notify_all()
-            if not self._closed and self._n_changes == change:
+            if self._closed or self._n_changes != change:
+                return
+            if len(self._line):
                 # Those in line are looked through from time to time.
-                self._changed.wait(LOOK_S if len(self._line) else None)
+                self._changed.wait(LOOK_S)
+                return
+            if self._changed.wait(None if self._is_rested else self._idle_s):
+                return
+            self._is_rested = True
+        # Nobody else uses the rows' memory, so that it is nobody's turn.
+        self._batch.rest()
 
     def _once(self) -> bool:
         """Run one step, if there is anything to do; return whether there was."""
@@ -232,7 +263,7 @@ class Worker:
         with self._changed:
             if not self._batch.rows and (self._n_holds or not len(self._line)):
                 return False
-            self._is_free = False
+            self._is_free = self._is_rested = False
         told: Told = []
         try:
             with self._turns:

@@ -183,3 +183,14 @@ def keep_freed_memory() -> bool:
         mallopt(_MALLOPT_MMAP_THRESHOLD, _MMAP_THRESHOLD_BYTES)
         and mallopt(_MALLOPT_TRIM_THRESHOLD, _TRIM_THRESHOLD_BYTES)
     )
+
+
+def return_freed_memory(device: torch.device) -> None:
+    """Return to the system what a device's allocator keeps of freed memory, where that is known.
+
+    The other side of ``keep_freed_memory``, for when nothing is computed for a while.
+    """
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "cpu" and sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)

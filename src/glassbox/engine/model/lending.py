@@ -1,118 +1,67 @@
-"""Undoing what a guest did to the model: hooks, modes, gradients, attributes, weights.
+"""Undoing what a guest did to the model and around it, again and again while it is lent.
 
-A snapshot is taken before the model is lent and put back afterwards: every tensor gets its own
-memory again, however it was moved or converted. Small models are copied and compared value by
-value; large ones, watched by version counters and samples, cannot be put back once changed. Knows
-modules; knows nothing of who borrows them.
+What the model was like is recorded when it is first lent and kept, because a record of everything
+costs far more than finding that nothing has changed. Knows the parts; knows nothing of who borrows
+them.
 """
 
-from dataclasses import dataclass
-from typing import Any
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-import torch
-from torch import Tensor, nn
-from transformers import PreTrainedModel
-
-from glassbox.errors import ConflictError
-
-COPY_BYTES = 2**30
-"""Weights up to this size are copied before they are lent, so that changed ones can be put back."""
-
-N_SAMPLED = 1024
-"""Values of each tensor that are compared, evenly spaced."""
+from glassbox.engine.model.lent_modules import ModuleRecord
+from glassbox.engine.model.lent_surroundings import SurroundingsRecord
+from glassbox.engine.model.lent_tokenizer import TokenizerRecord
+from glassbox.engine.model.lent_weights import WeightRecord
 
 
-@dataclass(frozen=True, eq=False)
-class _Weight:
-    tensor: Tensor
-    values: Tensor
-    """The same memory in its own form: a guest may have given the tensor another."""
-    version: int
-    sample: Tensor
-    copy: Tensor | None
-    requires_grad: bool
-
-
-class Snapshot:
-    """What a model was like before it was lent.
+class Lending:
+    """A model and its tokenizer as they are to be whenever nobody has borrowed them.
 
     Args:
         model: In evaluation mode, without gradients.
+        tokenizer: The model's.
     """
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
         self._model = model
-        self._modules = [
-            (module, dict(module.__dict__), _tables(module)) for module in model.modules()
-        ]
-        named = [*model.named_parameters(), *model.named_buffers()]
-        affordable = sum(tensor.nbytes for _, tensor in named) <= COPY_BYTES
-        self._weights = {
-            name: _Weight(
-                tensor,
-                tensor.detach(),
-                tensor._version,
-                _sample(tensor),
-                tensor.detach().clone() if affordable else None,
-                tensor.requires_grad,
-            )
-            for name, tensor in named
-        }
-        self._config = model.config.to_dict()
+        self._tokens = tokenizer
+        self._weights: WeightRecord | None = None
+        self._modules: ModuleRecord | None = None
+        self._tokenizer: TokenizerRecord | None = None
+        self._surroundings: SurroundingsRecord | None = None
+        self._is_own = True
 
-    def restore(self) -> None:
-        """Put everything back.
+    def begin(self, *, is_adapted: bool = False) -> None:
+        """Remember what is to be put back; on the thread that borrows.
+
+        Args:
+            is_adapted: Hooks of ours stand on the modules for as long as they are lent.
+        """
+        if self._weights is None:
+            self._weights = WeightRecord(self._model)
+        if self._modules is None or is_adapted or not self._is_own:
+            self._modules = ModuleRecord(self._model)
+        if self._tokenizer is None:
+            self._tokenizer = TokenizerRecord(self._tokens)
+        self._is_own = not is_adapted
+        self._surroundings = SurroundingsRecord()
+
+    def undo(self, *, thoroughly: bool = False) -> tuple[str, ...]:
+        """Put everything back and return what was, in words.
+
+        Args:
+            thoroughly: Look in every weight for changes that moved no version counter.
 
         Raises:
             ConflictError: Weights were changed that cannot be put back: the model must not answer
                 any more.
         """
-        for module, attributes, tables in self._modules:
-            for name in set(module.__dict__) - set(attributes):
-                del module.__dict__[name]
-            module.__dict__.update(attributes)
-            for name, entries in tables.items():
-                table = getattr(module, name)
-                table.clear()
-                table.update(entries)
-        for name, value in self._model.config.to_dict().items():
-            before = self._config.get(name)
-            if value != before and hasattr(self._model.config, name):
-                setattr(self._model.config, name, before)
-        lost = [name for name, weight in self._weights.items() if not self._put_back(weight)]
-        if lost:
-            raise ConflictError(
-                f"The model was lent and came back with {len(lost)} changed weights, such as "
-                f"{lost[0]!r}; there is no copy to put back. Load the model again."
-            )
+        if self._weights is None or self._modules is None or self._tokenizer is None:
+            return ()
+        modules = self._modules.restore()
+        weights = self._weights.restore(thoroughly=thoroughly)
+        around = self._surroundings.restore() if self._surroundings is not None else ()
+        return (*modules, *weights, *self._tokenizer.restore(), *around)
 
-    def _put_back(self, weight: _Weight) -> bool:
-        tensor = weight.tensor
-        tensor.grad = None
-        if _form(tensor) != _form(weight.values):
-            tensor.data = weight.values
-        if tensor.requires_grad != weight.requires_grad:
-            tensor.requires_grad_(weight.requires_grad)
-        if weight.copy is None:
-            # The counter may move without a change of values, but a small change misses the sample.
-            return tensor._version == weight.version and torch.equal(_sample(tensor), weight.sample)
-        if not torch.equal(weight.values, weight.copy):
-            with torch.no_grad():
-                weight.values.copy_(weight.copy)
-        return True
-
-
-def _tables(module: nn.Module) -> dict[str, dict[Any, Any]]:
-    """Return copies of a module's own dictionaries: parameters, children, hooks of every kind."""
-    return {name: dict(value) for name, value in module.__dict__.items() if isinstance(value, dict)}
-
-
-def _form(tensor: Tensor) -> tuple[Any, ...]:
-    """Return where a tensor's values are and how they are read."""
-    return tensor.device, tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride()
-
-
-def _sample(tensor: Tensor) -> Tensor:
-    flat = tensor.detach().reshape(-1) if tensor.is_contiguous() else tensor.detach().flatten()
-    step = max(1, flat.numel() // N_SAMPLED)
-    return flat[::step].float().nan_to_num().clone()
+    def forget(self) -> None:
+        """Record everything anew next time: the engine itself has changed the model."""
+        self._weights = self._modules = self._tokenizer = None

@@ -14,6 +14,11 @@ class Turns:
         self._holder: int | None = None
         self._depth = 0
 
+    @property
+    def n_waiting(self) -> int:
+        """How many wait for their turn."""
+        return len(self._waiting)
+
     def acquire(self, timeout_s: float | None = None) -> bool:
         """Wait for one's turn; return False if it has not come within the time given."""
         me = threading.get_ident()

@@ -5,7 +5,7 @@ loaded, by comparing one tapped forward pass with the library's own hidden state
 requests or pooling.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -37,6 +37,8 @@ class Names:
     """In a block, the module whose output attention adds."""
     mlp: str = "mlp"
     """In a block, the module whose output the feed-forward part adds."""
+    projection: str = "self_attn.o_proj"
+    """In a block, the linear module that reads the heads' outputs, one head beside the other."""
 
 
 _LLAMA = Names("model.layers", "model.norm")
@@ -48,13 +50,15 @@ NAMES: dict[str, Names] = {
     "gemma": _LLAMA,
     "gemma2": _SANDWICHED,
     "gemma3_text": _SANDWICHED,
-    "gpt2": Names("transformer.h", "transformer.ln_f", "attn"),
-    "gpt_neox": Names("gpt_neox.layers", "gpt_neox.final_layer_norm", "attention"),
+    "gpt2": Names("transformer.h", "transformer.ln_f", "attn", projection="attn.c_proj"),
+    "gpt_neox": Names(
+        "gpt_neox.layers", "gpt_neox.final_layer_norm", "attention", projection="attention.dense"
+    ),
     "llama": _LLAMA,
     "mistral": _LLAMA,
     "olmo": _LLAMA,
     "olmo2": _SANDWICHED,
-    "phi": Names("model.layers", "model.final_layernorm"),
+    "phi": Names("model.layers", "model.final_layernorm", projection="self_attn.dense"),
     "phi3": _LLAMA,
     "qwen2": _LLAMA,
     "qwen3": _LLAMA,
@@ -83,20 +87,43 @@ class Taps:
                 f"The layers of {type(model).__name__} are not known by name, so that its hidden "
                 f"states cannot be captured. Known: {', '.join(NAMES)}."
             )
+        self._names = names
         self.n_layers = int(config.num_hidden_layers)
         try:
-            blocks = model.get_submodule(names.blocks)
-            self._final_norm = model.get_submodule(names.final_norm)
-            self._blocks = [blocks.get_submodule(str(layer)) for layer in range(self.n_layers)]
-            self._attention = [block.get_submodule(names.attention) for block in self._blocks]
-            self._mlp = [block.get_submodule(names.mlp) for block in self._blocks]
+            modules = self._found(model)
         except AttributeError as error:
             raise UnsupportedModel(
                 f"{type(model).__name__} does not have the modules that its type "
                 f"{config.model_type!r} should have ({error})."
             ) from error
+        (self.final_norm,) = modules[0]
+        self._blocks, self._attention, self._mlp, self._projections = modules[1:]
         self.parallel = False
         self._self_test(model)
+
+    def is_of(self, model: PreTrainedModel) -> bool:
+        """Return whether these taps still sit on the very modules that a model runs."""
+        try:
+            found = self._found(model)
+        except AttributeError:
+            return False
+        own = [[self.final_norm], self._blocks, self._attention, self._mlp, self._projections]
+        return all(
+            one is other
+            for some, others in zip(own, found, strict=True)
+            for one, other in zip(some, others, strict=True)
+        )
+
+    def _found(self, model: PreTrainedModel) -> list[list[nn.Module]]:
+        """Return final norm, blocks, attention, feed-forward parts and projections by name."""
+        names = self._names
+        all_blocks = model.get_submodule(names.blocks)
+        blocks = [all_blocks.get_submodule(str(layer)) for layer in range(self.n_layers)]
+        parts = [
+            [block.get_submodule(name) for block in blocks]
+            for name in (names.attention, names.mlp, names.projection)
+        ]
+        return [[model.get_submodule(names.final_norm)], blocks, *parts]
 
     def whole(self, point: HookPoint) -> HookPoint:
         """Return a place with its layer counted from 0.
@@ -131,18 +158,44 @@ class Taps:
             for handle in handles:
                 handle.remove()
 
+    @contextmanager
+    def hooked(
+        self, module: nn.Module, is_input: bool, act: Callable[[Tensor], Tensor | None]
+    ) -> Iterator[None]:
+        """Call ``act`` with a module's input or output in each forward pass inside the block.
+
+        What it returns takes the place of what it got; None leaves that as it is.
+        """
+        handle = self._hook(module, is_input, act)
+        try:
+            yield
+        finally:
+            handle.remove()
+
     def _tap(self, point: HookPoint, name: HookPoint, seen: dict[HookPoint, Tensor]) -> Any:
-        if point.site == "resid_pre":
+        def keep(values: Tensor) -> None:
+            seen[name] = values
 
-            def before(_module: nn.Module, args: Any, kwargs: Any) -> None:
-                seen[name] = args[0] if args else kwargs["hidden_states"]
+        return self._hook(self.module(point), point.site == "resid_pre", keep)
 
-            return self._blocks[point.layer].register_forward_pre_hook(before, with_kwargs=True)
+    def _hook(
+        self, module: nn.Module, is_input: bool, act: Callable[[Tensor], Tensor | None]
+    ) -> Any:
+        def before(_module: nn.Module, args: Any, kwargs: Any) -> Any:
+            new = act(args[0] if args else kwargs["hidden_states"])
+            if new is None:
+                return None
+            return ((new, *args[1:]), kwargs) if args else (args, kwargs | {"hidden_states": new})
 
-        def after(_module: nn.Module, _args: Any, output: Any) -> None:
-            seen[name] = output[0] if isinstance(output, tuple) else output
+        def after(_module: nn.Module, _args: Any, output: Any) -> Any:
+            if not isinstance(output, tuple):
+                return act(output)
+            new = act(output[0])
+            return None if new is None else (new, *output[1:])
 
-        return self._module(point).register_forward_hook(after)
+        if is_input:
+            return module.register_forward_pre_hook(before, with_kwargs=True)
+        return module.register_forward_hook(after)
 
     def _sum(
         self, point: HookPoint, parts: tuple[HookPoint, HookPoint], seen: dict[HookPoint, Tensor]
@@ -152,12 +205,21 @@ class Taps:
 
         return self._blocks[point.layer].register_forward_hook(after)
 
-    def _module(self, point: HookPoint) -> nn.Module:
+    def module(self, point: HookPoint) -> nn.Module:
+        """Return the module whose output is a place; for ``resid_pre``, the block it enters.
+
+        Args:
+            point: Its layer counted from 0.
+        """
         if point.site == "attn_out":
             return self._attention[point.layer]
         if point.site == "mlp_out":
             return self._mlp[point.layer]
-        return self._final_norm if point.site == "final_norm" else self._blocks[point.layer]
+        return self.final_norm if point.site == "final_norm" else self._blocks[point.layer]
+
+    def projection(self, layer: int) -> nn.Module:
+        """Return the linear module that reads the heads' outputs of a layer counted from 0."""
+        return self._projections[layer]
 
     def _self_test(self, model: PreTrainedModel) -> None:
         """Compare one tapped pass with the library's hidden states.

@@ -1,0 +1,317 @@
+"""What a model's modules were like before they were lent, and how they become so again.
+
+Attributes, parameters, children, hooks, classes and configurations are compared by identity in one
+sweep, which is cheap enough to follow every call; only what differs is looked at closely. Knows
+modules; knows neither the weights' values nor who borrows them.
+"""
+
+import copy
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from operator import attrgetter, is_
+from types import FunctionType
+from typing import Any
+
+from torch import nn
+from torch.nn.modules import module as torch_module
+from transformers import PreTrainedModel
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+HOOKS = {
+    "_forward_hooks": "forward hook",
+    "_forward_pre_hooks": "forward pre-hook",
+    "_backward_hooks": "backward hook",
+    "_backward_pre_hooks": "backward pre-hook",
+    "_state_dict_hooks": "state-dict hook",
+    "_state_dict_pre_hooks": "state-dict pre-hook",
+    "_load_state_dict_pre_hooks": "load hook",
+    "_load_state_dict_post_hooks": "load hook",
+}
+"""Tables of a module that hold what others want to be called, in words."""
+
+_BESIDE_HOOKS = frozenset(
+    {"_forward_hooks_with_kwargs", "_forward_hooks_always_called", "_forward_pre_hooks_with_kwargs"}
+)
+"""Tables that say how entries of the others are called."""
+
+_LIBRARY_MARKS = frozenset({"_output_capturing_hooks_installed", "_compiled_call"})
+"""Attributes that the library sets by itself while a model runs."""
+
+_LIBRARY = ("transformers.", "accelerate.")
+"""Starts of the modules whose hooks belong to the library."""
+
+_OWN = attrgetter("__dict__")
+
+_GLOBAL_HOOKS = (
+    "_global_forward_hooks",
+    "_global_forward_pre_hooks",
+    "_global_backward_hooks",
+    "_global_backward_pre_hooks",
+)
+
+
+class ModuleRecord:
+    """What all modules of a model were like.
+
+    Args:
+        model: In the state that is to be kept.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self._named = list(model.named_modules())
+        self._modules = [module for _, module in self._named]
+        self._dicts = [module.__dict__ for module in self._modules]
+        self._kinds = [type(module) for module in self._modules]
+        self._saved = [dict(own) for own in self._dicts]
+        values = list(chain.from_iterable(own.values() for own in self._dicts))
+        tables = [value for value in values if isinstance(value, dict | list)]
+        tables += [getattr(torch_module, name) for name in _GLOBAL_HOOKS]
+        tables += [ALL_ATTENTION_FUNCTIONS._global_mapping]
+        self._tables = [
+            (table, copy.copy(table)) for table in {id(table): table for table in tables}.values()
+        ]
+        self._attributes = _Sweep(self._dicts)
+        self._entries = _Sweep([table for table, _ in self._tables if isinstance(table, dict)])
+        self._lists = [pair for pair in self._tables if isinstance(pair[0], list)]
+        self._configs = [
+            (config, copy.deepcopy(vars(config)))
+            for config in {id(each): each for each in values if _is_config(each)}.values()
+        ]
+        self._methods = [
+            _Methods(kind) for kind in {base for kind in self._kinds for base in kind.__mro__}
+        ]
+
+    @property
+    def is_intact(self) -> bool:
+        """Whether nothing differs; no words are made of it."""
+        return (
+            all(map(is_, map(_OWN, self._modules), self._dicts))
+            and all(map(is_, map(type, self._modules), self._kinds))
+            and self._attributes.is_intact
+            and self._entries.is_intact
+            and all(table == saved for table, saved in self._lists)
+            and all(_equal(vars(config), saved) for config, saved in self._configs)
+            and all(methods.is_intact for methods in self._methods)
+        )
+
+    def restore(self) -> tuple[str, ...]:
+        """Put everything back and return what was, in words."""
+        return () if self.is_intact else tuple(self._restored())
+
+    def _restored(self) -> Iterator[str]:
+        n_kinds = sum(map(_give_back_kind, self._modules, self._kinds))
+        found: dict[str, list[str]] = {}
+        for (name, module), own, saved in zip(self._named, self._dicts, self._saved, strict=True):
+            if module.__dict__ is not own:
+                own.clear()
+                own.update(module.__dict__)
+                module.__dict__ = own
+            for attribute in _differing(own, saved):
+                kind = attribute if attribute in ("training", "forward") else "other"
+                full = name if kind != "other" else f"{name}.{attribute}".lstrip(".")
+                if attribute not in _LIBRARY_MARKS:
+                    found.setdefault(kind, []).append(full or "the model")
+            if list(own) != list(saved) or not all(map(is_, own.values(), saved.values())):
+                own.clear()
+                own.update(saved)
+        yield from self._hooks_removed()
+        if "training" in found:
+            yield f"training mode of {_n(len(found['training']), 'module')} put back"
+        if "forward" in found:
+            yield f"patched forward of {_such(found['forward'], 'module')} put back"
+        if n_kinds:
+            yield f"class of {_n(n_kinds, 'module')} put back"
+        yield from self._tables_restored()
+        if "other" in found:
+            yield f"{_such(found['other'], 'attribute')} put back"
+        yield from self._configs_restored()
+        yield from self._methods_restored()
+
+    def _hooks_removed(self) -> Iterator[str]:
+        removed: Counter[str] = Counter()
+        lost: Counter[str] = Counter()
+        for table, saved in self._tables:
+            kind = self._hook_kinds.get(id(table))
+            if kind is None or not isinstance(table, dict) or not isinstance(saved, dict):
+                continue
+            gone = [hook for key, hook in table.items() if saved.get(key) is not hook]
+            removed[kind] += sum(not _is_librarys(hook) for hook in gone)
+            lost[kind] += sum(table.get(key) is not hook for key, hook in saved.items())
+            _refill(table, saved)
+        # What says how hooks are called goes with them and is nobody's concern.
+        del removed[""], lost[""]
+        for kind, count in removed.items():
+            if count:
+                yield f"{_n(count, kind)} removed"
+        for kind, count in lost.items():
+            if count:
+                yield f"{_n(count, kind)} of the model's own put back"
+
+    @property
+    def _hook_kinds(self) -> dict[int, str]:
+        """What each table of hooks holds, by its id; empty words for those beside them."""
+        kinds = {
+            id(table): HOOKS.get(name, "")
+            for saved in self._saved
+            for name, table in saved.items()
+            if name in HOOKS or name in _BESIDE_HOOKS
+        }
+        for name in _GLOBAL_HOOKS:
+            words = f"global {HOOKS[name.removeprefix('_global')]}"
+            kinds[id(getattr(torch_module, name))] = words
+        return kinds
+
+    def _tables_restored(self) -> Iterator[str]:
+        places = {
+            id(value): (module, attribute)
+            for (module, _), saved in zip(self._named, self._saved, strict=True)
+            for attribute, value in saved.items()
+            if isinstance(value, dict | list)
+        }
+        found: dict[str, list[str]] = {}
+        n_adapted = 0
+        for table, saved in self._tables:
+            if _equal_tables(table, saved):
+                continue
+            module, attribute = places.get(id(table), ("", "attention functions"))
+            names = [attribute]
+            if isinstance(table, dict) and isinstance(saved, dict):
+                names = _differing(table, saved)
+            if attribute == "_modules" and isinstance(table, dict):
+                n_adapted += sum(
+                    type(table.get(name)).__module__.startswith("peft.") for name in names
+                )
+            found.setdefault(attribute, []).extend(f"{module}.{name}".lstrip(".") for name in names)
+            _refill(table, saved)
+        if n_adapted:
+            yield f"{_n(n_adapted, 'adapter layer')} taken out"
+        words = {"_parameters": "parameter", "_buffers": "buffer", "_modules": "submodule"}
+        for attribute, names in found.items():
+            yield f"{_such(names, words.get(attribute, 'entry of ' + attribute))} put back"
+
+    def _configs_restored(self) -> Iterator[str]:
+        for config, saved in self._configs:
+            own = vars(config)
+            if _equal(own, saved):
+                continue
+            names = [
+                name for name in {**own, **saved} if not _equal(own.get(name), saved.get(name))
+            ]
+            own.clear()
+            own.update(copy.deepcopy(saved))
+            what = "generation_config" if "Generation" in type(config).__name__ else "config"
+            words = ", ".join(name.removeprefix("_").removesuffix("_internal") for name in names)
+            yield f"{what} put back ({words})"
+
+    def _methods_restored(self) -> Iterator[str]:
+        for methods in self._methods:
+            yield from methods.restore()
+
+
+class _Sweep:
+    """Dictionaries that are to hold the same objects in the same order.
+
+    Keys are not looked at: to rename one without moving its object takes deleting the last of a
+    table and giving the same object another name.
+    """
+
+    def __init__(self, tables: Sequence[dict[Any, Any]]) -> None:
+        self._tables = tables
+        self._sizes = list(map(len, tables))
+        self._filled = [table for table in tables if table]
+        self._values = list(chain.from_iterable(map(dict.values, self._filled)))
+
+    @property
+    def is_intact(self) -> bool:
+        """Whether nothing differs."""
+        return self._sizes == list(map(len, self._tables)) and all(
+            map(is_, chain.from_iterable(map(dict.values, self._filled)), self._values)
+        )
+
+
+class _Methods:
+    """The functions of a class, which guests replace for all its objects at once."""
+
+    def __init__(self, kind: type) -> None:
+        self._kind = kind
+        self._own = vars(kind)
+        self._saved = {
+            name: value for name, value in self._own.items() if isinstance(value, FunctionType)
+        }
+
+    @property
+    def is_intact(self) -> bool:
+        """Whether nothing differs."""
+        return all(map(is_, map(self._own.get, self._saved), self._saved.values()))
+
+    def restore(self) -> Iterator[str]:
+        """Put back what differs and say so."""
+        for name, value in self._saved.items():
+            if self._own.get(name) is not value:
+                setattr(self._kind, name, value)
+                yield f"patched {self._kind.__name__}.{name} put back"
+
+
+def _is_config(value: Any) -> bool:
+    """Return whether a value is a configuration: plain values under names, with a way to JSON."""
+    return hasattr(value, "to_diff_dict") and not isinstance(value, nn.Module | type)
+
+
+def _is_librarys(hook: Any) -> bool:
+    owner = getattr(hook, "__module__", None)
+    return isinstance(owner, str) and owner.startswith(_LIBRARY)
+
+
+def _give_back_kind(module: nn.Module, kind: type[nn.Module]) -> bool:
+    """Return whether a module had been made one of another class."""
+    if type(module) is kind:
+        return False
+    module.__class__ = kind
+    return True
+
+
+def _differing(now: dict[Any, Any], saved: dict[Any, Any]) -> list[str]:
+    """Return the keys of one or both that do not name the same object."""
+    missing = object()
+    return [
+        str(key) for key in {**saved, **now} if now.get(key, missing) is not saved.get(key, missing)
+    ]
+
+
+def _equal_tables(table: Any, saved: Any) -> bool:
+    """Return whether a table holds the same objects under the same keys, in order."""
+    if len(table) != len(saved):
+        return False
+    if isinstance(table, dict):
+        return all(map(is_, table.values(), saved.values())) and list(table) == list(saved)
+    return all(map(is_, table, saved))
+
+
+def _equal(now: Any, saved: Any) -> bool:
+    """Return whether plain values are equal; what cannot be compared has changed."""
+    try:
+        return bool(now == saved)
+    except (RuntimeError, ValueError, TypeError):
+        return False
+
+
+def _refill(table: Any, saved: Any) -> None:
+    table.clear()
+    if isinstance(table, list):
+        table.extend(saved)
+    else:
+        table.update(saved)
+
+
+def _n(count: int, what: str) -> str:
+    return f"{count} {what}{'s' if count != 1 and not what.startswith('entry of') else ''}"
+
+
+def _such(names: list[str], what: str) -> str:
+    """Return how many there are with one of their names."""
+    if what.startswith("entry of"):
+        what = what if len(names) == 1 else what.replace("entry", "entries", 1)
+        return f"{len(names)} {what} ({names[0]})"
+    more = "" if len(names) == 1 else "such as "
+    return f"{_n(len(names), what)} ({more}{names[0]})"

@@ -1,0 +1,95 @@
+"""What a process was like before the model was lent: random state and torch's own settings.
+
+Restored on the thread that borrowed, because whether gradients are kept is a matter of each thread.
+Knows torch, NumPy and Python; knows no model.
+"""
+
+import ctypes
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+
+class SurroundingsRecord:
+    """What Python, NumPy and torch were set to."""
+
+    def __init__(self) -> None:
+        self._settings = _settings()
+        self._python = random.getstate()
+        self._numpy_words = _numpy_words()
+        self._numpy = np.random.get_state()  # noqa: NPY002  the state that guests share
+        self._torch = torch.get_rng_state()
+        self._cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
+
+    def restore(self) -> tuple[str, ...]:
+        """Put everything back and return what was, in words."""
+        return tuple([*self._random_restored(), *self._settings_restored()])
+
+    def _random_restored(self) -> Iterator[str]:
+        moved = []
+        if random.getstate() != self._python:
+            random.setstate(self._python)
+            moved.append("Python's")
+        if self._numpy_words is None or _numpy_words() != self._numpy_words:
+            numpy = np.random.get_state()  # noqa: NPY002  the state that guests share
+            if not _equal_numpy(numpy, self._numpy):
+                np.random.set_state(self._numpy)  # noqa: NPY002  as above
+                moved.append("NumPy's")
+        if not torch.equal(torch.get_rng_state(), self._torch):
+            torch.set_rng_state(self._torch)
+            moved.append("torch's")
+        if self._cuda is not None:
+            now = torch.cuda.get_rng_state_all()
+            if not all(map(torch.equal, now, self._cuda)):
+                torch.cuda.set_rng_state_all(self._cuda)
+                moved.append("CUDA's")
+        if moved:
+            yield f"random state put back ({', '.join(moved)})"
+
+    def _settings_restored(self) -> Iterator[str]:
+        now = _settings()
+        if now == self._settings:
+            return
+        setters: dict[str, Any] = {
+            "default dtype": torch.set_default_dtype,
+            "default device": torch.set_default_device,
+            "gradients": torch.set_grad_enabled,
+            "threads": torch.set_num_threads,
+            "deterministic algorithms": torch.use_deterministic_algorithms,
+            "matmul precision": torch.set_float32_matmul_precision,
+            "anomaly detection": torch.autograd.set_detect_anomaly,
+        }
+        for name, before in self._settings.items():
+            if now[name] != before:
+                setters[name](before)
+                yield f"torch's {name} put back ({now[name]} to {before})"
+
+
+def _settings() -> dict[str, Any]:
+    return {
+        "default dtype": torch.get_default_dtype(),
+        "default device": torch.get_default_device(),
+        "gradients": torch.is_grad_enabled(),
+        "threads": torch.get_num_threads(),
+        "deterministic algorithms": torch.are_deterministic_algorithms_enabled(),
+        "matmul precision": torch.get_float32_matmul_precision(),
+        "anomaly detection": torch.is_anomaly_enabled(),
+    }
+
+
+def _numpy_words() -> bytes | None:
+    """Return the generator's own memory, which is far faster than its state; None if unknown.
+
+    Source: NumPy, ``mt19937_state``: 624 words of 32 bits and a position.
+    """
+    generator: Any = vars(np.random)["get_bit_generator"]()
+    if type(generator) is not np.random.MT19937:
+        return None
+    return ctypes.string_at(generator.ctypes.state_address, 625 * 4)
+
+
+def _equal_numpy(now: Any, before: Any) -> bool:
+    return now[2:] == before[2:] and np.array_equal(now[1], before[1])

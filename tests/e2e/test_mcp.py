@@ -1,0 +1,336 @@
+"""An agent's way to the model, driven by the SDK's own client: in process, over stdio and HTTP."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import asynccontextmanager, suppress
+
+import httpx
+import pytest
+
+from glassbox.engine.resident import load_engine
+from glassbox.storage.database import open_database
+from glassbox.storage.keys import KeyStore
+from glassbox.techniques.catalogue import built_in
+from glassbox.techniques.client import InterpClient
+from glassbox.techniques.desk import Desk
+from glassbox.techniques.local import running
+from glassbox.types import ModelSpec
+
+mcp = pytest.importorskip("mcp")
+
+from glassbox.techniques.mcp_server import Offer, build_server  # noqa: E402
+
+# The SDK's dependencies deprecate what they themselves still use.
+pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
+
+CODE = '''\
+import torch
+
+def technique(model, tokenizer, text, layer=-1):
+    """The last token's state after a block."""
+    inputs = tokenizer(text, return_tensors="pt").to(model.device)
+    print("tokens:", inputs["input_ids"].shape[1])
+    with torch.no_grad():
+        states = model(**inputs, output_hidden_states=True).hidden_states
+    model.train()
+    return {"state": states[layer][0], "layer": layer}
+'''
+
+
+@pytest.fixture(scope="module")
+def anyio_backend():
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+def client():
+    engine = load_engine(ModelSpec("tiny", dtype="float32"))
+    desk = Desk(engine)
+    with InterpClient("test", backend=desk, quiet=True) as client:
+        yield client
+    desk.close()
+    engine.close()
+
+
+@asynccontextmanager
+async def agent(client, *, may_run_code=True, mode="auto"):
+    server = build_server(Offer(client, built_in(), may_run_code=may_run_code))
+    async with mcp.Client(server, mode=mode) as session:
+        yield session
+
+
+def told(result):
+    """The structured answer, which the text repeats for agents that read text only."""
+    assert not result.is_error, result.content[0].text
+    assert json.loads(result.content[0].text) == result.structured_content
+    return result.structured_content
+
+
+def refused(result):
+    assert result.is_error
+    error = result.structured_content["error"]
+    assert result.content[0].text.startswith(f"error[{error['code']}]: ")
+    return error
+
+
+async def use_it_all(session):
+    """What an agent does: look around, run something, read the result, follow it up."""
+    listed = told(await session.call_tool("list_techniques"))
+    assert {"logit_lens", "token_surprisal"} <= {each["name"] for each in listed["techniques"]}
+
+    described = told(await session.call_tool("describe_technique", {"name": "logit_lens"}))
+    assert described["arguments"][0]["name"] == "text"
+    assert described["arguments"][0]["required"]
+    assert "n_layers" in json.dumps(described["result"])
+
+    model = told(await session.call_tool("model_info"))
+    assert (model["n_layers"], model["vocab_size"]) == (8, 2048)
+
+    words = {"name": "logit_lens", "arguments": {"text": "The waiters were superb"}, "wait_s": 60}
+    run = told(await session.call_tool("run_technique", words))
+    assert run["status"] == "succeeded"
+    assert run["result"]["fields"]["entropy"]["shape"][0] == 8
+    assert run["run_seconds"] > 0
+
+    page = told(
+        await session.call_tool(
+            "fetch_result", {"run_id": run["run_id"], "path": "entropy[-1]", "count": 3}
+        )
+    )
+    assert page["kind"] == "tensor"
+    assert len(page["items"]) == 3
+    assert page["next_offset"] == 3
+    assert told(await session.call_tool("list_runs"))["runs"][0]["technique"] == "logit_lens"
+    return listed
+
+
+async def test_an_agent_finds_its_way(client):
+    async with agent(client) as session:
+        listed = await use_it_all(session)
+        assert listed["may_run_code"]
+        code = {"code": CODE, "arguments": {"text": "The cook"}, "wait_s": 60}
+        run = told(await session.call_tool("run_code", code))
+        assert run["printed"] == ["tokens: 4"] or run["printed"][0].startswith("tokens:")
+        assert any("training mode" in note for note in run["undone"])
+        assert run["result"]["state"]["dtype"] == "float32"
+
+
+async def test_tools_say_what_they_do_to_the_world(client):
+    async with agent(client) as session:
+        tools = {each.name: each for each in (await session.list_tools()).tools}
+    assert set(tools) == {
+        "list_techniques", "describe_technique", "run_technique", "run_code", "get_run",
+        "fetch_result", "model_info", "list_runs", "cancel_run",
+    }  # fmt: skip
+    assert tools["fetch_result"].annotations.read_only_hint
+    assert tools["run_code"].annotations.destructive_hint
+    for tool in tools.values():
+        assert tool.description
+        assert tool.output_schema
+        assert len(tool.description) < 600
+        for name, argument in tool.input_schema["properties"].items():
+            assert argument.get("description"), (tool.name, name)
+    size = sum(len(each.model_dump_json()) for each in tools.values())
+    assert size < 24_000, "the tools alone would fill a context window"
+
+
+async def test_code_is_taken_only_where_it_was_allowed(client):
+    async with agent(client, may_run_code=False) as session:
+        assert "run_code" not in {each.name for each in (await session.list_tools()).tools}
+        assert not told(await session.call_tool("list_techniques"))["may_run_code"]
+
+
+async def test_an_error_of_the_code_says_where_and_why(client):
+    code = "def technique(model, tokenizer, n):\n    print('here')\n    return 1 / n\n"
+    async with agent(client) as session:
+        result = await session.call_tool(
+            "run_code", {"code": code, "arguments": {"n": 0}, "wait_s": 60}
+        )
+    error = refused(result)
+    assert error["code"] == "technique-failed"
+    assert error["message"] == "ZeroDivisionError: division by zero"
+    assert error["where"] == "line 3 of the technique: return 1 / n"
+    assert result.structured_content["run"]["printed"] == ["here"]
+
+
+@pytest.mark.parametrize(
+    ("tool", "words", "code", "message"),
+    [
+        ("describe_technique", {"name": "logit-lens"}, "unknown-name", "Did you mean 'logit_lens'"),
+        ("run_technique", {"name": "logit_lens"}, "invalid-value", "text as well"),
+        (
+            "run_technique",
+            {"name": "logit_lens", "arguments": {"txt": "a"}},
+            "unknown-name",
+            "text",
+        ),
+        ("run_code", {"code": "def f(:"}, "invalid-value", "line 1"),
+        ("fetch_result", {"run_id": "r99"}, "unknown-name", "r99"),
+        ("get_run", {"run_id": "r99"}, "unknown-name", "r99"),
+        ("cancel_run", {"run_id": "r99"}, "unknown-name", "r99"),
+        (
+            "run_technique",
+            {"name": "logit_lens", "arguments": {"text": {"$run": "r99"}}},
+            "unknown-name",
+            "r99",
+        ),
+    ],
+)
+async def test_what_is_wrong_is_said_with_a_code_and_a_remedy(client, tool, words, code, message):
+    async with agent(client) as session:
+        error = refused(await session.call_tool(tool, words))
+    assert error["code"] == code
+    assert message in error["message"]
+
+
+async def test_a_result_becomes_an_argument_without_passing_through_the_agent(client):
+    texts = {
+        "positive": ["The meal was superb.", "A lovely evening."],
+        "negative": ["The meal was awful.", "A dreadful evening."],
+    }
+    async with agent(client) as session:
+        made = told(
+            await session.call_tool(
+                "run_technique", {"name": "make_steering_vector", "arguments": texts, "wait_s": 60}
+            )
+        )
+        words = {"prompt": "The waiter", "vector": {"$run": made["run_id"]}, "max_new_tokens": 4}
+        steered = told(
+            await session.call_tool(
+                "run_technique", {"name": "steer", "arguments": words, "wait_s": 60}
+            )
+        )
+    assert steered["status"] == "succeeded"
+
+
+async def test_answers_fit_into_a_context_window_whatever_comes_back(client):
+    code = (
+        "def technique(model, tokenizer):\n    import torch\n"
+        "    print('x' * 5000)\n"
+        "    long = {'text': 'y' * 100000, 'n': list(range(10**5))}\n"
+        "    return {'big': torch.zeros(1000, 1000), **long}\n"
+    )
+    async with agent(client) as session:
+        result = await session.call_tool("run_code", {"code": code, "wait_s": 60})
+        run = told(result)
+        assert len(result.content[0].text) < 8_000
+        for path in ("", "big", "big[0]", "text", "n"):
+            page = await session.call_tool("fetch_result", {"run_id": run["run_id"], "path": path})
+            assert len(page.content[0].text) < 12_000, path
+
+
+async def test_a_long_run_goes_on_reports_and_can_be_cancelled(client):
+    code = (
+        "def technique(model, tokenizer):\n    import time\n"
+        "    for step in range(600):\n        print('step', step, flush=True)\n"
+        "        time.sleep(0.05)\n"
+    )
+    heard = []
+
+    async def on_progress(progress, total, message):
+        heard.append(message)
+
+    async with agent(client) as session:
+        started = await session.call_tool(
+            "run_code", {"code": code, "wait_s": 1.5}, progress_callback=on_progress
+        )
+        run = told(started)
+        assert run["status"] == "running"
+        assert "get_run" in run["next"]
+        assert any(message.startswith("step") for message in heard)
+        error = refused(await session.call_tool("fetch_result", {"run_id": run["run_id"]}))
+        assert error["code"] == "conflict"
+        await session.call_tool("cancel_run", {"run_id": run["run_id"]})
+        ended = await session.call_tool("get_run", {"run_id": run["run_id"], "wait_s": 20})
+    assert ended.structured_content["run"]["status"] == "cancelled"
+    assert refused(ended)["code"] == "technique-failed"
+
+
+def environment(folder):
+    return {
+        "GLASSBOX_PATHS__WORKERS": str(folder / "workers"),
+        "GLASSBOX_STORAGE__URL": f"sqlite:///{folder}/keys.db",
+        "HF_HUB_OFFLINE": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+def end_workers(folder):
+    for state in running(folder / "workers"):
+        with suppress(ProcessLookupError):
+            os.kill(state.pid, signal.SIGTERM)
+
+
+async def test_over_standard_input_as_an_agent_starts_it(tmp_path):
+    parameters = mcp.StdioServerParameters(
+        command=sys.executable,
+        args=["-m", "glassbox", "mcp", "--model", "tiny", "--allow-code"],
+        env=environment(tmp_path),
+        cwd=tmp_path,
+    )
+    try:
+        async with mcp.Client(parameters, read_timeout_seconds=120) as session:
+            await use_it_all(session)
+    finally:
+        end_workers(tmp_path)
+
+
+@asynccontextmanager
+async def listening(folder, *words):
+    """The server's address, once it answers."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    process = subprocess.Popen(  # noqa: ASYNC220  it returns at once
+        [sys.executable, "-m", "glassbox", "mcp", "--http", "--port", str(port), *words],
+        env={**os.environ, **environment(folder)},
+        cwd=folder,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        until = time.monotonic() + 60
+        while time.monotonic() < until and process.poll() is None:
+            with suppress(OSError):
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                break
+            await asyncio.sleep(0.1)
+        yield f"http://127.0.0.1:{port}/mcp"
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+        end_workers(folder)
+
+
+async def test_over_http_on_this_machine(tmp_path):
+    async with listening(tmp_path) as url:
+        async with mcp.Client(url, read_timeout_seconds=120) as session:
+            await use_it_all(session)
+        async with httpx.AsyncClient() as plain:
+            elsewhere = await plain.post(url, json={}, headers={"origin": "http://evil.example"})
+            rebound = await plain.post(url, json={}, headers={"host": "evil.example"})
+        assert elsewhere.status_code == 403
+        assert rebound.status_code == 421
+
+
+async def test_over_http_behind_keys(tmp_path):
+    store = KeyStore(open_database(f"sqlite:///{tmp_path}/keys.db"))
+    _, secret = store.create("agent", ["techniques"])
+    _, other = store.create("reader", ["predict"])
+    async with listening(tmp_path) as url, httpx.AsyncClient() as plain:
+        without = await plain.post(url, json={})
+        wrong = await plain.post(url, json={}, headers={"authorization": f"Bearer {other}"})
+        assert (without.status_code, wrong.status_code) == (401, 403)
+        assert "glassbox keys create" in without.json()["detail"]
+        assert without.headers["www-authenticate"].startswith("Bearer")
+        ping = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+        headers = {
+            "authorization": f"Bearer {secret}",
+            "accept": "application/json, text/event-stream",
+        }
+        let_in = await plain.post(url, json=ping, headers=headers)
+        assert let_in.status_code not in (401, 403)
