@@ -8,6 +8,7 @@ import pytest
 from glassbox.errors import InvalidValue, UnknownName
 from glassbox.storage.database import Database, open_database
 from glassbox.storage.keys import LAST_USED_STEP_S, KeyStore
+from glassbox.storage.signing_keys import signing_key
 
 
 class Clock:
@@ -110,3 +111,22 @@ def test_revoking_a_stranger_is_refused(store: KeyStore) -> None:
     store.create("team a")
     with pytest.raises(UnknownName, match="No API key 'abc'"):
         store.revoke("abc")
+
+
+def test_a_key_signs_where_it_may_run_functions_and_only_there(store: KeyStore) -> None:
+    for scopes, signs in ((("techniques",), True), (("admin",), True), (("predict",), False)):
+        key, secret = store.create("team a", scopes)
+        made = signing_key(secret)
+        found = store.find_signing(made.id)
+        assert found is not None
+        assert found[0] == key
+        assert found[1].key == (made.key if signs else b"")
+    assert store.find_signing("0" * 32) is None
+
+
+def test_a_revoked_key_is_found_as_revoked_by_what_it_signs_with(store: KeyStore) -> None:
+    key, secret = store.create("team a", ["techniques"])
+    store.revoke(key.id)
+    found = store.find_signing(signing_key(secret).id)
+    assert found is not None
+    assert found[0].revoked_s is not None

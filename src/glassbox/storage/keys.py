@@ -1,7 +1,8 @@
 """API keys: made once, kept as digests, looked up on every request.
 
 A key is 256 random bits, so its SHA-256 cannot be guessed back and needs no salt; a slow password
-hash would only let strangers keep the processor busy. Knows nothing of HTTP.
+hash would only let strangers keep the processor busy. Of a key that may run functions the key
+that it signs with is kept too, from which the key itself does not follow. Knows nothing of HTTP.
 """
 
 import hashlib
@@ -16,6 +17,7 @@ import sqlalchemy as sa
 
 from glassbox.errors import InvalidValue, UnknownName
 from glassbox.storage.database import Database
+from glassbox.storage.signing_keys import SigningKey, signing_key
 
 KeyScope = Literal["predict", "observe", "admin", "techniques"]
 """What a key allows: asking the model; metrics and records; everything; running functions."""
@@ -44,6 +46,8 @@ _TABLE = sa.table(
             "created_s",
             "last_used_s",
             "revoked_s",
+            "signing_id",
+            "signing_key",
         )
     ),
 )
@@ -110,6 +114,7 @@ class KeyStore:
             last_used_s=None,
             revoked_s=None,
         )
+        signs = signing_key(secret)
         with self._database.transaction() as connection:
             connection.execute(
                 _TABLE.insert().values(
@@ -119,9 +124,24 @@ class KeyStore:
                     name=key.name,
                     scopes=",".join(key.scopes),
                     created_s=key.created_s,
+                    signing_id=signs.id,
+                    # Whoever reads it can sign: it is kept only where signing is of use.
+                    signing_key=signs.key.hex() if key.allows("techniques") else None,
                 )
             )
         return key, secret
+
+    def find_signing(self, signing_id: str) -> tuple[ApiKey, SigningKey] | None:
+        """Return the key that signs under a name, revoked ones too; None for a stranger's.
+
+        Of a key without scope ``techniques`` the second has no bytes: nothing it signed is checked.
+        """
+        query = _TABLE.select().where(_TABLE.c.signing_id == signing_id)
+        with self._database.reading() as connection:
+            row = connection.execute(query).first()
+        if row is None:
+            return None
+        return _key(row), SigningKey(signing_id, bytes.fromhex(row.signing_key or ""))
 
     def find(self, secret: str) -> ApiKey | None:
         """Return the key that a secret is of, revoked ones too; None for a stranger's.

@@ -50,6 +50,35 @@ MIGRATIONS: Final[tuple[Migration, ...]] = (
             """,
         ),
     ),
+    Migration(
+        2,
+        "audit log",
+        (
+            """
+            CREATE TABLE audit_events (
+                sequence BIGINT PRIMARY KEY,
+                time_s DOUBLE PRECISION NOT NULL,
+                kind TEXT NOT NULL,
+                actor TEXT NOT NULL,
+                subject TEXT NOT NULL,
+                body TEXT NOT NULL,
+                previous_hash TEXT NOT NULL,
+                hash TEXT NOT NULL
+            )
+            """,
+            "CREATE INDEX audit_events_by_kind ON audit_events (kind, sequence)",
+            "CREATE INDEX audit_events_by_subject ON audit_events (subject, sequence)",
+        ),
+    ),
+    Migration(
+        3,
+        "keys that sign",
+        (
+            "ALTER TABLE api_keys ADD COLUMN signing_id TEXT",
+            "ALTER TABLE api_keys ADD COLUMN signing_key TEXT",
+            "CREATE UNIQUE INDEX api_keys_by_signing_id ON api_keys (signing_id)",
+        ),
+    ),
 )
 """All steps, in order."""
 
