@@ -59,7 +59,7 @@ def test_arguments_win_over_environment_over_file_over_defaults(folder, monkeypa
 @pytest.mark.parametrize("info", known_settings(), ids=lambda info: info.key)
 def test_each_setting_is_read_from_its_own_variable(info, monkeypatch):
     text = {"str": "abc", "int": "3", "float": "0.25"}
-    for value in ("float32", *text.values()):
+    for value in ("float32", "process", *text.values()):
         monkeypatch.setenv(info.variable, value)
         try:
             load_settings()

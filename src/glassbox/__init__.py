@@ -11,28 +11,28 @@ if TYPE_CHECKING:
     from glassbox.artifacts import Classifier
     from glassbox.client import AsyncClient, Client
     from glassbox.confidence.classify import Classification, Labeller
-    from glassbox.confidence.data import read_texts
     from glassbox.confidence.job import Job, Promise
     from glassbox.confidence.labels import LabelSet, default_labels, load_labels
-    from glassbox.confidence.scoring import LabelModel
-    from glassbox.engine.protocol import AdapterRecipe, Engine
+    from glassbox.engine.protocol import Engine
     from glassbox.engine.resident import load_engine
     from glassbox.errors import GlassboxError
     from glassbox.runtime import Runtime
     from glassbox.settings import Settings
     from glassbox.stats.selective import choose_threshold
+    from glassbox.techniques.client import InterpClient
+    from glassbox.techniques.folders import load_techniques_from_dir
+    from glassbox.techniques.standalone import convert_technique_to_standalone
     from glassbox.types import ModelSpec
 
 _HOMES = {
-    "AdapterRecipe": "engine.protocol",
     "AsyncClient": "client",
     "Classification": "confidence.classify",
     "Classifier": "artifacts",
     "Client": "client",
     "Engine": "engine.protocol",
     "GlassboxError": "errors",
+    "InterpClient": "techniques.client",
     "Job": "confidence.job",
-    "LabelModel": "confidence.scoring",
     "LabelSet": "confidence.labels",
     "Labeller": "confidence.classify",
     "ModelSpec": "types",
@@ -40,22 +40,22 @@ _HOMES = {
     "Runtime": "runtime",
     "Settings": "settings",
     "choose_threshold": "stats.selective",
+    "convert_technique_to_standalone": "techniques.standalone",
     "default_labels": "confidence.labels",
     "load_engine": "engine.resident",
     "load_labels": "confidence.labels",
-    "read_texts": "confidence.data",
+    "load_techniques_from_dir": "techniques.folders",
 }
 
 __all__ = [
-    "AdapterRecipe",
     "AsyncClient",
     "Classification",
     "Classifier",
     "Client",
     "Engine",
     "GlassboxError",
+    "InterpClient",
     "Job",
-    "LabelModel",
     "LabelSet",
     "Labeller",
     "ModelSpec",
@@ -63,10 +63,11 @@ __all__ = [
     "Runtime",
     "Settings",
     "choose_threshold",
+    "convert_technique_to_standalone",
     "default_labels",
     "load_engine",
     "load_labels",
-    "read_texts",
+    "load_techniques_from_dir",
 ]
 
 

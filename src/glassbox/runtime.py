@@ -16,6 +16,7 @@ from glassbox.settings import Settings, load_settings
 from glassbox.types import ModelSpec, Quantization
 
 if TYPE_CHECKING:
+    from glassbox.audit import AuditLog
     from glassbox.confidence.classify import Labeller
     from glassbox.confidence.job import Job, Report, Stages
     from glassbox.confidence.pipeline import Outcome, Say
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from glassbox.introspection.verify import Verifier
     from glassbox.introspection.witness import Encode
     from glassbox.storage.keys import KeyStore
+    from glassbox.techniques.calls import Limits
+    from glassbox.techniques.protocol import Backend
 
 SHIPPED_RUN = Path(__file__).parent / "assets" / "run"
 """A finished run of the embedded model, so that charts, report and answers work at once."""
@@ -254,6 +257,64 @@ class Runtime:
         from glassbox.storage.keys import KeyStore
 
         return KeyStore(open_database(self.settings.storage.url))
+
+    def audit_log(self) -> "AuditLog":
+        """Return the audit log of the database that the settings name.
+
+        Raises:
+            InvalidValue: The address is none of a database.
+            DependencyMissing: SQLAlchemy or the driver is not installed.
+            CapacityError: The database cannot be reached.
+        """
+        from glassbox.audit import AuditLog
+        from glassbox.storage.database import open_database
+
+        return AuditLog(open_database(self.settings.storage.url))
+
+    def technique_limits(self) -> "Limits":
+        """Return the most that one run of a function may use on a server."""
+        from glassbox.techniques.calls import Limits
+
+        settings = self.settings.techniques
+        return Limits(settings.wall_s, settings.cpu_s, settings.memory_bytes, settings.result_bytes)
+
+    def technique_backend(
+        self, engine: "Engine", *, model: str | None = None, hidden: str | None = None
+    ) -> "Backend":
+        """Return what runs functions for a server, in the mode of the settings.
+
+        Args:
+            engine: The serving model, beside which functions run in mode ``shared``.
+            model: The model that is served; None takes that of the settings. In mode ``process``
+                it is loaded a second time: of its files' memory both share what both map.
+            hidden: System prompt that is put before every text and never shown.
+        """
+        settings = self.settings.techniques
+        if settings.mode == "shared":
+            from glassbox.techniques.desk import Desk
+
+            return Desk(
+                engine,
+                limits=self.technique_limits(),
+                max_waiting=settings.max_waiting,
+                hidden_system_prompt=hidden,
+                name=engine.info.name,
+            )
+        from glassbox.techniques.local import LocalBackend
+        from glassbox.techniques.worker_spec import WorkerSpec
+
+        spec = WorkerSpec(
+            model=model or self.settings.engine.model,
+            app_name="server",
+            dtype=self.settings.engine.dtype,
+            device=self.settings.engine.device,
+            threads=self.settings.engine.threads,
+            hidden_system_prompt=hidden,
+            idle_s=settings.idle_s,
+            limits=self.technique_limits(),
+            max_waiting=settings.max_waiting,
+        )
+        return LocalBackend(spec, folder=settings.folder, owned=True)
 
     def runs(self) -> list[str]:
         """Return the finished runs below the runs folder, sorted by name."""

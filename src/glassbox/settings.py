@@ -32,6 +32,9 @@ CONFIG_VARIABLE = "GLASSBOX_CONFIG"
 SAGEMAKER_PORT_VARIABLE = "SAGEMAKER_BIND_TO_PORT"
 """Port on which SageMaker will ask its container; the platform's own variable."""
 
+HIDDEN_PROMPT_VARIABLE = "GLASSBOX_HIDDEN_SYSTEM_PROMPT"
+"""Secret of a container that techniques run in: the prompt put before every text there."""
+
 TEST_DATA_VARIABLE = "GLASSBOX_TEST_DATA"
 """Folder of real data for the test suite; nothing else reads it."""
 
@@ -109,8 +112,33 @@ class ServerSettings(_Section):
     """Connections that are open at a time; further ones are told to come back later."""
 
 
+class TechniqueSettings(_Section):
+    """Whether a server runs functions that callers send, and what these may use."""
+
+    mode: Literal["off", "process", "shared"] = "off"
+    """`process` runs them in a process with a model of its own, `shared` beside the serving one."""
+    allowed: str = ""
+    """Digests of the functions that may run, with commas, or a file of them; empty allows all."""
+    wall_s: float = Field(default=600.0, gt=0.0)
+    """Seconds that one run may take; a call may ask for less."""
+    cpu_s: float | None = Field(default=None, gt=0.0)
+    """Processor seconds that one run may take; unset is no limit. Mode `process` only."""
+    memory_bytes: int | None = Field(default=None, ge=1)
+    """Memory that one run may take beyond the model's, in bytes. Mode `process` only."""
+    result_bytes: int = Field(default=2**30, ge=1)
+    """Largest result of one run in bytes."""
+    max_body_bytes: int = Field(default=256 * 2**20, ge=1)
+    """Largest request body with a function and its arguments, in bytes."""
+    max_waiting: int = Field(default=256, ge=1)
+    """Runs that may wait for the model at a time; one more is told to come back later."""
+    idle_s: float = Field(default=300.0, gt=0.0)
+    """Seconds without a call after which a worker process ends and frees its model."""
+    folder: UserPath = Field(default=Path("~/.glassbox/techniques"), validate_default=True)
+    """Folder of workers' sockets and logs, and of local servers' secrets; nobody else may read."""
+
+
 class StorageSettings(_Section):
-    """Where API keys are kept."""
+    """Where API keys and the audit log are kept."""
 
     url: str = "sqlite:///~/.glassbox/glassbox.db"
     """Address of a SQLite file or a PostgreSQL database (`postgresql+psycopg://…`)."""
@@ -123,6 +151,8 @@ class PathSettings(_Section):
     """Folder in which a run gets its own folder unless `--out` names one."""
     adapters: UserPath = Field(default=Path("~/.cache/glassbox/adapters"), validate_default=True)
     """Folder for LoRA adapters fetched from object stores."""
+    workers: UserPath = Field(default=Path("~/.cache/glassbox/workers"), validate_default=True)
+    """Folder in which programs of this machine find models that are resident for techniques."""
 
 
 class Settings(BaseSettings):
@@ -144,6 +174,8 @@ class Settings(BaseSettings):
     """The main job's promises."""
     server: ServerSettings = ServerSettings()
     """The HTTP server."""
+    techniques: TechniqueSettings = TechniqueSettings()
+    """Functions beside the model."""
     storage: StorageSettings = StorageSettings()
     """The database."""
     paths: PathSettings = PathSettings()
@@ -238,14 +270,7 @@ def load_settings(overrides: Mapping[str, object] | None = None) -> Settings:
 
 
 def effective(overrides: Mapping[str, object] | None = None) -> tuple[EffectiveSetting, ...]:
-    """Return each setting's value and where it came from.
-
-    Args:
-        overrides: As for ``load_settings``.
-
-    Raises:
-        InvalidSetting: As ``load_settings``.
-    """
+    """Return each setting's value and where it came from; raises as ``load_settings`` does."""
     given = {key: value for key, value in (overrides or {}).items() if value is not None}
     values = load_settings(given).model_dump(mode="json")
     return tuple(
@@ -277,12 +302,18 @@ def config_file() -> Path | None:
 
 def hub_environment() -> HubEnvironment:
     """Return what the environment says about the model hub."""
-    offline = os.environ.get("HF_HUB_OFFLINE", "").strip().upper()
-    return HubEnvironment(
-        token_is_set=bool(os.environ.get("HF_TOKEN", "").strip()),
-        is_offline=offline in {"1", "ON", "YES", "TRUE"},
-        endpoint=os.environ.get("HF_ENDPOINT", "").strip() or HUB_ENDPOINT,
-    )
+    names = ("HF_TOKEN", "HF_HUB_OFFLINE", "HF_ENDPOINT")
+    token, offline, endpoint = (os.environ.get(name, "").strip() for name in names)
+    is_offline = offline.upper() in {"1", "ON", "YES", "TRUE"}
+    return HubEnvironment(bool(token), is_offline, endpoint or HUB_ENDPOINT)
+
+
+def take_hidden_system_prompt() -> str | None:
+    """Return a container's hidden prompt and take it out of the environment, None without one.
+
+    It is taken out because what runs there later can read the environment.
+    """
+    return os.environ.pop(HIDDEN_PROMPT_VARIABLE, "") or None
 
 
 def sagemaker_port() -> int | None:
@@ -323,7 +354,8 @@ def _nest(flat: Mapping[str, object]) -> dict[str, Any]:
 
 
 def _check_environment() -> None:
-    known = {info.variable for info in known_settings()} | {CONFIG_VARIABLE, TEST_DATA_VARIABLE}
+    known = {info.variable for info in known_settings()}
+    known |= {CONFIG_VARIABLE, TEST_DATA_VARIABLE, HIDDEN_PROMPT_VARIABLE}
     for name in sorted(os.environ):
         if name.upper().startswith(ENV_PREFIX) and name.upper() not in known:
             raise InvalidSetting(name, "environment", sorted(known))

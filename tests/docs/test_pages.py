@@ -2,14 +2,18 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from glassbox.cli.main import ENTRIES
 from glassbox.runtime import DEMO, SHIPPED_RUN
+from glassbox.techniques.local import running
 from tests.docs.markdown import PAGES, ROOT, Block, blocks, links
 
 RUNNABLE = [page for page in PAGES if any("run" in block.words for block in blocks(page))]
@@ -20,11 +24,21 @@ def _name(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """Where a page is followed; workers that it leaves behind end with it."""
+    yield tmp_path
+    for state in running(tmp_path / "workers"):
+        with suppress(ProcessLookupError):
+            os.kill(state.pid, signal.SIGTERM)
+
+
 def _run(block: Block, folder: Path) -> None:
     environment = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "HF_HUB_OFFLINE": "1",
+        "GLASSBOX_PATHS__WORKERS": str(folder / "workers"),
     }
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", block.text],
@@ -39,22 +53,22 @@ def _run(block: Block, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("page", RUNNABLE, ids=_name)
-def test_quick_blocks_run(page, tmp_path):
+def test_quick_blocks_run(page, folder):
     """In the page's order and in one folder, where the shipped run stands in for the demo's."""
     if SHIPPED_RUN.is_dir():
-        shutil.copytree(SHIPPED_RUN, tmp_path / "runs" / DEMO)
+        shutil.copytree(SHIPPED_RUN, folder / "runs" / DEMO)
     for block in blocks(page):
         if "run" in block.words and "slow" not in block.words:
-            _run(block, tmp_path)
+            _run(block, folder)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", RUNNABLE, ids=_name)
-def test_all_blocks_run(page, tmp_path):
+def test_all_blocks_run(page, folder):
     """As a reader would: from an empty folder, nothing left out."""
     for block in blocks(page):
         if "run" in block.words:
-            _run(block, tmp_path)
+            _run(block, folder)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)

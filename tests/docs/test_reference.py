@@ -39,6 +39,8 @@ def test_every_command_and_option_has_its_place(entry, current):
         assert f"### `{path}`" in page
         part = page.partition(f"### `{path}`")[2].partition("\n### ")[0]
         for param in command.params:
+            if getattr(param, "hidden", False):
+                continue
             names = [param.name.upper()] if param.param_type_name == "argument" else param.opts
             assert any(f"`{name}`" in part for name in names), (path, param.name)
             assert param.help, f"{path}: {param.name} says nothing about itself"

@@ -6,12 +6,31 @@ Requests are made from the OpenAPI file by schemathesis; the engine behind is on
 import schemathesis
 from hypothesis import HealthCheck, Phase, settings
 
+from glassbox.audit import AuditLog
 from glassbox.server.app import create_app
-from glassbox.server.serving import Serving
+from glassbox.server.serving import Guards, Serving, TechniqueGate
+from glassbox.server.signatures import Signatures
 from glassbox.server.speech import Speaker
+from glassbox.server.technique_record import TechniqueRecord
+from glassbox.server.technique_service import TechniqueService
+from glassbox.storage.database import open_database
 from glassbox.testing import FakeEngine
+from glassbox.wire.techniques import RUN_TYPE
+from tests.server.technique_worlds import Signing, StubBackend
 
-app = create_app(Serving(Speaker(FakeEngine(), "fake")))
+SECRET = "gbl_fuzz"
+
+record = TechniqueRecord(AuditLog(open_database("sqlite://")), "shared")
+serving = Serving(Speaker(FakeEngine(), "fake"), techniques=TechniqueService(StubBackend(), record))
+gate = TechniqueGate(Signatures(SECRET), record)
+app = Signing(create_app(serving, Guards(techniques=gate)), SECRET)
+
+
+@schemathesis.serializer(RUN_TYPE)
+def as_bytes(_context: object, value: object) -> bytes:
+    return value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
+
+
 schema = schemathesis.openapi.from_asgi("/openapi.json", app)
 
 

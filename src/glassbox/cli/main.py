@@ -29,6 +29,9 @@ INTERNALS = "A model with its internals open"
 SHADOW_SELF = "A model with its internals open, and what it says about answers"
 """Panel of the commands that serve, write and verify."""
 
+TECHNIQUES = "Your own functions beside the model"
+"""Panel of the commands that run functions."""
+
 MACHINE = "This machine"
 """Panel of the commands about the installation."""
 
@@ -93,6 +96,18 @@ ENTRIES: Final[tuple[Entry, ...]] = (
         SHADOW_SELF,
     ),
     Entry("serve", "glassbox.cli.serve:serve", "Serve the model over HTTP.", SHADOW_SELF),
+    Entry(
+        "technique",
+        "glassbox.cli.technique:app",
+        "Run a function of yours, or a built-in one, on the resident model.",
+        TECHNIQUES,
+    ),
+    Entry(
+        "mcp",
+        "glassbox.cli.mcp:mcp",
+        "Give an agent the model, over the Model Context Protocol.",
+        TECHNIQUES,
+    ),
     Entry("keys", "glassbox.cli.keys:app", "API keys of the server.", MACHINE),
     Entry("config", "glassbox.cli.config:app", "Settings and where they come from.", MACHINE),
     Entry(
@@ -117,6 +132,9 @@ EXTRAS: Final[dict[str, str]] = {
     "sqlalchemy": "serve",
     "psycopg": "postgres",
     "boto3": "sagemaker",
+    "modal": "modal",
+    "ray": "ray",
+    "mcp": "mcp",
     "matplotlib": "charts",
     "jinja2": "charts",
     "datasets": "hub",

@@ -1,5 +1,8 @@
 """``glassbox serve``: the resident model over HTTP."""
 
+import sys
+from contextlib import ExitStack
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +15,17 @@ from glassbox.runtime import Runtime
 from glassbox.settings import effective, sagemaker_port
 
 if TYPE_CHECKING:
+    import socket
+
     from glassbox.server.serving import Serving
+
+
+class Mode(StrEnum):
+    """Whether and where functions run that callers send."""
+
+    OFF = "off"
+    PROCESS = "process"
+    SHARED = "shared"
 
 
 def serve(
@@ -57,9 +70,19 @@ def serve(
             "guard; on port 8080 of every address, from /opt/ml/model, unless told otherwise.",
         ),
     ] = False,
+    techniques: Annotated[
+        Mode | None,
+        typer.Option(
+            "--techniques",
+            help="Run functions that callers send: 'process' in a process with a model of its "
+            "own, 'shared' beside the serving model. This is code execution.",
+        ),
+    ] = None,
+    sockets: Annotated[str | None, typer.Option("--sockets", hidden=True)] = None,
 ) -> None:
     """Serve the model: OpenAI's API, states, probes, labels, verdicts, and a page for people."""
     from glassbox.server.listening import address_of, bind, check_address
+    from glassbox.server.supervisor import Leash
 
     if sagemaker and hidden_prompt is not None:
         raise InvalidValue(
@@ -67,21 +90,39 @@ def serve(
             str(hidden_prompt),
             "nothing together with --sagemaker, whose answers hold the states of the prompt",
         )
-    given = {"server.host": host, "server.port": port, "engine.model": model}
+    given = {
+        "server.host": host,
+        "server.port": port,
+        "engine.model": model,
+        "techniques.mode": None if techniques is None else techniques.value,
+    }
     runtime = Runtime.load(for_platform(given) if sagemaker else given)
     limits = runtime.settings.server
     keys = None if sagemaker else runtime.key_store()
     if keys is not None:
         check_address(limits.host, has_keys=keys.any_active())
     hidden = None if hidden_prompt is None else _text(hidden_prompt)
+    leash = None if sockets is None else Leash(sockets)
     # From here on connections are taken; they wait for the seconds that the imports below last.
-    listener = bind(limits.host, limits.port)
+    listener = bind(limits.host, limits.port) if leash is None else leash.listener
     url = address_of(listener)
-    note(f"Listening on {url}; loading {runtime.settings.engine.model} …")
+    if leash is None:
+        note(f"Listening on {url}; loading {runtime.settings.engine.model} …")
+        if keys is not None and runtime.settings.techniques.mode == "shared":
+            raise typer.Exit(supervised(listener))
 
     from glassbox.server.process import run_server
-    from glassbox.server.start import Wanted, assemble, named_path, sagemaker_app, whole_app
+    from glassbox.server.start import (
+        Wanted,
+        assemble,
+        named_path,
+        open_gate,
+        sagemaker_app,
+        whole_app,
+    )
 
+    at_end = ExitStack()
+    gate = None if keys is None else open_gate(runtime, keys, listener.getsockname()[1], at_end)
     wanted = Wanted(
         name=name,
         adapters=tuple(named_path(each) for each in adapter or ()),
@@ -89,14 +130,31 @@ def serve(
         classifiers=tuple(classifier or ()),
         verifier=verifier,
         hidden=hidden,
+        gate=gate,
+        is_supervised=leash is not None,
     )
-    run_server(
-        sagemaker_app(limits) if keys is None else whole_app(limits, keys),
-        listener,
-        lambda: assemble(runtime, wanted),
-        on_ready=lambda serving: _welcome(serving, url, sagemaker=sagemaker),
-    )
+
+    def on_ready(serving: "Serving") -> None:
+        _welcome(serving, url, sagemaker=sagemaker)
+        if leash is not None:
+            leash.ready()
+
+    with at_end:
+        run_server(
+            sagemaker_app(limits) if keys is None else whole_app(limits, keys, gate),
+            listener,
+            lambda: assemble(runtime, wanted),
+            on_ready=on_ready,
+        )
     note("Stopped.")
+
+
+def supervised(listener: "socket.socket") -> int:
+    """Return the exit status of a server that runs in a child, started again where it falls."""
+    from glassbox.server.supervisor import Supervisor
+
+    command = [sys.executable, "-m", "glassbox", *sys.argv[1:], "--sockets"]
+    return Supervisor(command, listener, note).run()
 
 
 def for_platform(given: dict[str, Any]) -> dict[str, Any]:
@@ -129,6 +187,8 @@ def _welcome(serving: "Serving", url: str, *, sagemaker: bool) -> None:
     note(f"  playground   {url}/playground")
     note(f"  OpenAI API   {url}/v1")
     note(f"  routes       {url}/openapi.json")
+    if serving.techniques is not None:
+        note(f"  techniques   {url}/v1/techniques ({serving.techniques.record.mode})")
     note("\nTry it:")
     note(f"  curl {url}/v1/completions -H 'content-type: application/json' \\")
     note(f"""    -d '{{"model": "{serving.name}", "prompt": "Once upon a time"}}'""")

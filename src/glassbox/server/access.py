@@ -3,8 +3,8 @@
 A key travels as ``Authorization: Bearer …``, as OpenAI's clients send it. Knows no route.
 """
 
+import hmac
 import math
-import re
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 
@@ -12,9 +12,10 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 
 from glassbox.errors import AccessDenied, InvalidValue
+from glassbox.server.host_names import check_host
 from glassbox.server.key_ring import Caller
 from glassbox.server.refusals import Refusal
-from glassbox.server.serving import Guarded, Guards, guards_of
+from glassbox.server.serving import Guarded, guards_of
 from glassbox.storage.keys import KeyScope
 
 TIMEOUT_HEADER = "x-request-timeout"
@@ -57,7 +58,7 @@ async def identify(request: Request) -> Caller:
     """
     guards = guards_of(request)
     if not await guards.keys.needs_key():
-        _check_host(request, guards)
+        check_host(request, guards.hosts)
         host = request.client.host if request.client else "local"
         return Caller(client=host, key=None)
     kind, _, secret = request.headers.get("authorization", "").partition(" ")
@@ -70,19 +71,45 @@ async def identify(request: Request) -> Caller:
     return Caller(client=key.id, key=key)
 
 
-def _check_host(request: Request, guards: Guards) -> None:
-    """Refuse a page from elsewhere whose name was made to lead to this machine.
+async def signed_caller(request: Request) -> Caller:
+    """Return who signed a request; looked at once for each request, however often it is asked.
 
-    Source: "DNS rebinding", Jackson et al. 2007.
+    Raises:
+        Refusal: Functions are not run here, or the signature is not good.
+        CapacityError: The database of keys does not answer.
     """
-    host = request.headers.get("host", "")
-    name = host.rpartition(":")[0] if re.search(r":[0-9]*$", host) else host
-    if guards.hosts is not None and name.lower() not in guards.hosts:
+    known = getattr(request.state, "signed", None)
+    if known is None:
+        guards = guards_of(request)
+        if guards.techniques is None:
+            raise Refusal(
+                403,
+                "This server runs no functions. Start it with 'glassbox serve --techniques "
+                "process' if those who may call it may run code there.",
+                code="techniques-off",
+            )
+        signatures = guards.techniques.signatures
+        known = await signatures.caller(request, guards.keys, guards.hosts)
+        request.state.signed = known
+    caller, _ = known
+    assert isinstance(caller, Caller)
+    return caller
+
+
+def check_body(request: Request, digest: str) -> None:
+    """Do nothing if a body is the one that was signed.
+
+    Args:
+        request: Its signature was looked at.
+        digest: SHA-256 of the body (hex).
+
+    Raises:
+        Refusal: It is another one.
+    """
+    _, signature = request.state.signed
+    if not hmac.compare_digest(signature.body, digest):
         raise Refusal(
-            421,
-            f"The request was sent to {name[:80]!r}. Without API keys this server answers to "
-            f"{', '.join(sorted(guards.hosts))} only.",
-            code="misdirected-request",
+            401, "The body is not the one that was signed; it was changed.", code="bad-signature"
         )
 
 
@@ -120,3 +147,6 @@ Observing = Annotated[Caller, Depends(require("observe"))]
 
 Administering = Annotated[Caller, Depends(require("admin"))]
 """A caller who may change what is served."""
+
+Signing = Annotated[Caller, Depends(signed_caller)]
+"""A caller who may run functions, and has signed the request."""

@@ -25,6 +25,7 @@ from glassbox.server.routes import (
     playground,
     sagemaker,
     states,
+    techniques,
     verify,
 )
 from glassbox.server.serving import Busy, Guards, Serving
@@ -111,6 +112,7 @@ def all_routers() -> tuple[APIRouter, ...]:
         classify.router,
         verify.router,
         adapters.router,
+        techniques.router,
         sagemaker.router,
         playground.router,
     )

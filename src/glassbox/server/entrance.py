@@ -5,6 +5,7 @@ it. Knows no route.
 """
 
 import asyncio
+import hashlib
 import logging
 import re
 import secrets
@@ -15,10 +16,11 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from glassbox.errors import CapacityError
-from glassbox.server.access import identify
+from glassbox.server.access import check_body, identify, signed_caller
 from glassbox.server.error_table import refusal_answered
 from glassbox.server.refusals import Refusal
 from glassbox.server.serving import Guards
+from glassbox.wire.techniques import RUN_TYPE
 
 ACCESS_LOG: Final = "glassbox.access"
 """Name of the logger with a line for each request."""
@@ -39,7 +41,13 @@ BUSY_RETRY_S: Final = 1.0
 """When to come back where too many requests are being answered."""
 
 JSON_TYPE: Final = "application/json"
-"""The only type of a request's body."""
+"""The only type of a request's body, but for calls of functions."""
+
+TECHNIQUES: Final = "/v1/techniques"
+"""Routes below this one are for those who sign what they ask."""
+
+LARGE_BODY_S: Final = 600.0
+"""Seconds in which a function and its arguments must have come: 256 MiB take 3.6 megabits."""
 
 _HARMLESS = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
@@ -114,7 +122,12 @@ class Entrance:
         Who asks is looked at before the first byte is read: strangers cannot make the server hold
         bodies.
         """
-        most, request = self._guards.limits.max_body_bytes, Request(scope)
+        is_signed = _is_signed(scope["path"])
+        gate, request = self._guards.techniques, Request(scope)
+        is_large = is_signed and gate is not None
+        most = gate.max_body_bytes if is_large and gate else self._guards.limits.max_body_bytes
+        body_s = LARGE_BODY_S if is_large else self._body_s
+        digest = hashlib.sha256() if is_signed else None
         announced = request.headers.get("content-length", "0")
         n_announced = int(announced) if announced.isascii() and announced.isdigit() else 0
         n_read, is_whole, until_s = 0, False, 0.0
@@ -127,28 +140,39 @@ class Entrance:
                 if n_announced > most:
                     raise _too_large(most)
                 await _check_caller(request)
-                _check_type(request.headers)
-                until_s = asyncio.get_running_loop().time() + self._body_s
+                _check_type(request.headers, is_signed=is_signed)
+                until_s = asyncio.get_running_loop().time() + body_s
             try:
                 async with asyncio.timeout_at(until_s):
                     message = await receive()
             except TimeoutError as error:
-                raise _too_slow(self._body_s) from error
+                raise _too_slow(body_s) from error
             if message["type"] == "http.request":
                 is_whole = not message.get("more_body", False)
                 n_read += len(message.get("body", b""))
                 if n_read > most:
                     raise _too_large(most)
+                if digest is not None:
+                    digest.update(message.get("body", b""))
+                    if is_whole:
+                        check_body(request, digest.hexdigest())
             return message
 
         return limited
+
+
+def _is_signed(path: str) -> bool:
+    return path == TECHNIQUES or path.startswith(f"{TECHNIQUES}/")
 
 
 async def _check_caller(request: Request) -> None:
     if request.scope["path"] in OPEN:
         return
     try:
-        await identify(request)
+        if _is_signed(request.scope["path"]):
+            await signed_caller(request)
+        else:
+            await identify(request)
     except CapacityError as error:
         # The framework takes other errors than its own here for a body that is no JSON.
         raise Refusal(503, str(error), code=error.code, headers={"retry-after": "1"}) from error
@@ -159,12 +183,13 @@ def _request_id(scope: Scope) -> str:
     return given if _HARMLESS.fullmatch(given) else f"req-{secrets.token_hex(8)}"
 
 
-def _check_type(headers: Headers) -> None:
-    """Refuse a body that does not say it is JSON; looked at when a route reads the body."""
+def _check_type(headers: Headers, *, is_signed: bool = False) -> None:
+    """Refuse a body of a type that no route takes; looked at when a route reads the body."""
     if headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers:
         return
     given = headers.get("content-type", "")
-    if given.partition(";")[0].strip().lower() != JSON_TYPE:
+    kind = given.partition(";")[0].strip().lower()
+    if kind != JSON_TYPE and not (is_signed and kind == RUN_TYPE):
         raise Refusal(
             415,
             f"The body has content-type {given[:80]!r}; allowed: {JSON_TYPE}. With curl: "
@@ -195,7 +220,7 @@ def _too_large(most: int) -> Refusal:
     return Refusal(
         413,
         f"The body is larger than {most:,} bytes, the most that this server takes "
-        "(server.max_body_bytes). Send fewer texts at a time.",
+        "(server.max_body_bytes; for functions techniques.max_body_bytes). Send less at a time.",
         headers={"connection": "close"},
     )
 

@@ -19,6 +19,7 @@ import anyio
 
 from glassbox.errors import CapacityError
 from glassbox.storage.keys import START, ApiKey, KeyScope, KeyStore
+from glassbox.storage.signing_keys import SigningKey
 
 T = TypeVar("T")
 
@@ -74,6 +75,7 @@ class KeyRing:
         # By digest: what strangers send as a key is not kept.
         self._found: OrderedDict[str, tuple[float, ApiKey]] = OrderedDict()
         self._missed: OrderedDict[str, float] = OrderedDict()
+        self._signing: OrderedDict[str, tuple[float, tuple[ApiKey, SigningKey]]] = OrderedDict()
         self._looking: dict[str, asyncio.Task[ApiKey | None]] = {}
         self._has_warned = False
         self._needed: tuple[float, bool] | None = None
@@ -115,6 +117,30 @@ class KeyRing:
             looking.add_done_callback(lambda task: self._looked(digest, task))
         return await asyncio.shield(looking)
 
+    async def find_signing(self, signing_id: str) -> tuple[ApiKey, SigningKey] | None:
+        """Return the key that signs under a name; None for a stranger's or a revoked one.
+
+        Raises:
+            CapacityError: The database does not answer.
+        """
+        if self._store is None:
+            return None
+        moment = self._clock()
+        known = self._signing.get(signing_id)
+        if known is not None and moment - known[0] <= REMEMBER_S:
+            self._signing.move_to_end(signing_id)
+            return known[1]
+        if moment - self._missed.get(signing_id, -math.inf) <= REMEMBER_S:
+            return None
+        found = await anyio.to_thread.run_sync(self._store.find_signing, signing_id)
+        self._signing.pop(signing_id, None)
+        if found is None or found[0].revoked_s is not None:
+            _remember(self._missed, signing_id, moment, MOST_MISSED)
+            return None
+        await anyio.to_thread.run_sync(self._note, self._store, found[0])
+        _remember(self._signing, signing_id, (moment, found), MOST_REMEMBERED)
+        return found
+
     async def _look(
         self, store: KeyStore, secret: str, digest: str, moment: float
     ) -> ApiKey | None:
@@ -130,6 +156,10 @@ class KeyRing:
         key = store.find(secret)
         if key is None or key.revoked_s is not None:
             return None
+        self._note(store, key)
+        return key
+
+    def _note(self, store: KeyStore, key: ApiKey) -> None:
         try:
             store.note_use(key)
         except CapacityError as error:
@@ -137,7 +167,6 @@ class KeyRing:
             if not self._has_warned:
                 _log.warning("the last use of keys cannot be noted: %s", error)
             self._has_warned = True
-        return key
 
     def _looked(self, digest: str, task: "asyncio.Task[ApiKey | None]") -> None:
         self._looking.pop(digest, None)

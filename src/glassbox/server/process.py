@@ -29,6 +29,9 @@ LAST_ANSWERS_S: Final = 3.0
 BACKSTOP: Final = 2
 """Times the most connections at which uvicorn turns clients away without a word."""
 
+RUNS_STEP_S: Final = 0.1
+"""How often it is looked whether functions still run."""
+
 _log = logging.getLogger("glassbox.server")
 
 
@@ -39,12 +42,20 @@ class DrainingServer(uvicorn.Server):
         config: uvicorn's.
         guards: Stage and limits of the app.
         close: Ends what the model still works on.
+        n_runs: How many functions still run, whether or not anybody waits for them.
     """
 
-    def __init__(self, config: uvicorn.Config, guards: Guards, close: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        guards: Guards,
+        close: Callable[[], None],
+        n_runs: Callable[[], int] = lambda: 0,
+    ) -> None:
         super().__init__(config)
         self._guards = guards
         self._close = close
+        self._n_runs = n_runs
         self._loop: asyncio.AbstractEventLoop | None = None
         self._draining: asyncio.Task[None] | None = None
 
@@ -69,7 +80,12 @@ class DrainingServer(uvicorn.Server):
     async def _drain(self) -> None:
         lifecycle = self._guards.lifecycle
         _log.info("draining: %d requests are being answered", lifecycle.n_running)
-        if not await lifecycle.idle(self._guards.limits.drain_s):
+        until_s = asyncio.get_running_loop().time() + self._guards.limits.drain_s
+        # Whatever runs functions has no event to wait for; it may be in another process.
+        while self._n_runs() and asyncio.get_running_loop().time() < until_s:  # noqa: ASYNC110
+            await asyncio.sleep(RUNS_STEP_S)
+        left_s = max(0.0, until_s - asyncio.get_running_loop().time())
+        if not await lifecycle.idle(left_s):
             _log.warning("%d requests are ended unfinished", lifecycle.n_running)
             await _within(self._close, LAST_ANSWERS_S)
             await lifecycle.idle(LAST_ANSWERS_S)
@@ -134,8 +150,16 @@ async def _serve(
     loading = _Loading(load)
 
     def close() -> None:
-        if app.state.serving is not None:
-            app.state.serving.engine.close()
+        serving = app.state.serving
+        if serving is not None:
+            if serving.techniques is not None:
+                serving.techniques.close()
+            serving.engine.close()
+
+    def n_runs() -> int:
+        serving = app.state.serving
+        runs = None if serving is None else serving.techniques
+        return 0 if runs is None else runs.n_active
 
     config = uvicorn.Config(
         app,
@@ -150,7 +174,7 @@ async def _serve(
         proxy_headers=False,
         timeout_graceful_shutdown=round(LAST_ANSWERS_S),
     )
-    server = DrainingServer(config, guards, close)
+    server = DrainingServer(config, guards, close, n_runs)
 
     async def begin() -> None:
         try:

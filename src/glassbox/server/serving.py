@@ -18,7 +18,10 @@ from glassbox.server.key_ring import KeyRing
 from glassbox.server.lifecycle import Lifecycle
 from glassbox.server.metrics import Metrics
 from glassbox.server.refusals import not_ready
+from glassbox.server.signatures import Signatures
 from glassbox.server.speech import Speaker
+from glassbox.server.technique_record import TechniqueRecord
+from glassbox.server.technique_service import TechniqueService
 from glassbox.settings import ServerSettings
 
 LOADING_RETRY_S = 5.0
@@ -50,6 +53,8 @@ class Serving:
     """Classifiers by the name that `/v1/classify` takes as model."""
     verifier: Verifier | None = None
     """Judges responses for `/v1/verify`; None answers by the unvalidated heuristic."""
+    techniques: TechniqueService | None = None
+    """Runs functions beside the model; None where the server runs none."""
     created: int = field(default_factory=lambda: int(time.time()))
     """Unix time at which serving began."""
 
@@ -62,6 +67,18 @@ class Serving:
     def name(self) -> str:
         """Name of the base model that requests give."""
         return self.speaker.name
+
+
+@dataclass(frozen=True, eq=False)
+class TechniqueGate:
+    """What stands between the network and functions that run beside the model."""
+
+    signatures: Signatures
+    """Who asks."""
+    record: TechniqueRecord
+    """What the audit log holds of runs, also of those of former lives of the server."""
+    max_body_bytes: int = 256 * 2**20
+    """Largest body with a function and its arguments."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +97,8 @@ class Guards:
     """Names that the Host header may hold while there are no keys; None allows all."""
     clock: Callable[[], float] = time.monotonic
     """Seconds, for durations."""
+    techniques: TechniqueGate | None = None
+    """Who may run functions; None lets nobody."""
 
 
 def guards_of(request: Request) -> Guards:

@@ -1,11 +1,16 @@
 """What a server serves, put together from settings and options; takes as long as a model loads."""
 
+import logging
+import os
+import socket
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from fastapi import FastAPI
 
+from glassbox.engine.protocol import Engine
 from glassbox.errors import ConflictError, InvalidValue
 from glassbox.introspection.probe import LinearProbe
 from glassbox.runtime import Runtime
@@ -14,10 +19,18 @@ from glassbox.server.key_ring import KeyRing
 from glassbox.server.listening import is_loopback
 from glassbox.server.routes import sagemaker
 from glassbox.server.routes.adapters import load_adapter
-from glassbox.server.serving import Guards, Serving
+from glassbox.server.serving import Guards, Serving, TechniqueGate
+from glassbox.server.signatures import Signatures
 from glassbox.server.speech import Speaker
+from glassbox.server.supervisor import STUCK
+from glassbox.server.technique_record import TechniqueRecord
+from glassbox.server.technique_service import TechniqueService
+from glassbox.server.technique_terms import Terms, allowed_digests
 from glassbox.settings import ServerSettings
 from glassbox.storage.keys import KeyStore
+from glassbox.techniques.local_secret import local_secret
+
+_log = logging.getLogger("glassbox.server")
 
 OWN_NAMES: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 """Names by which a browser on this machine reaches a server that needs no key."""
@@ -41,6 +54,10 @@ class Wanted:
     """Folder of a trained verifier."""
     hidden: str | None = None
     """System prompt in front of every request, never shown."""
+    gate: TechniqueGate | None = None
+    """Who may run functions; None runs none."""
+    is_supervised: bool = False
+    """Whether a parent starts the server again when a function took it down."""
 
 
 def named_path(text: str) -> tuple[str, str]:
@@ -80,21 +97,69 @@ def assemble(runtime: Runtime, wanted: Wanted) -> Serving:
     verifier = None
     if wanted.verifier is not None or runtime.ships_verifier_for(engine):
         verifier = runtime.verifier(engine, wanted.verifier, encode=speaker.question)
-    return Serving(speaker, labellers, verifier)
+    return Serving(speaker, labellers, verifier, techniques=_techniques(runtime, engine, wanted))
 
 
-def whole_app(limits: ServerSettings, keys: KeyStore) -> FastAPI:
+def _techniques(runtime: Runtime, engine: Engine, wanted: Wanted) -> TechniqueService | None:
+    if wanted.gate is None:
+        return None
+    settings = runtime.settings.techniques
+    backend = runtime.technique_backend(engine, model=wanted.model, hidden=wanted.hidden)
+    # A process that cannot load its model is found out now, not by the first caller.
+    backend.start(lambda _what, _share: None)
+    terms = Terms(runtime.technique_limits(), allowed_digests(settings.allowed))
+    on_stuck = _give_up if wanted.is_supervised else None
+    return TechniqueService(backend, wanted.gate.record, terms, on_stuck=on_stuck)
+
+
+def _give_up(run_id: str) -> None:
+    """End the process: a function holds the model and does not let go of it."""
+    _log.error("%s holds the model long after its deadline: the server starts again", run_id)
+    logging.shutdown()
+    os._exit(STUCK)
+
+
+def open_gate(
+    runtime: Runtime, keys: KeyStore, port: int, at_end: ExitStack
+) -> TechniqueGate | None:
+    """Return who may run functions on a server; None where its settings allow nobody.
+
+    Args:
+        runtime: Settings.
+        keys: Keys of the server. Without any, a secret is put in a file of this account.
+        port: Where it listens.
+        at_end: Removes that file.
+
+    Raises:
+        CapacityError: The secret or the audit log cannot be written.
+        InvalidValue: The list of allowed functions is none.
+    """
+    settings = runtime.settings.techniques
+    if settings.mode == "off":
+        return None
+    allowed_digests(settings.allowed)
+    secret = None
+    if not keys.any_active():
+        secret = at_end.enter_context(local_secret(settings.folder, port))
+    record = TechniqueRecord(
+        runtime.audit_log(), settings.mode, server=f"{socket.gethostname()}:{port}"
+    )
+    return TechniqueGate(Signatures(secret), record, settings.max_body_bytes)
+
+
+def whole_app(limits: ServerSettings, keys: KeyStore, gate: TechniqueGate | None = None) -> FastAPI:
     """Return the whole app, its model yet to come.
 
     Args:
         limits: Sizes and times.
         keys: Who may use it.
+        gate: Who may run functions; None lets nobody.
     """
     is_own = is_loopback(limits.host)
     # Where others reach the server, it never opens: not even when the last key is revoked.
     ring = KeyRing(keys, always=not is_own)
     own_names = OWN_NAMES | {limits.host} if is_own else None
-    return create_app(None, Guards(limits=limits, keys=ring, hosts=own_names))
+    return create_app(None, Guards(limits=limits, keys=ring, hosts=own_names, techniques=gate))
 
 
 def sagemaker_app(limits: ServerSettings) -> FastAPI:

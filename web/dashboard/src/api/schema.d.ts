@@ -310,6 +310,206 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/techniques": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Techniques
+         * @description List the built-in techniques, and say where functions run.
+         */
+        get: operations["techniques_v1_techniques_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/techniques/environment": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Environment
+         * @description Return the versions that shipped code meets.
+         */
+        get: operations["environment_v1_techniques_environment_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/techniques/model": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Resident Model
+         * @description Describe the model that functions run beside.
+         */
+        get: operations["resident_model_v1_techniques_model_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/techniques/runs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Submit
+         * @description Run a function, and say what is known of it after a while, earlier when it ends.
+         */
+        post: operations["submit_v1_techniques_runs_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/techniques/runs/{run_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Run
+         * @description Say what is known of a run; one that was lost with a former server is `lost`.
+         */
+        get: operations["run_v1_techniques_runs__run_id__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/techniques/runs/{run_id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Cancel
+         * @description Ask a run to end; one that has ended stays as it is.
+         */
+        post: operations["cancel_v1_techniques_runs__run_id__cancel_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/techniques/runs/{run_id}/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Events
+         * @description Stream what is known of a run as it changes: printed lines, status, its end.
+         */
+        get: operations["events_v1_techniques_runs__run_id__events_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/techniques/runs/{run_id}/result": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Result
+         * @description Return the result of a run, once.
+         */
+        get: operations["result_v1_techniques_runs__run_id__result_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/techniques/sessions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Open Session
+         * @description Open a session, in which calls follow one another and values stay on the server.
+         */
+        post: operations["open_session_v1_techniques_sessions_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/techniques/sessions/{session}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Close Session
+         * @description End a session and forget what was kept in it; idempotent.
+         */
+        delete: operations["close_session_v1_techniques_sessions__session__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/unload_lora_adapter": {
         parameters: {
             query?: never;
@@ -1067,6 +1267,67 @@ export interface components {
             top_logprobs: ({
                 [key: string]: number;
             } | null)[] | null;
+        };
+        /**
+         * EnvironmentAnswered
+         * @description What shipped code meets.
+         */
+        EnvironmentAnswered: {
+            /**
+             * Modules
+             * @description Top-level modules that can be imported; empty where that was not looked at.
+             */
+            modules?: string[];
+            /**
+             * Python
+             * @description Such as `3.11.9`.
+             */
+            python: string;
+            /**
+             * Versions
+             * @description Versions of the libraries that matter.
+             */
+            versions: {
+                [key: string]: string;
+            };
+        };
+        /**
+         * ErrorAnswered
+         * @description An exception on the other side.
+         */
+        ErrorAnswered: {
+            /**
+             * Code
+             * @description Our stable code, where the error is one of ours.
+             * @default
+             */
+            code?: string;
+            /**
+             * Line
+             * @description Line in the technique's own source, 1-based.
+             */
+            line?: number | null;
+            /**
+             * Message
+             * @description Its text.
+             */
+            message: string;
+            /**
+             * Source Line
+             * @description That line.
+             * @default
+             */
+            source_line?: string;
+            /**
+             * Traceback
+             * @description The traceback over there.
+             */
+            traceback: string;
+            /**
+             * Type
+             * @description Qualified name of its class.
+             */
+            type: string;
         };
         /**
          * FieldProblem
@@ -1881,6 +2142,90 @@ export interface components {
             type: string;
         };
         /**
+         * ResidentModelAnswered
+         * @description The model that techniques run beside.
+         */
+        ResidentModelAnswered: {
+            /**
+             * Adapter
+             * @description Digest of the adapter that is part of it.
+             */
+            adapter?: string | null;
+            /**
+             * Architecture
+             * @description `model_type` of its configuration.
+             */
+            architecture: string;
+            /**
+             * Context
+             * @description Longest input in tokens.
+             */
+            context: number;
+            /**
+             * D Model
+             * @description Width of the residual stream.
+             */
+            d_model: number;
+            /**
+             * Device
+             * @description Where it is.
+             */
+            device: string;
+            /**
+             * Digest
+             * @description Digest of its files.
+             */
+            digest: string;
+            /**
+             * Dtype
+             * @description Number format of its weights.
+             */
+            dtype: string;
+            /**
+             * Has Hidden Prompt
+             * @description Whether a system prompt is put before every text.
+             * @default false
+             */
+            has_hidden_prompt?: boolean;
+            /**
+             * Is Isolated
+             * @description Whether techniques run in a process of their own.
+             * @default true
+             */
+            is_isolated?: boolean;
+            /**
+             * Load S
+             * @description Seconds that loading took.
+             * @default 0
+             */
+            load_s?: number;
+            /**
+             * Model
+             * @description Name or folder it was loaded from.
+             */
+            model: string;
+            /**
+             * N Heads
+             * @description Attention heads of a block.
+             */
+            n_heads: number;
+            /**
+             * N Layers
+             * @description Blocks.
+             */
+            n_layers: number;
+            /**
+             * N Parameters
+             * @description Parameters altogether.
+             */
+            n_parameters: number;
+            /**
+             * Vocab Size
+             * @description Entries of the vocabulary.
+             */
+            vocab_size: number;
+        };
+        /**
          * RowError
          * @description Why one text has no answer.
          */
@@ -1895,6 +2240,61 @@ export interface components {
              * @description What was wrong, and what to do.
              */
             message: string;
+        };
+        /**
+         * RunAnswered
+         * @description What is known of a run; as the head of a frame it is followed by the result.
+         */
+        RunAnswered: {
+            /** @description Why it failed, was cancelled or was lost. */
+            error?: components["schemas"]["ErrorAnswered"] | null;
+            /**
+             * Id
+             * @description Names it.
+             */
+            id: string;
+            /**
+             * Lines
+             * @description What it printed after the line asked from.
+             */
+            lines?: string[];
+            /**
+             * N Lines
+             * @description Lines printed altogether: what to ask from next.
+             * @default 0
+             */
+            n_lines?: number;
+            /**
+             * Position
+             * @description Runs before it in the line; absent when it no longer waits.
+             */
+            position?: number | null;
+            /**
+             * Result Bytes
+             * @description Size of the result; 0 while there is none.
+             * @default 0
+             */
+            result_bytes?: number;
+            /**
+             * Status
+             * @description Where it is.
+             * @enum {string}
+             */
+            status: "queued" | "running" | "succeeded" | "failed" | "cancelled" | "lost";
+            /**
+             * @description Where its time went.
+             * @default {
+             *       "load_s": 0,
+             *       "queue_s": 0,
+             *       "run_s": 0
+             *     }
+             */
+            timing?: components["schemas"]["TimingAnswered"];
+            /**
+             * Undone
+             * @description What it had left behind and was put back.
+             */
+            undone?: string[];
         };
         /**
          * SampleAnswered
@@ -1975,6 +2375,34 @@ export interface components {
              * @constant
              */
             object?: "list";
+        };
+        /**
+         * SessionAnswered
+         * @description An open session.
+         */
+        SessionAnswered: {
+            /**
+             * Session
+             * @description Its id, which calls name.
+             */
+            session: string;
+        };
+        /**
+         * SessionAsked
+         * @description A session to open.
+         */
+        SessionAsked: {
+            /**
+             * Caller
+             * @description Whose turn it takes, where the server has no keys.
+             * @default
+             */
+            caller?: string;
+            /**
+             * Idle S
+             * @description Seconds without a call that end it.
+             */
+            idle_s?: number | null;
         };
         /**
          * SpanAnswered
@@ -2163,6 +2591,70 @@ export interface components {
             include_usage?: boolean;
         };
         /**
+         * TechniqueListed
+         * @description A built-in technique.
+         */
+        TechniqueListed: {
+            /**
+             * Doc
+             * @description Shapes and units of what comes back.
+             * @default
+             */
+            doc?: string;
+            /**
+             * Name
+             * @description What `library:NAME` calls.
+             */
+            name: string;
+            /**
+             * Paper
+             * @description Where it was described first.
+             * @default
+             */
+            paper?: string;
+            /**
+             * Parameters
+             * @description Name, kind and default of each.
+             */
+            parameters?: {
+                [key: string]: unknown;
+            }[];
+            /**
+             * Title
+             * @description What it does, in a line.
+             */
+            title: string;
+        };
+        /**
+         * TechniquesAnswered
+         * @description What this server runs.
+         */
+        TechniquesAnswered: {
+            /**
+             * Data
+             * @description Built-in techniques, by name.
+             */
+            data: components["schemas"]["TechniqueListed"][];
+            /**
+             * Mode
+             * @description Where functions run.
+             * @enum {string}
+             */
+            mode: "process" | "shared";
+            /**
+             * Object
+             * @description What this is.
+             * @default list
+             * @constant
+             */
+            object?: "list";
+            /**
+             * Takes Functions
+             * @description Whether functions may be sent; False where a list of digests restricts them.
+             */
+            takes_functions: boolean;
+        };
+        /**
          * TextPart
          * @description A part of a message.
          */
@@ -2232,6 +2724,30 @@ export interface components {
              * @description From its arrival at the model to its end.
              */
             total_s: number;
+        };
+        /**
+         * TimingAnswered
+         * @description Where the time of a run went.
+         */
+        TimingAnswered: {
+            /**
+             * Load S
+             * @description Seconds for starting a worker and loading the model.
+             * @default 0
+             */
+            load_s?: number;
+            /**
+             * Queue S
+             * @description Seconds waiting for the model.
+             * @default 0
+             */
+            queue_s?: number;
+            /**
+             * Run S
+             * @description Seconds of the technique itself.
+             * @default 0
+             */
+            run_s?: number;
         };
         /**
          * TokenAnswered
@@ -2965,6 +3481,337 @@ export interface operations {
                     "application/json": components["schemas"]["StatesListAnswered"];
                     "application/vnd.safetensors": unknown;
                 };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    techniques_v1_techniques_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TechniquesAnswered"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    environment_v1_techniques_environment_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EnvironmentAnswered"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    resident_model_v1_techniques_model_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ResidentModelAnswered"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    submit_v1_techniques_runs_post: {
+        parameters: {
+            query?: {
+                /** @description Seconds to wait for a new line or the end. */
+                wait_s?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/vnd.glassbox.run": string;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunAnswered"];
+                    "application/vnd.glassbox.run": unknown;
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    run_v1_techniques_runs__run_id__get: {
+        parameters: {
+            query?: {
+                /** @description Lines up to this number are left out. */
+                after?: number;
+                /** @description Seconds to wait for a new line or the end. */
+                wait_s?: number;
+            };
+            header?: never;
+            path: {
+                /** @description As `POST /v1/techniques/runs` answered. */
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunAnswered"];
+                    "application/vnd.glassbox.run": unknown;
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    cancel_v1_techniques_runs__run_id__cancel_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description As `POST /v1/techniques/runs` answered. */
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    events_v1_techniques_runs__run_id__events_get: {
+        parameters: {
+            query?: {
+                /** @description Lines up to this number are left out. */
+                after?: number;
+            };
+            header?: never;
+            path: {
+                /** @description As `POST /v1/techniques/runs` answered. */
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": unknown;
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    result_v1_techniques_runs__run_id__result_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description As `POST /v1/techniques/runs` answered. */
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/vnd.glassbox.run": string;
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    open_session_v1_techniques_sessions_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SessionAsked"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionAnswered"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    close_session_v1_techniques_sessions__session__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Client Error */
             "4XX": {

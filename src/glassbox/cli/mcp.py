@@ -1,0 +1,102 @@
+"""``glassbox mcp``: the resident model as tools for an agent.
+
+Over standard input and output for an agent of this machine, or over HTTP. Standard output belongs
+to the protocol, so everything for people goes to standard error.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from glassbox.cli import options
+from glassbox.cli.console import note
+from glassbox.cli.technique_finding import Adapter, App, Backend, Gpu, open_client
+from glassbox.errors import InvalidValue
+from glassbox.runtime import Runtime
+
+if TYPE_CHECKING:
+    from mcp.server.mcpserver import MCPServer
+
+PORT = 8788
+"""Beside the port of ``glassbox serve``."""
+
+PATH = "/mcp"
+"""Where the protocol is spoken over HTTP."""
+
+
+def mcp(
+    backend: Backend = "local",
+    model: options.Model = None,
+    adapter: Adapter = None,
+    key: Annotated[
+        str | None,
+        typer.Option("--key", help="API key of the server that --backend names."),
+    ] = None,
+    gpu: Gpu = None,
+    app_name: App = "agent",
+    allow_code: Annotated[
+        bool,
+        typer.Option(
+            "--allow-code",
+            help="Let the agent bring functions of its own. That is code execution: with "
+            "--backend local as you, on this machine.",
+        ),
+    ] = False,
+    techniques: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--techniques", help="Folder of your own techniques to offer as well; may be repeated."
+        ),
+    ] = None,
+    http: Annotated[
+        bool, typer.Option("--http", help="Listen on a port and not on standard input.")
+    ] = False,
+    host: Annotated[
+        str | None,
+        typer.Option("--host", help="Address to listen on; others than this machine's need a key."),
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", help="Port; 0 takes a free one.", min=0, max=65535)
+    ] = None,
+) -> None:
+    """Give an agent the model: list, describe and run techniques, read results page by page.
+
+    Speaks the Model Context Protocol on standard input and output; agents start it themselves.
+    Over HTTP it asks for a key of 'glassbox keys' with the scope techniques, once there is any.
+    """
+    if not http and (host is not None or port is not None):
+        raise InvalidValue("--host" if host else "--port", host or port, "given with --http only")
+    from glassbox.techniques.catalogue import built_in, entries_of
+    from glassbox.techniques.folders import load_techniques_from_dir
+    from glassbox.techniques.mcp_server import Offer, build_server
+
+    entries = built_in()
+    for folder in techniques or ():
+        loaded = load_techniques_from_dir(folder)
+        entries |= entries_of(loaded)
+        for file, why in loaded.broken.items():
+            note(f"{folder / file} could not be read: {why}")
+    # Where the protocol has standard output, nothing else may write there.
+    with open_client(backend, model, adapter, key, gpu, app_name, quiet=True) as client:
+        server = build_server(Offer(client, entries, may_run_code=allow_code))
+        if http:
+            _listen(server, host or "127.0.0.1", PORT if port is None else port)
+        else:
+            server.run("stdio")
+
+
+def _listen(server: "MCPServer", host: str, port: int) -> None:
+    from glassbox.server.agents import serve_agents
+    from glassbox.server.key_ring import KeyRing
+    from glassbox.server.listening import address_of, bind, check_address, is_loopback
+
+    keys = Runtime.load().key_store()
+    has_keys = keys.any_active()
+    check_address(host, has_keys=has_keys)
+    listener = bind(host, port)
+    # On loopback the SDK refuses pages from elsewhere, which a name server could send here.
+    app = server.streamable_http_app(streamable_http_path=PATH, host=host)
+    note(f"Listening on {address_of(listener)}{PATH}" + (" for whoever has a key." * has_keys))
+    note("Ctrl-C stops it.")
+    serve_agents(app, listener, KeyRing(keys, always=not is_loopback(host)))

@@ -1,0 +1,29 @@
+"""Attribution patching: activation patching to first order, in one backward pass."""
+
+from typing import Any
+
+from glassbox.techniques.library.activation_patching import PatchingEffects
+from glassbox.techniques.technique import technique
+
+
+@technique(title="Attribution patching", paper="Nanda 2023; Syed et al. 2023, arXiv 2310.10348")
+def attribution_patching(
+    model: Any, tokenizer: Any, clean: str, corrupted: str, answer: str,
+    against: str | None = None, site: str = "resid_pre",
+) -> PatchingEffects:  # fmt: skip
+    """The effects of activation patching as the gradient at the corrupted run foretells them.
+
+    Three forward passes and a backward one, whatever the number of places; good for small changes
+    and for heads, rough where much changes at once, such as ``resid_pre`` of early layers.
+
+    Args:
+        clean: Prompt that the model answers.
+        corrupted: Prompt of as many tokens that it answers otherwise.
+        answer: Text whose first token is measured after the prompt.
+        against: Text whose first token's logit is taken off; without it, log-probability.
+        site: resid_pre, attn_out, mlp_out, resid_post or heads.
+    """
+    from glassbox.techniques.interventions import attribution
+
+    both = (clean, corrupted), site, (answer, against)
+    return PatchingEffects(*attribution(model, tokenizer, *both))

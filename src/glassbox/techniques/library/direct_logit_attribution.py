@@ -1,0 +1,60 @@
+"""Direct logit attribution: how much each part of the model adds to a logit by itself."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from glassbox.techniques.technique import technique
+from glassbox.techniques.views import Bars, HeatMap, View, head_names, layer_names
+
+
+@dataclass(frozen=True, eq=False)
+class LogitAttribution:
+    """A logit (or a difference of two) as a sum over parts, the final norm's scale held."""
+
+    target: str
+    """Token whose logit it is."""
+    against: str | None
+    """Token whose logit is taken off; None takes none off."""
+    logit: float
+    """What the model itself computes, before a soft cap."""
+    embedding: float
+    """Added by what enters the first layer."""
+    heads: Float[np.ndarray, "n_layers n_heads"]
+    """Added by each attention head."""
+    attention_bias: Float[np.ndarray, " n_layers"]
+    """Added by biases of attention's output, which no head owns."""
+    mlp: Float[np.ndarray, " n_layers"]
+    """Added by each feed-forward part."""
+    constant: float
+    """Added by biases of the final norm and of the unembedding."""
+
+    def view(self) -> View:
+        """Return the sums by part, and a heat map of heads."""
+        n_layers, n_heads = self.heads.shape
+        names = [f"{part} {layer}" for layer in range(n_layers) for part in ("attention", "mlp")]
+        by_layer = np.stack([self.heads.sum(axis=1) + self.attention_bias, self.mlp], axis=1)
+        values = np.array([self.embedding, *by_layer.reshape(-1), self.constant])
+        bars = Bars("Added to the logit", ("embedding", *names, "constant"), values)
+        heat = HeatMap("Added to the logit by each head", self.heads[::-1], layer_names(n_layers),
+                       head_names(n_heads), "Layer", "Head", middle=0.0)  # fmt: skip
+        what = repr(self.target) + (f" against {self.against!r}" if self.against else "")
+        return View(f"Direct logit attribution of {what}", (bars, heat), "The parts add up to "
+                    f"{self.logit:.3f}, the logit the model gives.")  # fmt: skip
+
+
+@technique(title="Direct logit attribution", paper="Elhage et al. 2021, A mathematical framework")
+def direct_logit_attribution(
+    model: Any, tokenizer: Any, prompt: str, answer: str, against: str | None = None
+) -> LogitAttribution:
+    """What embedding, heads and feed-forward parts each add to the logit of the next token.
+
+    Args:
+        answer: Text whose first token is the target.
+        against: Text whose first token's logit is taken off.
+    """
+    from glassbox.techniques.attribution import attributed
+
+    return LogitAttribution(*attributed(model, tokenizer, prompt, answer, against))

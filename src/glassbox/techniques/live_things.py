@@ -1,0 +1,113 @@
+"""Says what a value is, in words, when it cannot travel: models, tokenizers, sockets, locks, ….
+
+Looks at the names of classes only, so that it needs none of the libraries they come from.
+"""
+
+import io
+import types
+from collections.abc import Iterator
+from typing import Any
+
+_BY_CLASS = {
+    ("torch.nn.modules.module", "Module"): "a model or one of its modules",
+    ("transformers.tokenization_utils_base", "PreTrainedTokenizerBase"): "a tokenizer",
+    ("tokenizers", "Tokenizer"): "a tokenizer",
+    ("transformers.processing_utils", "ProcessorMixin"): "a processor",
+    ("torch.optim.optimizer", "Optimizer"): "an optimizer",
+    ("torch.utils.hooks", "RemovableHandle"): "the handle of a hook",
+    ("torch._C", "Generator"): "a random generator of torch",
+    ("torch.cuda.streams", "Stream"): "a CUDA stream",
+    ("socket", "socket"): "a socket",
+    ("_socket", "socket"): "a socket",
+    ("ssl", "SSLContext"): "a TLS context",
+    ("sqlite3", "Connection"): "a database connection",
+    ("httpx", "Client"): "an HTTP client",
+    ("httpx", "AsyncClient"): "an HTTP client",
+    ("requests.sessions", "Session"): "an HTTP session",
+    ("threading", "Thread"): "a thread",
+    ("threading", "Condition"): "a lock",
+    ("threading", "Event"): "a lock",
+    ("threading", "Semaphore"): "a lock",
+    ("_thread", "lock"): "a lock",
+    ("_thread", "RLock"): "a lock",
+    ("_thread", "_local"): "the local data of a thread",
+    ("concurrent.futures._base", "Future"): "a future",
+    ("concurrent.futures._base", "Executor"): "a pool of workers",
+    ("subprocess", "Popen"): "a running process",
+    ("multiprocessing.process", "BaseProcess"): "a running process",
+    ("_asyncio", "Task"): "a task",
+    ("_asyncio", "Future"): "a future",
+}
+
+_BY_TYPE: tuple[tuple[type | tuple[type, ...], str], ...] = (
+    (io.IOBase, "an open file"),
+    (types.GeneratorType, "a generator"),
+    (types.AsyncGeneratorType, "a generator"),
+    (types.CoroutineType, "a coroutine"),
+    (types.FrameType, "a frame"),
+    (types.TracebackType, "a traceback"),
+)
+
+_CODE: tuple[tuple[type | tuple[type, ...], str], ...] = (
+    ((types.FunctionType, types.BuiltinFunctionType), "a function"),
+    (types.MethodType, "a method"),
+    (types.ModuleType, "a module"),
+    (type, "a class"),
+    (types.CodeType, "code"),
+)
+
+_ADVICE = {
+    "a generator": "Make a list of what it yields.",
+    "a function": "Call it there and let its result travel.",
+    "a method": "Call it there and let its result travel.",
+    "a model or one of its modules": "Take the numbers that you need from it.",
+    "the handle of a hook": "Hooks are removed after a technique anyway.",
+    "a coroutine": "Await it first.",
+    "an iterator": "Make a list of what it yields.",
+}
+
+
+def live(value: Any) -> str | None:
+    """Return what a value is ("a socket") when it is bound to this process; None for data."""
+    kind = type(value)
+    for base in kind.__mro__:
+        words = _BY_CLASS.get((base.__module__, base.__name__))
+        if words is not None:
+            return words
+        if base.__module__.startswith("glassbox.") and base.__name__.endswith("Client"):
+            return "a client"
+    return next((words for types_, words in _BY_TYPE if isinstance(value, types_)), None)
+
+
+def described(value: Any) -> str:
+    """Return what a value is, for the sentence that says that it does not travel."""
+    words = live(value)
+    if words is not None:
+        return words
+    for types_, phrase in _CODE:
+        if isinstance(value, types_):
+            return phrase
+    if isinstance(value, Iterator):
+        return "an iterator"
+    return f"of type {type(value).__module__}.{type(value).__qualname__}"
+
+
+def advice(words: str) -> str:
+    """Return what to do about it, empty where there is nothing particular to say."""
+    return _ADVICE.get(words, "")
+
+
+def is_model_cache(kind: type) -> bool:
+    """Return whether a class is one of transformers' key and value caches."""
+    return any(
+        base.__module__.startswith("transformers.") and base.__name__.endswith("Cache")
+        for base in kind.__mro__
+    )
+
+
+def is_model_output(kind: type) -> bool:
+    """Return whether a class is a model's output as transformers has them."""
+    return any(
+        base.__module__.startswith("transformers.") and base.__name__ == "ModelOutput"
+        for base in kind.__mro__
+    )

@@ -1,0 +1,38 @@
+import time
+
+import numpy as np
+import pytest
+
+from benchmarks.techniques import mean_interval, median_ms, paired, shares, verdict
+
+
+def test_a_paired_difference_is_found_though_the_machine_slows_down():
+    waits = iter(range(10_000))
+
+    def by_hand():
+        time.sleep(0.001 + 0.0002 * next(waits))
+
+    def ours():
+        time.sleep(0.003 + 0.0002 * next(waits))
+
+    found = paired(by_hand, ours, 20, warm_up=1)
+    assert found.n == 20
+    assert found.low_ms <= found.difference_ms <= found.high_ms
+    assert 1.5 < found.difference_ms < 4.0
+
+
+def test_the_interval_of_a_mean_covers_it_about_as_often_as_it_says():
+    rng = np.random.default_rng(1)
+    covered = 0
+    for trial in range(200):
+        low, high = mean_interval(rng.normal(2.0, 1.0, 40), seed=trial)
+        covered += low <= 2.0 <= high
+    assert 175 <= covered <= 200
+
+
+def test_medians_shares_and_words():
+    assert median_ms(lambda: time.sleep(0.002), 5) == pytest.approx(2.0, abs=1.5)
+    assert shares([10, 8, 9]) == 0.8
+    assert shares([0, 0]) == 0.0
+    assert verdict(2.0, 3.0, at_most=True) == "at most 3"
+    assert verdict(2.0, 3.0, at_most=False) == "at least 3 (missed)"

@@ -1,0 +1,366 @@
+"""What everything that runs techniques must do: in this process, on this machine, and elsewhere."""
+
+import threading
+import time
+
+import pytest
+import torch
+
+from glassbox.errors import (
+    ConflictError,
+    CorruptArtifact,
+    NotShipped,
+    UnknownName,
+)
+from glassbox.techniques import values
+from glassbox.techniques.calls import FINAL, Limits, Shipment
+from glassbox.techniques.http_backend import HttpBackend
+from glassbox.techniques.protocol import Backend
+from glassbox.techniques.values import RemoteValue
+from tests.contracts.backend_world import (
+    answer,
+    call_of,
+    ended,
+    fresh,
+    packed_of,
+    until,
+    untold,
+)
+
+LIVES_ELSEWHERE = ("local", "ray")
+"""Backends whose process a technique may take down without the test's going with it."""
+
+
+def test_it_has_the_face_of_a_backend(backend):
+    assert isinstance(backend, Backend)
+    backend.start(untold)
+    told = backend.environment()
+    assert told.versions["torch"] == torch.__version__
+    assert "numpy" in told.modules
+    info = backend.model_info()
+    assert (info.n_layers, info.d_model, info.dtype) == (8, 128, "float32")
+    assert len(info.digest) == 64
+    assert not info.has_hidden_prompt
+
+
+def test_a_function_runs_beside_the_model(backend):
+    def surprise(model, tokenizer, text, *, scale):
+        import torch
+
+        ids = torch.tensor([tokenizer(text)["input_ids"]])
+        with torch.no_grad():
+            logits = model(ids).logits
+        return {"n": ids.shape[1], "mean": scale * logits.mean(), "logits": logits[0, -1]}
+
+    run = backend.submit(call_of(surprise, "a fine film", scale=2.0), wait_s=10.0)
+    run, lines = ended(backend, run)
+    assert (run.status, lines, run.undone.notes, run.error) == ("succeeded", (), (), None)
+    assert run.timing.run_s > 0
+    result = values.unpack(packed_of(backend, run))
+    assert result["n"] >= 3
+    assert result["logits"].dtype == torch.float32
+    assert result["mean"].shape == ()
+
+
+def test_a_repeated_call_sends_the_digest_alone(backend):
+    technique = fresh("return number")
+    with pytest.raises(NotShipped, match="send it along"):
+        backend.submit(call_of(technique, shipped=False))
+    first = answer(backend, technique)
+    assert answer(backend, technique, shipped=False) == first
+
+
+def test_a_payload_that_is_not_what_its_digest_says_is_refused(backend):
+    from dataclasses import replace
+
+    good, other = call_of(fresh()), call_of(fresh())
+    forged = replace(good.shipment, payload=other.shipment.payload)
+    assert isinstance(forged, Shipment)
+    with pytest.raises(CorruptArtifact):
+        backend.submit(replace(good, shipment=forged))
+
+
+def test_an_unknown_built_in_is_named(backend):
+    with pytest.raises(UnknownName, match="no_such_technique"):
+        backend.submit(call_of("library:no_such_technique"))
+
+
+def test_a_built_in_runs_by_name(backend):
+    result = answer(backend, "library:token_surprisal", "a fine film")
+    assert result is not None
+
+
+def test_an_error_comes_with_its_type_line_and_traceback(backend):
+    def breaks(model, tokenizer):
+        print("so far so good")  # noqa: T201
+        return {}["missing"]
+
+    run, lines = ended(backend, backend.submit(call_of(breaks), wait_s=5.0))
+    assert (run.status, lines) == ("failed", ("so far so good",))
+    assert run.error.type == "builtins.KeyError"
+    assert "missing" in run.error.message
+    assert run.error.source_line.strip() == 'return {}["missing"]'
+    assert "KeyError" in run.error.traceback
+    with pytest.raises(ConflictError):
+        backend.result(run.id)
+
+
+def test_lines_are_seen_while_it_runs(backend):
+    def talks(model, tokenizer):
+        import time
+
+        print("first")  # noqa: T201
+        time.sleep(1.5)
+        print("second")  # noqa: T201
+
+    run = backend.submit(call_of(talks))
+    while not run.lines and run.status not in FINAL:
+        run = backend.run(run.id, wait_s=1.0)
+    assert (run.lines, run.status) == (("first",), "running")
+    run, rest = ended(backend, backend.run(run.id, after=1))
+    assert (run.status, rest) == ("succeeded", ("second",))
+    assert backend.run(run.id).lines == ("first", "second")
+
+
+def test_what_it_did_to_the_model_is_undone_and_told(backend):
+    def meddles(model, tokenizer):
+        model.train()
+        model.get_submodule("model.layers.0").register_forward_hook(lambda *_: None)
+
+    def looks(model, tokenizer):
+        hooks = sum(len(each._forward_hooks) for each in model.modules())
+        return model.training, hooks
+
+    before = answer(backend, looks)
+    run, _ = ended(backend, backend.submit(call_of(meddles), wait_s=5.0))
+    assert run.status == "succeeded"
+    assert any("hook" in note for note in run.undone.notes)
+    assert answer(backend, looks) == before
+    assert before[0] is False
+
+
+def endless(model, tokenizer):
+    import time
+
+    while True:
+        time.sleep(0.01)
+
+
+def test_a_run_is_cancelled_running_or_waiting(backend):
+    running = backend.submit(call_of(endless))
+    waiting = backend.submit(call_of(fresh()))
+    until(lambda: backend.run(running.id).status == "running")
+    assert backend.run(waiting.id).position == 1
+    backend.cancel(waiting.id)
+    backend.cancel(running.id)
+    assert ended(backend, running)[0].status == "cancelled"
+    assert ended(backend, waiting)[0].status == "cancelled"
+    backend.cancel(running.id)
+    assert backend.run(running.id).status == "cancelled"
+
+
+def test_a_deadline_ends_a_run(backend):
+    call = call_of(endless, limits=Limits(wall_s=0.3))
+    run, _ = ended(backend, backend.submit(call, wait_s=10.0))
+    assert (run.status, run.error.code) == ("failed", "deadline-exceeded")
+
+
+def test_a_session_keeps_tensors_on_the_other_side(backend):
+    def make(model, tokenizer, n):
+        import torch
+
+        return torch.arange(n, dtype=torch.float64)
+
+    def total(model, tokenizer, tensor, *, times):
+        return float(tensor.sum()) * times
+
+    session = backend.open_session(caller="me")
+    run, _ = ended(
+        backend,
+        backend.submit(call_of(make, 5, session=session, keep=True, caller="me"), wait_s=5.0),
+    )
+    kept = values.unpack(packed_of(backend, run))
+    assert isinstance(kept, RemoteValue)
+    assert answer(backend, total, kept, times=2, session=session, caller="me") == 20.0
+    backend.close_session(session)
+    backend.close_session(session)
+    with pytest.raises(UnknownName, match="session"):
+        backend.submit(call_of(total, kept, times=2, session=session, caller="me"))
+
+
+def test_a_result_is_kept_in_a_session_only(backend):
+    with pytest.raises(ConflictError, match="session"):
+        backend.submit(call_of(fresh(), keep=True))
+
+
+def test_a_session_has_the_model_to_itself(backend):
+    session = backend.open_session(caller="first", idle_s=30.0)
+    answer(backend, fresh(), session=session, caller="first")
+    other = backend.submit(call_of(fresh(), caller="second"), wait_s=0.5)
+    assert other.status == "queued"
+    answer(backend, fresh(), session=session, caller="first")
+    backend.close_session(session)
+    assert ended(backend, other)[0].status == "succeeded"
+
+
+def test_a_map_gives_one_answer_for_each_input(backend):
+    def power(model, tokenizer, base, *, exponent):
+        return base**exponent
+
+    inputs = [{"base": base} for base in range(7)]
+    assert answer(backend, power, exponent=2, inputs=inputs) == [0, 1, 4, 9, 16, 25, 36]
+    assert answer(backend, power, exponent=2, inputs=[]) == []
+
+
+def test_a_result_over_its_limit_is_refused_with_its_size(backend):
+    def large(model, tokenizer, n):
+        import torch
+
+        return torch.zeros(n)
+
+    call = call_of(large, 100_000, limits=Limits(result_bytes=10_000))
+    run, _ = ended(backend, backend.submit(call, wait_s=5.0))
+    assert run.status == "failed"
+    assert "390.6 KiB" in run.error.message
+    assert answer(backend, large, 1_000, limits=Limits(result_bytes=10_000)).shape == (1_000,)
+
+
+def test_a_large_result_comes_whole_and_once(backend):
+    def large(model, tokenizer, n):
+        import torch
+
+        return torch.arange(n, dtype=torch.int32)
+
+    n = 8 * 2**20
+    run, _ = ended(backend, backend.submit(call_of(large, n), wait_s=5.0))
+    assert run.result_bytes >= 4 * n
+    found = values.unpack(packed_of(backend, run))
+    assert found.shape == (n,)
+    assert torch.equal(found[:: n // 7], torch.arange(0, n, n // 7, dtype=torch.int32))
+    if run.result is None:
+        with pytest.raises(UnknownName):
+            backend.result(run.id)
+
+
+def test_what_cannot_travel_back_is_named(backend):
+    run, _ = ended(backend, backend.submit(call_of(fresh("return {'f': [print]}")), wait_s=5.0))
+    assert (run.status, run.error.code) == ("failed", "not-shippable")
+    assert "['f'][0]" in run.error.message
+
+
+def test_tensors_travel_both_ways_as_they_are(backend):
+    def back(model, tokenizer, things):
+        return things
+
+    things = {
+        "bf16": torch.tensor([1.5, -2.0]).bfloat16(),
+        "nan": torch.tensor([float("nan"), float("inf")]),
+        "empty": torch.empty(0, 3),
+        ("a", 1): [True, None, 1 + 2j, b"bytes"],
+    }
+    found = answer(backend, back, things)
+    assert list(found) == list(things)
+    assert found["bf16"].dtype == torch.bfloat16
+    assert torch.equal(found["bf16"], things["bf16"])
+    assert torch.equal(found["nan"].isnan(), things["nan"].isnan())
+    assert found["empty"].shape == (0, 3)
+    assert found["a", 1] == things["a", 1]
+
+
+def test_callers_take_turns(backend):
+    def now(model, tokenizer):
+        import time
+
+        return time.monotonic()
+
+    blocking = backend.submit(call_of(endless, caller="many"))
+    until(lambda: backend.run(blocking.id).status == "running")
+    many = [backend.submit(call_of(now, caller="many")) for _ in range(6)]
+    one = backend.submit(call_of(now, caller="one"))
+    backend.cancel(blocking.id)
+    times = [values.unpack(packed_of(backend, ended(backend, run)[0])) for run in (*many, one)]
+    assert times[:6] == sorted(times[:6])
+    # Whoever asked once is served before the other's second call.
+    assert times[6] < times[1]
+
+
+def test_two_clients_at_once_get_their_own_answers(backend):
+    def own(model, tokenizer, mine):
+        print(mine)  # noqa: T201
+        return mine
+
+    found = {}
+
+    def ask(who):
+        for turn in range(5):
+            call = call_of(own, (who, turn), caller=who)
+            run, lines = ended(backend, backend.submit(call, wait_s=10.0))
+            found[who, turn] = values.unpack(packed_of(backend, run)), lines
+
+    threads = [threading.Thread(target=ask, args=(f"client {n}",)) for n in range(4)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert len(found) == 20
+    for key, (value, lines) in found.items():
+        assert (value, lines) == (key, (str(key),))
+
+
+def test_ids_that_nobody_knows(backend):
+    former_run, former_session = f"run-{'0' * 32}", f"session-{'0' * 32}"
+    told = backend.run(former_run)
+    assert told.status == "lost"
+    assert told.error.message
+    if isinstance(backend, HttpBackend):
+        # A server has a log of every run there ever was: it knows that this one never was.
+        with pytest.raises(UnknownName, match="never submitted"):
+            backend.cancel(former_run)
+    else:
+        backend.cancel(former_run)
+    backend.close_session(former_session)
+    with pytest.raises(UnknownName):
+        backend.result(former_run)
+    with pytest.raises(UnknownName):
+        backend.submit(call_of(fresh(), session=former_session))
+
+
+def test_waiting_has_its_end(backend):
+    begun = time.monotonic()
+    run = backend.submit(call_of(endless), wait_s=0.3)
+    assert run.status in ("queued", "running")
+    backend.run(run.id, wait_s=0.3)
+    assert 0.5 < time.monotonic() - begun < 10
+    backend.cancel(run.id)
+    ended(backend, run)
+
+
+@pytest.mark.parametrize("backend", LIVES_ELSEWHERE, indirect=True)
+def test_a_run_that_took_its_worker_down_is_lost_and_the_next_one_runs(backend):
+    def leaves(model, tokenizer):
+        import os
+
+        os._exit(3)
+
+    run, _ = ended(backend, backend.submit(call_of(leaves), wait_s=5.0))
+    assert run.status == "lost"
+    assert run.error.code == "technique-failed"
+    assert len(run.error.message) > 20
+    assert answer(backend, fresh("return 'alive'")) == "alive"
+
+
+@pytest.mark.parametrize("backend", LIVES_ELSEWHERE, indirect=True)
+def test_what_ran_before_a_restart_is_lost_not_awaited(backend):
+    waiting = backend.submit(call_of(endless))
+    until(lambda: backend.run(waiting.id).status == "running")
+
+    def leaves(model, tokenizer):
+        import os
+
+        os._exit(3)
+
+    other = backend.submit(call_of(leaves))
+    backend.cancel(waiting.id)
+    assert ended(backend, other)[0].status == "lost"
+    assert backend.run(other.id).status == "lost"
+    assert answer(backend, fresh("return 1")) == 1
