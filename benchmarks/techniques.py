@@ -34,8 +34,8 @@ import torch
 from benchmarks.machine import as_json, describe_machine
 from glassbox import InterpClient
 from glassbox.engine.model.load import find_model, load_model, quiet_library
-from glassbox.techniques.local import LocalBackend
-from glassbox.techniques.open_desk import open_desk
+from glassbox.techniques.local.backend import LocalBackend
+from glassbox.techniques.running.open_desk import open_desk
 from glassbox.techniques.technique import technique
 from glassbox.techniques.worker_spec import WorkerSpec
 from glassbox.types import ModelSpec

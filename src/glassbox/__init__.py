@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from glassbox.runtime import Runtime
     from glassbox.settings import Settings
     from glassbox.stats.selective import choose_threshold
-    from glassbox.techniques.client import InterpClient
-    from glassbox.techniques.folders import load_techniques_from_dir
-    from glassbox.techniques.standalone import convert_technique_to_standalone
+    from glassbox.techniques.client.blocking import InterpClient
+    from glassbox.techniques.client.folders import load_techniques_from_dir
+    from glassbox.techniques.conversion.standalone import convert_technique_to_standalone
     from glassbox.types import ModelSpec
 
 _HOMES = {
@@ -31,7 +31,7 @@ _HOMES = {
     "Client": "client",
     "Engine": "engine.protocol",
     "GlassboxError": "errors",
-    "InterpClient": "techniques.client",
+    "InterpClient": "techniques.client.blocking",
     "Job": "confidence.job",
     "LabelSet": "confidence.labels",
     "Labeller": "confidence.classify",
@@ -40,11 +40,11 @@ _HOMES = {
     "Runtime": "runtime",
     "Settings": "settings",
     "choose_threshold": "stats.selective",
-    "convert_technique_to_standalone": "techniques.standalone",
+    "convert_technique_to_standalone": "techniques.conversion.standalone",
     "default_labels": "confidence.labels",
     "load_engine": "engine.resident",
     "load_labels": "confidence.labels",
-    "load_techniques_from_dir": "techniques.folders",
+    "load_techniques_from_dir": "techniques.client.folders",
 }
 
 __all__ = [

@@ -291,7 +291,7 @@ class Runtime:
         """
         settings = self.settings.techniques
         if settings.mode == "shared":
-            from glassbox.techniques.desk import Desk
+            from glassbox.techniques.running.desk import Desk
 
             return Desk(
                 engine,
@@ -300,7 +300,7 @@ class Runtime:
                 hidden_system_prompt=hidden,
                 name=engine.info.name,
             )
-        from glassbox.techniques.local import LocalBackend
+        from glassbox.techniques.local.backend import LocalBackend
         from glassbox.techniques.worker_spec import WorkerSpec
 
         spec = WorkerSpec(

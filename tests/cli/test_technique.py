@@ -12,7 +12,7 @@ from glassbox.cli.exit_codes import ExitCode
 from glassbox.cli.main import main
 from glassbox.cli.panels import print_view
 from glassbox.engine.resident import load_engine
-from glassbox.techniques.desk import Desk
+from glassbox.techniques.running.desk import Desk
 from glassbox.types import ModelSpec
 
 MINE = '''\
@@ -58,7 +58,9 @@ def _in_this_process(monkeypatch, request, tmp_path):
     (tmp_path / "mine.py").write_text(MINE, encoding="utf-8")
     if "desk" in request.fixturenames:
         desk = request.getfixturevalue("desk")
-        monkeypatch.setattr("glassbox.techniques.client.open_backend", lambda *_given: (desk, ()))
+        monkeypatch.setattr(
+            "glassbox.techniques.client.blocking.open_backend", lambda *_given: (desk, ())
+        )
 
 
 def answer(capsys, *words):

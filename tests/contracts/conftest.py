@@ -17,7 +17,7 @@ KINDS = ("desk", "local", "http", "modal", "ray")
 @pytest.fixture(scope="session")
 def ray_cluster():
     ray = pytest.importorskip("ray")
-    from glassbox.techniques.ray_cluster import join
+    from glassbox.techniques.remote.ray_cluster import join
 
     with warnings.catch_warnings():
         # Ray leaves sockets and processes to the end of the program.
@@ -29,7 +29,7 @@ def ray_cluster():
 
 @pytest.fixture(scope="module")
 def desk():
-    from glassbox.techniques.open_desk import open_desk
+    from glassbox.techniques.running.open_desk import open_desk
 
     backend = open_desk(SPEC, untold)
     yield backend
@@ -39,7 +39,7 @@ def desk():
 @pytest.fixture(scope="module")
 def modal():
     pytest.importorskip("modal")
-    from glassbox.techniques.modal_backend import ModalBackend
+    from glassbox.techniques.remote.modal_backend import ModalBackend
 
     backend = ModalBackend(SPEC, rehearse=True)
     yield backend
@@ -48,7 +48,7 @@ def modal():
 
 @pytest.fixture(scope="module")
 def local():
-    from glassbox.techniques.local import LocalBackend
+    from glassbox.techniques.local.backend import LocalBackend
 
     # A socket's path has about 100 characters, and a test's folder may have more by itself.
     with tempfile.TemporaryDirectory(prefix="gb") as folder:
@@ -60,7 +60,7 @@ def local():
 
 @pytest.fixture(scope="module")
 def http(tmp_path_factory):
-    from glassbox.techniques.open_desk import open_desk
+    from glassbox.techniques.running.open_desk import open_desk
     from tests.server.technique_worlds import technique_server
 
     desk = open_desk(SPEC, untold)
@@ -73,7 +73,7 @@ def http(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def ray(ray_cluster):
-    from glassbox.techniques.ray_backend import RayBackend
+    from glassbox.techniques.remote.ray_backend import RayBackend
 
     backend = RayBackend(SPEC, container=Container(min_containers=1))
     yield backend

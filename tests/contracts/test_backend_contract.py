@@ -14,8 +14,8 @@ from glassbox.errors import (
 )
 from glassbox.techniques import values
 from glassbox.techniques.calls import FINAL, Limits, Shipment
-from glassbox.techniques.http_backend import HttpBackend
 from glassbox.techniques.protocol import Backend
+from glassbox.techniques.remote.http_backend import HttpBackend
 from glassbox.techniques.values import RemoteValue
 from tests.contracts.backend_world import (
     answer,

@@ -8,9 +8,9 @@ from types import ModuleType
 import pytest
 
 from glassbox.errors import CapacityError, DependencyMissing, InvalidValue, Unreachable
-from glassbox.techniques import ray_cluster as ray_cluster_module
 from glassbox.techniques.container_spec import Container, container
-from glassbox.techniques.ray_backend import RayBackend
+from glassbox.techniques.remote import ray_cluster as ray_cluster_module
+from glassbox.techniques.remote.ray_backend import RayBackend
 from glassbox.techniques.worker_spec import WorkerSpec
 from tests.contracts.backend_world import answer, call_of, ended, until
 

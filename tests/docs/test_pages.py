@@ -13,7 +13,7 @@ import pytest
 
 from glassbox.cli.main import ENTRIES
 from glassbox.runtime import DEMO, SHIPPED_RUN
-from glassbox.techniques.local import running
+from glassbox.techniques.local.backend import running
 from tests.docs.markdown import PAGES, ROOT, Block, blocks, links
 
 RUNNABLE = [page for page in PAGES if any("run" in block.words for block in blocks(page))]

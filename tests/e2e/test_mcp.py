@@ -16,15 +16,15 @@ import pytest
 from glassbox.engine.resident import load_engine
 from glassbox.storage.database import open_database
 from glassbox.storage.keys import KeyStore
-from glassbox.techniques.catalogue import built_in
-from glassbox.techniques.client import InterpClient
-from glassbox.techniques.desk import Desk
-from glassbox.techniques.local import running
+from glassbox.techniques.catalogue.entries import built_in
+from glassbox.techniques.client.blocking import InterpClient
+from glassbox.techniques.local.backend import running
+from glassbox.techniques.running.desk import Desk
 from glassbox.types import ModelSpec
 
 mcp = pytest.importorskip("mcp")
 
-from glassbox.techniques.mcp_server import Offer, build_server  # noqa: E402
+from glassbox.techniques.agents.mcp_server import Offer, build_server  # noqa: E402
 
 # The SDK's dependencies deprecate what they themselves still use.
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::DeprecationWarning")]

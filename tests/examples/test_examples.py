@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from glassbox.techniques.local import running
+from glassbox.techniques.local.backend import running
 
 FOLDER = Path(__file__).parents[2] / "examples"
 EXAMPLES = {

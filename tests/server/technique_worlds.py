@@ -22,9 +22,9 @@ from glassbox.server.technique_service import TechniqueService
 from glassbox.storage.database import open_database
 from glassbox.storage.signing_keys import signing_key
 from glassbox.techniques.calls import FINAL, Call, Environment, ModelInfo, Packed, RemoteError, Run
-from glassbox.techniques.http_backend import HttpBackend
-from glassbox.techniques.local_secret import local_secret, secret_path
-from glassbox.techniques.signing import body_digest, signed
+from glassbox.techniques.remote.http_backend import HttpBackend
+from glassbox.techniques.remote.local_secret import local_secret, secret_path
+from glassbox.techniques.remote.signing import body_digest, signed
 from glassbox.testing import FakeEngine
 
 INFO = ModelInfo(

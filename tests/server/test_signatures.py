@@ -4,7 +4,7 @@ import pytest
 
 from glassbox.errors import CapacityError
 from glassbox.server.signatures import Nonces
-from glassbox.techniques.signing import WINDOW_S
+from glassbox.techniques.remote.signing import WINDOW_S
 
 
 def test_a_nonce_is_taken_once_for_each_key():

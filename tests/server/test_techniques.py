@@ -29,11 +29,11 @@ from glassbox.storage.database import open_database
 from glassbox.storage.keys import KeyStore
 from glassbox.storage.signing_keys import signing_key
 from glassbox.techniques.calls import Call, Limits, Packed, Shipment
-from glassbox.techniques.carrying import call_packed
-from glassbox.techniques.framing import frame
-from glassbox.techniques.http_backend import HttpBackend
-from glassbox.techniques.local_secret import read_secret
-from glassbox.techniques.signing import EMPTY, body_digest, signed
+from glassbox.techniques.carrying.calls_and_runs import call_packed
+from glassbox.techniques.packed.framing import frame
+from glassbox.techniques.remote.http_backend import HttpBackend
+from glassbox.techniques.remote.local_secret import read_secret
+from glassbox.techniques.remote.signing import EMPTY, body_digest, signed
 from glassbox.wire.techniques import RUN_TYPE
 from tests.server.technique_worlds import INFO, StubBackend, technique_server
 
@@ -569,7 +569,7 @@ def test_a_repeated_call_is_the_same_run(world, backend, client):
 
 
 def test_the_wire_refuses_what_is_no_call():
-    from glassbox.techniques.carrying import packed_call
+    from glassbox.techniques.carrying.calls_and_runs import packed_call
 
     with pytest.raises(InvalidData, match="technique: Field required"):
         packed_call(Packed(b"{}", (b"",)))

@@ -8,7 +8,7 @@ import pytest
 from glassbox.errors import AccessDenied
 from glassbox.techniques import transport, values
 from glassbox.techniques.calls import FINAL, Call, Limits
-from glassbox.techniques.http_backend import HttpBackend
+from glassbox.techniques.remote.http_backend import HttpBackend
 from tests.server.test_process import served
 
 

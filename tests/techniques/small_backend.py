@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from glassbox.engine.model.attempt import attempt
 from glassbox.errors import NotShipped, UnknownName
-from glassbox.techniques import environment, transport, values
+from glassbox.techniques import transport, values
 from glassbox.techniques.calls import (
     FINAL,
     Call,
@@ -19,6 +19,7 @@ from glassbox.techniques.calls import (
     Timing,
     Undone,
 )
+from glassbox.techniques.shipping import environment
 
 MODEL_INFO = ModelInfo(
     model="small", digest="0" * 64, architecture="list", dtype="float32", device="cpu",

@@ -28,8 +28,8 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 from glassbox.errors import CorruptArtifact, NotShippable
 from glassbox.techniques import values
 from glassbox.techniques.calls import Packed
-from glassbox.techniques.record import Record
-from glassbox.techniques.tensor_bytes import TORCH_DTYPES
+from glassbox.techniques.packed.record import Record
+from glassbox.techniques.packed.tensor_bytes import TORCH_DTYPES
 from glassbox.techniques.values import RemoteValue
 
 
@@ -498,7 +498,10 @@ def test_everything_works_without_torch():
         import sys
         sys.modules["torch"] = None
         sys.modules["transformers"] = None
-        from glassbox.techniques import environment, rehearsal, standalone, transport, values
+        from glassbox.techniques import transport, values
+        from glassbox.techniques.shipping import environment
+        from glassbox.techniques.shipping import rehearsal
+        from glassbox.techniques.conversion import standalone
         data = sys.stdin.buffer.read()
         opened = values.opened(values.unframe(bytearray(data)))
         value = opened.value

@@ -67,9 +67,9 @@ def mcp(
     """
     if not http and (host is not None or port is not None):
         raise InvalidValue("--host" if host else "--port", host or port, "given with --http only")
-    from glassbox.techniques.catalogue import built_in, entries_of
-    from glassbox.techniques.folders import load_techniques_from_dir
-    from glassbox.techniques.mcp_server import Offer, build_server
+    from glassbox.techniques.agents.mcp_server import Offer, build_server
+    from glassbox.techniques.catalogue.entries import built_in, entries_of
+    from glassbox.techniques.client.folders import load_techniques_from_dir
 
     entries = built_in()
     for folder in techniques or ():

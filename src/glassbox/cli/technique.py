@@ -27,7 +27,7 @@ from glassbox.cli.technique_finding import (
 from glassbox.errors import ConflictError, InvalidData, InvalidValue, TechniqueFailed
 
 if TYPE_CHECKING:
-    from glassbox.techniques.rehearsal import Rehearsal
+    from glassbox.techniques.shipping.rehearsal import Rehearsal
 
 app = typer.Typer(
     help="Run a function of a model and its tokenizer beside a resident model.",
@@ -52,8 +52,8 @@ def list_techniques(
 ) -> None:
     """List the built-in techniques, or those of a folder."""
     from glassbox.cli.technique_showing import show_list
-    from glassbox.techniques.catalogue import built_in, entries_of
-    from glassbox.techniques.folders import load_techniques_from_dir
+    from glassbox.techniques.catalogue.entries import built_in, entries_of
+    from glassbox.techniques.client.folders import load_techniques_from_dir
 
     if folder is None:
         entries, broken = built_in(), {}
@@ -132,7 +132,7 @@ def run(
     """
     from glassbox.cli.technique_showing import show_end, show_value
     from glassbox.engine.model.attempt import attempt
-    from glassbox.techniques.arguments import parse_arguments
+    from glassbox.techniques.catalogue.arguments import parse_arguments
 
     entry = entry_of(what)
     arguments = parse_arguments(entry.about, arg or [])
@@ -148,7 +148,7 @@ def run(
     (value,) = outcome
     written = _write(value, png, html, tensors)
     if json:
-        from glassbox.techniques.parts import plain_json
+        from glassbox.techniques.packed.parts import plain_json
 
         print_json_line({"technique": entry.name, "run": finished, "files": written}
                    | {"result": plain_json(value)})  # fmt: skip
@@ -172,7 +172,7 @@ def convert(
 
     Comments stay. What cannot be rewritten is left as it is and named.
     """
-    from glassbox.techniques.standalone import convert as converted
+    from glassbox.techniques.conversion.standalone import convert as converted
 
     try:
         source = file.read_text(encoding="utf-8")
@@ -217,7 +217,7 @@ def check(
     """
     from glassbox.cli.technique_showing import show_rehearsal
     from glassbox.engine.model.attempt import attempt
-    from glassbox.techniques.rehearsal import rehearse
+    from glassbox.techniques.shipping.rehearsal import rehearse
 
     functions = functions_of(what)
     there = None if backend is None else environment_of(backend, model, key)
@@ -302,7 +302,7 @@ def _write(value: object, png: Path | None, html: Path | None, tensors: Path | N
     if html is not None:
         written.append(view.html(html))
     if tensors is not None:
-        from glassbox.techniques.tensor_files import write_tensors
+        from glassbox.techniques.packed.tensor_files import write_tensors
 
         written.append(write_tensors(value, tensors))
     return written

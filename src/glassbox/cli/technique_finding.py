@@ -13,8 +13,8 @@ from glassbox.runtime import Runtime
 
 if TYPE_CHECKING:
     from glassbox.techniques.calls import Environment
-    from glassbox.techniques.catalogue import Entry
-    from glassbox.techniques.client import InterpClient
+    from glassbox.techniques.catalogue.entries import Entry
+    from glassbox.techniques.client.blocking import InterpClient
 
 What = Annotated[
     str,
@@ -54,8 +54,8 @@ def entry_of(what: str) -> "Entry":
         UnknownName: No such technique, file or function.
         InvalidValue: A file with none, or several, and none was named.
     """
-    from glassbox.techniques.catalogue import built_in, entries_of
-    from glassbox.techniques.library_index import built_in as known_as
+    from glassbox.techniques.catalogue.built_in import built_in as known_as
+    from glassbox.techniques.catalogue.entries import built_in, entries_of
 
     if ".py" not in what:
         return built_in()[known_as(what).name]
@@ -71,7 +71,7 @@ def entry_of(what: str) -> "Entry":
 
 def functions_of(what: str) -> dict[str, Any]:
     """Return the function that FILE.py:FUNCTION names, or all techniques of a file."""
-    from glassbox.techniques.folders import function_of, techniques_of
+    from glassbox.techniques.client.folders import function_of, techniques_of
 
     file, colon, name = what.rpartition(":")
     if colon and file.endswith(".py"):
@@ -92,7 +92,7 @@ def open_client(
     quiet: bool = False,
 ) -> "InterpClient":
     """Return a client of what the options name, everything else from the settings."""
-    from glassbox.techniques.client import InterpClient
+    from glassbox.techniques.client.blocking import InterpClient
 
     engine = Runtime.load().settings.engine
     name = model or engine.model

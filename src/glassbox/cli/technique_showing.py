@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from glassbox.cli.console import Column, note, output, print_table, print_text, visible
-from glassbox.techniques.paging import rounded, summary
-from glassbox.techniques.parts import as_array, dtype_of, fields_of
+from glassbox.techniques.packed.paging import rounded, summary
+from glassbox.techniques.packed.parts import as_array, dtype_of, fields_of
 
 if TYPE_CHECKING:
-    from glassbox.techniques.catalogue import Entry
-    from glassbox.techniques.handle import Finished
-    from glassbox.techniques.rehearsal import Rehearsal
+    from glassbox.techniques.catalogue.entries import Entry
+    from glassbox.techniques.client.handle import Finished
+    from glassbox.techniques.shipping.rehearsal import Rehearsal
 
 PLAIN = ("int", "float", "bool", "str", "NoneType", "tuple")
 """Kinds of captured values that cost nothing."""

@@ -17,8 +17,8 @@ from starlette.types import Receive, Scope, Send
 from glassbox.server.refusals import Refusal
 from glassbox.server.waiting import until_gone
 from glassbox.techniques.calls import Packed
-from glassbox.techniques.carrying import pieces_of
-from glassbox.techniques.framing import frame
+from glassbox.techniques.carrying.calls_and_runs import pieces_of
+from glassbox.techniques.packed.framing import frame
 from glassbox.wire.techniques import RUN_TYPE
 
 LARGE_BYTES: Final = 2**20

@@ -17,7 +17,7 @@ from glassbox.server.host_names import check_host
 from glassbox.server.key_ring import Caller, KeyRing
 from glassbox.server.refusals import Refusal
 from glassbox.storage.signing_keys import SigningKey, signing_key
-from glassbox.techniques.signing import WINDOW_S, Signature, check, read
+from glassbox.techniques.remote.signing import WINDOW_S, Signature, check, read
 
 MOST_NONCES: Final = 100_000
 """Requests of one key that are remembered at a time; one more has to wait for the window's end."""

@@ -28,7 +28,7 @@ from glassbox.server.technique_service import TechniqueService
 from glassbox.server.technique_terms import Terms, allowed_digests
 from glassbox.settings import ServerSettings
 from glassbox.storage.keys import KeyStore
-from glassbox.techniques.local_secret import local_secret
+from glassbox.techniques.remote.local_secret import local_secret
 
 _log = logging.getLogger("glassbox.server")
 

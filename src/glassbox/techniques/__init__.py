@@ -4,20 +4,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from glassbox.techniques.async_client import AsyncInterpClient
     from glassbox.techniques.calls import Limits
-    from glassbox.techniques.client import InterpClient
-    from glassbox.techniques.folders import load_techniques_from_dir
-    from glassbox.techniques.modal_app import base_image
-    from glassbox.techniques.standalone import convert_technique_to_standalone
+    from glassbox.techniques.client.blocking import InterpClient
+    from glassbox.techniques.client.concurrent import AsyncInterpClient
+    from glassbox.techniques.client.folders import load_techniques_from_dir
+    from glassbox.techniques.conversion.standalone import convert_technique_to_standalone
+    from glassbox.techniques.remote.modal_app import base_image
 
 _HOMES = {
-    "AsyncInterpClient": "async_client",
-    "InterpClient": "client",
+    "AsyncInterpClient": "client.concurrent",
+    "InterpClient": "client.blocking",
     "Limits": "calls",
-    "base_image": "modal_app",
-    "convert_technique_to_standalone": "standalone",
-    "load_techniques_from_dir": "folders",
+    "base_image": "remote.modal_app",
+    "convert_technique_to_standalone": "conversion.standalone",
+    "load_techniques_from_dir": "client.folders",
 }
 
 __all__ = [

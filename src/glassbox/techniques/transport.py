@@ -21,13 +21,19 @@ import orjson
 from cloudpickle import cloudpickle as by_value  # noqa: TID251
 
 from glassbox.errors import CorruptArtifact, NotShippable, VersionMismatch
-from glassbox.techniques import rebuilding, values
+from glassbox.techniques import values
 from glassbox.techniques.calls import Shipment
-from glassbox.techniques.code_reading import as_text, global_names, is_constant, text_of
-from glassbox.techniques.locality import can_import, is_local, travels
-from glassbox.techniques.named_classes import home_name
-from glassbox.techniques.shipped_code import code_bytes, file_name, register_source, source_of
-from glassbox.techniques.survey import Survey, require_function, survey
+from glassbox.techniques.packed.named_classes import home_name
+from glassbox.techniques.shipping import rebuilding
+from glassbox.techniques.shipping.code_reading import as_text, global_names, is_constant, text_of
+from glassbox.techniques.shipping.locality import can_import, is_local, travels
+from glassbox.techniques.shipping.shipped_code import (
+    code_bytes,
+    file_name,
+    register_source,
+    source_of,
+)
+from glassbox.techniques.shipping.survey import Survey, require_function, survey
 
 MAGIC = b"GBXSHIP1"
 """First bytes of a payload; the number is the version of its layout."""

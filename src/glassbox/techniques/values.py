@@ -18,11 +18,11 @@ import orjson
 
 from glassbox.errors import CorruptArtifact, NotShippable
 from glassbox.techniques.calls import Packed
-from glassbox.techniques.framing import frame, framed_bytes, unframe
-from glassbox.techniques.leaves import RemoteValue
-from glassbox.techniques.packing import Packer
-from glassbox.techniques.record import Record
-from glassbox.techniques.unpacking import Unpacker
+from glassbox.techniques.packed.framing import frame, framed_bytes, unframe
+from glassbox.techniques.packed.leaves import RemoteValue
+from glassbox.techniques.packed.pack import Packer
+from glassbox.techniques.packed.record import Record
+from glassbox.techniques.packed.unpack import Unpacker
 
 __all__ = [
     "Opened",

@@ -12,15 +12,15 @@ import pytest
 from glassbox.charts.chart import plain
 from glassbox.errors import InvalidData, InvalidValue, UnknownName
 from glassbox.techniques import library as package
-from glassbox.techniques.library.make_steering_vector import SteeringVector, make_steering_vector
-from glassbox.techniques.library.steer import steer
-from glassbox.techniques.library_index import (
+from glassbox.techniques.catalogue.built_in import (
     built_in,
     described,
     library,
     parse_arguments,
     spelled,
 )
+from glassbox.techniques.library.make_steering_vector import SteeringVector, make_steering_vector
+from glassbox.techniques.library.steer import steer
 from glassbox.techniques.technique import technique
 from tests.techniques.library.worlds import world
 

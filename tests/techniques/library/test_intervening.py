@@ -9,8 +9,6 @@ import torch
 
 from glassbox.engine.states.taps import NAMES
 from glassbox.errors import InvalidData, InvalidValue, NotEnoughData
-from glassbox.techniques import interventions
-from glassbox.techniques.anatomy import PARTS
 from glassbox.techniques.library.activation_patching import activation_patching
 from glassbox.techniques.library.affine_lens import affine_lens
 from glassbox.techniques.library.attribution_patching import attribution_patching
@@ -21,6 +19,8 @@ from glassbox.techniques.library.probe_layers import probe_layers
 from glassbox.techniques.library.steer import steer
 from glassbox.techniques.library.steering_sweep import steering_sweep
 from glassbox.techniques.library.temperature_sweep import temperature_sweep
+from glassbox.techniques.measures import interventions
+from glassbox.techniques.measures.anatomy import PARTS
 from tests.techniques.library.worlds import EVERY, world
 
 CLEAN, CORRUPTED = "the x is on", "the z is on"
@@ -324,7 +324,7 @@ def test_an_affine_lens_begins_as_the_logit_lens_and_ends_at_the_answer(architec
 
 def test_least_squares_find_a_map_that_is_truly_affine():
     torch.manual_seed(0)
-    from glassbox.techniques import affine
+    from glassbox.techniques.measures import affine
 
     true, shift = torch.randn(6, 6), torch.randn(6)
     layer = torch.randn(200, 6)

@@ -6,9 +6,6 @@ import torch
 
 from glassbox.engine.states import taps
 from glassbox.errors import InvalidHookPoint, InvalidValue, TextTooLong, UnsupportedModel
-from glassbox.techniques.anatomy import PARTS, Anatomy, Spot
-from glassbox.techniques.encoding import encode, next_token, pieces
-from glassbox.techniques.hidden_prompt import HiddenPrompt
 from glassbox.techniques.library.activation_patching import activation_patching
 from glassbox.techniques.library.attention_patterns import attention_patterns
 from glassbox.techniques.library.direct_logit_attribution import direct_logit_attribution
@@ -16,6 +13,9 @@ from glassbox.techniques.library.induction_scores import induction_scores
 from glassbox.techniques.library.logit_lens import logit_lens
 from glassbox.techniques.library.residual_norms import residual_norms
 from glassbox.techniques.library.token_surprisal import token_surprisal
+from glassbox.techniques.measures.anatomy import PARTS, Anatomy, Spot
+from glassbox.techniques.measures.encoding import encode, next_token, pieces
+from glassbox.techniques.running.hidden_prompt import HiddenPrompt
 from tests.techniques.library.worlds import EVERY, MORE, world
 
 TEXT = "the bear on the hill is a positive one"

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from glassbox.errors import InvalidValue
-from glassbox.techniques.library_index import library
-from glassbox.techniques.views import View
+from glassbox.techniques.catalogue.built_in import library
+from glassbox.techniques.measures.views import View
 from tests.techniques.library.test_index import WANTED
 from tests.techniques.library.worlds import world
 
@@ -88,7 +88,7 @@ class Absent:
             raise ImportError(name)
 sys.meta_path.insert(0, Absent())
 import numpy as np
-from glassbox.techniques.library_index import library
+from glassbox.techniques.catalogue.built_in import library
 from glassbox.techniques.library.token_surprisal import TokenSurprisal
 assert len(library()) == 16
 result = TokenSurprisal(("a", "b"), np.array([np.nan, 1.5]), np.array([np.nan, 1.0]), ("", "c"))

@@ -31,8 +31,8 @@ from glassbox.server.signatures import LOCAL
 from glassbox.server.technique_service import TechniqueService
 from glassbox.server.waiting import CLIENT_GONE, ClientGone, unless_gone
 from glassbox.techniques.calls import FINAL, Call, Run
-from glassbox.techniques.carrying import packed_call, run_answered, run_packed
-from glassbox.techniques.framing import unframe
+from glassbox.techniques.carrying.calls_and_runs import packed_call, run_answered, run_packed
+from glassbox.techniques.packed.framing import unframe
 from glassbox.wire.problem import PROBLEM_TYPE, Problem
 from glassbox.wire.techniques import (
     RUN_ID,
@@ -220,7 +220,7 @@ async def close_session(session: str, caller: Signing, service: Service) -> Resp
 
 def listed_techniques() -> list[TechniqueListed]:
     """Return the built-in techniques, by name."""
-    from glassbox.techniques.library_index import library
+    from glassbox.techniques.catalogue.built_in import library
 
     return [
         TechniqueListed(

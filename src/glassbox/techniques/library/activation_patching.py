@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from glassbox.techniques.measures.views import HeatMap, View, head_names, layer_names
 from glassbox.techniques.technique import technique
-from glassbox.techniques.views import HeatMap, View, head_names, layer_names
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +54,7 @@ def activation_patching(
         site: resid_pre, attn_out, mlp_out, resid_post or heads.
         batch_size: Places tried at once.
     """
-    from glassbox.techniques.interventions import patching
+    from glassbox.techniques.measures.interventions import patching
 
     both, answers = (clean, corrupted), (answer, against)
     return PatchingEffects(*patching(model, tokenizer, both, site, answers, batch_size))

@@ -9,8 +9,8 @@ from jaxtyping import Float
 
 from glassbox.errors import InvalidValue
 from glassbox.techniques.library.fit_affine_lens import AffineLens, fit_affine_lens
+from glassbox.techniques.measures.views import HeatMap, View, layer_names
 from glassbox.techniques.technique import technique
-from glassbox.techniques.views import HeatMap, View, layer_names
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +51,7 @@ def affine_lens(
         lens: From ``fit_affine_lens``; None fits one on ``fit_texts`` first.
         fit_texts: Texts to fit a lens on where none is given.
     """
-    from glassbox.techniques.affine import applied
+    from glassbox.techniques.measures.affine import applied
 
     if lens is None and not fit_texts:
         raise InvalidValue("lens", None, "a fitted one, or fit_texts to fit it on")

@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Float
 
 from glassbox.errors import InvalidValue
+from glassbox.techniques.measures.views import HeatMap, View, head_names, layer_names
 from glassbox.techniques.technique import technique
-from glassbox.techniques.views import HeatMap, View, head_names, layer_names
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +50,6 @@ class AttentionPatterns:
 @technique(title="Attention patterns", paper="Clark et al. 2019, What does BERT look at?")
 def attention_patterns(model: Any, tokenizer: Any, text: str) -> AttentionPatterns:
     """Where every head looks at every token, with a summary of each head."""
-    from glassbox.techniques.attention import weights_and_figures
+    from glassbox.techniques.measures.attention import weights_and_figures
 
     return AttentionPatterns(*weights_and_figures(model, tokenizer, text))

@@ -23,7 +23,7 @@ def attribution_patching(
         against: Text whose first token's logit is taken off; without it, log-probability.
         site: resid_pre, attn_out, mlp_out, resid_post or heads.
     """
-    from glassbox.techniques.interventions import attribution
+    from glassbox.techniques.measures.interventions import attribution
 
     both = (clean, corrupted), site, (answer, against)
     return PatchingEffects(*attribution(model, tokenizer, *both))

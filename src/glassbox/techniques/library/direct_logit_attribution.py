@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from glassbox.techniques.measures.views import Bars, HeatMap, View, head_names, layer_names
 from glassbox.techniques.technique import technique
-from glassbox.techniques.views import Bars, HeatMap, View, head_names, layer_names
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +55,6 @@ def direct_logit_attribution(
         answer: Text whose first token is the target.
         against: Text whose first token's logit is taken off.
     """
-    from glassbox.techniques.attribution import attributed
+    from glassbox.techniques.measures.attribution import attributed
 
     return LogitAttribution(*attributed(model, tokenizer, prompt, answer, against))

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from glassbox.techniques.measures.views import Lines, View
 from glassbox.techniques.technique import technique
-from glassbox.techniques.views import Lines, View
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +46,6 @@ def fit_affine_lens(
         ridge: Pull towards the logit lens in mean squares of a state's direction, 0 or more.
         n_steps: Steps of Adam on the divergence (Belrose's loss) after the least squares.
     """
-    from glassbox.techniques.affine import fitted
+    from glassbox.techniques.measures.affine import fitted
 
     return AffineLens(*fitted(model, tokenizer, texts, ridge=ridge, n_steps=n_steps))

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from glassbox.techniques.measures.views import HeatMap, View, head_names, layer_names
 from glassbox.techniques.technique import technique
-from glassbox.techniques.views import HeatMap, View, head_names, layer_names
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +46,7 @@ def induction_scores(
         n_sequences: Sequences averaged over.
         seed: Of the random tokens.
     """
-    from glassbox.techniques.attention import induction
+    from glassbox.techniques.measures.attention import induction
 
     return InductionScores(
         *induction(model, tokenizer, n_tokens=n_tokens, n_sequences=n_sequences, seed=seed)

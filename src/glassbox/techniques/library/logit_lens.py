@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from glassbox.techniques.measures.views import HeatMap, View, layer_names
 from glassbox.techniques.technique import technique
-from glassbox.techniques.views import HeatMap, View, layer_names
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +44,7 @@ def logit_lens(model: Any, tokenizer: Any, text: str, top_k: int = 5) -> LogitLe
         top_k: Tokens named at each place.
     """
     from glassbox.engine.states import logit_lens as lens
-    from glassbox.techniques.encoding import encode, pieces
+    from glassbox.techniques.measures.encoding import encode, pieces
 
     batch = encode(model, tokenizer, [text])
     ids = tuple(batch.ids[0].tolist())

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from glassbox.techniques.measures.views import Bars, View
 from glassbox.techniques.technique import technique
-from glassbox.techniques.views import Bars, View
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +50,6 @@ def make_steering_vector(
         layer: Block, from 0; negative counts from the end.
         position: Which state stands for a text: last, or mean.
     """
-    from glassbox.techniques.steering import contrasted
+    from glassbox.techniques.measures.steering import contrasted
 
     return SteeringVector(*contrasted(model, tokenizer, positive, negative, layer, position))

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+from glassbox.techniques.measures.views import Passages, View
 from glassbox.techniques.technique import technique
-from glassbox.techniques.views import Passages, View
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ def prefill_attack(
         prefill_text: Beginning of the answer.
         max_new_tokens: Most tokens written, greedily.
     """
-    from glassbox.techniques.encoding import encode
-    from glassbox.techniques.generation import continuation, write_on
+    from glassbox.techniques.measures.encoding import encode
+    from glassbox.techniques.measures.generation import continuation, write_on
 
     is_chat, start = bool(getattr(tokenizer, "chat_template", None)), user_prompt
     if is_chat:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from glassbox.techniques.measures.views import Lines, View
 from glassbox.techniques.technique import technique
-from glassbox.techniques.views import Lines, View
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +51,7 @@ def probe_layers(
         penalty: L2 penalty on standardised states.
         n_folds: Parts, each judged by a probe fitted on the others.
     """
-    from glassbox.techniques.probing import probed
+    from glassbox.techniques.measures.probing import probed
 
     how = (position, penalty, n_folds)
     return LayerProbes(*probed(model, tokenizer, texts, labels, layers, how))

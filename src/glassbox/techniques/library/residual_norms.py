@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from glassbox.techniques.measures.views import HeatMap, Lines, View
 from glassbox.techniques.technique import technique
-from glassbox.techniques.views import HeatMap, Lines, View
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,7 @@ def residual_norms(
     Args:
         text: A text; of a list each one, all in one forward pass.
     """
-    from glassbox.techniques.reading import lengths
+    from glassbox.techniques.measures.reading import lengths
 
     texts = [text] if isinstance(text, str) else list(text)
     found = [ResidualNorms(*each) for each in lengths(model, tokenizer, texts)]

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from glassbox.techniques.library.make_steering_vector import SteeringVector
+from glassbox.techniques.measures.views import Passages, View
 from glassbox.techniques.technique import technique
-from glassbox.techniques.views import Passages, View
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def steer(
         coefficient: What it is multiplied by; negative steers away.
         max_new_tokens: Most tokens written.
     """
-    from glassbox.techniques.steering import swept
+    from glassbox.techniques.measures.steering import swept
 
     levels, length = (0.0, coefficient), max_new_tokens
     texts, _ = swept(model, tokenizer, prompt, (vector.layer, vector.vector), levels, None, length)

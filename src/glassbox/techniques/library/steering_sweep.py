@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Float
 
 from glassbox.techniques.library.make_steering_vector import SteeringVector
+from glassbox.techniques.measures.views import Lines, Passages, View
 from glassbox.techniques.technique import technique
-from glassbox.techniques.views import Lines, Passages, View
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +52,7 @@ def steering_sweep(
         target: Text whose first token's probability is reported.
         max_new_tokens: Most tokens written.
     """
-    from glassbox.techniques.steering import swept
+    from glassbox.techniques.measures.steering import swept
 
     where = (vector.layer, vector.vector)
     texts, probs = swept(model, tokenizer, prompt, where, coefficients, target, max_new_tokens)

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from glassbox.techniques.measures.views import Lines, Passages, View
 from glassbox.techniques.technique import technique
-from glassbox.techniques.views import Lines, Passages, View
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,8 +47,8 @@ def temperature_sweep(
         max_new_tokens: Most tokens written.
         seed: Of the draws, the same at each temperature.
     """
-    from glassbox.techniques.encoding import encode
-    from glassbox.techniques.generation import continuation, write_on
+    from glassbox.techniques.measures.encoding import encode
+    from glassbox.techniques.measures.generation import continuation, write_on
 
     batch, texts = encode(model, tokenizer, [prompt]), []
     sizes = {"n_rows": n_samples, "max_new_tokens": max_new_tokens, "seed": seed}

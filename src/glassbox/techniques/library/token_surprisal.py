@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from glassbox.techniques.measures.views import TokenColouring, View
 from glassbox.techniques.technique import technique
-from glassbox.techniques.views import TokenColouring, View
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +48,7 @@ def token_surprisal(
     Args:
         text: A text; of a list each one, all in one forward pass.
     """
-    from glassbox.techniques.reading import surprisals
+    from glassbox.techniques.measures.reading import surprisals
 
     texts = [text] if isinstance(text, str) else list(text)
     found = [TokenSurprisal(*each) for each in surprisals(model, tokenizer, texts)]

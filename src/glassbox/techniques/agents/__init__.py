@@ -1,0 +1,1 @@
+"""The resident model as tools for agents."""

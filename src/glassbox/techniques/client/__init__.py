@@ -1,0 +1,1 @@
+"""What a researcher holds in hand: the client, its runs and its sessions."""

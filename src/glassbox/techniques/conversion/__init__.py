@@ -1,0 +1,1 @@
+"""Methods of deployed classes rewritten as techniques."""

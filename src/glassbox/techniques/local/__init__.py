@@ -1,0 +1,1 @@
+"""A worker process of this machine that keeps one model resident."""

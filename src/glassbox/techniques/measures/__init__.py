@@ -1,0 +1,1 @@
+"""The arithmetic of the built-in techniques on any architecture of the table."""

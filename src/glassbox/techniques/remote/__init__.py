@@ -1,0 +1,1 @@
+"""Models that are resident elsewhere: behind HTTP, in a Ray cluster, on Modal."""

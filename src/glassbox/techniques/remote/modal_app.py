@@ -1,0 +1,261 @@
+"""Our settings as a Modal app: image, weights, secrets, and one class that holds a model.
+
+Defining an app needs neither network nor token. Modal is imported inside the functions; the class
+is made in one, so Modal ships it by value together with this package.
+"""
+
+import importlib
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, distribution, requires, version
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from glassbox.artifacts import digest_files
+from glassbox.errors import DependencyMissing, InvalidValue
+from glassbox.settings import HIDDEN_PROMPT_VARIABLE
+from glassbox.techniques.container_spec import MODAL_SCALEDOWN_S, Container
+from glassbox.techniques.remote.modal_container import ModalResidence
+from glassbox.techniques.worker_spec import WorkerSpec
+
+DISTRIBUTION = "glassbox-llm"
+"""Name under which this package is installed."""
+
+CLASS_NAME = "Resident"
+"""Name of the class in every app of ours."""
+
+VOLUME_NAME = "glassbox-weights"
+"""Modal Volume in which weights stay between containers."""
+
+WEIGHTS = "/weights"
+"""Where it is in a container."""
+
+N_INPUTS = 100
+"""Questions that a container answers at a time: most wait for a run; one technique runs at a time.
+
+Source: chosen; the desk, not Modal, gives the model to one technique after another.
+"""
+
+STARTUP_S = 1800
+"""Seconds that a container may take to fetch and load its model."""
+
+INPUT_S = 86_400
+"""Seconds that a run may take where its limits say nothing.
+
+Source: Modal's guide "Timeouts": from 1 second to 24 hours.
+"""
+
+_EXTRA = re.compile(r"""extra\s*==\s*['"](?P<name>[\w-]+)['"]""")
+_NAME = re.compile(r"[A-Za-z0-9._-]+")
+
+
+@dataclass(frozen=True, eq=False)
+class ModalApp:
+    """An app, ready to be deployed or tried here."""
+
+    name: str
+    """Its name at Modal; equal specs give equal names."""
+    app: Any
+    """The ``modal.App``."""
+    resident: Any
+    """The ``modal.Cls`` that holds the model."""
+    uploads: tuple[tuple[Path, str], ...]
+    """Local folders of the model and adapter, and where they belong in the volume."""
+
+
+def modal_library() -> ModuleType:
+    """Return Modal.
+
+    Raises:
+        DependencyMissing: It is not installed.
+    """
+    try:
+        return importlib.import_module("modal")
+    except ModuleNotFoundError as error:
+        raise DependencyMissing("modal", "modal") from error
+
+
+def base_image(packages: Sequence[str] = ()) -> Any:
+    """Return our base image (a ``modal.Image``), which may be extended like any other.
+
+    It has the Python of this program and the very versions of torch, transformers and the rest
+    that are installed here, so that code from here meets there what it knows. This package itself
+    is added last, when an app is defined.
+
+    Args:
+        packages: Further requirements.
+
+    Raises:
+        DependencyMissing: Modal is not installed.
+    """
+    modal = modal_library()
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    image = modal.Image.debian_slim(python_version=python).pip_install(*requirements())
+    if packages:
+        image = image.pip_install(*packages)
+    return image.env({"HF_HOME": f"{WEIGHTS}/hub", "TOKENIZERS_PARALLELISM": "false"})
+
+
+def requirements() -> tuple[str, ...]:
+    """Return what the model side needs, each at the version that is installed here."""
+    found = []
+    for line in requires(DISTRIBUTION) or ():
+        requirement, _, marker = (part.strip() for part in line.partition(";"))
+        extra = _EXTRA.search(marker)
+        if extra is not None and extra["name"] != "serve":
+            continue
+        name = _NAME.match(requirement)
+        assert name is not None, requirement
+        try:
+            # A local build such as 2.13.0+cpu is of this machine, not of the index.
+            found.append(f"{name[0]}=={version(name[0]).partition('+')[0]}")
+        except PackageNotFoundError:
+            found.append(requirement)
+    return tuple(sorted(found))
+
+
+def app_name(spec: WorkerSpec) -> str:
+    """Return what the app of a spec is called at Modal, where 64 characters are allowed."""
+    words = re.sub(r"[^A-Za-z0-9_.-]+", "-", spec.app_name).strip("-.")[:32] or "app"
+    return f"glassbox-{words}-{spec.digest[:12]}"
+
+
+def check(wanted: Container) -> None:
+    """Check what Modal would refuse only when it is deployed, or not at all.
+
+    Raises:
+        InvalidValue: A number that Modal, or one container per model, does not allow.
+    """
+    shortest, longest = MODAL_SCALEDOWN_S
+    if not shortest <= wanted.scaledown_window_s <= longest:
+        raise InvalidValue(
+            "scaledown_window", wanted.scaledown_window_s, f"{shortest} to {longest} s at Modal"
+        )
+    if wanted.min_containers > 1:
+        raise InvalidValue(
+            "min_containers", wanted.min_containers, "0 or 1 at Modal",
+            remedy="Runs and sessions live in one container; give a further copy of the model "
+            "an app_name of its own.",
+        )  # fmt: skip
+
+
+def define(
+    spec: WorkerSpec,
+    wanted: Container | None = None,
+    *,
+    secrets: Sequence[str] = (),
+    rehearsal: bool = False,
+) -> ModalApp:
+    """Return the app of a spec; nothing is sent anywhere.
+
+    Args:
+        spec: Which model, and how. Local folders are uploaded when it is deployed.
+        wanted: GPU, image, and how long a container stays.
+        secrets: Names of Modal secrets for it, such as one that holds HF_TOKEN.
+        rehearsal: It is to run in this process, which has neither the volume nor the secrets: the
+            spec is taken as it is.
+
+    Raises:
+        InvalidValue: Numbers outside what is allowed.
+        DependencyMissing: Modal is not installed.
+    """
+    wanted = wanted or Container()
+    check(wanted)
+    modal = modal_library()
+    name = app_name(spec)
+    travelling, uploads = (spec, ()) if rehearsal else _in_the_volume(spec, wanted)
+    app = modal.App(name)
+    weights = {WEIGHTS: modal.Volume.from_name(VOLUME_NAME, create_if_missing=True)}
+    wall_s = spec.limits.wall_s
+    options: dict[str, Any] = {
+        "image": _with_this_package(wanted.image.made or base_image(wanted.image.packages)),
+        "gpu": None if wanted.gpu is None else list(wanted.gpu.modal),
+        "volumes": {} if rehearsal else weights,
+        "secrets": [*_hidden(modal, spec), *(modal.Secret.from_name(each) for each in secrets)],
+        "min_containers": wanted.min_containers,
+        "max_containers": 1,
+        "scaledown_window": wanted.scaledown_window_s,
+        "timeout": INPUT_S if wall_s is None else int(wall_s) + 60,
+        "startup_timeout": STARTUP_S,
+        "enable_memory_snapshot": True,
+        "serialized": True,
+        # Answers are bytes: they come as CBOR, not as a pickle that this side would open.
+        "_experimental_restrict_output": True,
+    }
+    made = _resident_class(modal, travelling.to_json())
+    concurrent = modal.concurrent(max_inputs=N_INPUTS)(made)
+    return ModalApp(name, app, app.cls(**options)(concurrent), uploads)
+
+
+def _resident_class(modal: ModuleType, spec: bytes) -> type:
+    """Return the class that Modal runs; it carries the spec with it."""
+
+    class Resident:
+        def load(self) -> None:
+            self.residence = ModalResidence(spec)
+            self.residence.load()
+
+        def settle(self) -> None:
+            self.residence.settle()
+
+        def answer(self, framed: bytes) -> bytes:
+            return self.residence.answer(framed)
+
+        def hold(self, run_id: str) -> None:
+            self.residence.hold(run_id)
+
+        def leave(self) -> None:
+            self.residence.close()
+
+    marks = {
+        "load": modal.enter(snap=True),
+        "settle": modal.enter(),
+        "answer": modal.method(),
+        "hold": modal.method(),
+        "leave": modal.exit(),
+    }
+    for name, mark in marks.items():
+        setattr(Resident, name, mark(vars(Resident)[name]))
+    assert Resident.__name__ == CLASS_NAME
+    return Resident
+
+
+def _in_the_volume(
+    spec: WorkerSpec, wanted: Container
+) -> tuple[WorkerSpec, tuple[tuple[Path, str], ...]]:
+    """Return the spec as the container reads it, and which folders must be there for it."""
+    uploads = []
+    moved: dict[str, Any] = {"hidden_system_prompt": None}
+    for field in ("model", "adapter"):
+        given = getattr(spec, field)
+        folder = None if given is None else Path(given).expanduser()
+        if folder is not None and folder.is_dir():
+            files = (each for each in folder.rglob("*") if each.is_file())
+            place = f"/{field}s/{digest_files(files)[:16]}"
+            uploads.append((folder, place))
+            moved[field] = WEIGHTS + place
+    if wanted.gpu is not None and spec.dtype == "auto" and spec.quantization is None:
+        # Loading is on the CPU, whose own preference must not decide for the GPU.
+        moved["dtype"] = "float16" if wanted.gpu.name == "T4" else "bfloat16"
+    return replace(spec, **moved), tuple(uploads)
+
+
+def _hidden(modal: ModuleType, spec: WorkerSpec) -> list[Any]:
+    if spec.hidden_system_prompt is None:
+        return []
+    return [modal.Secret.from_dict({HIDDEN_PROMPT_VARIABLE: spec.hidden_system_prompt})]
+
+
+def _with_this_package(image: Any) -> Any:
+    """Return an image with this package as it is here, its metadata included."""
+    package = Path(__file__).resolve().parents[2]
+    image = image.add_local_dir(package, "/root/glassbox", ignore=["**/__pycache__", "**/*.pyc"])
+    files = distribution(DISTRIBUTION).files or ()
+    metadata = next((each for each in files if each.name == "METADATA"), None)
+    if metadata is None:
+        return image
+    folder = Path(str(metadata.locate())).parent
+    return image.add_local_dir(folder, f"/root/{folder.name}")

@@ -1,0 +1,1 @@
+"""The desk beside a resident model: who is next, running it, and what is left of it."""

@@ -1,0 +1,87 @@
+"""The clock that tells a run when its time is over, and goes on telling it.
+
+Knows time and stop signs; knows nothing of what runs.
+"""
+
+import threading
+import time
+
+from glassbox.errors import GlassboxError
+from glassbox.techniques.running.stopping import StopSign
+
+INSIST_S = 0.05
+"""How often a run that is to end is told so again: code may swallow what is raised in it."""
+
+
+class Clock:
+    """Watches the one run that is under way."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._sign: StopSign | None = None
+        self._reason: GlassboxError | None = None
+        self._due_s: float | None = None
+        self._wakes_s: float | None = None
+        self._thread: threading.Thread | None = None
+        self._is_closed = False
+
+    @property
+    def overdue_s(self) -> float:
+        """For how long the run has been asked to end; 0 while there is none such."""
+        with self._changed:
+            due_s = self._due_s
+        return 0.0 if due_s is None else max(0.0, time.monotonic() - due_s)
+
+    def begin(self, sign: StopSign, due_s: float | None, reason: GlassboxError | None) -> None:
+        """Watch a run from now on.
+
+        Args:
+            sign: How it is told.
+            due_s: When its time is over, of ``time.monotonic``; None is never.
+            reason: What it is told then.
+        """
+        with self._changed:
+            self._sign, self._due_s, self._reason = sign, due_s, reason
+            self._look_earlier()
+
+    def stop(self, sign: StopSign, reason: GlassboxError) -> None:
+        """Tell a run to end now, and go on telling it while it is the one under way."""
+        sign.raise_for(reason)
+        with self._changed:
+            if self._sign is sign:
+                self._due_s, self._reason = time.monotonic(), reason
+                self._look_earlier()
+
+    def end(self) -> None:
+        """Watch no run."""
+        with self._changed:
+            # Not woken for this: the thread finds nothing to do when its time comes.
+            self._sign = self._due_s = self._reason = None
+
+    def close(self) -> None:
+        """End the clock's thread."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+
+    def _look_earlier(self) -> None:
+        if self._due_s is None or (self._wakes_s is not None and self._wakes_s <= self._due_s):
+            return
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._watch, name="glassbox-clock", daemon=True)
+            self._thread.start()
+        self._changed.notify_all()
+
+    def _watch(self) -> None:
+        with self._changed:
+            while not self._is_closed:
+                now = time.monotonic()
+                wait_s = None
+                if self._sign is not None and self._due_s is not None:
+                    wait_s = self._due_s - now
+                    if wait_s <= 0:
+                        assert self._reason is not None
+                        self._sign.raise_for(self._reason)
+                        wait_s = INSIST_S
+                self._wakes_s = None if wait_s is None else now + wait_s
+                self._changed.wait(wait_s)

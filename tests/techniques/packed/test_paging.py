@@ -1,0 +1,193 @@
+"""Any value fits into a context window, and every part of it can be reached."""
+
+import enum
+from collections import namedtuple
+from dataclasses import dataclass
+
+import numpy as np
+import orjson
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from glassbox.errors import InvalidValue, UnknownName
+from glassbox.techniques.packed.paging import page, summary
+from glassbox.techniques.packed.parts import select
+
+
+@dataclass(frozen=True)
+class Reading:
+    token: str
+    probs: torch.Tensor
+
+
+Pair = namedtuple("Pair", ["left", "right"])
+
+
+class Colour(enum.Enum):
+    RED = 1
+
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=400)
+    | st.binary(max_size=50),
+    lambda inner: (
+        st.lists(inner, max_size=30)
+        | st.dictionaries(st.text(max_size=20) | st.integers(), inner, max_size=30)
+        | st.tuples(inner, inner)
+        | st.builds(Pair, inner, inner)
+    ),
+    max_leaves=60,
+)
+
+
+@given(VALUES)
+def test_a_summary_stays_within_its_characters_and_is_json(value):
+    told = summary(value, characters=600)
+    assert len(orjson.dumps(told, option=orjson.OPT_NON_STR_KEYS)) <= 700
+
+
+@given(
+    st.lists(st.floats(allow_nan=False) | st.text(max_size=2000), max_size=200), st.integers(1, 50)
+)
+def test_pages_one_after_another_hold_every_item_once(value, count):
+    offset, n_seen = 0, 0
+    while True:
+        found = page(value, offset=offset, count=count, characters=3000)
+        n_seen += len(found.items)
+        if found.next_offset is None:
+            break
+        assert found.next_offset > offset
+        offset = found.next_offset
+    assert n_seen == len(value)
+
+
+def test_pages_of_a_tensor_hold_its_values():
+    tensor = torch.arange(300, dtype=torch.float32)
+    first = page(tensor, count=100)
+    last = page(tensor, offset=200)
+    assert first.items == [float(each) for each in range(100)]
+    assert (first.shape, first.dtype, first.next_offset) == ((300,), "float32", 100)
+    assert last.items[0] == 200.0
+
+
+def test_rows_that_fit_are_whole_and_others_are_told():
+    narrow, wide = page(np.ones((3, 4))), page(np.ones((3, 400)))
+    assert narrow.items == [[1.0] * 4] * 3
+    assert wide.items[0]["shape"] == [400]
+    assert len(wide.items[0]["first"]) == 8
+
+
+def test_a_tensor_is_told_by_shape_and_range():
+    told = summary(torch.tensor([1.0, float("nan"), 3.0], dtype=torch.bfloat16))
+    assert told == {
+        "kind": "tensor",
+        "dtype": "bfloat16",
+        "shape": [3],
+        "n_nonfinite": 1,
+        "min": 1.0,
+        "mean": 2.0,
+        "max": 3.0,
+        "first": [1.0, "nan", 3.0],
+    }
+    assert summary(torch.tensor(7)) == {"kind": "tensor", "dtype": "int64", "shape": [], "value": 7}
+    assert summary(torch.zeros(0, 3)) == {"kind": "tensor", "dtype": "float32", "shape": [0, 3]}
+    assert summary(torch.tensor([1 + 2j]))["first"] == ["(1+2j)"]
+
+
+def test_a_hundred_megabytes_are_told_in_a_few_hundred_characters():
+    told = summary({"logits": np.zeros((5_000, 5_000), np.float32), "text": "x" * 10**6})
+    assert told["logits"]["shape"] == [5_000, 5_000]
+    assert told["text"]["n_characters"] == 10**6
+    assert len(orjson.dumps(told)) < 2000
+
+
+def test_dataclasses_named_tuples_and_enums_keep_their_names():
+    told = summary([Reading("a", torch.ones(2)), Pair(1, "b"), Colour.RED, 2**70, {3}])
+    assert told[0]["kind"] == "Reading"
+    assert told[0]["fields"]["token"] == "a"
+    assert told[1] == {"kind": "Pair", "fields": {"left": 1, "right": "b"}}
+    assert told[2:] == ["Colour.RED", str(2**70), [3]]
+
+
+def test_what_contains_itself_ends():
+    ring: list[object] = [1]
+    ring.append(ring)
+    assert "kind" in orjson.dumps(summary(ring)).decode()
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("", None),
+        ("readings[1].token", "b"),
+        (".readings[-1].token", "b"),
+        ("readings[0].probs[1]", 2.0),
+        ("by_layer[4]", "four"),
+        ('by_layer["4"]', "four"),
+        ("by_layer['last one']", "l"),
+        ("grid[1,2]", 6),
+        ("grid[1][2]", 6),
+        ("nested[1,0]", 3),
+    ],
+)
+def test_a_path_leads_to_its_part(path, expected):
+    value = {
+        "readings": [Reading("a", torch.tensor([1.0, 2.0])), Reading("b", torch.zeros(1))],
+        "by_layer": {4: "four", "last one": "l"},
+        "grid": np.arange(1, 7).reshape(2, 3),
+        "nested": [[1, 2], [3, 4]],
+    }
+    found = select(value, path)
+    assert found is value if expected is None else found == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "error", "words"),
+    [
+        ("token", UnknownName, "Did you mean 'tokens'"),
+        ("tokens[9]", InvalidValue, "inside tokens, of size 2"),
+        ("tokens.first", InvalidValue, "tokens is a list"),
+        ("grid[0,7]", InvalidValue, r"of size \(2, 3\)"),
+        ("tokens[1][0][0][x]", InvalidValue, "path is"),
+        ("n[0]", InvalidValue, "n is a value"),
+    ],
+)
+def test_a_path_to_nowhere_says_where_it_ends(path, error, words):
+    value = {"tokens": ["a", "b"], "grid": np.zeros((2, 3)), "n": 3}
+    with pytest.raises(error, match=words):
+        select(value, path)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [({"offset": 3}, "0 to 2"), ({"count": 0}, "at least 1"), ({"offset": -1}, "0 to 2")],
+)
+def test_a_page_out_of_range_says_so(words, message):
+    with pytest.raises(InvalidValue, match=message):
+        page([1, 2, 3], **words)
+
+
+def test_text_is_turned_page_by_page():
+    text = "".join(str(each % 10) for each in range(9_000))
+    first = page({"answer": text}, "answer")
+    second = page({"answer": text}, "answer", offset=first.next_offset)
+    assert first.items + second.items == text[:8_000]
+    assert first.kind == "text"
+
+
+def test_an_item_too_long_for_a_page_is_told_instead():
+    found = page([["x" * 900] * 64, 1], characters=500)
+    assert len(orjson.dumps(found.items)) < 800
+    assert found.next_offset == 1
+
+
+def test_mappings_are_paged_by_entry():
+    found = page({f"k{each}": each for each in range(100)}, count=3, offset=1)
+    assert found.items[0] == {"key": "k1", "value": 1}
+    assert (found.n_items, found.next_offset) == (100, 4)

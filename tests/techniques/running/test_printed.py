@@ -1,0 +1,121 @@
+# ruff: noqa: T201
+import logging
+import sys
+import threading
+import time
+
+from tqdm import tqdm
+
+from glassbox.techniques.running import printed as module
+from glassbox.techniques.running.printed import Printed, kept_lines
+
+
+def lines_of(act, **options):
+    printed = Printed(**options)
+    with kept_lines(printed):
+        act()
+    return printed.lines
+
+
+def test_both_streams_and_logging_are_lines():
+    def act():
+        print("out", 1)
+        print("err", file=sys.stderr)
+        logging.getLogger("mine").warning("careful %s", "now")
+        logging.getLogger("mine").info("not shown by default")
+        sys.stdout.write("no end")
+
+    assert lines_of(act) == ["out 1", "err", "WARNING mine: careful now", "no end"]
+
+
+def test_other_threads_keep_their_output(capsys):
+    done, begun = threading.Event(), threading.Event()
+
+    def other():
+        begun.wait(5)
+        print("theirs")
+        logging.getLogger("theirs").warning("also theirs")
+        done.set()
+
+    thread = threading.Thread(target=other)
+    thread.start()
+
+    def act():
+        print("mine")
+        begun.set()
+        assert done.wait(5)
+
+    assert lines_of(act) == ["mine"]
+    thread.join()
+    seen = capsys.readouterr()
+    assert seen.out == "theirs\n"
+
+
+def test_the_streams_are_as_before_afterwards():
+    before = sys.stdout, sys.stderr, list(logging.getLogger().handlers)
+    lines_of(lambda: print("x"))
+    assert (sys.stdout, sys.stderr, list(logging.getLogger().handlers)) == before
+
+
+def test_two_runs_at_a_time_get_their_own_lines():
+    barrier = threading.Barrier(2)
+    found = {}
+
+    def run(name):
+        def act():
+            for number in range(50):
+                barrier.wait(5)
+                print(name, number)
+
+        found[name] = lines_of(act)
+
+    threads = [threading.Thread(target=run, args=(name,)) for name in "ab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == {name: [f"{name} {number}" for number in range(50)] for name in "ab"}
+
+
+def test_lines_are_limited_in_number_and_length(monkeypatch):
+    monkeypatch.setattr(module, "N_LINES", 3)
+    monkeypatch.setattr(module, "LINE_CHARACTERS", 5)
+
+    def act():
+        print("123456789")
+        for number in range(4):
+            print(number)
+
+    assert lines_of(act) == [
+        "12345 [at least 4 more characters dropped]", "0", "1", "[2 more lines dropped]",
+    ]  # fmt: skip
+
+
+def test_a_line_without_end_takes_no_memory(monkeypatch):
+    monkeypatch.setattr(module, "LINE_CHARACTERS", 10)
+    printed = Printed()
+    for _ in range(1000):
+        printed.write("x" * 100)
+    assert len(printed._rest) <= 120
+
+
+def test_a_bar_of_progress_is_a_few_lines():
+    def act():
+        for _ in tqdm(range(200), mininterval=0):
+            time.sleep(0.0001)
+
+    lines = lines_of(act)
+    assert 1 <= len(lines) < 5
+    assert "200/200" in lines[-1]
+
+
+def test_lines_are_edited_before_anybody_sees_them():
+    assert lines_of(lambda: print("my secret"), edit=lambda line: line.replace("secret", "-")) == [
+        "my -"
+    ]
+
+
+def test_whoever_watches_is_told_of_every_line():
+    told = []
+    lines_of(lambda: print("a\nb"), told=lambda: told.append(1))
+    assert len(told) == 2
