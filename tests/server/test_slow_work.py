@@ -2,6 +2,7 @@
 
 import threading
 import time
+from dataclasses import replace
 
 import anyio
 import pytest
@@ -100,16 +101,16 @@ async def test_what_was_cut_off_is_no_answer(monkeypatch, path, body, reason, st
     class Cut(FakeEngine):
         def submit(self, request, listen=None):
             ticket = super().submit(request, listen)
-            ticket.result_before = ticket.result
             whole = ticket.result
 
             def cut(timeout_s=None):
-                answer = whole(timeout_s)
-                object.__setattr__(answer, "finish_reason", reason)
-                return answer
+                return replace(whole(timeout_s), finish_reason=reason)
 
             monkeypatch.setattr(ticket, "result", cut)
             return ticket
+
+        def generate(self, requests):
+            return [replace(each, finish_reason=reason) for each in super().generate(requests)]
 
     engine = Cut()
     async with http_client(serve(engine)) as client:

@@ -5,6 +5,7 @@ run's name is made here, so that a server that has it already answers with the s
 server was restarted is ``lost``; a server that stays away is ``Unreachable``. Knows the wire.
 """
 
+import contextlib
 import ipaddress
 import secrets
 import time
@@ -227,8 +228,9 @@ class HttpBackend:
             return unframe(self._answer(_Asked("GET", path)))
 
     def cancel(self, run_id: str) -> None:
-        """Ask a run to end."""
-        self._answer(_Asked("POST", f"{PREFIX}/runs/{quote(run_id, safe='')}/cancel"))
+        """Ask a run to end; one that never was has ended."""
+        with contextlib.suppress(UnknownName):
+            self._answer(_Asked("POST", f"{PREFIX}/runs/{quote(run_id, safe='')}/cancel"))
 
     def open_session(self, *, caller: str = "", idle_s: float | None = None) -> str:
         """Return the id of a session."""
