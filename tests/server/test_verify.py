@@ -76,3 +76,18 @@ async def test_a_wrong_request_is_refused_in_words(body, status, words):
 
     assert answer.status_code == status
     assert words in answer.json()["detail"]
+
+
+async def test_verdicts_and_their_tokens_are_counted():
+    async with fake_server() as (_, app), http_client(app) as client:
+        told = [
+            (await client.post("/v1/verify", json={"prompt": "hi", "response": "the"})).json()
+            for _ in range(2)
+        ]
+        lines = (await client.get("/metrics")).text.splitlines()
+
+    def total(name: str) -> float:
+        return sum(float(line.split()[-1]) for line in lines if line.startswith(f"glassbox:{name}"))
+
+    assert total("verified_responses_total{") == 2
+    assert total("verify_tokens_total{") == sum(each["n_tokens"] for each in told)

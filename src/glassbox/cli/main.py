@@ -23,11 +23,8 @@ from glassbox.errors import DependencyMissing, GlassboxError, UnknownName
 MAIN_JOB = "From labelled texts to a confidence that can be acted on"
 """Panel of the confidence room's commands."""
 
-INTERNALS = "A model with its internals open"
-"""Panel of the commands that serve, write and check."""
-
-SHADOW_SELF = "A model with its internals open, and what it says about answers"
-"""Panel of the commands that serve, write and verify."""
+INTERNALS = "A model with its internals open, and what it says about answers"
+"""Panel of the commands that write, verify and serve."""
 
 TECHNIQUES = "Your own functions beside the model"
 """Panel of the commands that run functions."""
@@ -87,15 +84,15 @@ ENTRIES: Final[tuple[Entry, ...]] = (
         "verify",
         "glassbox.cli.verify:app",
         "Find out whether an answer can be believed.",
-        SHADOW_SELF,
+        INTERNALS,
     ),
     Entry(
         "probes",
         "glassbox.cli.probes:app",
         "Train linear probes on hidden states, and look at them.",
-        SHADOW_SELF,
+        INTERNALS,
     ),
-    Entry("serve", "glassbox.cli.serve:serve", "Serve the model over HTTP.", SHADOW_SELF),
+    Entry("serve", "glassbox.cli.serve:serve", "Serve the model over HTTP.", INTERNALS),
     Entry(
         "technique",
         "glassbox.cli.technique:app",

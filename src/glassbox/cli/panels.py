@@ -12,6 +12,7 @@ import numpy as np
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
+from glassbox.charts.panel_colours import decimals, fixed
 from glassbox.charts.panels import (
     Bars,
     HeatMap,
@@ -115,6 +116,7 @@ def _token_colouring(panel: object) -> None:
 def _lines(panel: object) -> None:
     assert isinstance(panel, Lines)
     step = max(math.ceil(len(panel.x) / MOST_ROWS), 1)
+    axis = "" if panel.title.startswith(panel.y_axis) else f" ({panel.y_axis})"
     print_table(
         [Column(panel.x_axis, "right"), *(Column(name, "right") for name in panel.series)],
         [
@@ -124,7 +126,7 @@ def _lines(panel: object) -> None:
             )
             for place in range(0, len(panel.x), step)
         ],
-        title=f"{panel.title} ({panel.y_axis})" + (f", one row in {step}" if step > 1 else ""),
+        title=f"{panel.title}{axis}" + (f", one row in {step}" if step > 1 else ""),
     )
 
 
@@ -166,7 +168,7 @@ def _cell_text(panel: HeatMap, row: int, column: int) -> str:
     value = float(panel.values[row, column])
     if panel.texts is not None:
         return shown(panel.texts[row][column])
-    return _number(value)
+    return fixed(value, decimals(*panel.scale)) or "–"
 
 
 def _number(value: float) -> str:

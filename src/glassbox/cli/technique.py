@@ -55,6 +55,8 @@ def list_techniques(
     from glassbox.techniques.catalogue.entries import built_in, entries_of
     from glassbox.techniques.client.folders import load_techniques_from_dir
 
+    if folder is not None and not folder.is_dir():
+        raise UnknownName("folder", str(folder), ())
     if folder is None:
         entries, broken = built_in(), {}
     else:
@@ -260,10 +262,11 @@ def _fail(error: Exception) -> NoReturn:
     if not isinstance(cause, TechniqueFailed):
         raise error
     message, _, trace = str(cause).partition("\n\n")
-    if trace:
+    # An error of Glassbox says by itself what to do; its trace matters where it is in your code.
+    if trace and (not hasattr(error, "code") or "<technique " in trace or error is cause):
         note(visible(trace))
     where = [each for each in getattr(error, "__notes__", ()) if each.startswith("line ")]
-    message = message.removeprefix("builtins.")
+    message = message.removeprefix("builtins.").removeprefix("glassbox.errors.TechniqueFailed: ")
     told = f"{message} ({where[0]})" if where else message
     if isinstance(error, ConflictError) or not hasattr(error, "code"):
         raise TechniqueFailed(told) from error

@@ -36,7 +36,7 @@ def show_list(entries: "dict[str, Entry]") -> None:
         [
             (
                 name,
-                each.summary,
+                each.summary if each.summary != name else "–",
                 ", ".join(
                     part.name if part.is_required else f"[{part.name}]"
                     for part in each.about.parameters
@@ -117,7 +117,7 @@ def show_end(finished: "Finished | None") -> None:
     if finished is None:
         return
     timing = finished.timing
-    parts = [f"ran {_time(timing.run_s)}"]
+    parts = [f"ran {_time(timing.run_s)}"] if timing.run_s else ["did not end"]
     if timing.queue_s >= SHOWN_FROM_S:
         parts.insert(0, f"waited {_time(timing.queue_s)}")
     if timing.load_s >= SHOWN_FROM_S:

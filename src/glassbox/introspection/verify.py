@@ -248,7 +248,9 @@ def _notes(
                 f"The verifier was trained with {manifest.plan.k} samples; here it had {k}."
             )
     if evidence.n_truncated:
+        were = "was" if evidence.n_truncated == 1 else "were"
         notes.append(
-            f"{evidence.n_truncated} of the model's own answers were cut off at their most tokens."
+            f"{evidence.n_truncated} of the model's own answers {were} cut off at the most tokens "
+            "allowed."
         )
     return tuple(notes)

@@ -70,6 +70,11 @@ class Metrics:
         self._queued_s = self._times("request_queue_time_seconds", _WHOLE_S)
         self._prompt_sizes = self._times("request_prompt_tokens", _TOKENS)
         self._written_sizes = self._times("request_generation_tokens", _TOKENS)
+        self._verified = self._counter("verified_responses", "Responses judged.", "decision")
+        self._verify_tokens = self._counter(
+            "verify_tokens", "Tokens read and written while responses were judged."
+        )
+        self._classified = self._counter("classified_texts", "Texts labelled.", "decision")
         self._http = Counter(
             "glassbox:http_requests",
             "HTTP requests by route and status.",
@@ -118,6 +123,15 @@ class Metrics:
     def failed(self, code: str) -> None:
         """Count a request that ended with an error."""
         self._failed.labels(self.model, code).inc()
+
+    def verified(self, decision: str, n_tokens: int) -> None:
+        """Count a response that was judged."""
+        self._verified.labels(self.model, decision).inc()
+        self._verify_tokens.labels(self.model).inc(n_tokens)
+
+    def classified(self, decision: str) -> None:
+        """Count a text that was labelled, or whose row has an error."""
+        self._classified.labels(self.model, decision).inc()
 
     def watch(self, load: Callable[[], tuple[int, int]]) -> None:
         """Ask for (requests running, requests waiting) whenever the counters are read."""

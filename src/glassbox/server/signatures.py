@@ -113,12 +113,18 @@ class Signatures:
         if keys is None:
             if self._local is None or given.key != self._local.id:
                 raise AccessDenied(
-                    "The request is not signed with this server's own secret. It is in a file that "
-                    "only who runs the server can read, below techniques.folder, and is new after "
-                    "each start."
+                    "The request is not signed with this server's own secret. The server has no "
+                    "keys yet: who runs it calls it without a key, its secret being in a file "
+                    "below techniques.folder that is new after each start. Others need one of "
+                    "'glassbox keys create NAME --scope techniques'."
                 )
             return Caller(client=LOCAL, key=None), self._local
         found = await keys.find_signing(given.key)
+        if found is None and self._local is not None and given.key == self._local.id:
+            raise AccessDenied(
+                "Keys were made for this server, and since then it runs functions for them alone. "
+                "Give one with the scope techniques (--key, or api_key in Python)."
+            )
         if found is None:
             raise AccessDenied(
                 f"No key of this server signs as {given.key[:8]}…: it was revoked, is another "

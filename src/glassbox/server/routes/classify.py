@@ -10,7 +10,7 @@ from glassbox.confidence.classify import LabelledLine, Labeller, classify_stream
 from glassbox.errors import UnknownName
 from glassbox.server.access import Deadline, Predicting
 from glassbox.server.answering import json_response
-from glassbox.server.serving import Served
+from glassbox.server.serving import Guarded, Served
 from glassbox.server.slow_work import Allowance, slow_work
 from glassbox.server.waiting import CLIENT_GONE, ClientGone
 from glassbox.wire.classify import ClassifyAnswered, ClassifyAsked, LabelAnswered, RowError
@@ -35,6 +35,7 @@ async def classify(
     asked: ClassifyAsked,
     _caller: Predicting,
     serving: Served,
+    guards: Guarded,
     deadline_s: Deadline,
 ) -> Response:
     """Label texts; one that cannot be read has an error of its own and the others their answers."""
@@ -51,13 +52,16 @@ async def classify(
         rows = await slow_work(http, deadline_s, label)
     except ClientGone:
         return Response(status_code=CLIENT_GONE)
+    data = [_row(row) for row in rows]
+    for each in data:
+        guards.metrics.classified("error" if each.error else each.decision or "none")
     return json_response(
         ClassifyAnswered(
             model=name,
             classifier_digest=labeller.digest,
             calibrated=labeller.calibrator is not None,
             threshold=labeller.threshold,
-            data=[_row(row) for row in rows],
+            data=data,
         )
     )
 

@@ -11,7 +11,7 @@ from glassbox.introspection.verdict import Verdict
 from glassbox.introspection.verify import Verifier
 from glassbox.server.access import Deadline, Predicting
 from glassbox.server.answering import json_response
-from glassbox.server.serving import Served, Serving
+from glassbox.server.serving import Guarded, Served, Serving
 from glassbox.server.slow_work import slow_work
 from glassbox.server.waiting import CLIENT_GONE, ClientGone
 from glassbox.wire.problem import PROBLEM_TYPE, Problem
@@ -29,7 +29,12 @@ router = APIRouter(tags=["confidence"])
     },
 )
 async def verify(
-    http: Request, asked: VerifyAsked, caller: Predicting, serving: Served, deadline_s: Deadline
+    http: Request,
+    asked: VerifyAsked,
+    caller: Predicting,
+    serving: Served,
+    guards: Guarded,
+    deadline_s: Deadline,
 ) -> Response:
     """Judge a response, or write one and judge that; without a trained verifier by a heuristic."""
     verifier = verifier_for(serving, asked.model)
@@ -52,6 +57,7 @@ async def verify(
         )
     except ClientGone:
         return Response(status_code=CLIENT_GONE)
+    guards.metrics.verified(verdict.decision, verdict.n_tokens)
     return json_response(verdict_answered(verdict, http.state.request_id))
 
 

@@ -28,7 +28,9 @@ class InductionScores:
             "Weight on what followed last time", self.weights[::-1], layer_names(n_layers),
             head_names(n_heads), "Layer", "Head", bounds=(0.0, 1.0),
         )  # fmt: skip
+        layer, head = np.unravel_index(int(np.nanargmax(self.weights)), self.weights.shape)
         note = (
+            f"Most by head {head} of layer {layer}: {self.weights[layer, head]:.2f}. "
             f"Surprisal {self.first_surprisal:.2f} nats per token at first, "
             f"{self.second_surprisal:.2f} when the same tokens come again."
         )

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from glassbox.errors import InvalidValue
 from glassbox.techniques.measures.views import HeatMap, View, layer_names
 from glassbox.techniques.technique import technique
 
@@ -46,6 +47,9 @@ def logit_lens(model: Any, tokenizer: Any, text: str, top_k: int = 5) -> LogitLe
     from glassbox.engine.states import logit_lens as lens
     from glassbox.techniques.measures.encoding import encode, pieces
 
+    n_words = int(model.get_output_embeddings().weight.shape[0])
+    if not 1 <= top_k <= n_words:
+        raise InvalidValue("top_k", top_k, f"1 to {n_words}")
     batch = encode(model, tokenizer, [text])
     ids = tuple(batch.ids[0].tolist())
     read = lens.logit_lens(model, ids, batch.shown[0], top_k=top_k)
