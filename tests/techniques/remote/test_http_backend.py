@@ -131,7 +131,7 @@ def test_a_server_that_loads_is_waited_for_a_while():
 
 
 def test_whoever_answers_otherwise_is_no_server_of_ours():
-    for body in (b"<html>welcome to the proxy of this company</html>", b"{}", b"GBXPACK1" * 3):
+    for body in (b"<html>welcome to the proxy of this company</html>", b"{}", b"GBXPACK2" * 4):
         _, client = backend(answer_of(body))
         with pytest.raises(IntegrityError, match=r"frame|bytes"):
             client.run(RUN)

@@ -33,7 +33,7 @@ def test_an_unchanged_function_keeps_its_fingerprint():
 
 def test_a_changed_global_changes_it_even_behind_another_function(monkeypatch):
     before = fingerprint(technique)
-    monkeypatch.setattr("tests.techniques.test_fingerprint.STEP", 2, raising=True)
+    monkeypatch.setattr("tests.techniques.shipping.test_fingerprint.STEP", 2, raising=True)
     globals()["STEP"] = 2
     try:
         assert fingerprint(technique) != before

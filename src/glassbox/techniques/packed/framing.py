@@ -4,18 +4,21 @@ Nothing is copied: writing takes a list of buffers for ``writev``, reading gives
 """
 
 import struct
+import zlib
 from itertools import accumulate
 
 from glassbox.errors import CorruptArtifact
 from glassbox.techniques.calls import Buffer, Packed
 
-MAGIC = b"GBXPACK1"
+MAGIC = b"GBXPACK2"
 """First bytes of a frame; the number is the version of its layout."""
 
 ALIGNMENT = 64
 """Buffers begin at multiples of this: a cache line, and the widest vector register."""
 
-_HEAD = struct.Struct("<8sQQ")
+_HEAD = struct.Struct("<8sQQQ")
+"""Magic, length of the tree, number of buffers, CRC-32 of their lengths and the tree."""
+
 MOST_BUFFERS = 2**24
 """More in one frame are taken for damage."""
 
@@ -23,9 +26,9 @@ MOST_BUFFERS = 2**24
 def frame(packed: Packed) -> list[Buffer]:
     """Return the buffers that, written one after another, are the frame of a packed value."""
     lengths = [len(buffer) for buffer in packed.buffers]
-    head = _HEAD.pack(MAGIC, len(packed.tree), len(lengths)) + struct.pack(
-        f"<{len(lengths)}Q", *lengths
-    )
+    table = struct.pack(f"<{len(lengths)}Q", *lengths)
+    checksum = zlib.crc32(packed.tree, zlib.crc32(table))
+    head = _HEAD.pack(MAGIC, len(packed.tree), len(lengths), checksum) + table
     parts: list[Buffer] = [head + packed.tree + bytes(_gap(len(head) + len(packed.tree)))]
     for buffer in packed.buffers:
         parts.append(buffer)
@@ -55,7 +58,7 @@ def unframe(data: Buffer) -> Packed:
     view = memoryview(data).cast("B")
     if len(view) < _HEAD.size:
         raise CorruptArtifact("packed value", f"{len(view)} bytes are too few for a frame")
-    magic, n_tree, n_buffers = _HEAD.unpack_from(view)
+    magic, n_tree, n_buffers, checksum = _HEAD.unpack_from(view)
     if magic != MAGIC:
         raise CorruptArtifact(
             "packed value", f"it begins with {magic!r}; frames of this version with {MAGIC!r}"
@@ -63,6 +66,8 @@ def unframe(data: Buffer) -> Packed:
     start = _HEAD.size + 8 * n_buffers
     if n_buffers > MOST_BUFFERS or start + n_tree > len(view):
         raise CorruptArtifact("packed value", "its header asks for more bytes than there are")
+    if zlib.crc32(view[_HEAD.size : start + n_tree]) != checksum:
+        raise CorruptArtifact("packed value", "its header or its tree was changed on the way")
     lengths = struct.unpack_from(f"<{n_buffers}Q", view, _HEAD.size)
     ends = list(accumulate(map(_up, lengths), initial=_up(start + n_tree)))
     if ends[-1] != len(view):

@@ -219,6 +219,8 @@ class Replica:
             return self._actor
 
     def _note(self, error: Exception) -> None:
+        # What may be asked once only waits from now on until the actor has answered something.
+        self._heard = float("-inf")
         text = str(error)
         found = re.search(r"is unavailable: (?:The actor is temporarily unavailable: )?(.*?)\. The "
                           r"task may", text, re.DOTALL)  # fmt: skip
