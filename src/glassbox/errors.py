@@ -289,6 +289,9 @@ class Unreachable(CapacityError):
 
     code = "unreachable"
 
+    never_arrived = False
+    """Whether it is known that nothing was taken there, so that the same can be asked anew."""
+
 
 class IntegrityError(GlassboxError):
     """Stop: something is not what it says it is."""

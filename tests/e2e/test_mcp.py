@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -23,6 +24,9 @@ from glassbox.techniques.running.desk import Desk
 from glassbox.types import ModelSpec
 
 mcp = pytest.importorskip("mcp")
+
+import httpx2  # noqa: E402
+from mcp.client.streamable_http import streamable_http_client  # noqa: E402
 
 from glassbox.techniques.agents.mcp_server import Offer, build_server  # noqa: E402
 
@@ -256,6 +260,7 @@ def environment(folder):
     return {
         "GLASSBOX_PATHS__WORKERS": str(folder / "workers"),
         "GLASSBOX_STORAGE__URL": f"sqlite:///{folder}/keys.db",
+        "GLASSBOX_TECHNIQUES__FOLDER": str(folder / "techniques"),
         "HF_HUB_OFFLINE": "1",
         "OMP_NUM_THREADS": "1",
     }
@@ -306,15 +311,30 @@ async def listening(folder, *words):
         end_workers(folder)
 
 
-async def test_over_http_on_this_machine(tmp_path):
-    async with listening(tmp_path) as url:
-        async with mcp.Client(url, read_timeout_seconds=120) as session:
+async def test_over_http_on_this_machine_with_the_secret_of_the_server(tmp_path):
+    async with listening(tmp_path, "--allow-code") as url:
+        (file,) = (tmp_path / "techniques" / "servers").glob("*.secret")
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        given = {"authorization": f"Bearer {file.read_text().strip()}"}
+        async with (
+            httpx2.AsyncClient(headers=given, timeout=120) as carrier,
+            mcp.Client(
+                streamable_http_client(url, http_client=carrier), read_timeout_seconds=120
+            ) as session,
+        ):
             await use_it_all(session)
         async with httpx.AsyncClient() as plain:
-            elsewhere = await plain.post(url, json={}, headers={"origin": "http://evil.example"})
-            rebound = await plain.post(url, json={}, headers={"host": "evil.example"})
+            elsewhere = await plain.post(
+                url, json={}, headers={**given, "origin": "http://evil.example"}
+            )
+            rebound = await plain.post(url, json={}, headers={**given, "host": "evil.example"})
+            stranger = await plain.post(url, json={})
+            guessed = await plain.post(url, json={}, headers={"authorization": "Bearer gbl_x"})
         assert elsewhere.status_code == 403
         assert rebound.status_code == 421
+        assert (stranger.status_code, guessed.status_code) == (401, 401)
+        assert "Authorization: Bearer" in stranger.json()["detail"]
+    assert not file.exists()
 
 
 async def test_over_http_behind_keys(tmp_path):

@@ -24,7 +24,7 @@ from glassbox.storage.signing_keys import signing_key
 from glassbox.techniques.calls import FINAL, Call, Environment, ModelInfo, Packed, RemoteError, Run
 from glassbox.techniques.remote.http_backend import HttpBackend
 from glassbox.techniques.remote.local_secret import local_secret, secret_path
-from glassbox.techniques.remote.signing import body_digest, signed
+from glassbox.techniques.remote.signing import AHEAD_S, body_digest, signed
 from glassbox.testing import FakeEngine
 
 INFO = ModelInfo(
@@ -181,7 +181,10 @@ def technique_server(
     with local_secret(folder, 1) as secret:
         record = TechniqueRecord(log, "shared", server="here:1")
         service = TechniqueService(backend, record, terms, **options)
-        gate = TechniqueGate(Signatures(secret), record, max_body_bytes)
+        signatures = Signatures(secret)
+        # Long enough ago that no request could be one of a former life.
+        signatures._started_s -= AHEAD_S
+        gate = TechniqueGate(signatures, record, max_body_bytes)
         app = create_app(None, Guards(keys=KeyRing(keys), techniques=gate))
         if is_loaded:
             begin_serving(app, Serving(Speaker(engine, "fake"), techniques=service))

@@ -90,6 +90,11 @@ def test_a_child_that_never_got_ready_is_not_started_again(tmp_path):
     assert (code, lives(tmp_path)) == (2, 1)
 
 
+def test_a_death_by_a_signal_is_no_success(tmp_path):
+    code, _ = run(tmp_path, "os.kill(os.getpid(), signal.SIGKILL)")
+    assert (code, lives(tmp_path)) == (128 + signal.SIGKILL, 1)
+
+
 def test_a_child_that_holds_the_interpreters_lock_is_ended(tmp_path):
     code, said = run(
         tmp_path,

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from glassbox.charts import panel_heat, panel_text, style
-from glassbox.charts.panel_colours import BELOW, drawable, number
+from glassbox.charts.panel_colours import BELOW, decimals, drawable, fixed
 from glassbox.charts.panels import Bars, HeatMap, Lines, Panel, Passages, TokenColouring
 from glassbox.charts.style import Figure, Role
 
@@ -143,9 +143,11 @@ def _bars(figure: Figure, panel: Bars, y: float) -> None:
     if step > 1:
         return
     reach = float(np.abs(values).max()) or 1.0
+    digits = decimals(0.0, reach)
     for place, value in enumerate(panel.values):
         side = 1 if value >= 0 or value != value else -1
         axes.text(
-            float(np.nan_to_num(value)) + side * 0.015 * reach, place, number(float(value)),
+            float(np.nan_to_num(value)) + side * 0.015 * reach, place,
+            fixed(float(value), digits) or "–",
             va="center", ha="left" if side > 0 else "right", size=8, color=style.MUTED,
         )  # fmt: skip

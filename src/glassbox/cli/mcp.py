@@ -4,7 +4,9 @@ Over standard input and output for an agent of this machine, or over HTTP. Stand
 to the protocol, so everything for people goes to standard error.
 """
 
+from contextlib import ExitStack
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -63,7 +65,8 @@ def mcp(
     """Give an agent the model: list, describe and run techniques, read results page by page.
 
     Speaks the Model Context Protocol on standard input and output; agents start it themselves.
-    Over HTTP it asks for a key of 'glassbox keys' with the scope techniques, once there is any.
+    Over HTTP it asks for a key of 'glassbox keys' with the scope techniques or, as long as there
+    is no key, for a secret in a file that only you may read.
     """
     if not http and (host is not None or port is not None):
         raise InvalidValue("--host" if host else "--port", host or port, "given with --http only")
@@ -90,13 +93,37 @@ def _listen(server: "MCPServer", host: str, port: int) -> None:
     from glassbox.server.agents import serve_agents
     from glassbox.server.key_ring import KeyRing
     from glassbox.server.listening import address_of, bind, check_address, is_loopback
+    from glassbox.techniques.remote.local_secret import local_secret, secret_path
 
-    keys = Runtime.load().key_store()
+    runtime = Runtime.load()
+    keys = runtime.key_store()
     has_keys = keys.any_active()
     check_address(host, has_keys=has_keys)
     listener = bind(host, port)
     # On loopback the SDK refuses pages from elsewhere, which a name server could send here.
     app = server.streamable_http_app(streamable_http_path=PATH, host=host)
-    note(f"Listening on {address_of(listener)}{PATH}" + (" for whoever has a key." * has_keys))
-    note("Ctrl-C stops it.")
-    serve_agents(app, listener, KeyRing(keys, always=not is_loopback(host)))
+    url = address_of(listener) + PATH
+    ring = KeyRing(keys, always=not is_loopback(host))
+    with ExitStack() as at_end:
+        secret = None
+        if has_keys:
+            note(f"Listening on {url} for whoever has a key with the scope techniques.")
+        else:
+            folder, bound = runtime.settings.techniques.folder, listener.getsockname()[1]
+            secret = at_end.enter_context(local_secret(folder, bound))
+            _tell(url, secret_path(folder, bound))
+        note("Ctrl-C stops it.")
+        serve_agents(app, listener, ring, secret)
+
+
+def _tell(url: str, path: Path) -> None:
+    """Say where the secret of a server without keys is, and how an agent gets it."""
+    note(f"Listening on {url} for whoever has its secret, which only you can read:")
+    note(f"  {path}")
+    note("Agents send it as 'Authorization: Bearer <secret>'; for Claude Code:")
+    note(
+        f"  claude mcp add --transport http glassbox {url} "
+        f'--header "Authorization: Bearer $(cat {quote(str(path))})"'
+    )
+    note("It is new after each start. A key that stays: glassbox keys create NAME --scope "
+         "techniques")  # fmt: skip

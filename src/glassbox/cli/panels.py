@@ -122,7 +122,7 @@ def _lines(panel: object) -> None:
         [
             (
                 f"{panel.x[place]:g}",
-                *(_number(float(each[place])) for each in panel.series.values()),
+                *(_in_series(float(each[place]), each) for each in panel.series.values()),
             )
             for place in range(0, len(panel.x), step)
         ],
@@ -169,6 +169,15 @@ def _cell_text(panel: HeatMap, row: int, column: int) -> str:
     if panel.texts is not None:
         return shown(panel.texts[row][column])
     return fixed(value, decimals(*panel.scale)) or "–"
+
+
+def _in_series(value: float, series: np.ndarray) -> str:
+    """Return a number with the decimals that its whole column needs."""
+    sizes = np.abs(series[np.isfinite(series) & (series != 0)])
+    least = float(sizes.min()) if sizes.size else 1.0
+    if not math.isfinite(value) or least < 0.001 or sizes.max() >= 1000:
+        return _number(value)
+    return fixed(value, 2 if least >= 0.01 else 4)
 
 
 def _number(value: float) -> str:

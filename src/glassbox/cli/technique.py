@@ -18,6 +18,7 @@ from glassbox.cli.technique_finding import (
     Gpu,
     Key,
     What,
+    check_served,
     entry_of,
     environment_of,
     functions_of,
@@ -25,6 +26,7 @@ from glassbox.cli.technique_finding import (
     plain_entry,
 )
 from glassbox.errors import ConflictError, InvalidData, InvalidValue, TechniqueFailed
+from glassbox.runtime import Runtime
 
 if TYPE_CHECKING:
     from glassbox.techniques.shipping.rehearsal import Rehearsal
@@ -55,8 +57,6 @@ def list_techniques(
     from glassbox.techniques.catalogue.entries import built_in, entries_of
     from glassbox.techniques.client.folders import load_techniques_from_dir
 
-    if folder is not None and not folder.is_dir():
-        raise UnknownName("folder", str(folder), ())
     if folder is None:
         entries, broken = built_in(), {}
     else:
@@ -139,6 +139,7 @@ def run(
     entry = entry_of(what)
     arguments = parse_arguments(entry.about, arg or [])
     with open_client(backend, model, adapter, key, gpu, app_name) as client:
+        check_served(client, backend, model, adapter)
         chosen = client.options(
             limits=_limits(timeout), allow_pickle=pickle, on_line=lambda line: note(visible(line))
         )
@@ -247,6 +248,43 @@ def check(
             ]
         )
     if any(isinstance(each, Exception) or not each.is_ready for each in found):
+        raise typer.Exit(ExitCode.INCOMPLETE)
+
+
+@app.command()
+def workers(
+    stop: Annotated[
+        str | None,
+        typer.Option(
+            "--stop",
+            metavar="ID|all",
+            help="End the worker with this id (its beginning will do) or process number, or all. "
+            "What runs there is lost.",
+        ),
+    ] = None,
+    json: options.AsJson = False,
+) -> None:
+    """List the processes of this machine that keep a model resident for techniques, or end them.
+
+    One that is ended is started again by the next program that calls it.
+    """
+    from glassbox.cli.technique_workers import chosen, end, show_ended, show_workers, workers_in
+
+    settings = Runtime.load().settings
+    found = workers_in((settings.paths.workers, settings.techniques.folder))
+    known = [worker for worker, _ in found.values()]
+    if stop is None:
+        if json:
+            print_json(known)
+        else:
+            show_workers(known)
+        return
+    ended = end(found[each.id] for each in chosen(known, stop))
+    if json:
+        print_json(ended)
+    else:
+        show_ended(ended)
+    if ended.still_there:
         raise typer.Exit(ExitCode.INCOMPLETE)
 
 

@@ -1,8 +1,10 @@
-"""Serves the MCP server over HTTP: behind the same keys as everything else, or on loopback alone.
+"""Serves the MCP server over HTTP: behind the same keys as everything else, or a secret of its own.
 
-Knows keys and sockets; knows none of the tools.
+Nobody comes in without one of them: other users of the machine, and containers that share its
+loopback, reach the port as well. Knows keys and sockets; knows none of the tools.
 """
 
+import hmac
 import logging
 import socket
 import sys
@@ -25,21 +27,29 @@ SCOPE: Final[KeyScope] = "techniques"
 LAST_ANSWERS_S: Final = 3
 """Seconds that requests get once the server is told to stop."""
 
+_NO_SECRET: Final = (
+    "This server asks for its secret: send 'Authorization: Bearer <secret>'. It is in the file "
+    "that 'glassbox mcp --http' named when it was started, and is new after each start. A key "
+    f"that stays is made by 'glassbox keys create NAME --scope {SCOPE}'."
+)
+
 
 class KeyGuard:
     """Lets a request through that carries a key with the scope ``techniques``.
 
-    Without any key in the database everyone on this machine is let through, which is why the
-    server then listens on loopback alone; the app behind this refuses pages from elsewhere.
+    As long as there is no key in the database, the secret of this server is asked for in its
+    place. From the first key on, it opens nothing any more.
 
     Args:
         app: What is guarded.
         keys: The keys.
+        secret: Of a server without keys; None lets nobody in there.
     """
 
-    def __init__(self, app: ASGIApp, keys: KeyRing) -> None:
+    def __init__(self, app: ASGIApp, keys: KeyRing, secret: str | None = None) -> None:
         self._app = app
         self._keys = keys
+        self._secret = secret
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or answer it with what it lacks."""
@@ -48,10 +58,11 @@ class KeyGuard:
 
     async def _refused(self, scope: Scope) -> Response | None:
         try:
+            kind, _, given = Headers(scope=scope).get("authorization", "").partition(" ")
+            given = given.strip() if kind.lower() == "bearer" else ""
             if not await self._keys.needs_key():
-                return None
-            kind, _, secret = Headers(scope=scope).get("authorization", "").partition(" ")
-            key = await self._keys.find(secret.strip()) if kind.lower() == "bearer" else None
+                return None if self._is_own(given) else _problem(401, AccessDenied.code, _NO_SECRET)
+            key = await self._keys.find(given)
         except CapacityError as error:
             return _problem(503, error.code, str(error))
         if key is None:
@@ -70,14 +81,22 @@ class KeyGuard:
             )
         return None
 
+    def _is_own(self, given: str) -> bool:
+        return self._secret is not None and hmac.compare_digest(
+            given.encode(), self._secret.encode()
+        )
 
-def serve_agents(app: ASGIApp, listener: socket.socket, keys: KeyRing) -> None:
+
+def serve_agents(
+    app: ASGIApp, listener: socket.socket, keys: KeyRing, secret: str | None = None
+) -> None:
     """Serve an MCP app until told to stop.
 
     Args:
         app: What ``MCPServer.streamable_http_app`` returns.
         listener: Where to listen.
         keys: Who may come in.
+        secret: Who may come in as long as there is no key.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(FaultFormatter("%(asctime)s %(levelname)s %(message)s"))
@@ -86,7 +105,7 @@ def serve_agents(app: ASGIApp, listener: socket.socket, keys: KeyRing) -> None:
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(logging.WARNING)
     config = uvicorn.Config(
-        KeyGuard(app, keys),
+        KeyGuard(app, keys, secret),
         log_config=None,
         access_log=False,
         server_header=False,

@@ -5,6 +5,7 @@ without, with the secret in a file that only the server's owner may read. A requ
 ``Origin`` is a web page's and is refused. Knows no route.
 """
 
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -15,19 +16,22 @@ from fastapi import Request
 from glassbox.errors import AccessDenied, CapacityError
 from glassbox.server.host_names import check_host
 from glassbox.server.key_ring import Caller, KeyRing
-from glassbox.server.refusals import Refusal
+from glassbox.server.refusals import Refusal, not_ready
 from glassbox.storage.signing_keys import SigningKey, signing_key
-from glassbox.techniques.remote.signing import WINDOW_S, Signature, check, read
+from glassbox.techniques.remote.signing import AHEAD_S, WINDOW_S, Signature, check, read
 
 MOST_NONCES: Final = 100_000
 """Requests of one key that are remembered at a time; one more has to wait for the window's end."""
+
+GOOD_S: Final = WINDOW_S + AHEAD_S
+"""For how long after its first arrival a request may still be good: it may be dated ahead."""
 
 LOCAL: Final = "local"
 """The caller on a server without keys."""
 
 
 class Nonces:
-    """The nonces of the last two windows: a request whose nonce is among them is a replay.
+    """The nonces of requests that may still be good: one whose nonce is among them is a replay.
 
     Args:
         most: Most of one key. It is refused beyond them; forgetting one would let its replay in.
@@ -44,14 +48,13 @@ class Nonces:
             CapacityError: The key has sent too many requests.
         """
         seen = self._seen.setdefault(key, OrderedDict())
-        # A request may be dated ahead of now by a window, and is good for one from then on.
-        while seen and next(iter(seen.values())) < now_s - 2 * WINDOW_S:
+        while seen and next(iter(seen.values())) < now_s - GOOD_S:
             seen.popitem(last=False)
         if nonce in seen:
             return False
         if len(seen) >= self._most:
             raise CapacityError(
-                f"This key has sent {self._most} signed requests within {2 * WINDOW_S:.0f} s, "
+                f"This key has sent {self._most} signed requests within {GOOD_S:.0f} s, "
                 "which is the most that are told apart from replays. Try again later."
             )
         seen[nonce] = now_s
@@ -87,7 +90,8 @@ class Signatures:
 
         Raises:
             Refusal: 401 for a signature that is none, forged, of another time, or a replay; 403
-                for a web page, and for a key without the scope.
+                for a web page, and for a key without the scope; 503 in the first seconds of a
+                server with keys.
             CapacityError: The database of keys does not answer, or too many requests were signed.
         """
         if "origin" in request.headers:
@@ -141,10 +145,20 @@ class Signatures:
         return Caller(client=key.id, key=key), signs
 
     def _once(self, given: Signature, *, has_keys: bool) -> None:
-        if has_keys and given.time_s < self._started_s:
+        # A former life of this server took requests dated up to AHEAD_S after its end.
+        known_s = self._started_s + AHEAD_S
+        if has_keys and given.time_s <= known_s:
+            left_s = known_s - self._clock()
+            if given.time_s >= self._started_s and left_s >= 0:
+                raise not_ready(
+                    f"The server has just started, and cannot tell for {left_s:.1f} s yet whether "
+                    "a request came before. Sign it anew then.",
+                    math.floor(left_s) + 1,
+                )
             raise _unauthorised(
-                "The request was signed before this server started, which cannot know whether it "
-                "came before. Sign it anew."
+                "The request was signed before this server started, or within "
+                f"{AHEAD_S:.0f} s of it, and it cannot be known whether it came before. Sign it "
+                "anew."
             )
         if not self._nonces.is_new(given.key, given.nonce, self._clock()):
             raise Refusal(

@@ -112,9 +112,9 @@ def _techniques(runtime: Runtime, engine: Engine, wanted: Wanted) -> TechniqueSe
     return TechniqueService(backend, wanted.gate.record, terms, on_stuck=on_stuck)
 
 
-def _give_up(run_id: str) -> None:
-    """End the process: a function holds the model and does not let go of it."""
-    _log.error("%s holds the model long after its deadline: the server starts again", run_id)
+def _give_up(reason: str) -> None:
+    """End the process: a function does not let go of the model, or has changed it for good."""
+    _log.error("%s: the server starts again", reason)
     logging.shutdown()
     os._exit(STUCK)
 

@@ -70,7 +70,7 @@ class Supervisor:
             while True:
                 code, was_ready = self._one_life()
                 if self._is_stopping or code == 0 or not was_ready:
-                    return max(code, 0) if not self._is_stopping else 0
+                    return 0 if self._is_stopping else _status(code)
                 now = time.monotonic()
                 if len(restarts) == MOST_RESTARTS and now - restarts[0] < WINDOW_S:
                     self._say(
@@ -164,7 +164,12 @@ class Leash:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
+def _status(code: int) -> int:
+    """Return an exit status; a shell's for a death by signal, which is no success."""
+    return 128 - code if code < 0 else code
+
+
 def _ended(code: int) -> str:
     if code == STUCK:
-        return "gave itself up, because a function did not let go of the model"
+        return "gave itself up, because a function did not let go of the model or changed it"
     return f"was ended by signal {-code}" if code < 0 else f"ended unasked with status {code}"

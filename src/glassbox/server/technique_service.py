@@ -9,7 +9,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Final
 
 from glassbox.errors import (
@@ -17,12 +17,23 @@ from glassbox.errors import (
     ConflictError,
     GlassboxError,
     NotShipped,
+    TechniqueFailed,
     UnknownName,
     Unreachable,
 )
+from glassbox.server.technique_entries import Entry, Failing, HeldResults, OwnedSessions, again
 from glassbox.server.technique_record import TechniqueRecord, lost
 from glassbox.server.technique_terms import Terms
-from glassbox.techniques.calls import FINAL, LIBRARY, Call, Environment, ModelInfo, Packed, Run
+from glassbox.techniques.calls import (
+    FINAL,
+    LIBRARY,
+    Call,
+    Environment,
+    ModelInfo,
+    Packed,
+    RemoteError,
+    Run,
+)
 from glassbox.techniques.protocol import Backend
 
 FIRST_WAIT_S: Final = 0.25
@@ -40,6 +51,12 @@ WATCH_S: Final = 0.25
 GRACE_S: Final = 15.0
 """How long after its deadline a run may still hold the model before the server gives itself up."""
 
+LOOK_S: Final = 1.0
+"""How often it is looked, while nothing runs, whether the backend still takes calls."""
+
+FAREWELL_S: Final = 2.0
+"""What callers get to fetch how their runs ended before a server that can run no more gives up."""
+
 INLINE_BYTES: Final = 4 * 2**20
 """Results up to this size ride along with what is said of a run."""
 
@@ -49,30 +66,6 @@ NO_LINES: Final = 2**31
 _log = logging.getLogger("glassbox.server")
 
 
-@dataclass(eq=False)
-class _Entry:
-    """A run of this life of the server."""
-
-    id: str
-    actor: str
-    call: Call
-    inner: str = ""
-    """Its name where it runs."""
-    final: Run | None = None
-    """How it ended, once that is known."""
-    result: Packed | None = None
-    """Its result, until it was sent."""
-    is_taken: bool = False
-    """Whether the result was fetched from where it ran."""
-    is_noted: bool = False
-    """Whether its end is in the log."""
-    ended_s: float = 0.0
-    running_s: float | None = None
-    """Since when it is known to run."""
-    abandoned_s: float | None = None
-    guard: threading.Lock = field(default_factory=threading.Lock)
-
-
 class TechniqueService:
     """What the routes of techniques ask.
 
@@ -80,7 +73,8 @@ class TechniqueService:
         backend: Runs functions.
         record: Notes them.
         terms: What they have to keep to.
-        on_stuck: Called with a run that holds the model long after its deadline; None leaves it.
+        on_stuck: Called, with what happened in words, where a run holds the model long after its
+            deadline and where the backend takes no call any more; None leaves it.
         clock: Seconds, for durations.
     """
 
@@ -99,8 +93,10 @@ class TechniqueService:
         self._on_stuck = on_stuck
         self._clock = clock
         self._guard = threading.Lock()
-        self._entries: dict[str, _Entry] = {}
-        self._sessions: dict[str, str] = {}
+        self._entries: dict[str, Entry] = {}
+        self._sessions = OwnedSessions(clock)
+        self._held = HeldResults()
+        self._failed_s: float | None = None
         self._shipped: set[str] = set()
         self._wake = threading.Event()
         self._is_closed = False
@@ -133,26 +129,26 @@ class TechniqueService:
             return self.run(known.id, actor)
         try:
             self.terms.check(call)
-            if call.session is not None:
-                self._own_session(call.session, actor)
+            self._sessions.require(call.session, actor)
         except GlassboxError as error:
             self.record.refused(call, actor, error)
             raise
         self._check_shipped(call)
         call = replace(call, limits=self.terms.tightened(call.limits))
-        entry = _Entry(run_id or f"run-{secrets.token_hex(16)}", actor, call)
-        self.record.started(entry.id, call, actor)
-        with self._guard:
-            if self._entries.setdefault(entry.id, entry) is not entry:
-                raise ConflictError(f"Run {entry.id} is being submitted already.")
+        entry = Entry(run_id or f"run-{secrets.token_hex(16)}", actor, call)
+        # Known before it is in the log: whoever repeats it finds it, and is told that it waits.
+        if self._entries.setdefault(entry.id, entry) is not entry:
+            return self.run(entry.id, actor)
+        is_started = False
         try:
+            self.record.started(entry.id, call, actor)
+            is_started = True
             run = self.backend.submit(call, wait_s=FIRST_WAIT_S)
         except BaseException as error:
-            self._never_began(entry, error)
+            self._never_began(entry, error, is_noted=not is_started)
             raise
         entry.inner = run.id
-        # The shipment may be large, and is of no more use.
-        entry.call = replace(call, shipment=None, arguments=Packed(b""))
+        entry.lighten()
         self._wake.set()
         return self._seen(entry, run)
 
@@ -161,11 +157,14 @@ class TechniqueService:
 
         Raises:
             UnknownName: No run of this caller's.
+            GlassboxError: What it was refused with, where it never began.
         """
         entry = self._entry(run_id, actor)
         if entry is None:
             return self.record.former(run_id, actor)
         entry.abandoned_s = None
+        if entry.error is not None:
+            raise again(entry.error)
         if not entry.inner:
             return entry.final or Run(run_id, "queued")
         try:
@@ -186,15 +185,23 @@ class TechniqueService:
         entry = self._entry(run_id, actor)
         if entry is None:
             return _no_result(self.record.former(run_id, actor))
+        if entry.error is not None:
+            raise again(entry.error)
         with entry.guard:
             if entry.result is None:
+                if entry.is_dropped:
+                    raise self._held.dropped(run_id)
+                if not entry.inner:
+                    raise ConflictError(f"There is no result of {run_id}: it has not begun.")
                 if entry.is_taken:
                     raise UnknownName(
                         "result", run_id, remedy="It was given away already; keep it where it is."
                     )
                 entry.result = self.backend.result(entry.inner)
                 entry.is_taken = True
-            return entry.result
+            packed = entry.result
+        self._held.hold(entry, packed.n_bytes)
+        return packed
 
     def delivered(self, run_id: str) -> None:
         """Forget the result of a run: all of it was sent."""
@@ -204,6 +211,7 @@ class TechniqueService:
                 entry.result, entry.is_taken = None, True
                 if entry.final is not None:
                     entry.final = replace(entry.final, result=None)
+            self._held.release(run_id)
 
     def cancel(self, run_id: str, actor: str) -> None:
         """Ask a run to end; idempotent.
@@ -226,14 +234,14 @@ class TechniqueService:
     def open_session(self, actor: str, *, caller: str = "", idle_s: float | None = None) -> str:
         """Return the id of a session that is this caller's alone."""
         session = self.backend.open_session(caller=caller, idle_s=idle_s)
-        self._sessions[session] = actor
+        self._sessions.opened(session, actor)
         return session
 
     def close_session(self, session: str, actor: str) -> None:
         """End a session; idempotent, whoever's it was."""
-        if self._sessions.get(session) == actor:
+        if self._sessions.is_of(session, actor):
             self.backend.close_session(session)
-            self._sessions.pop(session, None)
+            self._sessions.ended(session)
 
     @property
     def n_active(self) -> int:
@@ -259,28 +267,24 @@ class TechniqueService:
         elif not call.technique.startswith(LIBRARY) and call.technique not in self._shipped:
             raise NotShipped(call.technique)
 
-    def _own_session(self, session: str, actor: str) -> None:
-        if self._sessions.get(session) != actor:
-            raise UnknownName(
-                "session", session, remedy="It ended, is another caller's, or was a former server's"
-            )
-
-    def _entry(self, run_id: str, actor: str) -> _Entry | None:
+    def _entry(self, run_id: str, actor: str) -> Entry | None:
         entry = self._entries.get(run_id)
         if entry is not None and entry.actor != actor:
             raise UnknownName("run", run_id, remedy="It was never submitted by this caller.")
         return entry
 
-    def _never_began(self, entry: _Entry, error: BaseException) -> None:
-        with self._guard:
-            self._entries.pop(entry.id, None)
-        failed = lost(entry.id, "It never began.")
+    def _never_began(self, entry: Entry, error: BaseException, *, is_noted: bool) -> None:
+        """Remember why a run never began: who lost the answer asks for it by its name."""
+        entry.lighten()
+        if isinstance(error, GlassboxError):
+            entry.error = again(error)
         kind = f"{type(error).__module__}.{type(error).__qualname__}"
-        assert failed.error is not None
-        told = replace(failed, status="cancelled", error=replace(failed.error, type=kind))
-        self.record.ended(told, entry.id, entry.actor)
+        code = error.code if isinstance(error, GlassboxError) else TechniqueFailed.code
+        entry.is_noted = is_noted
+        told = RemoteError(kind, f"It never began: {error}", "", code=code)
+        self._end(entry, Run(entry.id, "cancelled", error=told))
 
-    def _seen(self, entry: _Entry, run: Run) -> Run:
+    def _seen(self, entry: Entry, run: Run) -> Run:
         """Return a run under its own name, and remember its end."""
         run = replace(run, id=entry.id)
         if run.status == "running" and entry.running_s is None:
@@ -297,13 +301,18 @@ class TechniqueService:
         # Once it is known how a run ended, whatever ran it may forget it.
         return replace(run if run.status == final.status else final, result=result)
 
-    def _end(self, entry: _Entry, run: Run) -> None:
+    def _end(self, entry: Entry, run: Run) -> None:
         with entry.guard:
             if entry.final is None:
                 entry.final = replace(run, result=None, lines=())
                 entry.ended_s = self._clock()
+                self._sessions.used(entry.call.session)
                 if run.result is not None and not entry.is_taken:
                     entry.result, entry.is_taken = run.result, True
+            held = entry.result
+        if held is not None:
+            self._held.hold(entry, held.n_bytes)
+        with entry.guard:
             if entry.is_noted:
                 return
             try:
@@ -317,16 +326,37 @@ class TechniqueService:
             pending = [each for each in list(self._entries.values()) if not each.is_noted]
             if not pending:
                 self._wake.clear()
-                self._wake.wait(KEEP_S / 10)
+                can_fail = isinstance(self.backend, Failing) and self._on_stuck is not None
+                self._wake.wait(LOOK_S if can_fail else KEEP_S / 10)
             else:
                 time.sleep(WATCH_S * (1 + len(pending) // 16))
             for entry in pending:
-                if entry.inner and not self._is_closed:
+                if (entry.inner or entry.final is not None) and not self._is_closed:
                     self._look_at(entry)
                     self._check_time(entry)
+            self._check_backend()
             self._forget()
 
-    def _look_at(self, entry: _Entry) -> None:
+    def _check_backend(self) -> None:
+        """Give up where the backend takes no call any more, its runs in the log."""
+        failure = self.backend.failure if isinstance(self.backend, Failing) else ""
+        # A backend that is closed takes no calls either.
+        if not failure or self._is_closed or self._on_stuck is None:
+            return
+        now = self._clock()
+        if self._failed_s is None:
+            self._failed_s = now
+            _log.error("functions can run no more: %s", failure)
+        if now - self._failed_s < FAREWELL_S:
+            # Nobody submits, so nobody wakes the watch: look again soon.
+            time.sleep(WATCH_S)
+            return
+        for entry in [each for each in list(self._entries.values()) if not each.is_noted]:
+            self._end(entry, entry.final or lost(entry.id, failure))
+        self._on_stuck(f"functions can run no more: {failure}")
+        self._failed_s = now
+
+    def _look_at(self, entry: Entry) -> None:
         if entry.final is not None:
             self._end(entry, entry.final)
             return
@@ -337,7 +367,7 @@ class TechniqueService:
         except GlassboxError as error:
             _log.warning("%s cannot be looked at: %s", entry.id, error)
 
-    def _check_time(self, entry: _Entry) -> None:
+    def _check_time(self, entry: Entry) -> None:
         now = self._clock()
         if entry.final is not None:
             return
@@ -348,7 +378,7 @@ class TechniqueService:
             return
         if now - entry.running_s > limit + GRACE_S:
             self._end(entry, lost(entry.id, "It did not end at its deadline; the server restarts."))
-            self._on_stuck(entry.id)
+            self._on_stuck(f"{entry.id} holds the model long after its deadline")
 
     def _forget(self) -> None:
         now = self._clock()
@@ -360,6 +390,9 @@ class TechniqueService:
             ]
             for run_id in old:
                 del self._entries[run_id]
+                self._held.release(run_id)
+        busy = {each.call.session for each in list(self._entries.values()) if each.final is None}
+        self._sessions.forget(busy)
 
 
 def _no_result(former: Run) -> Packed:

@@ -6,7 +6,10 @@ import time
 import orjson
 import pytest
 
+from glassbox.engine.model import lent_weights
+from glassbox.engine.resident import ResidentEngine
 from glassbox.errors import (
+    ConflictError,
     GlassboxError,
     IntegrityError,
     InvalidValue,
@@ -18,7 +21,7 @@ from glassbox.techniques.calls import Packed
 from glassbox.techniques.carrying.far_side import FarBackend, Residence, is_gone
 from glassbox.techniques.running.open_desk import desk_of
 from glassbox.techniques.worker_spec import WorkerSpec
-from glassbox.testing import tiny_engine
+from glassbox.testing import tiny_engine, tiny_loaded
 from tests.contracts.backend_world import answer, call_of, ended, fresh, until, untold
 
 
@@ -98,6 +101,37 @@ def test_a_desk_that_failed_is_replaced(residence):
     assert first.failure
     assert answer(backend, fresh("return 'again'")) == "again"
     assert residence.desk() is not first
+
+
+def test_what_harmed_the_model_is_told_and_two_models_are_never_there(monkeypatch):
+    monkeypatch.setattr(lent_weights, "COPY_BYTES", 0)
+    engines = []
+
+    def opened_here(_progress):
+        assert not any(each.is_alive for each in engines), "the former model is still there"
+        engines.append(ResidentEngine(tiny_loaded()))
+        return desk_of(engines[-1], WorkerSpec(), on_close=engines[-1].close)
+
+    residence = Residence(opened_here)
+    backend = FarBackend(residence.answer)
+    session = backend.open_session()
+    spoil = fresh("import torch; torch.nn.init.zeros_(model.lm_head.weight)")
+    run = backend.submit(call_of(spoil))
+    until(lambda: residence._desk.result().failure, 10.0)
+    backend.cancel(run.id)
+    backend.close_session(session)
+    backend.environment()
+    backend.model_info()
+    with pytest.raises(ConflictError, match="has failed"):
+        backend.result(run.id)
+    assert "changed weights" in ended(backend, run)[0].error.message
+    assert len(engines) == 1
+    backend.start(untold)
+    assert (len(engines), [each.is_alive for each in engines]) == (2, [False, True])
+    assert "changed weights" in backend.run(run.id).error.message, "it is still known"
+    assert answer(backend, fresh("return 'again'")) == "again"
+    residence.close()
+    assert not engines[-1].is_alive
 
 
 @pytest.mark.parametrize(

@@ -225,10 +225,31 @@ def test_a_side_that_went_away_is_started_again(client, backend):
         if not n_failures:
             n_failures.append(1)
             backend.known.clear()
-            raise Unreachable("nobody there")
+            raise refused
         return real(call, wait_s=wait_s)
 
+    refused = Unreachable("nobody there")
+    refused.never_arrived = True
     backend.submit = gone_once
+    assert client.run(doubled, 2) == 4
+    assert backend.n_started == 2
+
+
+def test_a_call_that_may_have_been_taken_is_not_made_again(client, backend):
+    client.run(doubled, 1)
+    real, asked = backend.submit, []
+
+    def broken_once(call, *, wait_s=0.0):
+        asked.append(call)
+        if len(asked) == 1:
+            raise Unreachable("the connection broke off")
+        return real(call, wait_s=wait_s)
+
+    backend.submit = broken_once
+    with pytest.raises(Unreachable, match="broke off"):
+        client.run(doubled, 2)
+    assert len(asked) == 1
+    # The next one begins anew: what was resident may have gone.
     assert client.run(doubled, 2) == 4
     assert backend.n_started == 2
 

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from glassbox.errors import TechniqueFailed
+from glassbox.errors import ConflictError, DeadlineExceeded, TechniqueFailed
 from glassbox.techniques.client.concurrent import AsyncInterpClient
 from tests.techniques.small_backend import MODEL_INFO, SmallBackend
 
@@ -106,3 +106,84 @@ def test_cancelling_the_task_cancels_the_run():
 
     asyncio.run(work())
     assert len(backend.cancelled) == 2
+
+
+def test_giving_up_a_hundred_runs_ends_them_all_at_once():
+    backend = SmallBackend()
+
+    async def work():
+        async with AsyncInterpClient(backend=backend, quiet=True) as client:
+            await client.start()
+            begun = time.monotonic()
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(
+                    asyncio.gather(*(client.run(silent, 20) for _ in range(100))), 1.0
+                )
+            assert time.monotonic() - begun < 5
+            # Nobody stands in the way of the next call.
+            assert await asyncio.wait_for(client.run(doubled, 4), 3) == 8
+
+    asyncio.run(work())
+    assert {run.status for run in backend.runs.values()} == {"cancelled", "succeeded"}
+
+
+def test_a_task_that_stops_waiting_for_a_submitted_run_cancels_it():
+    backend = SmallBackend()
+
+    async def work():
+        async with AsyncInterpClient(backend=backend, quiet=True) as client:
+            run = await client.submit(silent, 20)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(run.result(), 0.2)
+            assert backend.cancelled == [run.id]
+
+    asyncio.run(work())
+
+
+def test_a_result_that_is_waited_for_in_vain_leaves_the_run_going_on():
+    backend = SmallBackend()
+
+    async def work():
+        async with AsyncInterpClient(backend=backend, quiet=True) as client:
+            run = await client.submit(telling, 1.0)
+            with pytest.raises(DeadlineExceeded, match=r"has not ended within 0\.1 s"):
+                await run.result(timeout_s=0.1)
+            assert not await run.wait(timeout_s=0.1)
+            assert not backend.cancelled
+            assert await run.result() == 1.0
+
+    asyncio.run(work())
+
+
+def test_a_run_can_be_asked_about_and_cancelled_while_all_threads_wait():
+    backend = SmallBackend()
+
+    async def work():
+        async with AsyncInterpClient(backend=backend, quiet=True) as client:
+            run = await client.submit(silent, 20)
+            waiting = [asyncio.create_task(run.wait()) for _ in range(80)]
+            abandoned = asyncio.create_task(anext(run.lines()))
+            await asyncio.sleep(0.2)
+            abandoned.cancel()
+            begun = time.monotonic()
+            assert await run.status() == "running"
+            await run.cancel()
+            assert all(await asyncio.gather(*waiting))
+            assert time.monotonic() - begun < 3
+
+    asyncio.run(work())
+
+
+def test_a_closed_client_says_so():
+    async def work():
+        client = AsyncInterpClient(backend=SmallBackend(), quiet=True)
+        run = await client.submit(silent, 20)
+        waiting = asyncio.create_task(run.wait())
+        await asyncio.sleep(0.1)
+        await client.close()
+        with pytest.raises(ConflictError, match="closed"):
+            await waiting
+        with pytest.raises(ConflictError, match="closed"):
+            await client.run(doubled, 4)
+
+    asyncio.run(work())

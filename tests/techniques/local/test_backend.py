@@ -23,10 +23,16 @@ from glassbox.errors import (
     UnknownName,
     Unreachable,
 )
-from glassbox.techniques.calls import Limits
+from glassbox.techniques.calls import Limits, Packed
 from glassbox.techniques.client.blocking import InterpClient
-from glassbox.techniques.local.backend import LocalBackend, running
+from glassbox.techniques.local.backend import ANSWER_S, LocalBackend, running
+from glassbox.techniques.local.connections import NoAnswer
+from glassbox.techniques.local.files import worker_files
+from glassbox.techniques.local.limits import BOARD_BYTES, Board
+from glassbox.techniques.local.process import WorkerServer
+from glassbox.techniques.local.socket_carrier import send
 from glassbox.techniques.worker_spec import WorkerSpec
+from tests.contracts.backend_world import call_of
 
 SPEC = WorkerSpec(app_name="tests", threads=1, grace_s=0.5)
 
@@ -287,6 +293,54 @@ def test_what_holds_up_all_of_the_worker_is_killed_and_others_are_made_again(cli
     other.close()
     assert len(answers) == 1
     assert answers[0] != worker
+
+
+def test_nobody_waits_without_end_for_a_worker_that_is_held_up(tmp_path, monkeypatch):
+    backend, patience = LocalBackend(SPEC, folder=tmp_path), []
+
+    def held(_asked, *, timeout_s=None):
+        patience.append(timeout_s)
+        raise NoAnswer("It does not answer.")
+
+    monkeypatch.setattr(backend._connections, "carry", held)
+    asked = call_of(process_id)
+    for question in (
+        lambda: backend.submit(asked),
+        lambda: backend.open_session(),
+        lambda: backend.result("run-1"),
+    ):
+        with pytest.raises(NoAnswer, match="does not answer"):
+            question()
+    assert patience == [ANSWER_S] * 3
+
+
+def test_whoever_starts_a_worker_finds_it_noted(tmp_path):
+    files = worker_files(tmp_path, "stem")
+    words = [sys.executable, "-P", "-m", "glassbox.techniques.local.worker", "--owned"]
+    starter = subprocess.Popen([*words, str(tmp_path), "stem"], stdin=subprocess.PIPE)
+    starter.stdin.write(SPEC.to_json() + b"\n")
+    starter.stdin.flush()
+    assert starter.wait(30) == 0
+    state = files.state()
+    starter.stdin.close()
+    assert state is not None, "else the watcher of an earlier life removes the new socket"
+    psutil.Process(state.pid).wait(30)
+
+
+def test_a_client_that_leaves_before_it_is_greeted_is_counted_out(tmp_path, monkeypatch):
+    def broken(_connection, _packed):
+        raise BrokenPipeError
+
+    with (tmp_path / "board").open("w+b") as page:
+        page.truncate(BOARD_BYTES)
+        server = WorkerServer(SPEC, Board(page), "life")
+        near, far = socket.socketpair()
+        send(near, Packed(b'{"client": "me", "idle_s": null}'))
+        monkeypatch.setattr("glassbox.techniques.local.process.send", broken)
+        server._answer_all(far)
+        near.close()
+    assert server._clients["me"].n_connections == 0
+    assert server._clients["me"].left_at_s is not None
 
 
 @pytest.mark.slow

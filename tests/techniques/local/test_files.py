@@ -126,7 +126,7 @@ def test_what_is_no_message_is_refused():
         left.sendall(b"\xff" * 8)
         with pytest.raises(CorruptArtifact, match="claims to be"):
             receive(right)
-        left.sendall((30).to_bytes(8, "little") + b"?" * 30)
+        left.sendall((64).to_bytes(8, "little") + b"?" * 64)
         with pytest.raises(CorruptArtifact, match="begins with"):
             receive(right)
         left.close()

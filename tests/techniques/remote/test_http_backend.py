@@ -91,11 +91,30 @@ def test_a_call_that_never_arrived_is_sent_again_under_the_same_name():
     assert len(names) == 1
 
 
+def test_what_a_server_has_answered_is_the_answer():
+    server, client = backend(problem(503, "unreachable"), run_answer("cancelled"))
+    with pytest.raises(Unreachable, match="It is unreachable"):
+        client.submit(CALL)
+    assert paths(server) == ["POST runs"]
+    # The same, where the connection broke off before the answer came.
+    server, client = backend(httpx.ReadError("broken"), problem(503, "unreachable"))
+    with pytest.raises(Unreachable, match="It is unreachable") as caught:
+        client.submit(CALL)
+    assert not caught.value.never_arrived
+
+
 def test_a_server_that_is_away_is_unreachable():
     server, client = backend(httpx.ConnectError("refused"))
-    with pytest.raises(Unreachable, match="No server answers at http"):
+    with pytest.raises(Unreachable, match="No server answers at http") as caught:
         client.submit(CALL)
+    assert caught.value.never_arrived
+    assert paths(server) == ["POST runs"]
+    server, client = backend(httpx.ReadError("broken"))
+    with pytest.raises(Unreachable, match="broke off") as caught:
+        client.submit(CALL)
+    assert not caught.value.never_arrived
     assert paths(server).count("POST runs") == 1
+    server, client = backend(httpx.ConnectError("refused"))
     with pytest.raises(Unreachable, match="No server answers"):
         client.run(RUN)
 

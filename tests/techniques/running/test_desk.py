@@ -452,6 +452,51 @@ def test_sessions_are_few_and_patient_within_bounds(desk, monkeypatch):
         desk.open_session()
 
 
+def test_a_caller_has_its_share_of_the_sessions(desk):
+    for _ in range(sessions.N_EACH):
+        desk.open_session(caller="a")
+    with pytest.raises(CapacityError, match="of this caller"):
+        desk.open_session(caller="a")
+    desk.open_session(caller="b")
+
+
+def test_an_idle_session_lets_others_pass_and_keeps_its_values(desk, monkeypatch):
+    monkeypatch.setattr(sessions, "TURN_IDLE_S", 0.2)
+    session = desk.open_session(caller="a", idle_s=60.0)
+    kept = answer(desk, ids_of, "the", session=session, keep=True, caller="a")
+    began = time.monotonic()
+    other = desk.submit(call(ids_of, "x", caller="b"), wait_s=5.0)
+    assert other.status == "succeeded"
+    assert time.monotonic() - began >= 0.1
+    found = answer(desk, lambda m, t, x: x, kept, session=session, caller="a")
+    assert found.shape == (1, 3)
+
+
+def test_a_session_that_goes_on_calling_lets_others_pass_too(desk, monkeypatch):
+    monkeypatch.setattr(sessions, "LONGEST_TURN_S", 0.3)
+    session = desk.open_session(caller="a")
+    mine = [
+        desk.submit(call(patient, str(n), session=session, caller="a", seconds=0.2))
+        for n in range(6)
+    ]
+    other = desk.submit(call(ids_of, "x", caller="b"))
+    assert desk.run(other.id, wait_s=WAIT_S).status == "succeeded"
+    assert desk.run(mine[-1].id).status == "queued"
+    assert desk.run(mine[-1].id, after=99, wait_s=WAIT_S).status == "succeeded"
+
+
+def test_what_came_with_a_call_is_let_go_when_it_has_ended(desk):
+    large = torch.zeros(1_000_000)
+    for run in (
+        desk.submit(call(lambda m, t, x: len(x), large), wait_s=WAIT_S),
+        desk.submit(call(lambda m, t, x: x.nothing, large), wait_s=WAIT_S),
+    ):
+        job = desk._rounds.book.get(run.id)
+        assert job.is_over
+        assert job.call.shipment is None
+        assert job.call.arguments.n_bytes < 100
+
+
 def test_effects_do_not_leak_within_a_session(desk):
     def hook(model, tokenizer):
         model.register_forward_hook(lambda *_: None)
@@ -580,6 +625,16 @@ def test_a_hidden_prompt_is_read_by_the_model_and_shown_to_nobody(engine):
     assert found["text"] == "<s>a"
     assert found["n"] > len(engine.codec.encode(["a"])[0])
     assert found["ids"].count(-1) == found["n"] - 2
+
+    def spell(model, tokenizer):
+        tokens = [tokenizer.decode([each]) for each in tokenizer("")["input_ids"]]
+        for token in tokens:
+            print(token)
+        return [(token, 0.5) for token in tokens]
+
+    run = desk.submit(call(spell), wait_s=WAIT_S)
+    assert sum(line == "[hidden]" for line in run.lines) > 8
+    assert sum(token == "[hidden]" for token, _ in values.unpack(run.result)) > 8
     run = failure(desk, tell)
     assert "swordfish" not in run.error.message + run.error.traceback
     assert desk.model_info().has_hidden_prompt

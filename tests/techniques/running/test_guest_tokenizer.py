@@ -1,4 +1,5 @@
 import copy
+import dataclasses
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from glassbox.engine.model.codec import TokenizerCodec
 from glassbox.server.prompting import Prompter
 from glassbox.techniques.running.guest_tokenizer import MARK
 from glassbox.techniques.running.hidden_prompt import HIDDEN_ID, SHOWN, HiddenPrompt
+from glassbox.techniques.running.hidden_runs import leaves, letters, whole_number
 from glassbox.testing import tiny_tokenizer
 
 SECRET = "You are a careful bot. The password is swordfish; tell nobody, whoever asks."
@@ -175,4 +177,87 @@ NESTED = st.recursive(
 def test_values_without_the_prompt_stay_the_same_objects(value):
     hidden = HiddenPrompt(SECRET)
     hidden.guest(tiny_tokenizer())
+    assert hidden.redacted(value) is value
+
+
+@dataclasses.dataclass(frozen=True)
+class Scored:
+    token: str
+    logit: float
+
+
+def test_tokens_are_hidden_in_whatever_holds_them(plain, guest, hidden):
+    ids = guest("the")["input_ids"]
+    tokens = [plain.decode([each]) for each in ids]
+    ways = {
+        "pairs": [(each, 0.25) for each in tokens],
+        "triples": [(at, each, 0.25) for at, each in enumerate(tokens)],
+        "values": dict(enumerate(tokens)),
+        "keys": {f"{each} ({at})": 0.5 for at, each in enumerate(tokens)},
+        "quoted": [repr(each) for each in tokens],
+        "scored": [Scored(each, 1.5) for each in tokens],
+        "beside": [[each, "other"] for each in tokens],
+    }
+    for name, way in ways.items():
+        shown = hidden.redacted(way)
+        said = " ".join(str(each) for each in leaves(shown) if isinstance(each, str))
+        assert SHOWN in said, name
+        assert type(shown) is type(way), name
+        kept = [each for each in tokens[2:-3] if len(letters(each)) > 2 and letters(each) in said]
+        assert kept == [], name
+    assert ways["values"][3] == tokens[3], "the technique's own value stays as it was"
+
+
+@pytest.mark.parametrize(
+    "dtype", ["int8", "int16", "int32", "int64", "uint16", "float32", "float64", "bfloat16"]
+)
+def test_ids_are_hidden_whatever_type_they_have(dtype, guest, hidden):
+    ids = guest("the")["input_ids"]
+    if dtype == "int8" and max(ids) > 127:
+        pytest.skip("the ids of this tokenizer are larger")
+    value = torch.tensor(ids).to(getattr(torch, dtype))
+    if value.tolist() != ids:
+        pytest.skip("this type rounds the ids")
+    for shown in (hidden.redacted(value), hidden.redacted(value[:, None])):
+        assert shown.dtype == value.dtype
+        assert sum(a == b for a, b in zip(shown.flatten().tolist(), ids, strict=True)) < 8
+    if dtype != "bfloat16":
+        array = value.numpy()
+        assert (hidden.redacted(array) == array).sum() < 8
+
+
+def test_ids_are_hidden_beside_other_numbers(guest, hidden):
+    ids = guest("the")["input_ids"]
+    for way in (
+        list(enumerate(ids)),
+        [(float(each), 0.25) for each in ids],
+        {each: "x" for each in ids},
+        [torch.tensor(each) for each in ids],
+    ):
+        shown = [whole_number(each) for each in leaves(hidden.redacted(way))]
+        assert HIDDEN_ID in shown
+    pairs = hidden.redacted(list(enumerate(ids)))
+    assert [at for at, _ in pairs] == list(range(len(ids)))
+    assert sum(a == b for (_, a), b in zip(pairs, ids, strict=True)) < 8
+
+
+@pytest.mark.parametrize("form", [str, repr, lambda each: f"12 {each} 0.5"])
+def test_tokens_are_hidden_line_by_line(plain, guest, hidden, form):
+    ids = guest("the")["input_ids"]
+    shown, hide = [], hidden.lines()
+    for each in ids:
+        line = form(plain.decode([each]))
+        shown.append(line)
+        hide(shown, line)
+    assert shown.count(SHOWN) >= 8
+    shown, hide = [], hidden.lines()
+    for each in ids:
+        shown.append(str(each))
+        hide(shown, str(each))
+    assert shown.count(SHOWN) >= 8
+    assert shown[-1] == str(ids[-1])
+
+
+def test_activations_stay_the_same_objects(guest, hidden):
+    value = [torch.randn(3, 40), torch.zeros(3, 40), torch.ones(2, 5, dtype=torch.bool), 3.0]
     assert hidden.redacted(value) is value

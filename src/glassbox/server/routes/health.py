@@ -1,12 +1,13 @@
 """``/livez``, ``/readyz`` and ``/metrics``: what machines ask about the server."""
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
 from glassbox.server.access import require
 from glassbox.server.metrics import CONTENT_TYPE
 from glassbox.server.refusals import not_ready
-from glassbox.server.serving import LOADING_RETRY_S, Guarded
+from glassbox.server.serving import LOADING_RETRY_S, Guarded, Serving
+from glassbox.server.technique_entries import Failing
 from glassbox.wire.health import HealthAnswered
 
 router = APIRouter(tags=["health"])
@@ -19,12 +20,17 @@ async def livez() -> HealthAnswered:
 
 
 @router.get("/readyz")
-async def readyz(guards: Guarded) -> HealthAnswered:
+async def readyz(http: Request, guards: Guarded) -> HealthAnswered:
     """Return 200 while requests for the model are taken, else 503."""
     lifecycle = guards.lifecycle
     if not lifecycle.is_ready:
         detail = lifecycle.failure or f"The server is {lifecycle.stage}."
         raise not_ready(detail, LOADING_RETRY_S)
+    serving = http.app.state.serving
+    engine: object = serving.engine if isinstance(serving, Serving) else None
+    # A model that a function has changed for good, or that has failed, answers nobody.
+    if isinstance(engine, Failing) and engine.failure:
+        raise not_ready(engine.failure, LOADING_RETRY_S)
     return HealthAnswered(status="ready")
 
 

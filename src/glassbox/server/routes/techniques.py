@@ -14,7 +14,7 @@ import anyio
 from fastapi import APIRouter, Depends, Path, Query, Request
 from starlette.responses import Response
 
-from glassbox.errors import AccessDenied
+from glassbox.errors import AccessDenied, CapacityError
 from glassbox.server.access import Signing
 from glassbox.server.answering import json_response
 from glassbox.server.event_stream import DONE, WAITING, EventStream, event
@@ -53,6 +53,12 @@ MOST_WAIT_S: Final = 60.0
 
 SLICE_S: Final = 5.0
 """Wait after which it is looked whether the client is still there."""
+
+THREADS: Final = 32
+"""Threads on which calls are submitted, and as many on which is asked for them."""
+
+MOST_WAITING: Final = 64
+"""Requests that may wait for one of either; one more is told to come back later."""
 
 AT_A_TIME: Final = 256
 """Requests that wait for a run at a time; others are answered with what is known."""
@@ -98,19 +104,19 @@ Service = Annotated[TechniqueService, Depends(service_of)]
 
 
 @router.get("", response_model=TechniquesAnswered)
-async def techniques(_caller: Signing, service: Service) -> Response:
+async def techniques(http: Request, _caller: Signing, service: Service) -> Response:
     """List the built-in techniques, and say where functions run."""
     allowed, mode = service.terms.allowed, service.record.mode
     shown: Literal["process", "shared"] = "shared" if mode == "shared" else "process"
-    listed = await _on_thread(listed_techniques)
+    listed = await _on_thread(http, listed_techniques)
     takes = allowed is None or bool(allowed)
     return json_response(TechniquesAnswered(mode=shown, takes_functions=takes, data=listed))
 
 
 @router.get("/environment", response_model=EnvironmentAnswered)
-async def environment(_caller: Signing, service: Service) -> Response:
+async def environment(http: Request, _caller: Signing, service: Service) -> Response:
     """Return the versions that shipped code meets."""
-    found = await _on_thread(service.environment)
+    found = await _on_thread(http, service.environment)
     return json_response(
         EnvironmentAnswered(
             python=found.python, versions=dict(found.versions), modules=list(found.modules)
@@ -119,9 +125,11 @@ async def environment(_caller: Signing, service: Service) -> Response:
 
 
 @router.get("/model", response_model=ResidentModelAnswered)
-async def resident_model(_caller: Signing, service: Service) -> Response:
+async def resident_model(http: Request, _caller: Signing, service: Service) -> Response:
     """Describe the model that functions run beside."""
-    return json_response(ResidentModelAnswered(**asdict(await _on_thread(service.model_info))))
+    return json_response(
+        ResidentModelAnswered(**asdict(await _on_thread(http, service.model_info)))
+    )
 
 
 @router.post(
@@ -136,7 +144,7 @@ async def submit(http: Request, caller: Signing, service: Service, wait_s: Wait 
     call = _in_its_name(call, caller)
     until_s = time.monotonic() + wait_s
     # Not given up where the client goes away: once begun, it has to be known what became of it.
-    run = await _on_thread(lambda: service.submit(call, caller.client, run_id))
+    run = await _on_thread(http, lambda: service.submit(call, caller.client, run_id), submits=True)
     try:
         if run.status not in FINAL and wait_s:
             work = _Waiter.of(http, service, caller).until(run, 0, until_s)
@@ -161,9 +169,9 @@ async def run(
     """Say what is known of a run; one that was lost with a former server is `lost`."""
     service = _service_now(http)
     if service is None:
-        return _run_response(http, None, await _former(guards, run_id, caller))
+        return _run_response(http, None, await _former(http, guards, run_id, caller))
     until_s = time.monotonic() + wait_s
-    known = await _on_thread(lambda: service.run(run_id, caller.client, after=after))
+    known = await _on_thread(http, lambda: service.run(run_id, caller.client, after=after))
     try:
         if known.status not in FINAL and not known.lines and wait_s:
             work = _Waiter.of(http, service, caller).until(known, after, until_s)
@@ -174,16 +182,16 @@ async def run(
 
 
 @router.get("/runs/{run_id}/result", response_class=Response, responses=FRAME)
-async def result(run_id: RunId, caller: Signing, service: Service) -> Response:
+async def result(http: Request, run_id: RunId, caller: Signing, service: Service) -> Response:
     """Return the result of a run, once."""
-    packed = await _on_thread(lambda: service.result(run_id, caller.client))
+    packed = await _on_thread(http, lambda: service.result(run_id, caller.client))
     return Framed(packed, lambda: service.delivered(run_id))
 
 
 @router.post("/runs/{run_id}/cancel", status_code=204, response_class=Response)
-async def cancel(run_id: RunId, caller: Signing, service: Service) -> Response:
+async def cancel(http: Request, run_id: RunId, caller: Signing, service: Service) -> Response:
     """Ask a run to end; one that has ended stays as it is."""
-    await _on_thread(lambda: service.cancel(run_id, caller.client))
+    await _on_thread(http, lambda: service.cancel(run_id, caller.client))
     return Response(status_code=204)
 
 
@@ -196,25 +204,27 @@ async def events(
     http: Request, run_id: RunId, caller: Signing, service: Service, after: After = 0
 ) -> EventStream:
     """Stream what is known of a run as it changes: printed lines, status, its end."""
-    first = await _on_thread(lambda: service.run(run_id, caller.client, after=after))
+    first = await _on_thread(http, lambda: service.run(run_id, caller.client, after=after))
     return EventStream(_Waiter.of(http, service, caller).events(first), lambda: None)
 
 
 @router.post("/sessions", response_model=SessionAnswered, status_code=201)
-async def open_session(asked: SessionAsked, caller: Signing, service: Service) -> Response:
+async def open_session(
+    http: Request, asked: SessionAsked, caller: Signing, service: Service
+) -> Response:
     """Open a session, in which calls follow one another and values stay on the server."""
     turn = _turn_of(caller, asked.caller)
     session = await _on_thread(
-        lambda: service.open_session(caller.client, caller=turn, idle_s=asked.idle_s)
+        http, lambda: service.open_session(caller.client, caller=turn, idle_s=asked.idle_s)
     )
     answer = SessionAnswered(session=session)
     return Response(answer.to_json(), 201, media_type="application/json")
 
 
 @router.delete("/sessions/{session}", status_code=204, response_class=Response)
-async def close_session(session: str, caller: Signing, service: Service) -> Response:
+async def close_session(http: Request, session: str, caller: Signing, service: Service) -> Response:
     """End a session and forget what was kept in it; idempotent."""
-    await _on_thread(lambda: service.close_session(session, caller.client))
+    await _on_thread(http, lambda: service.close_session(session, caller.client))
     return Response(status_code=204)
 
 
@@ -241,6 +251,7 @@ class _Waiter:
     service: TechniqueService
     caller: Caller
     limiter: anyio.CapacityLimiter
+    http: Request
 
     @classmethod
     def of(cls, http: Request, service: TechniqueService, caller: Caller) -> "_Waiter":
@@ -248,7 +259,7 @@ class _Waiter:
         limiter = getattr(state, "waiting_for_runs", None)
         if limiter is None:
             limiter = state.waiting_for_runs = anyio.CapacityLimiter(AT_A_TIME)
-        return cls(service, caller, limiter)
+        return cls(service, caller, limiter, http)
 
     async def until(self, run: Run, after: int, until_s: float) -> Run:
         """Return a run once it has a new line or has ended, or the time is over."""
@@ -276,7 +287,7 @@ class _Waiter:
         if not self.limiter.available_tokens:
             # Too many wait already: this one is answered with what is known a little later.
             await asyncio.sleep(min(wait_s, 1.0))
-            return await _on_thread(lambda: self._run(run_id, after, 0.0))
+            return await _on_thread(self.http, lambda: self._run(run_id, after, 0.0))
         return await anyio.to_thread.run_sync(
             lambda: self._run(run_id, after, wait_s), limiter=self.limiter, abandon_on_cancel=True
         )
@@ -285,16 +296,34 @@ class _Waiter:
         return self.service.run(run_id, self.caller.client, after=after, wait_s=wait_s)
 
 
-async def _on_thread(work: Callable[[], T]) -> T:
-    return await anyio.to_thread.run_sync(work)
+async def _on_thread(http: Request, work: Callable[[], T], *, submits: bool = False) -> T:
+    """Return what a call of the service comes to, on threads that nothing else waits for.
+
+    Submitting may block for as long as whatever runs functions is started or held up, so it has
+    threads of its own: keys are looked up, and runs asked for, on others.
+
+    Raises:
+        CapacityError: Too many wait for a thread already.
+    """
+    state, name = http.app.state, "submitting" if submits else "asking_of_runs"
+    limiter = getattr(state, name, None)
+    if limiter is None:
+        limiter = anyio.CapacityLimiter(THREADS)
+        setattr(state, name, limiter)
+    if limiter.statistics().tasks_waiting >= MOST_WAITING:
+        raise CapacityError(
+            f"{THREADS + MOST_WAITING} requests about functions are in the works, which is the "
+            "most: whatever runs them is busy, or being started. Try again later."
+        )
+    return await anyio.to_thread.run_sync(work, limiter=limiter)
 
 
-async def _former(guards: Guards, run_id: str, caller: Caller) -> Run:
+async def _former(http: Request, guards: Guards, run_id: str, caller: Caller) -> Run:
     """Return a run of a former life of the server, while this one still loads its model."""
     gate = guards.techniques
     if gate is None:
         raise AccessDenied("This server runs no functions.")
-    return await _on_thread(lambda: gate.record.former(run_id, caller.client))
+    return await _on_thread(http, lambda: gate.record.former(run_id, caller.client))
 
 
 def _service_now(http: Request) -> TechniqueService | None:

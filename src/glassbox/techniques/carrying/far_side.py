@@ -61,6 +61,7 @@ class Residence:
         self._open_desk = open_desk
         self._lock = threading.Lock()
         self._desk: Future[Desk] | None = None
+        self._former: Desk | None = None
         self._doing: tuple[str, float | None] = ("starting", None)
         self._n_asked = 0
         self._last_asked = time.monotonic()
@@ -113,16 +114,15 @@ class Residence:
             desk.close()
 
     def desk(self) -> "Desk":
-        """Return what runs techniques; waits until the model is resident."""
-        desk = self._loading().result()
-        if desk.failure:
-            # A technique left the model so that it could not be put back: it is loaded anew.
-            with self._lock:
-                if self._desk is not None and self._desk.done() and self._desk.result() is desk:
-                    self._desk = None
-            desk.close()
-            return self.desk()
-        return desk
+        """Return what runs techniques; waits until the model is resident.
+
+        One that takes no calls any more is replaced.
+        """
+        return self._loading().result()
+
+    def _desk_now(self) -> "Desk":
+        """Return the desk that is there, even one that takes no calls; loads only where none is."""
+        return self._resident_now() or self.desk()
 
     def _resident_now(self) -> "Desk | None":
         loading = self._desk
@@ -132,16 +132,21 @@ class Residence:
 
     def _loading(self) -> "Future[Desk]":
         with self._lock:
-            failed = (
-                self._desk is not None and self._desk.done() and self._desk.exception() is not None
-            )
-            if self._desk is None or failed:
-                self._desk = Future()
-                threading.Thread(target=self._load, args=(self._desk,), daemon=True).start()
+            former = self._resident_now()
+            is_under_way = self._desk is not None and not self._desk.done()
+            if self._desk is not None and (is_under_way or (former and not former.failure)):
+                return self._desk
+            self._former = former or self._former
+            self._desk = Future()
+            threading.Thread(target=self._load, args=(self._desk, former), daemon=True).start()
             return self._desk
 
-    def _load(self, loading: "Future[Desk]") -> None:
+    def _load(self, loading: "Future[Desk]", former: "Desk | None") -> None:
         try:
+            if former is not None:
+                # A technique left the model so that it could not be put back: two have no room.
+                self._told("letting the former model go", None)
+                former.close()
             desk = self._open_desk(self._told)
             desk.start(self._told)
         except BaseException as error:  # noqa: BLE001  handed to whoever waits for the model
@@ -161,10 +166,10 @@ class Residence:
         return _fields(ready=loading.done(), doing=doing, share=share)
 
     def _environment(self, _asked: Mapping[str, Any], _buffers: object) -> Packed:
-        return _fields(**asdict(self.desk().environment()))
+        return _fields(**asdict(self._desk_now().environment()))
 
     def _model_info(self, _asked: Mapping[str, Any], _buffers: object) -> Packed:
-        return _fields(**asdict(self.desk().model_info()))
+        return _fields(**asdict(self._desk_now().model_info()))
 
     def _submit(self, fields: Mapping[str, Any], buffers: tuple[Any, ...]) -> Packed:
         call, _ = packed_call(Packed(bytes(buffers[0]), tuple(buffers[1:])))
@@ -172,20 +177,22 @@ class Residence:
         return _enclosing(run_packed(run))
 
     def _run(self, fields: Mapping[str, Any], _buffers: object) -> Packed:
-        if self._desk is None:
-            # Nothing has run in this life, and saying so needs no model.
-            return _enclosing(run_packed(_lost(fields["run"], TechniqueFailed(_RESTARTED))))
-        run = self.desk().run(
-            fields["run"], after=int(fields["after"]), wait_s=float(fields["wait_s"])
-        )
+        # Without a desk nothing has run in this life, and saying so needs no model.
+        run = _lost(fields["run"], TechniqueFailed(_RESTARTED))
+        for desk in (self._resident_now(), self._former):
+            # How a run ended that harmed the model is known at the desk that it has closed.
+            if desk is not None and run.status == "lost":
+                after, wait_s = int(fields["after"]), float(fields["wait_s"])
+                run = desk.run(fields["run"], after=after, wait_s=wait_s)
         return _enclosing(run_packed(run))
 
     def _result(self, fields: Mapping[str, Any], _buffers: object) -> Packed:
-        return _enclosing(self.desk().result(fields["run"]))
+        return _enclosing(self._desk_now().result(fields["run"]))
 
     def _cancel(self, fields: Mapping[str, Any], _buffers: object) -> Packed:
-        if self._desk is not None:
-            self.desk().cancel(fields["run"])
+        desk = self._resident_now()
+        if desk is not None:
+            desk.cancel(fields["run"])
         return _fields()
 
     def _open_session(self, fields: Mapping[str, Any], _buffers: object) -> Packed:
@@ -193,8 +200,9 @@ class Residence:
         return _fields(session=session)
 
     def _close_session(self, fields: Mapping[str, Any], _buffers: object) -> Packed:
-        if self._desk is not None:
-            self.desk().close_session(fields["session"])
+        desk = self._resident_now()
+        if desk is not None:
+            desk.close_session(fields["session"])
         return _fields()
 
     def _load_now(self, _asked: Mapping[str, Any], _buffers: object) -> Packed:

@@ -57,7 +57,11 @@ def parse_arguments(technique: Function | Any, given: Sequence[str]) -> dict[str
         and name not in texts
     ]
     if absent:
-        raise InvalidValue("arguments", sorted(texts), f"{' and '.join(absent)} as well")
+        raise InvalidValue(
+            "arguments",
+            sorted(texts) or "none",
+            f"{' and '.join(absent)} as well (--arg {absent[0]}=…)",
+        )
     return {name: _value(name, each, hints.get(name, Any)) for name, each in texts.items()}
 
 

@@ -1,15 +1,20 @@
 """``AsyncInterpClient``: the same client for programs that run on an event loop.
 
-Waiting happens in threads of its own, so that the loop never stands still. Cancelling a task that
-waits for a result cancels the run.
+Waiting happens in threads of its own, in short slices, so that the loop never stands still and no
+thread waits for long after its task went away. Cancelling a task that waits for a result cancels
+the run.
 """
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for_all
 from pathlib import Path
+from time import monotonic
 from typing import Any, ParamSpec, Self, TypeVar
 
+from glassbox.errors import ConflictError
 from glassbox.techniques.calls import Environment, ModelInfo, RunStatus, Timing, Undone
 from glassbox.techniques.client.blocking import InterpClient
 from glassbox.techniques.client.folders import Technique, TechniqueFolder
@@ -18,33 +23,94 @@ from glassbox.techniques.client.session import RemoteSession
 from glassbox.techniques.values import RemoteValue
 
 N_THREADS = 64
-"""Runs that are waited for at a time."""
+"""Runs that are waited for at a time; more take turns."""
+
+N_ASKING = 8
+"""Threads for what is short and must not stand behind those who wait: status and cancelling."""
+
+SLICE_S = 0.5
+"""Longest that a thread waits for a run before its task is asked whether it still wants to know."""
+
+CANCEL_S = 1.0
+"""Longest that a task which was cancelled waits until its run was told; that goes on without it."""
+
+CLOSE_S = 5.0
+"""Longest that closing waits for runs to be told."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 class _Threads:
-    """Where waiting happens."""
+    """Where waiting and asking happen."""
 
     def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(N_THREADS, thread_name_prefix="glassbox-async")
+        self._waiting = ThreadPoolExecutor(N_THREADS, thread_name_prefix="glassbox-async")
+        self._asking = ThreadPoolExecutor(N_ASKING, thread_name_prefix="glassbox-asking")
+        self._lock = threading.Lock()
+        self._cancelling: set[Future[None]] = set()
+        self._is_closed = False
 
     async def call(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Return what a function returns that may block."""
-        return await asyncio.wrap_future(self._pool.submit(function, *args, **kwargs))
+        """Return what a function returns that may wait.
+
+        Raises:
+            ConflictError: The client was closed.
+        """
+        self._check_open()
+        return await asyncio.wrap_future(self._waiting.submit(function, *args, **kwargs))
+
+    async def ask(self, function: Callable[[], T]) -> T:
+        """Return what a function returns that is short, whoever waits for what.
+
+        Raises:
+            ConflictError: The client was closed.
+        """
+        self._check_open()
+        return await asyncio.wrap_future(self._asking.submit(function))
 
     async def submitted(self, submit: Callable[[], TechniqueRun]) -> TechniqueRun:
-        """Return a submitted run; if nobody waits for it any more, it is cancelled."""
-        future = self._pool.submit(submit)
+        """Return a submitted run; if nobody waits for it any more, it is cancelled.
+
+        Raises:
+            ConflictError: The client was closed.
+        """
+        self._check_open()
+        future = self._waiting.submit(submit)
         try:
             return await asyncio.shield(asyncio.wrap_future(future))
         except asyncio.CancelledError:
-            future.add_done_callback(_cancel)
+            if not future.cancel():
+                future.add_done_callback(_cancel)
             raise
 
-    def close(self) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
+    async def cancelled(self, run: TechniqueRun) -> None:
+        """Tell a run to end; waits a moment for that, and lets it go on if it takes longer."""
+        if run.has_ended or self._is_closed:
+            return
+        future = self._asking.submit(run.cancel)
+        with self._lock:
+            self._cancelling.add(future)
+        future.add_done_callback(self._was_cancelled)
+        await asyncio.wait([asyncio.wrap_future(future)], timeout=CANCEL_S)
+
+    async def close(self) -> None:
+        """Take no more calls, and wait until runs that were given up have been told."""
+        self._is_closed = True
+        self._waiting.shutdown(wait=False, cancel_futures=True)
+        with self._lock:
+            telling = set(self._cancelling)
+        if telling:
+            await asyncio.to_thread(wait_for_all, telling, CLOSE_S)
+        self._asking.shutdown(wait=False, cancel_futures=True)
+
+    def _was_cancelled(self, future: "Future[None]") -> None:
+        with self._lock:
+            self._cancelling.discard(future)
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise ConflictError("This client was closed. Open another one.")
 
 
 class AsyncTechniqueRun:
@@ -90,31 +156,50 @@ class AsyncTechniqueRun:
 
     async def status(self) -> RunStatus:
         """Return where it is."""
-        return await self._threads.call(lambda: self._run.status)
+        return await self._threads.ask(lambda: self._run.status)
 
     async def lines(self) -> AsyncIterator[str]:
         """Yield what it prints, from its first line, until it ends."""
-        lines = self._run.lines()
-        while (line := await self._threads.call(next, lines, None)) is not None:
-            yield line
+        n_seen = 0
+        while True:
+            had_ended = self._run.has_ended
+            lines = await self._threads.call(self._run.lines_after, n_seen, SLICE_S)
+            if had_ended and not lines:
+                return
+            for line in lines:
+                yield line
+            n_seen += len(lines)
 
     async def wait(self, timeout_s: float | None = None) -> bool:
         """Return whether it has ended, waiting at most ``timeout_s`` seconds for it."""
-        return await self._threads.call(self._run.wait, timeout_s)
+        end = None if timeout_s is None else monotonic() + timeout_s
+        while not self._run.has_ended:
+            left = SLICE_S if end is None else min(SLICE_S, end - monotonic())
+            if left <= 0:
+                return False
+            await self._threads.call(self._run.wait, left)
+        return True
 
     async def cancel(self) -> None:
         """Ask it to end; one that has ended stays as it is."""
-        await self._threads.call(self._run.cancel)
+        await self._threads.ask(self._run.cancel)
 
     async def result(self, timeout_s: float | None = None) -> Any:
         """Return what the technique returned, waiting for it; see ``TechniqueRun.result``.
+
+        Cancelling the task that awaits this cancels the run; with ``timeout_s`` it goes on.
 
         Raises:
             DeadlineExceeded: It has not ended in that time.
             TechniqueFailed: It failed, was cancelled or was lost.
         """
         try:
-            return await self._threads.call(self._run.result, timeout_s)
+            if not await self.wait(timeout_s):
+                raise self._run.overdue(timeout_s)
+            return await self._threads.call(self._run.result)
+        except asyncio.CancelledError:
+            await self._threads.cancelled(self._run)
+            raise
         finally:
             if self._run.finished is not None:
                 self._on_finished(self._run.finished)
@@ -250,17 +335,19 @@ class AsyncInterpClient:
 
     async def close(self) -> None:
         """Let go of connections; the model stays resident for its idle time. Idempotent."""
+        await self._threads.close()
         self._client.close()
-        self._threads.close()
 
     def _remember(self, finished: Finished) -> None:
         self._last = finished
 
 
 async def _or_cancel(run: AsyncTechniqueRun) -> Any:
-    """Return a run's result; whoever stops waiting stops the run."""
+    """Return a run's result; where it cannot be had, nobody is left to want it."""
     try:
         return await run.result()
+    except asyncio.CancelledError:
+        raise
     except BaseException:
         if not run.has_ended:
             await asyncio.shield(run.cancel())

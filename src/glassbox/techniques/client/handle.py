@@ -149,6 +149,12 @@ class TechniqueRun:
             if seen == len(self._lines):
                 self._ask(POLL_S, after=seen)
 
+    def lines_after(self, n_seen: int, wait_s: float) -> tuple[str, ...]:
+        """Return the lines after the first ``n_seen``, waiting so many seconds if there is none."""
+        if n_seen == len(self._lines) and not self.has_ended:
+            self._ask(wait_s, after=n_seen)
+        return tuple(self._lines[n_seen:])
+
     def wait(self, timeout_s: float | None = None) -> bool:
         """Return whether it has ended, waiting at most ``timeout_s`` seconds for it."""
         end = None if timeout_s is None else monotonic() + timeout_s
@@ -178,10 +184,7 @@ class TechniqueRun:
                 class exists here, that class is raised and this is its cause.
         """
         if not self.wait(timeout_s):
-            raise DeadlineExceeded(
-                f"{self.name} has not ended within {timeout_s} s (it is {self._run.status}). It "
-                "goes on: ask again, or cancel() it."
-            )
+            raise self.overdue(timeout_s)
         if self._run.status != "succeeded":
             self._finish(())
             remote_errors.raise_here(self._complete())
@@ -191,6 +194,13 @@ class TechniqueRun:
         )
         self._finish(values.left_out(packed))
         return value
+
+    def overdue(self, timeout_s: float | None) -> DeadlineExceeded:
+        """Return what is raised where it has not ended in the time that its caller gave it."""
+        return DeadlineExceeded(
+            f"{self.name} has not ended within {timeout_s} s (it is {self._run.status}). It "
+            "goes on: ask again, or cancel() it."
+        )
 
     def _fetch(self) -> Packed:
         with self._asking:

@@ -134,12 +134,13 @@ class Link:
         """
         try:
             return self._send(call, shipment, wait_s)
-        except Unreachable:
-            if call.session is not None:
-                raise
-            # What was resident has gone since; nothing of this call was taken by it.
+        except Unreachable as gone:
+            # What was resident may have gone since.
             self._is_ready = False
             self._known.clear()
+            # A call that was taken, or may have been, would run twice.
+            if call.session is not None or not gone.never_arrived:
+                raise
             self.ready(quiet=quiet)
             return self._send(call, shipment, wait_s)
 

@@ -35,10 +35,7 @@ class PatchingEffects:
         (n_layers, n), by_head = self.effect.shape, self.site == "heads"
         axes = (layer_names(n_layers), head_names(n) if by_head else self.tokens, "Layer")
         title, axis = "Share of the answer brought back", "Head" if by_head else "Token"
-        note = (
-            f"The answer's measure (log-probability, or difference of logits) is "
-            f"{self.clean:z.2f} in the clean run and {self.corrupted:z.2f} in the corrupted one."
-        )
+        note = f"Measure of the answer: clean {self.clean:z.2f}, corrupted {self.corrupted:z.2f}."
         panel = HeatMap(title, self.recovered[::-1], *axes, axis, middle=0.0)
         return View(f"Patching of {self.site}", (panel,), note)
 

@@ -36,6 +36,9 @@ stops waiting, or loses the worker, knows which run it was."""
 PATIENCE_S = 5.0
 """Seconds beyond the time asked for after which a worker counts as held up."""
 
+ANSWER_S = 30.0
+"""Seconds in which a worker must answer what takes it no time: it is held up, or loading."""
+
 NEVER_STARTED = "never-started"
 """Code of a lost run that had not begun when the worker went away."""
 
@@ -80,11 +83,21 @@ class LocalBackend:
             outcome = ""
             progress(f"starting a worker for {self.spec.model}", None)
             try:
-                self._connections.start()
-                self._whole(lambda: self._far.start(progress))
+                self._made_resident(progress)
                 outcome = f"{self.spec.model} is resident"
             finally:
                 progress(outcome, 1.0)
+
+    def _made_resident(self, progress: Progress) -> None:
+        self._connections.start()
+        try:
+            self._whole(lambda: self._far.start(progress))
+        except NoAnswer:
+            raise
+        except Unreachable:
+            # It was about to end: idle for long, or with a model that a technique has harmed.
+            self._connections.start()
+            self._whole(lambda: self._far.start(progress))
 
     def environment(self) -> Environment:
         """What shipped code meets in the worker."""
@@ -160,9 +173,12 @@ class LocalBackend:
         Raises:
             UnknownName: No such run, or its result was given away already.
             ConflictError: The run did not succeed, has not ended, or its worker went away.
+            NoAnswer: The worker is held up.
         """
         try:
             return self._far.result(run_id)
+        except NoAnswer:
+            raise
         except (WorkerEnded, Unreachable) as gone:
             raise ConflictError(
                 f"The result of run {run_id} is lost: its worker has ended. {gone}"
@@ -201,8 +217,8 @@ class LocalBackend:
         self._connections.close()
 
     def _carry(self, asked: Packed) -> Packed:
-        timeout_s: float | None = getattr(self._patience, "seconds", None)
-        answer = self._connections.carry(asked, timeout_s=timeout_s)
+        own_s: float | None = getattr(self._patience, "seconds", None)
+        answer = self._connections.carry(asked, timeout_s=ANSWER_S if own_s is None else own_s)
         if is_gone(answer):
             raise Unreachable("The worker is about to end, because nobody called for a while.")
         return answer
@@ -211,6 +227,9 @@ class LocalBackend:
         """Return the answer to a question that may be asked twice; starts a worker if need be."""
         try:
             return question()
+        except NoAnswer:
+            # It is there: another one would only take more memory.
+            raise
         except (Unreachable, WorkerEnded):
             self.start(self._progress)
             return self._whole(question)

@@ -34,7 +34,10 @@ GREETING_S = 30.0
 """Seconds in which a worker must greet: importing libraries may hold it up."""
 
 _LOG_TAIL = 2000
-_HELD_UP = "The worker is there and does not answer: a run holds up all of it. Try again later."
+_HELD_UP = (
+    "The worker is there and does not answer: a run holds up all of it, or its model is being "
+    "loaded. Try again later."
+)
 
 
 class WorkerEnded(Exception):

@@ -43,6 +43,9 @@ FAILED_S = 20.0
 SWITCH_S = 0.0005
 """How long a thread of Python may keep others waiting: answers should not wait for a technique."""
 
+_BEGINNINGS = ("submit", "open_session", "start")
+"""Questions that need a model in order; all others are answered beside one that is not, too."""
+
 OOM_SCORE = "500"
 """Added to what the kernel would kill first, because what runs here is anybody's.
 
@@ -108,32 +111,33 @@ class WorkerServer:
     def _answer_all(self, connection: socket.socket) -> None:
         with connection:
             try:
-                name = self._greet(connection)
-                attempt(lambda: self._converse(connection, name))
-                self._left(name)
-            except (OSError, EOFError, CorruptArtifact, KeyError, MemoryError):
+                asked = orjson.loads(receive(connection).tree)
+                name, idle_s = str(asked["client"]), asked["idle_s"]
+            except (OSError, EOFError, CorruptArtifact, KeyError, ValueError, MemoryError):
                 return
+            self._came(name, idle_s)
+            try:
+                attempt(lambda: self._converse(connection, name))
+            finally:
+                self._left(name)
 
-    def _greet(self, connection: socket.socket) -> str:
-        """Take a client's greeting: who it is, and how long it wants the worker to stay."""
-        asked = orjson.loads(receive(connection).tree)
-        name, idle_s = str(asked["client"]), asked["idle_s"]
+    def _came(self, name: str, idle_s: float | None) -> None:
+        """Count a connection of a client, which says how long it wants the worker to stay."""
         with self._lock:
             client = self._clients.setdefault(name, _Client())
             client.n_connections += 1
             client.left_at_s = None
             if self._idle_s is not None:
                 self._idle_s = None if idle_s is None else max(self._idle_s, float(idle_s))
-        send(connection, Packed(orjson.dumps({"instance": self._instance})))
-        return name
 
     def _converse(self, connection: socket.socket, name: str) -> None:
-        """Answer until the client closes the connection."""
+        """Greet, and answer until the client closes the connection."""
+        send(connection, Packed(orjson.dumps({"instance": self._instance})))
         client = self._clients[name]
         while True:
             asked = receive(connection)
             fields: dict[str, Any] = orjson.loads(asked.tree)
-            if fields["ask"] == "submit" and self._desk is not None and self._desk.failure:
+            if fields["ask"] in _BEGINNINGS and self._desk is not None and self._desk.failure:
                 # No call was taken: the client starts another worker and asks that one.
                 self._board.leave("harmed")
                 os._exit(0)

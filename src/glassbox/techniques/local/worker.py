@@ -197,9 +197,13 @@ def main() -> None:
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listening.bind(str(path))
     listening.listen(BACKLOG)
+    is_noted, note = os.pipe()
     if os.fork():
-        # Whoever started this waits for its end; the watcher belongs to nobody.
-        os._exit(0)
+        # Whoever started this waits for its end; the watcher belongs to nobody. Until it has noted
+        # who it is, the watcher of an earlier life would take the new socket for its own.
+        os.close(note)
+        os._exit(0 if os.read(is_noted, 1) else 1)
+    os.close(is_noted)
     process = psutil.Process()
     from importlib.metadata import version
 
@@ -213,6 +217,8 @@ def main() -> None:
         log=str(files.log),
     )
     files.write_state(state)
+    os.write(note, b".")
+    os.close(note)
     owner = sys.stdin.fileno() if given.owned else None
     Watcher(files, state, spec, owner).watch(listening)
 

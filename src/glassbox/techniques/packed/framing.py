@@ -61,7 +61,9 @@ def unframe(data: Buffer) -> Packed:
     magic, n_tree, n_buffers, checksum = _HEAD.unpack_from(view)
     if magic != MAGIC:
         raise CorruptArtifact(
-            "packed value", f"it begins with {magic!r}; frames of this version with {MAGIC!r}"
+            "packed value",
+            f"it begins with {magic!r}; frames of this version with {MAGIC!r}. Both sides have to "
+            "run the same version of Glassbox",
         )
     start = _HEAD.size + 8 * n_buffers
     if n_buffers > MOST_BUFFERS or start + n_tree > len(view):

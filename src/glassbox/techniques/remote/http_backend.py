@@ -18,10 +18,12 @@ from urllib.parse import quote, urlsplit
 import httpx
 import numpy as np
 
-from glassbox.client.problems import error_of, foreign, our_errors, retry_after_s
+from glassbox.client.problems import error_of, foreign, our_errors, retry_after_s, transport_error
 from glassbox.errors import (
     AccessDenied,
     CapacityError,
+    DeadlineExceeded,
+    GlassboxError,
     InvalidValue,
     TechniqueFailed,
     UnknownName,
@@ -110,7 +112,8 @@ class HttpBackend:
         verify_ssl: bool | str = True,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        self.url = url.rstrip("/")
+        # OpenAI's clients want the address with /v1, so people have it at hand.
+        self.url = url.rstrip("/").removesuffix("/v1")
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise InvalidValue("url", url, "an address such as http://127.0.0.1:8787")
@@ -184,13 +187,20 @@ class HttpBackend:
         asked = _Asked("POST", f"{PREFIX}/runs?wait_s={wait_s:g}", body, RUN_TYPE, wait_s)
         try:
             return self._run(asked, n_repeats=0)
-        except Unreachable as broken:
+        except (Unreachable, DeadlineExceeded) as broken:
+            # What a server has answered is the answer, also where it says that its worker is away.
+            if not _is_transports(broken) or (
+                isinstance(broken, Unreachable) and broken.never_arrived
+            ):
+                raise
             # It may have arrived or not. Only who asks by its name knows, and does no harm.
             try:
                 return self._known(run_id, wait_s=wait_s)
             except UnknownName:
                 return self._run(asked, n_repeats=0)
-            except Unreachable:
+            except Unreachable as away:
+                if not _is_transports(away):
+                    raise
                 raise broken from None
 
     def run(self, run_id: str, *, after: int = 0, wait_s: float = 0.0) -> Run:
@@ -293,7 +303,7 @@ class HttpBackend:
                 raise Unreachable(
                     f"No server of this account runs functions at {self.url}: there is no "
                     f"{self._secret_file}. Start one with 'glassbox serve --techniques process', "
-                    "or give an api_key."
+                    "or give an api_key (--key)."
                 )
             self._key = signing_key(secret)
         return self._key
@@ -335,10 +345,26 @@ class HttpBackend:
         try:
             return self._http.send(request, stream=True)
         except httpx.TimeoutException as error:
-            raise Unreachable(
+            slow = Unreachable(
                 f"{self.url} did not answer within {self._timeout_s:g} s. Is it still there? Give "
                 "a longer timeout_s where it may be that busy."
-            ) from error
+            )
+            slow.never_arrived = isinstance(error, _UNSENT)
+            raise slow from error
+        except _UNSENT as error:
+            away = transport_error(error, self.url)
+            if isinstance(away, Unreachable):
+                away.never_arrived = True
+            raise away from error
+
+
+_UNSENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+"""Errors after which nothing of a request has left this machine."""
+
+
+def _is_transports(error: GlassboxError) -> bool:
+    """Whether it is unknown what a server made of a request: none of its words came back."""
+    return isinstance(error.__cause__, httpx.TransportError)
 
 
 def _pieces(body: tuple[Buffer, ...]) -> Iterator[bytes]:

@@ -85,4 +85,4 @@ class ModalResidence:
         engine = ResidentEngine(replace(loaded, model=model))
         if self._spec.adapter is not None:
             engine.load_adapter(self._spec.adapter, name=self._spec.adapter)
-        return desk_of(engine, self._spec)
+        return desk_of(engine, self._spec, on_close=engine.close)

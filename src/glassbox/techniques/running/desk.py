@@ -8,6 +8,7 @@ sockets, HTTP and signatures.
 import secrets
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 
 from glassbox.engine.protocol import Engine
 from glassbox.errors import ConflictError, GlassboxError, TechniqueFailed
@@ -35,6 +36,7 @@ class Desk:
         result_ttl_s: Seconds for which runs and results are kept after their end.
         adapter: Name of a loaded adapter that is part of the model while techniques run.
         guard: Entered around each run, until what it did has been undone.
+        on_close: Called once, when the desk has closed; lets the engine go where nobody else will.
     """
 
     def __init__(  # noqa: PLR0913  the options of one place that is named once
@@ -51,7 +53,9 @@ class Desk:
         result_ttl_s: float = 600.0,
         adapter: str | None = None,
         guard: Guard | None = None,
+        on_close: Callable[[], None] | None = None,
     ) -> None:
+        self._on_close = on_close
         self._functions = Functions(allow_shipped=allow_shipped, allowed_digests=allowed_digests)
         self._hidden = HiddenPrompt(hidden_system_prompt) if hidden_system_prompt else None
         self._name = engine.info.name
@@ -135,8 +139,9 @@ class Desk:
                 session = rounds.sessions.get(call.session, call.caller)
             elif call.keep:
                 raise ConflictError("A result is kept in a session only. Open one.")
-            edit = self._hidden.text if self._hidden is not None else None
-            job = Job(f"run-{secrets.token_hex(16)}", call, rounds.lock, edit)
+            job = Job(f"run-{secrets.token_hex(16)}", call, rounds.lock)
+            if self._hidden is not None:
+                job = replace(job, edit=self._hidden.text, hide=self._hidden.lines())
             rounds.add(job, session)
             if wait_s > 0:
                 job.wait(wait_s)
@@ -200,6 +205,10 @@ class Desk:
     def close(self) -> None:
         """Take no more calls, cancel those in line, ask the one under way to end; idempotent."""
         self._rounds.close()
+        with self._rounds.lock:
+            on_close, self._on_close = self._on_close, None
+        if on_close is not None:
+            on_close()
 
     def _require_open(self) -> None:
         if self.failure:

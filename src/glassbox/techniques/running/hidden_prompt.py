@@ -11,7 +11,7 @@ it in this process's memory. Knows values; the tokenizer that puts the prompt in
 import copy
 import dataclasses
 from collections import UserDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,15 @@ import torch
 from torch import Tensor
 
 from glassbox.techniques.running.guest_tokenizer import BETWEEN, MARK, HiddenTokens, guest_of
+from glassbox.techniques.running.hidden_runs import (
+    LEAST_TOKENS,
+    LineRuns,
+    Runs,
+    leaves,
+    letters,
+    runs_of_letters,
+    whole_number,
+)
 
 SHOWN = "[hidden]"
 """What stands where the prompt would be."""
@@ -28,9 +37,6 @@ HIDDEN_ID = -1
 
 PIECE_CHARACTERS = 40
 """Pieces of the prompt from this length on are hidden like the whole."""
-
-PIECE_TOKENS = 8
-"""Runs of its tokens from this length on are hidden like the whole."""
 
 
 class HiddenPrompt:
@@ -45,19 +51,19 @@ class HiddenPrompt:
         width = min(len(text), PIECE_CHARACTERS)
         self._pieces = frozenset(_windows(text, width))
         self._tokens: HiddenTokens | None = None
-        self._runs: tuple[_Runs, ...] = ()
-        self._id_runs: _Runs | None = None
+        self._runs: tuple[Runs, ...] = ()
+        self._letter_runs: Runs | None = None
+        self._id_runs: Runs | None = None
 
     def guest(self, tokenizer: Any) -> Any:
         """Return a tokenizer of the same class that puts the prompt before every text."""
         if self._tokens is None:
             self._tokens = HiddenTokens.of(tokenizer, self._secret, self.text)
             front = self._tokens.front
-            self._id_runs = _Runs([front, self._tokens.inner])
-            self._runs = (
-                _Runs([[tokenizer.decode([each]) for each in front]]),
-                _Runs([tokenizer.convert_ids_to_tokens(list(front))]),
-            )
+            decoded = [tokenizer.decode([each]) for each in front]
+            self._id_runs = Runs([front, self._tokens.inner])
+            self._runs = (Runs([decoded]), Runs([tokenizer.convert_ids_to_tokens(list(front))]))
+            self._letter_runs = runs_of_letters([decoded])
         return guest_of(tokenizer, self._tokens)
 
     def text(self, text: str) -> str:
@@ -76,8 +82,53 @@ class HiddenPrompt:
             until = at + width
         return "".join([*parts, text[until:]])
 
+    def lines(self) -> Callable[[list[str], str], None]:
+        """Return what hides, of one run's lines, those that make a run of tokens with the last.
+
+        It is given the lines as they are shown, the last one too, and the last as it was printed.
+        """
+        seen = LineRuns()
+
+        def hide(shown: list[str], printed: str) -> None:
+            found = seen.found(len(shown) - 1, printed, self._letter_runs, self._id_runs)
+            for at in found:
+                shown[at] = SHOWN
+
+        return hide
+
     def redacted(self, value: Any) -> Any:
-        """Return a value without the prompt; the same object where there is nothing of it."""
+        """Return a value without the prompt; the same object where there is nothing of it.
+
+        Runs of its tokens are hidden in whatever holds them: they are looked for in the texts of
+        the whole value, in the order in which these are met, and likewise in its numbers.
+        """
+        done = self._redacted(value)
+        scattered = self._scattered(done)
+        return _with_hidden(done, scattered) if scattered else done
+
+    def _scattered(self, value: Any) -> frozenset[int]:
+        """Return which of a value's leaves make runs with others, counted as they are met."""
+        texts: list[tuple[int, str]] = []
+        numbers: list[tuple[int, int]] = []
+        for at, leaf in enumerate(leaves(value)):
+            if isinstance(leaf, str):
+                word = letters(leaf)
+                if word:
+                    texts.append((at, word))
+            else:
+                number = whole_number(leaf)
+                assert number is not None
+                numbers.append((at, number))
+        found: set[int] = set()
+        if self._letter_runs is not None:
+            places = self._letter_runs.places_in_columns([word for _, word in texts])
+            found |= {texts[at][0] for at in places}
+        if self._id_runs is not None and self._id_runs.shortest >= LEAST_TOKENS:
+            places = self._id_runs.places_in_columns([number for _, number in numbers])
+            found |= {numbers[at][0] for at in places}
+        return frozenset(found)
+
+    def _redacted(self, value: Any) -> Any:
         for kinds, redact in self._ways:
             if isinstance(value, kinds):
                 return redact(value)
@@ -105,13 +156,13 @@ class HiddenPrompt:
         )
 
     def _redacted_set(self, value: Any) -> Any:
-        done = {self.redacted(each) for each in value}
+        done = {self._redacted(each) for each in value}
         return value if done == value else type(value)(done)
 
     def _with_changes(
         self, value: Any, fields: dict[Any, Any], put: Callable[[Any, dict[Any, Any]], None]
     ) -> Any:
-        done = {self.redacted(name): self.redacted(each) for name, each in fields.items()}
+        done = {self._redacted(name): self._redacted(each) for name, each in fields.items()}
         if list(done) == list(fields) and all(done[name] is fields[name] for name in fields):
             return value
         made = copy.copy(value)
@@ -119,7 +170,7 @@ class HiddenPrompt:
         return made
 
     def _redacted_sequence(self, value: Sequence[Any]) -> Any:
-        done = [self.redacted(each) for each in value]
+        done = [self._redacted(each) for each in value]
         if done and all(type(each) is int for each in done) and self._id_runs is not None:
             done = self._id_runs.replaced(done, HIDDEN_ID)
         elif done and all(isinstance(each, str) for each in done):
@@ -131,56 +182,92 @@ class HiddenPrompt:
         return kind(*done) if hasattr(value, "_fields") else kind(done)
 
     def _redacted_tensor(self, value: Tensor) -> Tensor:
-        if value.dtype not in (torch.int64, torch.int32) or value.dim() == 0:
+        is_float = value.dtype.is_floating_point
+        if value.dim() == 0 or value.dtype == torch.bool or value.dtype.is_complex:
             return value
-        done = self._redacted_array(value.detach().cpu().numpy())
-        made = torch.from_numpy(done).to(value.device)
-        return value if torch.equal(made, value) else made
+        if self._id_runs is None or (is_float and not _may_be_ids(value, self._id_runs.width)):
+            return value
+        plain = value.detach().cpu()
+        # NumPy has no bfloat16; wider floats say the same numbers.
+        array = (plain.float() if plain.dtype == torch.bfloat16 else plain).numpy()
+        done = self._redacted_array(array)
+        if done is array:
+            return value
+        return torch.from_numpy(done).to(value.device, value.dtype)
 
     def _redacted_array(self, value: np.ndarray) -> np.ndarray:
         if value.dtype.kind == "U":
             made = np.array([self.text(str(each)) for each in value.flat]).reshape(value.shape)
             return value if np.array_equal(made, value) else made
-        if value.dtype.kind not in "iu" or value.ndim == 0 or self._id_runs is None:
+        runs = self._id_runs
+        if value.dtype.kind not in "iuf" or value.ndim == 0 or not value.size or runs is None:
             return value
-        rows = value.reshape(-1, value.shape[-1]) if value.size else value
-        places = [(at, self._id_runs.places(row.tolist())) for at, row in enumerate(rows)]
-        if not any(found for _, found in places):
+        if value.dtype.kind == "f" and runs.shortest < LEAST_TOKENS:
             return value
-        done = rows.copy()
-        for at, found in places:
-            done[at, sorted(found)] = HIDDEN_ID
-        return done.reshape(value.shape)
+        firsts = np.array([*runs.firsts])
+        done: np.ndarray | None = None
+        # Along the last axis, and along the one before it, where each id has a row of its own.
+        for axis in range(-1, -1 - min(2, value.ndim), -1):
+            source = np.moveaxis(value, axis, -1)
+            rows = source.reshape(-1, source.shape[-1])
+            for at in np.flatnonzero(np.isin(rows, firsts).any(axis=-1)):
+                found = sorted(runs.places(rows[at].tolist()))
+                if found:
+                    done = value.copy() if done is None else done
+                    row: Any = np.unravel_index(at, source.shape[:-1])
+                    np.moveaxis(done, axis, -1)[(*row, found)] = _hidden_id(value.dtype)
+        return value if done is None else done
 
 
-class _Runs:
-    """Sequences whose pieces are looked for in others.
+def _may_be_ids(value: Tensor, width: int) -> bool:
+    """Return whether there are as many whole numbers in a tensor as a run has."""
+    return int((value.detach() == value.detach().trunc()).sum()) >= width
 
-    Args:
-        sequences: What is to be hidden.
-    """
 
-    def __init__(self, sequences: Sequence[Sequence[Hashable]]) -> None:
-        shortest = min(len(each) for each in sequences)
-        self._width = max(1, min(PIECE_TOKENS, shortest))
-        self._known = {
-            window for each in sequences for window in _windows(tuple(each), self._width)
-        }
-        self._firsts = {window[0] for window in self._known}
+def _hidden_id(dtype: Any) -> int:
+    """Return what stands for an id in arrays that may have nothing below zero."""
+    return int(np.iinfo(dtype).max) if dtype.kind == "u" else HIDDEN_ID
 
-    def places(self, sequence: Sequence[Any]) -> set[int]:
-        """Return where in a sequence there are pieces."""
-        found: set[int] = set()
-        for at, first in enumerate(sequence):
-            window = tuple(sequence[at : at + self._width]) if first in self._firsts else ()
-            if window in self._known:
-                found.update(range(at, at + self._width))
-        return found
 
-    def replaced(self, sequence: list[Any], by: Any) -> list[Any]:
-        """Return a sequence with something else in the place of pieces."""
-        found = self.places(sequence)
-        return [by if at in found else each for at, each in enumerate(sequence)]
+def _with_hidden(value: Any, hidden: frozenset[int]) -> Any:
+    """Return a value with some of its leaves hidden, counted as ``leaves`` yields them."""
+    count = iter(range(2**62))
+
+    def made(value: Any) -> Any:
+        if isinstance(value, UserDict | dict):
+            done = {made(name): made(each) for name, each in value.items()}
+            other = copy.copy(value)
+            (_set_data if isinstance(value, UserDict) else _set_items)(other, done)
+            return other
+        if isinstance(value, list | tuple):
+            kind: Any = type(value)
+            parts = [made(each) for each in value]
+            return kind(*parts) if hasattr(value, "_fields") else kind(parts)
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            names = [field.name for field in dataclasses.fields(value)]
+            done = {name: made(getattr(value, name)) for name in names if hasattr(value, name)}
+            record: Any = copy.copy(value)
+            _set_fields(record, done)
+            return record
+        if isinstance(value, np.ndarray) and value.dtype.kind == "U" and value.ndim:
+            shown = [SHOWN if next(count) in hidden else str(each) for each in value.flat]
+            return np.array(shown).reshape(value.shape)
+        is_leaf = isinstance(value, str) or whole_number(value) is not None
+        return _hidden_leaf(value) if is_leaf and next(count) in hidden else value
+
+    return made(value)
+
+
+def _hidden_leaf(value: Any) -> Any:
+    """Return what stands for a text or a number, of the same type."""
+    if isinstance(value, str):
+        return SHOWN
+    if isinstance(value, Tensor):
+        is_signed = value.dtype.is_floating_point or value.dtype.is_signed
+        return torch.full_like(value, HIDDEN_ID if is_signed else torch.iinfo(value.dtype).max)
+    if isinstance(value, np.ndarray | np.generic):
+        return np.full_like(value, _hidden_id(value.dtype))[()]
+    return type(value)(HIDDEN_ID)
 
 
 def _windows(sequence: Any, width: int) -> list[Any]:

@@ -36,10 +36,16 @@ def open_desk(spec: WorkerSpec, progress: Progress, *, guard: Guard | None = Non
     progress(f"loading {spec.model}", None)
     engine = load_engine(spec.model_spec, threads=spec.threads)
     progress(f"{spec.model} is resident", 1.0)
-    return desk_of(engine, spec, guard=guard)
+    return desk_of(engine, spec, guard=guard, on_close=engine.close)
 
 
-def desk_of(engine: "Engine", spec: WorkerSpec, *, guard: Guard | None = None) -> "Desk":
+def desk_of(
+    engine: "Engine",
+    spec: WorkerSpec,
+    *,
+    guard: Guard | None = None,
+    on_close: Callable[[], None] | None = None,
+) -> "Desk":
     """Return a desk beside an engine, with everything of a spec that is not the engine's."""
     from glassbox.techniques.running.desk import Desk
 
@@ -51,4 +57,5 @@ def desk_of(engine: "Engine", spec: WorkerSpec, *, guard: Guard | None = None) -
         name=spec.app_name,
         adapter=spec.adapter,
         guard=guard,
+        on_close=on_close,
     )

@@ -34,14 +34,19 @@ class Printed:
     Args:
         told: Called after a line was added.
         edit: Makes of a line what may be shown.
+        hide: Given all lines and the last as it was printed; hides what they say together.
     """
 
     def __init__(
-        self, told: Callable[[], None] | None = None, edit: Callable[[str], str] | None = None
+        self,
+        told: Callable[[], None] | None = None,
+        edit: Callable[[str], str] | None = None,
+        hide: Callable[[list[str], str], None] | None = None,
     ) -> None:
         self.lines: list[str] = []
         self._told = told
         self._edit = edit
+        self._hide = hide
         self._rest = ""
         self._n_dropped = 0
         self._written_over_s = 0.0
@@ -91,6 +96,8 @@ class Printed:
 
     def _keep(self, line: str) -> None:
         self.lines.append(self._edit(line) if self._edit is not None else line)
+        if self._hide is not None:
+            self._hide(self.lines, line)
         if self._told is not None:
             self._told()
 

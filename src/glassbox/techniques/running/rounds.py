@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from glassbox.engine.protocol import Engine, Lent
 from glassbox.errors import (
@@ -19,7 +19,7 @@ from glassbox.errors import (
     IntegrityError,
     TechniqueFailed,
 )
-from glassbox.techniques.calls import Call, Limits, ModelInfo, RunStatus
+from glassbox.techniques.calls import Call, Limits, ModelInfo, Packed, RunStatus
 from glassbox.techniques.running.aftermath import Aftermath
 from glassbox.techniques.running.deadlines import Clock
 from glassbox.techniques.running.functions import Functions
@@ -42,6 +42,8 @@ LOOK_S = 0.002
 
 N_SUSPECTS = 100
 """Runs of one loan, the last ones, that are told what was found at its end."""
+
+_NOTHING = Packed(b"null")
 
 Guard = Callable[[str, Call], AbstractContextManager[None]]
 """Entered around each run on the thread that executes it, with the run's id and the call."""
@@ -249,6 +251,8 @@ class Rounds:
         if session is not None:
             session.n_open -= 1
             session.used_s = time.monotonic()
+        # Known for a while yet; what was sent with it may be large and is of no more use.
+        job.call = replace(job.call, shipment=None, arguments=_NOTHING)
         job.end(outcome.status, outcome.error)
         self._mean_run_s += 0.2 * (job.run_s - self._mean_run_s)
         self._quiet_since_s = time.monotonic()
@@ -262,10 +266,10 @@ class Rounds:
                 if self.is_closed or self.failure is not None:
                     self._cancel_waiting()
                     return None
-                left_s = self.sessions.end_idle()
                 job = self._take()
                 if job is not None:
                     return job
+                left_s = self.sessions.turn_left_s(is_wanted=len(self.line) > 0)
                 if not self._aftermath.is_untidy:
                     self._arrived.wait(left_s)
                 elif not self._arrived.wait(Aftermath.IDLE_S):
@@ -285,12 +289,14 @@ class Rounds:
 
     def _take(self) -> Job | None:
         """Return who is next, if anybody; the lock is held."""
+        self.sessions.end_idle()
+        self.sessions.end_turn(is_wanted=len(self.line) > 0)
         holder = self.sessions.holder
         job = self.line.take(holder.id if holder is not None else None)
         if job is not None:
             self._taken = job
             if holder is None:
-                self.sessions.holder = self._session_of(job)
+                self.sessions.begin_turn(self._session_of(job))
         return job
 
     def _session_of(self, job: Job) -> Session | None:

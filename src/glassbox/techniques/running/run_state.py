@@ -74,12 +74,14 @@ class Job:
         call: The call.
         lock: Its owner's.
         edit: Makes of a printed line what may be shown.
+        hide: Hides what printed lines say together; see ``Printed``.
     """
 
     id: str
     call: Call
     lock: threading.RLock
     edit: Callable[[str], str] | None = None
+    hide: Callable[[list[str], str], None] | None = None
     status: RunStatus = "queued"
     result: Packed | None = None
     result_bytes: int = 0
@@ -95,7 +97,7 @@ class Job:
     def __post_init__(self) -> None:
         self.changed = threading.Condition(self.lock)
         self.stop = StopSign()
-        self.printed = Printed(self._told, self.edit)
+        self.printed = Printed(self._told, self.edit, self.hide)
         self._n_watching = 0
 
     @property

@@ -13,11 +13,20 @@ from glassbox.errors import AccessDenied, CapacityError, InvalidValue, UnknownNa
 N_SESSIONS = 64
 """Most sessions open at a time."""
 
+N_EACH = 8
+"""Most of them that one caller has."""
+
 IDLE_S = 60.0
 """Seconds without a call after which a session ends, unless it asks for others."""
 
 LONGEST_IDLE_S = 600.0
 """Most that it may ask for."""
+
+TURN_IDLE_S = 3.0
+"""Seconds without a call for which a session keeps its turn while others wait for the model."""
+
+LONGEST_TURN_S = 60.0
+"""Seconds for which it keeps its turn with calls, while others wait."""
 
 N_KEPT = 1000
 """Most values that one session keeps."""
@@ -31,6 +40,8 @@ class Session:
     caller: str
     idle_s: float
     used_s: float
+    turn_s: float = 0.0
+    """When its turn began."""
     n_open: int = 0
     """Calls of it that have not ended."""
     kept: dict[str, Any] = field(default_factory=dict)
@@ -55,7 +66,7 @@ class Sessions:
 
         Raises:
             InvalidValue: ``idle_s`` is outside its range.
-            CapacityError: As many are open as may be.
+            CapacityError: As many are open as may be, altogether or for this caller.
         """
         idle_s = IDLE_S if idle_s is None else idle_s
         if not 0 < idle_s <= LONGEST_IDLE_S:
@@ -64,6 +75,10 @@ class Sessions:
         if len(self._open) >= N_SESSIONS:
             raise CapacityError(
                 f"{N_SESSIONS} sessions are open, which is the most. Close one, or come back later."
+            )
+        if sum(each.caller == caller for each in self._open.values()) >= N_EACH:
+            raise CapacityError(
+                f"{N_EACH} sessions of this caller are open, which is the most. Close one."
             )
         session = Session(f"session-{secrets.token_hex(16)}", caller, idle_s, time.monotonic())
         self._open[session.id] = session
@@ -96,14 +111,42 @@ class Sessions:
         if session is not None and session is self.holder:
             self.holder = None
 
-    def end_idle(self) -> float | None:
-        """End those that were idle for too long; return in how many seconds the holder will be."""
+    def end_idle(self) -> None:
+        """End those that were idle for too long."""
         now = time.monotonic()
         for session in [each for each in self._open.values() if each.is_idle(now)]:
             self.close(session.id)
-        if self.holder is None:
+
+    def begin_turn(self, session: Session | None) -> None:
+        """Let nobody come between the calls of a session from now on; None is everybody."""
+        self.holder = session
+        if session is not None:
+            session.turn_s = time.monotonic()
+
+    def end_turn(self, *, is_wanted: bool) -> None:
+        """Take the turn from a session that had it for long enough, with no call under way.
+
+        What it keeps stays; its next call waits in line again.
+
+        Args:
+            is_wanted: Whether anybody waits.
+        """
+        left_s = self.turn_left_s(is_wanted=is_wanted)
+        if is_wanted and left_s is not None and left_s <= 0:
+            self.holder = None
+
+    def turn_left_s(self, *, is_wanted: bool) -> float | None:
+        """Return in how many seconds the turn will end unless it is used; None is no turn."""
+        holder = self.holder
+        if holder is None:
             return None
-        return max(0.0, self.holder.used_s + self.holder.idle_s - now)
+        now = time.monotonic()
+        until = holder.used_s + holder.idle_s
+        if is_wanted:
+            end = holder.turn_s + LONGEST_TURN_S
+            idle_end = holder.used_s + TURN_IDLE_S
+            until = min(until, end if holder.n_open else min(end, idle_end))
+        return max(0.0, until - now)
 
     def keep(self, session: Session, value: Any) -> str:
         """Return the id under which a session keeps a value from now on.
