@@ -28,7 +28,7 @@ def check(given: str, method: str = "POST", target: str = TARGET, now_s: float =
 
 
 def test_a_good_signature_passes_within_its_window() -> None:
-    for apart_s in (-60.0, 0.0, 60.0):
+    for apart_s in (-5.0, 0.0, 60.0):
         check(header(), now_s=NOW_S + apart_s)
 
 
@@ -40,9 +40,11 @@ def test_a_known_signature_stays_what_it_is() -> None:
     )
 
 
-@pytest.mark.parametrize("late_s", [-61.0, 61.0, 86_400.0])
+@pytest.mark.parametrize("late_s", [-5.1, -61.0, 61.0, 86_400.0])
 def test_a_signature_of_another_time_is_refused(late_s: float) -> None:
-    with pytest.raises(AccessDenied, match=r"(ahead of|before) this machine's time; allowed: 60 s"):
+    with pytest.raises(
+        AccessDenied, match=r"(ahead of|before) this machine's time; allowed: (5|60) s"
+    ):
         check(header(), now_s=NOW_S + late_s)
 
 
