@@ -50,8 +50,8 @@ demo: $(VENV)/.lean ## Run the main job on the embedded model and data
 
 test test-slow bench: export GLASSBOX_TEST_DATA := $(TEST_DATA)
 
-test: $(VENV)/.dev ## Run the tests (set-up included), a file at a time on each of two processes
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+test: $(VENV)/.dev ## Run the tests (set-up included)
+	$(BIN)/python -m pytest
 
 test-slow: $(VENV)/.dev ## Run the soaks and long simulations
 	$(BIN)/python -m pytest -m slow --timeout=3600

@@ -55,6 +55,10 @@ class Posted:
     """Why the worker is about to end by itself."""
 
 
+BACKSTOP_S = 30
+"""Processor seconds by which the kernel's limit is above a run's: two watchers come before it."""
+
+
 class Board:
     """A page that the worker writes and its watcher reads.
 
@@ -219,7 +223,7 @@ def _restrict(memory: int, cpu_s: float | None, cpu_slack_s: float) -> list[tupl
     if cpu_s is not None:
         before.append((resource.RLIMIT_CPU, resource.getrlimit(resource.RLIMIT_CPU)[0]))
         # The kernel kills at this one, should both watchers have failed.
-        _set_soft(resource.RLIMIT_CPU, math.ceil(cpu_slack_s + cpu_s) + 1)
+        _set_soft(resource.RLIMIT_CPU, math.ceil(cpu_slack_s + cpu_s) + BACKSTOP_S)
     return before
 
 
