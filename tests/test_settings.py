@@ -59,7 +59,8 @@ def test_arguments_win_over_environment_over_file_over_defaults(folder, monkeypa
 @pytest.mark.parametrize("info", known_settings(), ids=lambda info: info.key)
 def test_each_setting_is_read_from_its_own_variable(info, monkeypatch):
     text = {"str": "abc", "int": "3", "float": "0.25"}
-    for value in ("float32", "process", *text.values()):
+    others = ("float32", "process", "strict", "sha256", "true", "600", "16")
+    for value in (*others, *text.values()):
         monkeypatch.setenv(info.variable, value)
         try:
             load_settings()
@@ -189,3 +190,17 @@ def test_what_is_given_is_what_is_read(max_error, seed, threads):
     }
     found = {each.key: each.value for each in effective(given_values)}
     assert {key: found[key] for key in given_values} == given_values
+
+
+def test_the_sources_own_names_are_read_and_the_named_key_wins(monkeypatch):
+    monkeypatch.setenv("A1_ACTIVE_MODEL_VERSION", "enhanced_model_v2")
+    monkeypatch.setenv("A1_INFERENCE_AUDIT_CAP", "50")
+    settings = load_settings()
+    assert settings.rollout.active_model_version == "enhanced_model_v2"
+    assert settings.audit.cap == 50
+    assert origins()["audit.cap"] == "environment A1_INFERENCE_AUDIT_CAP"
+
+    monkeypatch.setenv("GLASSBOX_ACTIVE_MODEL_VERSION", "third_v3")
+    assert load_settings().rollout.active_model_version == "third_v3"
+    monkeypatch.setenv("GLASSBOX_ROLLOUT__ACTIVE_MODEL_VERSION", "fourth_v4")
+    assert load_settings().rollout.active_model_version == "fourth_v4"

@@ -200,7 +200,9 @@ def test_a_real_interrupt_ends_with_130():
         [
             sys.executable,
             "-c",
-            "import sys, time, types\n"
+            "import signal, sys, time, types\n"
+            # A shell's background job is started deaf to interrupts, and so are its children.
+            "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
             "from glassbox.cli import main as shell\n"
             "def trial() -> None:\n"
             "    print('started', flush=True)\n"

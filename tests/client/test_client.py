@@ -315,6 +315,14 @@ def test_a_key_travels_with_every_request():
     assert asked[0].headers["authorization"] == "Bearer gbx_1"
 
 
+def test_a_key_of_the_environment_is_taken_where_none_is_given(monkeypatch):
+    monkeypatch.setenv("GLASSBOX_API_KEY", "gbx_2")
+    transport, asked = answering(httpx.Response(200, json={"data": []}))
+    with Client("http://test", transport=transport) as client:
+        client.models()
+    assert asked[0].headers["authorization"] == "Bearer gbx_2"
+
+
 @pytest.mark.anyio
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_the_other_client_says_the_same(engine):

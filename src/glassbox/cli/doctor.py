@@ -53,6 +53,7 @@ EXTRA_LIBRARIES: Final[Mapping[str, tuple[str, ...]]] = {
         "sqlalchemy",
         "prometheus_client",
         "jinja2",
+        "limits",
     ),
     "charts": ("matplotlib", "jinja2"),
     "hub": ("datasets",),
@@ -62,6 +63,11 @@ EXTRA_LIBRARIES: Final[Mapping[str, tuple[str, ...]]] = {
     "ray": ("ray",),
     "modal": ("modal",),
     "mcp": ("mcp",),
+    "drift": ("fairlearn", "river"),
+    "skops": ("skops",),
+    "mlflow": ("mlflow",),
+    "otel": ("opentelemetry",),
+    "notify": ("apprise",),
 }
 """Each extra and the libraries that it brings."""
 
@@ -70,11 +76,16 @@ EXTRA_PURPOSES: Final[Mapping[str, str]] = {
     "charts": "charts and the HTML report",
     "hub": "data sets from the hub",
     "quant": "8-bit and 4-bit weights on CUDA",
-    "postgres": "keys in a PostgreSQL database",
+    "postgres": "a PostgreSQL database instead of a SQLite file",
     "sagemaker": "adapters from object storage",
     "ray": "techniques on a Ray cluster",
     "modal": "techniques on Modal",
     "mcp": "techniques for agents",
+    "drift": "fairness gaps and change detection",
+    "skops": "scikit-learn models as versions",
+    "mlflow": "showing versions in MLflow",
+    "otel": "traces for a collector",
+    "notify": "alerts to a hundred more services",
 }
 """What each extra is for."""
 
@@ -345,10 +356,13 @@ def _answers(endpoint: str, timeout_s: float) -> bool:
     return found.is_set()
 
 
-def _version(distribution: str) -> str:
+def _version(library: str) -> str:
     try:
-        return importlib.metadata.version(distribution)
+        return importlib.metadata.version(library)
     except importlib.metadata.PackageNotFoundError:
+        # A library may come in a distribution of another name, as mlflow in mlflow-skinny.
+        for distribution in importlib.metadata.packages_distributions().get(library, ()):
+            return importlib.metadata.version(distribution)
         return "not installed as a package"
 
 

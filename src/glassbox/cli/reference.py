@@ -18,7 +18,8 @@ from glassbox.cli.main import ENTRIES, app, load_command
 from glassbox.errors import GlassboxError
 from glassbox.server.error_table import status_of
 from glassbox.server.refusals import HTTP_CODES
-from glassbox.settings import CONFIG_FILE, CONFIG_VARIABLE, Settings, known_settings
+from glassbox.settings import Settings, known_settings
+from glassbox.settings.loading import ALIASES, CONFIG_FILE, CONFIG_VARIABLE, KEY_VARIABLE
 
 COMMAND_HELP: Final = "python -m glassbox.cli.reference docs/reference"
 """How to make the pages anew; each page says so."""
@@ -72,6 +73,13 @@ def settings_page() -> str:
     for section, rows in sections.items():
         parts.append(f"## `[{section}]`\n\n{inspect.getdoc(_model(section))}\n")
         parts.append(_table(("key", "allowed", "default", "environment", "meaning"), rows))
+    parts.append("## Other names\n")
+    others = ((f"`{name}`", f"`{key}`") for name, key in ALIASES.items())
+    parts.append(_table(("variable", "sets"), others))
+    parts.append(
+        f"`{KEY_VARIABLE}` is the API key that programs send to a server unless they name "
+        "another.\n"
+    )
     parts.append(
         "## Variables of others\n\n`HF_TOKEN` (token of the model hub; only ever shown as set or "
         "not set), `HF_HUB_OFFLINE` and `HF_ENDPOINT` mean what they mean to huggingface_hub.\n"

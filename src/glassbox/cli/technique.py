@@ -18,7 +18,6 @@ from glassbox.cli.technique_finding import (
     Gpu,
     Key,
     What,
-    check_served,
     entry_of,
     environment_of,
     functions_of,
@@ -139,7 +138,6 @@ def run(
     entry = entry_of(what)
     arguments = parse_arguments(entry.about, arg or [])
     with open_client(backend, model, adapter, key, gpu, app_name) as client:
-        check_served(client, backend, model, adapter)
         chosen = client.options(
             limits=_limits(timeout), allow_pickle=pickle, on_line=lambda line: note(visible(line))
         )

@@ -93,14 +93,16 @@ def open_client(
 ) -> "InterpClient":
     """Return a client of what the options name, everything else from the settings."""
     from glassbox.techniques.client.blocking import InterpClient
+    from glassbox.techniques.client.options import is_address
 
     engine = Runtime.load().settings.engine
-    name = model or engine.model
+    # A server is held to a model only where one was named: it has its own settings.
+    name = model or (None if is_address(backend) else engine.model)
     return InterpClient(
         app_name,
         name if adapter is None else str(adapter),
         backend=backend,
-        base_model=None if adapter is None else name,
+        base_model=None if adapter is None else name or engine.model,
         is_peft=adapter is not None,
         api_key=key,
         gpu=gpu,
@@ -110,29 +112,9 @@ def open_client(
     )
 
 
-def check_served(
-    client: "InterpClient", backend: str, model: str | None, adapter: Path | None = None
-) -> None:
-    """Refuse a model that a server does not hold: the one it has would answer in its place.
-
-    Raises:
-        UnknownName: The server holds another model.
-        InvalidValue: An adapter was asked for, which a server does not load for a technique.
-    """
-    if not backend.startswith(("http://", "https://")):
-        return
-    if adapter is not None:
-        raise InvalidValue("--adapter", str(adapter), "none: a server keeps the model that it has")
-    if model is not None:
-        served = client.model_info().model
-        if Path(model).name != Path(served).name:
-            raise UnknownName("model on that server", model, (served,))
-
-
 def environment_of(backend: str, model: str | None, key: str | None) -> "Environment":
     """Return what shipped code meets at a backend."""
     with open_client(backend, model, key=key) as client:
-        check_served(client, backend, model)
         return client.environment()
 
 

@@ -22,6 +22,7 @@ from glassbox.client.answers import (
 )
 from glassbox.client.results import Generated
 from glassbox.errors import InvalidValue, UsageError
+from glassbox.settings import client_key
 from glassbox.types import Capture
 from glassbox.wire.adapters import AdapterAnswered, AdaptersAnswered
 from glassbox.wire.classify import ClassifyAnswered
@@ -118,10 +119,14 @@ def address(url: str) -> str:
 def headers(key: str | None) -> dict[str, str]:
     """Return what every request carries.
 
+    Args:
+        key: API key; None takes ``GLASSBOX_API_KEY`` where that is set.
+
     Raises:
         UsageError: The key cannot be one; the message does not show it.
     """
     shared = {"content-type": "application/json"}
+    key = client_key() if key is None else key
     if key is None:
         return shared
     if not re.fullmatch(r"[!-~]+", key):

@@ -42,7 +42,7 @@ class AsyncClient:
 
     Args:
         url: Address of the server.
-        key: API key, where the server wants one.
+        key: API key, where the server wants one; None takes ``GLASSBOX_API_KEY``.
         timeout_s: Seconds to wait for an answer, or between two parts of a stream; the server
             is told, and works no longer on an answer than somebody waits for it.
         retries: How often a request is repeated while the server is full.

@@ -11,6 +11,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from glassbox.errors import ConflictError
+from glassbox.storage.tables import alerts, drift, inference, registry, rollouts
 
 READS_ONLY: Final = "glassbox_reads_only"
 """Execution option of a connection that takes no write lock."""
@@ -79,6 +80,11 @@ MIGRATIONS: Final[tuple[Migration, ...]] = (
             "CREATE UNIQUE INDEX api_keys_by_signing_id ON api_keys (signing_id)",
         ),
     ),
+    Migration(4, "predictions", inference.STATEMENTS),
+    Migration(5, "versions", registry.STATEMENTS),
+    Migration(6, "rollouts", rollouts.STATEMENTS),
+    Migration(7, "drift", drift.STATEMENTS),
+    Migration(8, "alerts", alerts.STATEMENTS),
 )
 """All steps, in order."""
 

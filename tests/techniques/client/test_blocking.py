@@ -304,6 +304,28 @@ def test_options_that_make_no_sense_are_refused(backend, tmp_path):
         InterpClient(backend="http://127.0.0.1:1", hidden_system_prompt="secret")
 
 
+def test_a_server_must_hold_the_model_that_is_named(backend, monkeypatch):
+    from glassbox.techniques.client import options as client_options
+
+    monkeypatch.setattr(client_options, "open_backend", lambda *_: (backend, ()))
+    monkeypatch.setattr(
+        "glassbox.techniques.client.blocking.open_backend", lambda *_: (backend, ())
+    )
+    url = "http://127.0.0.1:1"
+    with pytest.raises(UnknownName, match="model on that server 'other'"):
+        InterpClient(model_name="other", backend=url, quiet=True).run(doubled, 4)
+    held = MODEL_INFO.model
+    assert InterpClient(model_name=held, backend=url, quiet=True).run(doubled, 4) == 8
+    assert InterpClient(backend=url, quiet=True).run(doubled, 4) == 8
+    with pytest.raises(UnknownName, match="model on that server 'other'"):
+        InterpClient(model_name="other", backend=url, quiet=True).model_info()
+
+
+def test_a_server_keeps_its_model_whatever_adapter_is_named():
+    with pytest.raises(InvalidValue, match="keeps the model that it has"):
+        InterpClient("a", "some/adapter", backend="http://h:1", base_model="b", is_peft=True)
+
+
 def test_an_adapter_names_its_base_model_unless_the_caller_does(tmp_path, monkeypatch):
     from glassbox.techniques.client import options as client_options
 

@@ -7,7 +7,8 @@ import sys
 import pytest
 
 from glassbox.errors import AccessDenied, InvalidValue, TechniqueFailed, UnknownName, Unreachable
-from glassbox.settings import HIDDEN_PROMPT_VARIABLE, take_hidden_system_prompt
+from glassbox.settings import take_hidden_system_prompt
+from glassbox.settings.loading import HIDDEN_PROMPT_VARIABLE
 from glassbox.techniques.calls import Limits
 from glassbox.techniques.container_spec import container
 from glassbox.techniques.remote import modal_app, modal_backend

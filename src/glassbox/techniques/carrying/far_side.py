@@ -120,7 +120,7 @@ class Residence:
         """
         return self._loading().result()
 
-    def _desk_now(self) -> "Desk":
+    def desk_now(self) -> "Desk":
         """Return the desk that is there, even one that takes no calls; loads only where none is."""
         return self._resident_now() or self.desk()
 
@@ -166,10 +166,10 @@ class Residence:
         return _fields(ready=loading.done(), doing=doing, share=share)
 
     def _environment(self, _asked: Mapping[str, Any], _buffers: object) -> Packed:
-        return _fields(**asdict(self._desk_now().environment()))
+        return _fields(**asdict(self.desk_now().environment()))
 
     def _model_info(self, _asked: Mapping[str, Any], _buffers: object) -> Packed:
-        return _fields(**asdict(self._desk_now().model_info()))
+        return _fields(**asdict(self.desk_now().model_info()))
 
     def _submit(self, fields: Mapping[str, Any], buffers: tuple[Any, ...]) -> Packed:
         call, _ = packed_call(Packed(bytes(buffers[0]), tuple(buffers[1:])))
@@ -187,7 +187,7 @@ class Residence:
         return _enclosing(run_packed(run))
 
     def _result(self, fields: Mapping[str, Any], _buffers: object) -> Packed:
-        return _enclosing(self._desk_now().result(fields["run"]))
+        return _enclosing(self.desk_now().result(fields["run"]))
 
     def _cancel(self, fields: Mapping[str, Any], _buffers: object) -> Packed:
         desk = self._resident_now()

@@ -21,7 +21,12 @@ from glassbox.techniques.client.folders import (
 )
 from glassbox.techniques.client.handle import Finished, OnLine, TechniqueRun
 from glassbox.techniques.client.link import Notes
-from glassbox.techniques.client.options import Reach, model_and_adapter, open_backend
+from glassbox.techniques.client.options import (
+    Reach,
+    is_address,
+    model_and_adapter,
+    open_backend,
+)
 from glassbox.techniques.client.session import RemoteSession
 from glassbox.techniques.container_spec import SCALEDOWN_WINDOW_S, container
 from glassbox.techniques.protocol import Backend
@@ -41,7 +46,8 @@ class InterpClient:
 
     Args:
         app_name: Groups workers and runs: two names never share a worker.
-        model_name: Folder, hub name or ``tiny``; with ``is_peft`` that of the adapter.
+        model_name: Folder, hub name or ``tiny``; with ``is_peft`` that of the adapter. None is
+            ``tiny``, or whatever a server holds.
         backend: ``local`` (a worker process on this machine), ``http://…`` (a Glassbox server),
             ``ray``, ``modal``, or a backend of your own.
         gpu: A10G, A100, H100, L4 or ``any``, where a machine is chosen for you.
@@ -54,7 +60,7 @@ class InterpClient:
         deploy: Deploy to Modal, so that other programs find it.
         keep_warm: Former name of ``min_containers``.
         container_idle_timeout: Former name of ``scaledown_window``.
-        api_key: Key of a server, with the scope ``techniques``.
+        api_key: Key of a server, with the scope ``techniques``; None takes ``GLASSBOX_API_KEY``.
         address: Of a Ray cluster; None uses this machine.
         dtype: Number format of the weights.
         device: ``auto`` or a torch device name.
@@ -72,7 +78,7 @@ class InterpClient:
     def __init__(  # noqa: PLR0913  the options of one place that is named once
         self,
         app_name: str = "default",
-        model_name: str = "tiny",
+        model_name: str | None = None,
         *,
         backend: str | Backend = "local",
         gpu: str | None = None,
@@ -102,7 +108,7 @@ class InterpClient:
             keep_warm=keep_warm,
             container_idle_timeout=container_idle_timeout,
         )
-        model, adapter = model_and_adapter(model_name, base_model, is_peft)
+        model, adapter = model_and_adapter(model_name or "tiny", base_model, is_peft)
         spec = WorkerSpec(
             model=model,
             adapter=adapter,
@@ -118,7 +124,7 @@ class InterpClient:
         notes = Notes()
         for note in (*translated, *unmet):
             notes(note)
-        self._calls = Calls(opened, notes)
+        self._calls = Calls(opened, notes, model_name if is_address(backend) else None)
         self._choices = Choices(
             limits=limits or Limits(),
             allow_pickle=allow_pickle,

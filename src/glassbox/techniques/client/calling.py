@@ -62,10 +62,11 @@ class Calls:
     Args:
         backend: What runs techniques.
         notes: Takes remarks to the caller.
+        expected: Model that a server must hold; None takes what it has.
     """
 
-    def __init__(self, backend: Backend, notes: Notes) -> None:
-        self.link = Link(backend, notes)
+    def __init__(self, backend: Backend, notes: Notes, expected: str | None = None) -> None:
+        self.link = Link(backend, notes, expected)
         self.notes = notes
         self.loaded: dict[str, Technique] = {}
         self._finished = threading.local()

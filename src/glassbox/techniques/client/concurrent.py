@@ -254,14 +254,16 @@ class AsyncInterpClient:
 
     Args:
         app_name: Groups workers and runs.
-        model_name: Folder, hub name or ``tiny``.
+        model_name: Folder, hub name or ``tiny``; None is ``tiny``, or whatever a server holds.
         **options: As for ``InterpClient``.
 
     Raises:
         GlassboxError: As ``InterpClient``.
     """
 
-    def __init__(self, app_name: str = "default", model_name: str = "tiny", **options: Any) -> None:
+    def __init__(
+        self, app_name: str = "default", model_name: str | None = None, **options: Any
+    ) -> None:
         self._client = InterpClient(app_name, model_name, **options)
         self._threads = _Threads()
         self._last: Finished | None = None

@@ -10,10 +10,11 @@ import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import find_spec
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from glassbox.errors import NotShipped, Unreachable, VersionMismatch
+from glassbox.errors import NotShipped, UnknownName, Unreachable, VersionMismatch
 from glassbox.techniques import transport
 from glassbox.techniques.calls import Call, Environment, Run, Shipment
 from glassbox.techniques.client.loading import LoadingBar
@@ -60,11 +61,15 @@ class Link:
     Args:
         backend: What runs techniques.
         note: Takes remarks to the caller.
+        expected: Model that a server must hold; None takes what it has.
     """
 
-    def __init__(self, backend: Backend, note: Callable[[str], None]) -> None:
+    def __init__(
+        self, backend: Backend, note: Callable[[str], None], expected: str | None = None
+    ) -> None:
         self.backend = backend
         self._note = note
+        self._expected = expected
         self._starting = threading.Lock()
         self._is_ready = False
         self._load_s = 0.0
@@ -85,6 +90,7 @@ class Link:
 
         Raises:
             Unreachable: Nothing answers and nothing could be started.
+            UnknownName: The server holds another model, which would answer in its place.
             GlassboxError: What was in the way of loading the model.
         """
         if self._is_ready:
@@ -100,8 +106,16 @@ class Link:
             finally:
                 bar.close()
             self._load_s = monotonic() - begun
+            self._check_model()
             self._there = self.backend.environment()
             self._is_ready = True
+
+    def _check_model(self) -> None:
+        if self._expected is None:
+            return
+        served = self.backend.model_info().model
+        if Path(self._expected).name != Path(served).name:
+            raise UnknownName("model on that server", self._expected, (served,))
 
     def take_load_s(self) -> float:
         """Return what loading took, seconds, to the first call that asks; 0 to later ones."""

@@ -60,6 +60,11 @@ def model_and_adapter(
     )  # fmt: skip
 
 
+def is_address(backend: str | Backend) -> bool:
+    """Whether a backend is named by a server's address."""
+    return isinstance(backend, str) and backend.startswith(("http://", "https://"))
+
+
 def open_backend(
     backend: str | Backend, spec: WorkerSpec, wanted: Container, reach: Reach
 ) -> tuple[Backend, tuple[str, ...]]:
@@ -72,7 +77,8 @@ def open_backend(
     """
     if not isinstance(backend, str):
         return backend, ()
-    if backend.startswith(("http://", "https://")):
+    if is_address(backend):
+        from glassbox.settings import client_key
         from glassbox.techniques.remote.http_backend import HttpBackend
 
         notes = meaningless("http", wanted)
@@ -81,7 +87,11 @@ def open_backend(
                 "hidden_system_prompt belongs to whoever starts the server: start it with one "
                 "there, or use backend='local'."
             )
-        return HttpBackend(backend, api_key=reach.api_key), notes
+        if spec.adapter is not None:
+            raise InvalidValue(
+                "is_peft", True, "false with a server, which keeps the model that it has"
+            )
+        return HttpBackend(backend, api_key=reach.api_key or client_key()), notes
     if backend == "local":
         from glassbox.settings import load_settings
         from glassbox.techniques.local.backend import LocalBackend

@@ -16,7 +16,7 @@ from typing import Any
 
 from glassbox.artifacts import digest_files
 from glassbox.errors import DependencyMissing, InvalidValue
-from glassbox.settings import HIDDEN_PROMPT_VARIABLE
+from glassbox.settings.loading import HIDDEN_PROMPT_VARIABLE
 from glassbox.techniques.container_spec import MODAL_SCALEDOWN_S, Container
 from glassbox.techniques.remote.modal_container import ModalResidence
 from glassbox.techniques.worker_spec import WorkerSpec

@@ -58,7 +58,7 @@ class ModalResidence:
 
     def hold(self, run_id: str) -> None:
         """Return when a run has ended: Modal lets no container go that an input is in."""
-        desk = self._settled().desk()
+        desk = self._settled().desk_now()
         while desk.run(run_id, wait_s=HOLD_WAIT_S).status not in FINAL:
             continue
 

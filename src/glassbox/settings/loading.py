@@ -11,9 +11,9 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Final
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -22,6 +22,19 @@ from pydantic_settings import (
 )
 
 from glassbox.errors import InvalidSetting
+from glassbox.settings.sections import (
+    AlertSettings,
+    AuditSettings,
+    ConfidenceSettings,
+    DriftSettings,
+    EngineSettings,
+    PathSettings,
+    RolloutSettings,
+    ServerSettings,
+    StorageSettings,
+    TechniqueSettings,
+    TelemetrySettings,
+)
 
 ENV_PREFIX = "GLASSBOX_"
 """Start of every environment variable of ours."""
@@ -32,127 +45,31 @@ CONFIG_VARIABLE = "GLASSBOX_CONFIG"
 SAGEMAKER_PORT_VARIABLE = "SAGEMAKER_BIND_TO_PORT"
 """Port on which SageMaker will ask its container; the platform's own variable."""
 
+KEY_VARIABLE = "GLASSBOX_API_KEY"
+"""API key that programs send to a server unless they name another."""
+
 HIDDEN_PROMPT_VARIABLE = "GLASSBOX_HIDDEN_SYSTEM_PROMPT"
 """Secret of a container that techniques run in: the prompt put before every text there."""
 
 TEST_DATA_VARIABLE = "GLASSBOX_TEST_DATA"
 """Folder of real data for the test suite; nothing else reads it."""
 
+ALIASES: Final[dict[str, str]] = {
+    "GLASSBOX_ACTIVE_MODEL_VERSION": "rollout.active_model_version",
+    "GLASSBOX_SHADOW_MODEL_VERSION": "rollout.shadow_model_version",
+    "GLASSBOX_INFERENCE_AUDIT_CAP": "audit.cap",
+    "A1_ACTIVE_MODEL_VERSION": "rollout.active_model_version",
+    "A1_SHADOW_MODEL_VERSION": "rollout.shadow_model_version",
+    "A1_INFERENCE_AUDIT_CAP": "audit.cap",
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "telemetry.endpoint",
+}
+"""Other variables that set a key, strongest first; the variable named after the key wins."""
+
 CONFIG_FILE = "glassbox.toml"
 """Configuration file looked for in the working directory."""
 
 HUB_ENDPOINT = "https://huggingface.co"
 """Model hub used unless ``HF_ENDPOINT`` names another."""
-
-
-def _expand(path: Path) -> Path:
-    return path.expanduser()
-
-
-UserPath = Annotated[Path, AfterValidator(_expand)]
-"""A path in which a leading ``~`` stands for the home folder."""
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-class EngineSettings(_Section):
-    """Which model is made resident, and how much of the machine it may use."""
-
-    model: str = "tiny"
-    """Folder or hub name of a causal language model; `tiny` is the embedded one."""
-    device: str = "auto"
-    """`auto` takes CUDA, then MPS, then the CPU; or a torch device name such as `cuda:1`."""
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Number format of the weights; `auto` takes bfloat16 only where it is multiplied natively."""
-    threads: int | None = Field(default=None, ge=1)
-    """CPU threads for the model; unset leaves the choice to torch."""
-    batch_tokens: int | None = Field(default=None, ge=1)
-    """Most tokens in one forward pass; unset takes what suits the device, halved at need."""
-    prefix_cache_bytes: int = Field(default=256 * 2**20, ge=0)
-    """Memory for computed prompt prefixes, in bytes; 0 keeps none."""
-    adapter_device_bytes: int = Field(default=2**30, ge=0)
-    """Memory for LoRA adapters beside the model, in bytes; those in use never leave it."""
-    adapter_host_bytes: int = Field(default=2 * 2**30, ge=0)
-    """Host memory for LoRA adapters that have to make room on the device, in bytes."""
-    adapter_disk_bytes: int = Field(default=20 * 2**30, ge=0)
-    """Disk for LoRA adapters fetched from object stores, in bytes."""
-    adapter_url_prefix: str = ""
-    """Requests may name unloaded adapters below this `s3://bucket/prefix/`; empty allows none."""
-
-
-class ConfidenceSettings(_Section):
-    """What the main job promises unless a command says otherwise."""
-
-    seed: int = Field(default=0, ge=0)
-    """Decides the split, the bootstrap and the order of training."""
-    max_error: float = Field(default=0.05, gt=0.0, lt=1.0)
-    """Largest error rate among automated rows, a fraction in (0, 1)."""
-    confidence_level: float = Field(default=0.9, gt=0.0, lt=1.0)
-    """Probability with which that promise must hold, a fraction in (0, 1)."""
-
-
-class ServerSettings(_Section):
-    """Where the server listens, and how much it takes on."""
-
-    host: str = "127.0.0.1"
-    """Address to listen on; any but this machine's own needs an API key first."""
-    port: int = Field(default=8787, ge=0, le=65535)
-    """Port to listen on; 0 takes a free one."""
-    max_body_bytes: int = Field(default=8 * 2**20, ge=1)
-    """Largest request body in bytes."""
-    max_waiting: int = Field(default=1024, ge=1)
-    """Requests that may wait for the model at a time; one more is told to come back later."""
-    max_deadline_s: float = Field(default=600.0, gt=0.0)
-    """Seconds after which any request ends; a request may ask for less, not for more."""
-    drain_s: float = Field(default=25.0, ge=0.0)
-    """Seconds that running requests get to finish once the server is told to stop."""
-    max_connections: int = Field(default=4096, ge=1)
-    """Connections that are open at a time; further ones are told to come back later."""
-
-
-class TechniqueSettings(_Section):
-    """Whether a server runs functions that callers send, and what these may use."""
-
-    mode: Literal["off", "process", "shared"] = "off"
-    """`process` runs them in a process with a model of its own, `shared` beside the serving one."""
-    allowed: str = ""
-    """Digests of the functions that may run, with commas, or a file of them; empty allows all."""
-    wall_s: float = Field(default=600.0, gt=0.0)
-    """Seconds that one run may take; a call may ask for less."""
-    cpu_s: float | None = Field(default=None, gt=0.0)
-    """Processor seconds that one run may take; unset is no limit. Mode `process` only."""
-    memory_bytes: int | None = Field(default=None, ge=1)
-    """Memory that one run may take beyond the model's, in bytes. Mode `process` only."""
-    result_bytes: int = Field(default=2**30, ge=1)
-    """Largest result of one run in bytes."""
-    max_body_bytes: int = Field(default=256 * 2**20, ge=1)
-    """Largest request body with a function and its arguments, in bytes."""
-    max_waiting: int = Field(default=256, ge=1)
-    """Runs that may wait for the model at a time; one more is told to come back later."""
-    idle_s: float = Field(default=300.0, gt=0.0)
-    """Seconds without a call after which a worker process ends and frees its model."""
-    folder: UserPath = Field(default=Path("~/.glassbox/techniques"), validate_default=True)
-    """Folder of workers' sockets and logs, and of local servers' secrets; nobody else may read."""
-
-
-class StorageSettings(_Section):
-    """Where API keys and the audit log are kept."""
-
-    url: str = "sqlite:///~/.glassbox/glassbox.db"
-    """Address of a SQLite file or a PostgreSQL database (`postgresql+psycopg://…`)."""
-
-
-class PathSettings(_Section):
-    """Where things are kept; a relative path starts at the working directory."""
-
-    runs: UserPath = Path("runs")
-    """Folder in which a run gets its own folder unless `--out` names one."""
-    adapters: UserPath = Field(default=Path("~/.cache/glassbox/adapters"), validate_default=True)
-    """Folder for LoRA adapters fetched from object stores."""
-    workers: UserPath = Field(default=Path("~/.cache/glassbox/workers"), validate_default=True)
-    """Folder in which programs of this machine find models that are resident for techniques."""
 
 
 class Settings(BaseSettings):
@@ -176,6 +93,16 @@ class Settings(BaseSettings):
     """The HTTP server."""
     techniques: TechniqueSettings = TechniqueSettings()
     """Functions beside the model."""
+    rollout: RolloutSettings = RolloutSettings()
+    """Versions: which one answers, which ones only see."""
+    audit: AuditSettings = AuditSettings()
+    """The record of what was predicted."""
+    drift: DriftSettings = DriftSettings()
+    """Comparing what comes now with what came before."""
+    alerts: AlertSettings = AlertSettings()
+    """Who is told when something is wrong."""
+    telemetry: TelemetrySettings = TelemetrySettings()
+    """Traces for others to collect."""
     storage: StorageSettings = StorageSettings()
     """The database."""
     paths: PathSettings = PathSettings()
@@ -191,7 +118,13 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Return the sources, strongest first: arguments, environment, file."""
-        return init_settings, env_settings, InitSettingsSource(settings_cls, _read_config())
+        aliases = InitSettingsSource(settings_cls, _nest(_aliased()))
+        return (
+            init_settings,
+            env_settings,
+            aliases,
+            InitSettingsSource(settings_cls, _read_config()),
+        )
 
 
 @dataclass(frozen=True)
@@ -291,7 +224,7 @@ def config_file() -> Path | None:
     """
     named = os.environ.get(CONFIG_VARIABLE, "")
     if named:
-        path = _expand(Path(named))
+        path = Path(named).expanduser()
         if not path.is_file():
             problem = f"is {named!r}, which is no file: create it, or unset the variable"
             raise InvalidSetting(CONFIG_VARIABLE, "environment", problem=problem)
@@ -306,6 +239,11 @@ def hub_environment() -> HubEnvironment:
     token, offline, endpoint = (os.environ.get(name, "").strip() for name in names)
     is_offline = offline.upper() in {"1", "ON", "YES", "TRUE"}
     return HubEnvironment(bool(token), is_offline, endpoint or HUB_ENDPOINT)
+
+
+def client_key() -> str | None:
+    """Return the API key that programs send unless they name another, None without one."""
+    return os.environ.get(KEY_VARIABLE, "").strip() or None
 
 
 def take_hidden_system_prompt() -> str | None:
@@ -353,9 +291,19 @@ def _nest(flat: Mapping[str, object]) -> dict[str, Any]:
     return nested
 
 
+def _aliased() -> dict[str, str]:
+    """Return what other variables say, by key; the strongest of each."""
+    said: dict[str, str] = {}
+    for name, key in ALIASES.items():
+        value = os.environ.get(name, "").strip()
+        if value:
+            said.setdefault(key, value)
+    return said
+
+
 def _check_environment() -> None:
-    known = {info.variable for info in known_settings()}
-    known |= {CONFIG_VARIABLE, TEST_DATA_VARIABLE, HIDDEN_PROMPT_VARIABLE}
+    known = {info.variable for info in known_settings()} | ALIASES.keys()
+    known |= {CONFIG_VARIABLE, TEST_DATA_VARIABLE, HIDDEN_PROMPT_VARIABLE, KEY_VARIABLE}
     for name in sorted(os.environ):
         if name.upper().startswith(ENV_PREFIX) and name.upper() not in known:
             raise InvalidSetting(name, "environment", sorted(known))
@@ -392,6 +340,9 @@ def _origin(key: str, overrides: Mapping[str, object]) -> str:
     named = {name.upper(): name for name in os.environ if os.environ[name]}
     if variable in named:
         return f"environment {named[variable]}"
+    for name, aliased in ALIASES.items():
+        if aliased == key and os.environ.get(name, "").strip():
+            return f"environment {name}"
     section, _, name = key.partition(".")
     if name in _read_config().get(section, {}):
         return f"file {config_file()}"

@@ -1,0 +1,1 @@
+"""The tables of each concern, as the statements that make them."""
