@@ -4,19 +4,19 @@ The only place that makes things from settings. Everything below takes what it n
 the faces above (command line, server) ask here. Nothing heavy is imported before it is needed.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from glassbox.artifacts import CLASSIFIER_FILE, Classifier
-from glassbox.errors import UnknownName
-from glassbox.settings import Settings, load_settings
+from glassbox.errors import GlassboxError, UnknownName
+from glassbox.settings import load_settings
+from glassbox.stores import Stores
 from glassbox.types import ModelSpec, Quantization
 
 if TYPE_CHECKING:
-    from glassbox.audit import AuditLog
     from glassbox.confidence.classify import Labeller
     from glassbox.confidence.job import Job, Report, Stages
     from glassbox.confidence.pipeline import Outcome, Say
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from glassbox.introspection.probe import LinearProbe
     from glassbox.introspection.verify import Verifier
     from glassbox.introspection.witness import Encode
-    from glassbox.storage.keys import KeyStore
+    from glassbox.rollout.assembling import Watchers
+    from glassbox.rollout.loaders import Loaders
+    from glassbox.rollout.prediction import Predictor
+    from glassbox.rollout.side import RolloutSide
     from glassbox.techniques.calls import Limits
     from glassbox.techniques.protocol import Backend
 
@@ -52,11 +55,8 @@ def _unwatched(_description: str) -> Iterator["Report"]:
 
 
 @dataclass(frozen=True)
-class Runtime:
+class Runtime(Stores):
     """Everything that is made from one set of settings."""
-
-    settings: Settings
-    """The settings in force."""
 
     @classmethod
     def load(cls, overrides: Mapping[str, object] | None = None) -> "Runtime":
@@ -245,31 +245,50 @@ class Runtime:
             raise UnknownName("finished run", str(run), self.runs())
         return bring_to_life(Classifier.load(run), run, engine)
 
-    def key_store(self) -> "KeyStore":
-        """Return the API keys of the database that the settings name.
+    def version_loaders(self, engine: "Engine | None" = None) -> "Loaders":
+        """Return what brings versions to life: LLM classifiers on a resident engine.
+
+        Without one, each makes its own base model resident and lets go of it when it is closed.
+        """
+        from glassbox.rollout.kinds.labelled import labelled
+        from glassbox.rollout.opening import open_loaders
+
+        def classifier(base: str, folder: Path) -> "Predictor":
+            if engine is not None:
+                return labelled(self.labeller_on(engine, folder))
+            own = self.open_engine(self.model_spec(base))
+            try:
+                return labelled(self.labeller_on(own, folder), close=own.close)
+            except GlassboxError:
+                own.close()
+                raise
+
+        return open_loaders(self.settings, classifier)
+
+    def rollout_side(
+        self,
+        engine: "Engine | None" = None,
+        runs: Sequence[Path] = (),
+        *,
+        watchers: "Watchers | None" = None,
+    ) -> "RolloutSide":
+        """Return a server's versions, predictions and what is kept of them, not yet begun.
+
+        Args:
+            engine: The resident model.
+            runs: Runs that are served: the first is the first version of an empty registry.
+            watchers: Told of what happens.
 
         Raises:
-            InvalidValue: The address is none of a database.
-            DependencyMissing: SQLAlchemy or the driver is not installed.
+            UnknownName: The settings name a version that is not registered.
             CapacityError: The database cannot be reached.
+            InvalidSetting: The alert rules are none.
         """
-        from glassbox.storage.database import open_database
-        from glassbox.storage.keys import KeyStore
+        from glassbox.rollout.assembling import Given, assemble_side
 
-        return KeyStore(open_database(self.settings.storage.url))
-
-    def audit_log(self) -> "AuditLog":
-        """Return the audit log of the database that the settings name.
-
-        Raises:
-            InvalidValue: The address is none of a database.
-            DependencyMissing: SQLAlchemy or the driver is not installed.
-            CapacityError: The database cannot be reached.
-        """
-        from glassbox.audit import AuditLog
-        from glassbox.storage.database import open_database
-
-        return AuditLog(open_database(self.settings.storage.url))
+        registry, loaders = self.registry(runs), self.version_loaders(engine)
+        given = Given(registry, self.registrar(registry, loaders), loaders, engine, watchers)
+        return assemble_side(self.settings, given)
 
     def technique_limits(self) -> "Limits":
         """Return the most that one run of a function may use on a server."""
@@ -319,3 +338,20 @@ class Runtime:
     def runs(self) -> list[str]:
         """Return the finished runs below the runs folder, sorted by name."""
         return sorted(str(each.parent) for each in self.settings.paths.runs.glob("*/results.json"))
+
+
+def load_version(
+    version: Mapping[str, Any], overrides: Mapping[str, object] | None = None
+) -> "Predictor":
+    """Return a version brought to life in this process, with all that it needs.
+
+    Args:
+        version: The fields of a ``Version``, as JSON.
+        overrides: Settings by dotted name, beside environment and file.
+
+    Raises:
+        GlassboxError: It cannot be loaded: says why.
+    """
+    from glassbox.rollout.version import Version
+
+    return Runtime.load(overrides).version_loaders().load(Version(**version))

@@ -8,6 +8,7 @@ from fastapi.testclient import TestClient
 from glassbox.cli.serve import for_platform
 from glassbox.errors import InvalidSetting, InvalidValue, UnknownName
 from glassbox.runtime import SHIPPED, Runtime
+from glassbox.server.app import begin_serving
 from glassbox.server.start import Wanted, assemble, named_path, sagemaker_app, whole_app
 from glassbox.settings import ServerSettings
 from glassbox.storage.database import open_database
@@ -52,6 +53,45 @@ def test_a_name_of_its_own_is_the_models(runtime: Runtime) -> None:
 def test_what_is_not_there_is_named(runtime: Runtime, wanted: Wanted) -> None:
     with pytest.raises(UnknownName, match="nowhere"):
         assemble(runtime, wanted)
+
+
+def test_a_fresh_server_answers_predictions_with_the_run_that_ships(tmp_path: Path) -> None:
+    runtime = Runtime.load(
+        {
+            "engine.model": "tiny",
+            "storage.url": f"sqlite:///{tmp_path}/fresh.db",
+            "paths.versions": str(tmp_path / "versions"),
+        }
+    )
+    app = whole_app(runtime.settings.server, runtime.key_store())
+    serving = assemble(runtime, Wanted(), app.state.guards)
+    try:
+        begin_serving(app, serving)
+        client = TestClient(app, base_url="http://localhost/api/v2/models")
+        assert client.get("/registry").json() == {
+            "available_versions": ["default_model_v1"],
+            "active_version": "default_model_v1",
+            "shadow_version": None,
+            "shadow_enabled": False,
+        }
+        texts = [f"day {n} was wonderful" for n in range(8)]
+        rows = [{"features": {"text": each}} for each in texts]
+        answers = client.post("/predict/batch", json={"rows": rows}).json()["results"]
+        one = client.post("/predict", json=rows[3]).json()
+        assert one["prediction"] == pytest.approx(answers[3]["prediction"], abs=1e-4)
+        assert one["label_probs"].keys() == {"negative", "positive"}
+        assert one["prediction"] == one["label_probs"]["negative"], "that of the first label"
+        refused = client.post("/predict", json={"features": {"test": 1.0}})
+        assert refused.status_code == 400
+        assert "one of text" in refused.json()["detail"]
+        long = client.post("/predict", json={"features": {"text": "a" * 10**6}})
+        assert long.json()["code"] == "text-too-long"
+        assert client.get("/audit/summary").json()["rolling_count"] == 10
+        assert client.get("/audit/summary").json()["error_count"] == 1
+        curves = client.get("/versions/default_model_v1/calibration").json()["charts"]
+        assert any("reliability" in name for name in curves)
+    finally:
+        serving.close()
 
 
 def test_an_adapter_has_a_name_and_a_path() -> None:

@@ -80,7 +80,7 @@ def test_a_block_that_fails_changes_nothing(database_url: str) -> None:
 
     def fail_half_way() -> None:
         with database.transaction() as connection:
-            connection.exec_driver_sql("INSERT INTO schema_version VALUES (7, 'seven', 0)")
+            connection.exec_driver_sql("INSERT INTO schema_version VALUES (700, 'later', 0)")
             raise KeyError("stop")
 
     with pytest.raises(KeyError, match="stop"):

@@ -3,8 +3,28 @@ import a11y from "eslint-plugin-jsx-a11y";
 import hooks from "eslint-plugin-react-hooks";
 import ts from "typescript-eslint";
 
-/** A page's folder may use the shared ones, never another page's. */
-const features = ["playground"];
+/** A page's folder may use the shared ones, never another page's; only `app` knows them all. */
+const pages = [
+  "overview",
+  "inferences",
+  "rollouts",
+  "drift",
+  "calibration",
+  "versions",
+  "playground",
+];
+
+function restricted(folder, names, message) {
+  return {
+    files: [`${folder}/**/*.{ts,tsx}`],
+    rules: {
+      "no-restricted-imports": [
+        "error",
+        { patterns: names.map((name) => ({ group: [`**/${name}/**`], message })) },
+      ],
+    },
+  };
+}
 
 export default ts.config(
   { ignores: ["src/api/schema.d.ts"] },
@@ -22,18 +42,12 @@ export default ts.config(
   },
   { files: ["src/**/*.tsx"], ...a11y.flatConfigs.strict },
   { files: ["src/**/*.{ts,tsx}"], ...hooks.configs.flat["recommended-latest"] },
-  {
-    files: ["src/{api,ui}/**/*.{ts,tsx}"],
-    rules: {
-      "no-restricted-imports": [
-        "error",
-        {
-          patterns: features.map((name) => ({
-            group: [`**/${name}/**`],
-            message: "Shared folders know no page.",
-          })),
-        },
-      ],
-    },
-  },
+  restricted("src/{api,ui,charts,inference,diagnostics}", pages, "Shared folders know no page."),
+  ...pages.map((page) =>
+    restricted(
+      `src/${page}`,
+      pages.filter((other) => other !== page),
+      "A page knows no other page.",
+    ),
+  ),
 );

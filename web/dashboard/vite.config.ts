@@ -3,7 +3,7 @@ import react from "@vitejs/plugin-react";
 import { defineConfig } from "vitest/config";
 
 export default defineConfig({
-  // The server hands out the built files below this path; see src/glassbox/server/routes/playground.py.
+  // The server hands out the built files below this path; see src/glassbox/server/routes/front_end.py.
   base: "/ui/",
   plugins: [react(), tailwindcss()],
   build: {
@@ -16,7 +16,7 @@ export default defineConfig({
   },
   server: {
     // `npm run dev` shows the sources; a `glassbox serve` on its usual port answers the calls.
-    proxy: { "/v1": "http://127.0.0.1:8787" },
+    proxy: { "/v1": "http://127.0.0.1:8787", "/api": "http://127.0.0.1:8787" },
   },
-  test: { environment: "jsdom" },
+  test: { environment: "jsdom", setupFiles: ["src/testing/setup.ts"] },
 });

@@ -23,7 +23,7 @@ ShadowRole = Literal["challenger", "noise_floor"]
 """Whether a second answer is a challenger's, or the champion's own once more."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PrimaryEvent:
     """A request was answered, or failed."""
 
@@ -65,7 +65,7 @@ class PrimaryEvent:
     """Code of the error, after one."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ShadowEvent:
     """A challenger's copy of a request ended, well or not."""
 
@@ -93,7 +93,7 @@ class ShadowEvent:
     """Milliseconds that it took in its own process, waiting not counted."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class LabelEvent:
     """The truth about a request became known, maybe late, maybe corrected."""
 
@@ -107,7 +107,7 @@ class LabelEvent:
     """Who told it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ErasureEvent:
     """What was kept of a request was removed; its place in the chain stays."""
 
@@ -125,7 +125,7 @@ InferenceEvent = PrimaryEvent | ShadowEvent | LabelEvent | ErasureEvent
 """Everything that can happen to a prediction."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class InferenceRecord:
     """A prediction as it stands now: the view over its events."""
 

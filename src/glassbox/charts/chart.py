@@ -83,18 +83,20 @@ def save(chart: Chart, folder: Path) -> ChartFiles:
     )
     write_bytes(files.png, picture(chart, "png"))
     write_bytes(files.svg, picture(chart, "svg"))
-    write_json(
-        files.json,
-        {
-            "schema_version": CHART_SCHEMA,
-            "chart": chart.info.name,
-            "title": chart.info.title,
-            "summary": chart.summary,
-            "reading": chart.info.reading,
-            "values": chart.values,
-        },
-    )
+    write_json(files.json, numbers(chart))
     return files
+
+
+def numbers(chart: Chart) -> dict[str, Any]:
+    """Return what stands in the file beside a chart's picture: its texts and everything drawn."""
+    return {
+        "schema_version": CHART_SCHEMA,
+        "chart": chart.info.name,
+        "title": chart.info.title,
+        "summary": chart.summary,
+        "reading": chart.info.reading,
+        "values": chart.values,
+    }
 
 
 def picture(chart: Chart, kind: Literal["png", "svg"]) -> bytes:

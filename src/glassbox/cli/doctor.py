@@ -64,7 +64,7 @@ EXTRA_LIBRARIES: Final[Mapping[str, tuple[str, ...]]] = {
     "modal": ("modal",),
     "mcp": ("mcp",),
     "drift": ("fairlearn", "river"),
-    "skops": ("skops",),
+    "skops": ("skops", "pandas"),
     "mlflow": ("mlflow",),
     "otel": ("opentelemetry",),
     "notify": ("apprise",),

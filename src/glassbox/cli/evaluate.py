@@ -10,7 +10,7 @@ import typer
 from glassbox.cli import options
 from glassbox.cli.console import note, print_json, print_text, progress
 from glassbox.cli.results import draw_charts, print_outcome, print_results_table
-from glassbox.errors import InvalidValue, UnknownName
+from glassbox.errors import InvalidValue
 from glassbox.runtime import DEMO, Runtime
 from glassbox.types import OverlongPolicy, Quantization
 
@@ -133,14 +133,8 @@ def tune(
     print_text(f"Next: glassbox evaluate --model {job.model.model} --data {data} --out {job.out}")
 
 
-def demo(
-    part: Annotated[str, typer.Argument(help="Which part to show: 'confidence'.")] = "confidence",
-    max_error: options.MaxError = DEMO_MAX_ERROR,
-    out: options.Out = None,
-) -> None:
-    """Run the main job on the embedded model and dataset: a few minutes, no network."""
-    if part != "confidence":
-        raise UnknownName("demo", part, ["confidence"])
+def show_main_job(max_error: float | None, out: Path | None) -> None:
+    """Run the main job on the embedded model and dataset."""
     runtime = Runtime.load(_overrides(None, max_error, None))
     folder = out or runtime.settings.paths.runs / DEMO
     _evaluate(runtime, _job(runtime, "tiny", "tiny", folder, None, "missing"), as_json=False)

@@ -29,6 +29,9 @@ INTERNALS = "A model with its internals open, and what it says about answers"
 TECHNIQUES = "Your own functions beside the model"
 """Panel of the commands that run functions."""
 
+ROLLOUT = "The next version in place, without hurting anyone"
+"""Panel of the commands about versions and what becomes of them."""
+
 MACHINE = "This machine"
 """Panel of the commands about the installation."""
 
@@ -48,7 +51,7 @@ class Entry:
 
 
 ENTRIES: Final[tuple[Entry, ...]] = (
-    Entry("demo", "glassbox.cli.evaluate:demo", "See it all work on the embedded model.", MAIN_JOB),
+    Entry("demo", "glassbox.cli.demo:app", "See it all work on the embedded model.", MAIN_JOB),
     Entry(
         "evaluate",
         "glassbox.cli.evaluate:evaluate",
@@ -105,6 +108,36 @@ ENTRIES: Final[tuple[Entry, ...]] = (
         "Give an agent the model, over the Model Context Protocol.",
         TECHNIQUES,
     ),
+    Entry(
+        "versions",
+        "glassbox.cli.versions:app",
+        "Register versions of a model, and say which one answers.",
+        ROLLOUT,
+    ),
+    Entry(
+        "rollout",
+        "glassbox.cli.rollout:app",
+        "Let a challenger become champion step by step, or find out why it did not.",
+        ROLLOUT,
+    ),
+    Entry(
+        "audit",
+        "glassbox.cli.audit:app",
+        "The kept predictions: look at them, check them, remove them.",
+        ROLLOUT,
+    ),
+    Entry(
+        "drift",
+        "glassbox.cli.drift:app",
+        "What comes now, compared with what came before.",
+        ROLLOUT,
+    ),
+    Entry(
+        "alerts",
+        "glassbox.cli.alerts:app",
+        "Who is told when something is wrong, and whether it arrived.",
+        ROLLOUT,
+    ),
     Entry("keys", "glassbox.cli.keys:app", "API keys of the server.", MACHINE),
     Entry("config", "glassbox.cli.config:app", "Settings and where they come from.", MACHINE),
     Entry(
@@ -135,6 +168,7 @@ EXTRAS: Final[dict[str, str]] = {
     "fairlearn": "drift",
     "river": "drift",
     "skops": "skops",
+    "pandas": "skops",
     "mlflow": "mlflow",
     "opentelemetry": "otel",
     "apprise": "notify",

@@ -120,9 +120,11 @@ def serve(
         sagemaker_app,
         whole_app,
     )
+    from glassbox.server.tracing import open_tracing
 
     at_end = ExitStack()
     gate = None if keys is None else open_gate(runtime, keys, listener.getsockname()[1], at_end)
+    tracing = open_tracing(runtime.settings.telemetry)
     wanted = Wanted(
         name=name,
         adapters=tuple(named_path(each) for each in adapter or ()),
@@ -139,11 +141,13 @@ def serve(
         if leash is not None:
             leash.ready()
 
+    app = sagemaker_app(limits) if keys is None else whole_app(limits, keys, gate, tracing)
+    guards = None if keys is None else app.state.guards
     with at_end:
         run_server(
-            sagemaker_app(limits) if keys is None else whole_app(limits, keys, gate),
+            app,
             listener,
-            lambda: assemble(runtime, wanted),
+            lambda: assemble(runtime, wanted, guards),
             on_ready=on_ready,
         )
     note("Stopped.")
@@ -184,6 +188,9 @@ def _welcome(serving: "Serving", url: str, *, sagemaker: bool) -> None:
     ):
         if names:
             note(f"  {what:<11}  {', '.join(names)}")
+    for model, routing in {} if serving.rollout is None else serving.rollout.view.routings.items():
+        note(f"  predictions  {url}/api/v2/models/predict  {model}: {routing.champion.name}")
+    note(f"  dashboard    {url}/")
     note(f"  playground   {url}/playground")
     note(f"  OpenAI API   {url}/v1")
     note(f"  routes       {url}/openapi.json")

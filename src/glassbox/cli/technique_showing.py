@@ -97,6 +97,8 @@ def in_words(value: object, characters: int = WORDS) -> str:
     if array is None:
         told = _short(value)
         return told if len(told) <= characters else f"{told[: characters - 1]}…"
+    if not array.shape:
+        return str(_short(array.item()))
     shape = ", ".join(str(each) for each in array.shape)
     words = f"{dtype_of(value)} [{shape}]"
     if array.size == 1:

@@ -9,6 +9,7 @@ import httpx
 
 from glassbox.client import calls
 from glassbox.client.answers import StreamReader
+from glassbox.client.blocking_models import ModelMethods
 from glassbox.client.calls import (
     DEFAULT_URL,
     TIMEOUT_S,
@@ -31,7 +32,7 @@ from glassbox.wire.verify import VerifyAnswered
 T = TypeVar("T")
 
 
-class Client:
+class Client(ModelMethods):
     """A running Glassbox server.
 
     Every method raises the ``GlassboxError`` that the server named (``UsageError`` for a wrong

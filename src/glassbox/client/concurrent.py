@@ -17,6 +17,7 @@ from glassbox.client.calls import (
     Messages,
     Prompt,
 )
+from glassbox.client.concurrent_models import AsyncModelMethods
 from glassbox.client.problems import Retries, our_errors
 from glassbox.client.results import Generated, Health, StreamedPiece
 from glassbox.types import Capture
@@ -31,7 +32,7 @@ from glassbox.wire.verify import VerifyAnswered
 T = TypeVar("T")
 
 
-class AsyncClient:
+class AsyncClient(AsyncModelMethods):
     """A running Glassbox server, asked without waiting for each answer.
 
     Every method raises the ``GlassboxError`` that the server named (``UsageError`` for a wrong

@@ -4,8 +4,10 @@ Hands values from ``stats`` to ``charts``; draws nothing itself and computes not
 not hand on.
 """
 
+import importlib.util
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +17,7 @@ from glassbox.charts.business import (
     business_reliability,
     business_reliability_progression,
 )
-from glassbox.charts.chart import Chart, save
+from glassbox.charts.chart import Chart, numbers, save
 from glassbox.charts.comparison import Bar, Bars, accuracy_comparison, calibration_error_comparison
 from glassbox.charts.confusion import LabelConfusion, label_confusion
 from glassbox.charts.histograms import (
@@ -40,7 +42,7 @@ from glassbox.charts.selective import (
 from glassbox.charts.style import Role
 from glassbox.charts.training import TrainingCurve, training_curve
 from glassbox.charts.truth import TruthPanel, truth_versus_confidence
-from glassbox.confidence.analysed import RunAnalysis
+from glassbox.confidence.analysed import RunAnalysis, reopen
 from glassbox.confidence.analysis import Answers, ModelAnalysis, known_probability
 from glassbox.confidence.job import Report
 from glassbox.confidence.run import RunFolder
@@ -126,6 +128,22 @@ def write_charts(
         if report is not None:
             report(len(drawn), 0)
     return tuple(drawn)
+
+
+def chart_numbers(run: Path) -> dict[str, dict[str, Any]]:
+    """Return the numbers of every chart of a finished run, by name; nothing is written.
+
+    They are those that stand beside the pictures; without matplotlib there are none.
+
+    Raises:
+        UnknownName: The folder holds no finished run.
+        CorruptArtifact: A file of it is damaged.
+    """
+    if importlib.util.find_spec("matplotlib") is None:
+        return {}
+    folder = RunFolder(run)
+    drawn = charts_of(reopen(folder), folder)
+    return {each.info.name: numbers(each) for each in drawn}
 
 
 def _title(model: ModelAnalysis, kind: str) -> str:

@@ -44,6 +44,7 @@ def require(scope: KeyScope) -> Callable[..., Awaitable[Caller]]:
                 f"{', '.join(caller.key.scopes)}; this call needs {scope!r}. "
                 f"Make one with 'glassbox keys create --scope {scope}'."
             )
+        await guards_of(request).rates.take(caller.client, scope)
         return caller
 
     return allowed

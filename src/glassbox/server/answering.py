@@ -12,11 +12,17 @@ from glassbox.server.serving import Guards, Serving
 from glassbox.server.speech import Terms
 from glassbox.server.tickets import Running
 from glassbox.server.waiting import CLIENT_GONE, ClientGone, unless_gone
+from glassbox.wire.openai_sampling import SamplingAsked
 from glassbox.wire.shapes import Answered
 
 
 class Work(Protocol):
     """One request for text."""
+
+    @property
+    def asked(self) -> SamplingAsked:
+        """What was asked for."""
+        ...
 
     async def begin(self, running: Running, terms: Terms) -> None:
         """Hand it to the engine."""
@@ -53,7 +59,8 @@ async def answer(
     Raises:
         GlassboxError: The request is refused or failed; not once a stream has begun.
     """
-    running = Running(serving.engine, guards.metrics)
+    span = guards.tracing.generation(http.scope, work.asked)
+    running = Running(serving.engine, guards.metrics, span)
     await work.begin(running, terms)
     if stream:
         return EventStream(work.events(running), running.close)

@@ -13,20 +13,28 @@ from starlette.types import ASGIApp
 
 from glassbox.server import error_table
 from glassbox.server.access import require
+from glassbox.server.cross_origin import with_cross_origin
 from glassbox.server.entrance import Entrance
 from glassbox.server.routes import (
     adapters,
+    alerts,
+    audit,
     classify,
+    drift,
+    front_end,
     health,
+    inference,
     lens,
     models,
     openai_chat,
     openai_completions,
-    playground,
+    rollout_events,
+    rollouts,
     sagemaker,
     states,
     techniques,
     verify,
+    versions,
 )
 from glassbox.server.serving import Busy, Guards, Serving
 
@@ -47,7 +55,9 @@ class GuardedApp(FastAPI):
 
     def build_middleware_stack(self) -> ASGIApp:
         """Return what a request comes through, outermost first."""
-        return Entrance(super().build_middleware_stack(), self.state.guards)
+        guards: Guards = self.state.guards
+        entrance = Entrance(guards.tracing.wrapped(super().build_middleware_stack()), guards)
+        return with_cross_origin(entrance, guards.limits.cors_origins)
 
 
 def create_app(
@@ -113,6 +123,13 @@ def all_routers() -> tuple[APIRouter, ...]:
         verify.router,
         adapters.router,
         techniques.router,
+        inference.router,
+        audit.router,
+        versions.router,
+        rollouts.router,
+        drift.router,
+        alerts.router,
+        rollout_events.router,
         sagemaker.router,
-        playground.router,
+        front_end.router,
     )

@@ -20,6 +20,7 @@ from glassbox.server.access import check_body, identify, signed_caller
 from glassbox.server.error_table import refusal_answered
 from glassbox.server.refusals import Refusal
 from glassbox.server.serving import Guards
+from glassbox.server.tracing import trace_id_of
 from glassbox.wire.techniques import RUN_TYPE
 
 ACCESS_LOG: Final = "glassbox.access"
@@ -73,8 +74,11 @@ class Entrance:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        name = _request_id(scope)
-        scope.setdefault("state", {})["request_id"] = name
+        state = scope.setdefault("state", {})
+        given = Request(scope).headers.get(ID_HEADER, "")
+        state["given_id"] = given if _HARMLESS.fullmatch(given) else None
+        state["request_id"] = state["given_id"] or f"req-{secrets.token_hex(8)}"
+        state["trace_id"] = trace_id_of(scope)
         status, started = 0, self._guards.clock()
         is_quiet = scope["path"] in QUIET
 
@@ -82,7 +86,9 @@ class Entrance:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (ID_HEADER.encode(), name.encode())]
+                # A route may have given the request another name, because its own was taken.
+                name = state["request_id"].encode()
+                message["headers"] = [*message["headers"], (ID_HEADER.encode(), name)]
             await send(message)
 
         lifecycle = self._guards.lifecycle
@@ -107,12 +113,13 @@ class Entrance:
         if not is_quiet:
             state = scope["state"]
             _log.info(
-                "%s %s %d %.1f ms request=%s key=%s",
+                "%s %s %d %.1f ms request=%s trace=%s key=%s",
                 scope["method"],
                 route,
                 status,
                 1000 * seconds,
                 state["request_id"],
+                state["trace_id"],
                 state.get("key_id", "-"),
             )
 
@@ -178,9 +185,10 @@ async def _check_caller(request: Request) -> None:
         raise Refusal(503, str(error), code=error.code, headers={"retry-after": "1"}) from error
 
 
-def _request_id(scope: Scope) -> str:
-    given = Request(scope).headers.get(ID_HEADER, "")
-    return given if _HARMLESS.fullmatch(given) else f"req-{secrets.token_hex(8)}"
+def given_request_id(request: Request) -> str | None:
+    """Return the name that a caller gave to a request; None without one that is harmless."""
+    given: str | None = request.scope["state"]["given_id"]
+    return given
 
 
 def _check_type(headers: Headers, *, is_signed: bool = False) -> None:

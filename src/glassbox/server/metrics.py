@@ -13,6 +13,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from glassbox.engine.requests import FinishReason, Generation
+from glassbox.server.inference_metrics import InferenceMetrics
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 """Of the text format. Source: Prometheus, exposition formats."""
@@ -88,6 +89,7 @@ class Metrics:
             buckets=_WHOLE_S,
             registry=self.registry,
         )
+        self.inference = InferenceMetrics(self.registry)
 
     def serve(self, model: str) -> None:
         """Count for a model from now on."""

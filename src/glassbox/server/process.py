@@ -152,9 +152,8 @@ async def _serve(
     def close() -> None:
         serving = app.state.serving
         if serving is not None:
-            if serving.techniques is not None:
-                serving.techniques.close()
-            serving.engine.close()
+            serving.close()
+        guards.tracing.close()
 
     def n_runs() -> int:
         serving = app.state.serving

@@ -15,6 +15,7 @@ CODES: Final[dict[int, str]] = {
     408: "body-too-slow",
     413: "body-too-large",
     415: "unsupported-media-type",
+    429: "too-many-requests",
     431: "headers-too-large",
     503: "not-ready",
 }
@@ -34,6 +35,7 @@ HTTP_CODES: Final[dict[str, tuple[int, str]]] = {
     "replayed-request": (401, "A signed request came a second time."),
     "techniques-off": (403, "The server runs no functions; see `techniques.mode`."),
     "misdirected-request": (421, "Without keys the server answers to this machine's names only."),
+    "too-many-requests": (429, "More requests of one caller than `server.rate_limit` allows."),
     "headers-too-large": (431, "The headers are larger than the server reads."),
     "http-error": (500, "Another status of HTTP, which the answer says."),
     "unexpected": (500, "A fault in Glassbox itself; the server's log has it."),

@@ -14,14 +14,17 @@ from fastapi import Depends, Request
 from glassbox.confidence.classify import Labeller
 from glassbox.engine.protocol import Engine
 from glassbox.introspection.verify import Verifier
+from glassbox.rollout.side import RolloutSide
 from glassbox.server.key_ring import KeyRing
 from glassbox.server.lifecycle import Lifecycle
 from glassbox.server.metrics import Metrics
+from glassbox.server.rates import Rates
 from glassbox.server.refusals import not_ready
 from glassbox.server.signatures import Signatures
 from glassbox.server.speech import Speaker
 from glassbox.server.technique_record import TechniqueRecord
 from glassbox.server.technique_service import TechniqueService
+from glassbox.server.tracing import Tracing
 from glassbox.settings import ServerSettings
 
 LOADING_RETRY_S = 5.0
@@ -55,6 +58,8 @@ class Serving:
     """Judges responses for `/v1/verify`; None answers by the unvalidated heuristic."""
     techniques: TechniqueService | None = None
     """Runs functions beside the model; None where the server runs none."""
+    rollout: RolloutSide | None = None
+    """Versions, predictions and what is kept of them; None keeps none."""
     created: int = field(default_factory=lambda: int(time.time()))
     """Unix time at which serving began."""
 
@@ -67,6 +72,15 @@ class Serving:
     def name(self) -> str:
         """Name of the base model that requests give."""
         return self.speaker.name
+
+    def close(self) -> None:
+        """End all of it; what was recorded is on the disk when this returns."""
+        if self.techniques is not None:
+            self.techniques.close()
+        if self.rollout is not None:
+            # Before the engine, because versions that answer stand on it.
+            self.rollout.close()
+        self.engine.close()
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +111,10 @@ class Guards:
     """Names that the Host header may hold while there are no keys; None allows all."""
     clock: Callable[[], float] = time.monotonic
     """Seconds, for durations."""
+    rates: Rates = field(default_factory=Rates)
+    """How often one caller may ask."""
+    tracing: Tracing = field(default_factory=Tracing)
+    """Traces that others collect."""
     techniques: TechniqueGate | None = None
     """Who may run functions; None lets nobody."""
 

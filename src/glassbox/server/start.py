@@ -3,6 +3,7 @@
 import logging
 import os
 import socket
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +14,13 @@ from fastapi import FastAPI
 from glassbox.engine.protocol import Engine
 from glassbox.errors import ConflictError, InvalidValue
 from glassbox.introspection.probe import LinearProbe
+from glassbox.rollout.assembling import Watchers
+from glassbox.rollout.side import RolloutSide
 from glassbox.runtime import Runtime
 from glassbox.server.app import create_app
 from glassbox.server.key_ring import KeyRing
 from glassbox.server.listening import is_loopback
+from glassbox.server.rates import Rates
 from glassbox.server.routes import sagemaker
 from glassbox.server.routes.adapters import load_adapter
 from glassbox.server.serving import Guards, Serving, TechniqueGate
@@ -26,6 +30,7 @@ from glassbox.server.supervisor import STUCK
 from glassbox.server.technique_record import TechniqueRecord
 from glassbox.server.technique_service import TechniqueService
 from glassbox.server.technique_terms import Terms, allowed_digests
+from glassbox.server.tracing import Tracing
 from glassbox.settings import ServerSettings
 from glassbox.storage.keys import KeyStore
 from glassbox.techniques.remote.local_secret import local_secret
@@ -72,8 +77,14 @@ def named_path(text: str) -> tuple[str, str]:
     return name, path
 
 
-def assemble(runtime: Runtime, wanted: Wanted) -> Serving:
+def assemble(runtime: Runtime, wanted: Wanted, guards: Guards | None = None) -> Serving:
     """Return everything that the routes answer with, the model resident.
+
+    Args:
+        runtime: Settings.
+        wanted: What is to be served.
+        guards: Of the app, whose counters and traces follow predictions; None keeps no versions
+            and no predictions.
 
     Raises:
         GlassboxError: The model cannot be loaded, or something does not fit it.
@@ -97,7 +108,24 @@ def assemble(runtime: Runtime, wanted: Wanted) -> Serving:
     verifier = None
     if wanted.verifier is not None or runtime.ships_verifier_for(engine):
         verifier = runtime.verifier(engine, wanted.verifier, encode=speaker.question)
-    return Serving(speaker, labellers, verifier, techniques=_techniques(runtime, engine, wanted))
+    runs = [runtime.run_folder(run) for run in wanted.classifiers]
+    return Serving(
+        speaker,
+        labellers,
+        verifier,
+        techniques=_techniques(runtime, engine, wanted),
+        rollout=None if guards is None else _rollout(runtime, engine, runs, guards),
+    )
+
+
+def _rollout(runtime: Runtime, engine: Engine, runs: Sequence[Path], guards: Guards) -> RolloutSide:
+    counters = guards.metrics.inference
+    watchers = Watchers((counters.observe, guards.tracing.observe), counters.show)
+    side = runtime.rollout_side(engine, runs, watchers=watchers)
+    side.start()
+    for model, reason in side.view.failures.items():
+        _log.warning("%s answers no predictions yet: %s", model or "the registry", reason)
+    return side
 
 
 def _techniques(runtime: Runtime, engine: Engine, wanted: Wanted) -> TechniqueService | None:
@@ -147,19 +175,34 @@ def open_gate(
     return TechniqueGate(Signatures(secret), record, settings.max_body_bytes)
 
 
-def whole_app(limits: ServerSettings, keys: KeyStore, gate: TechniqueGate | None = None) -> FastAPI:
+def whole_app(
+    limits: ServerSettings,
+    keys: KeyStore,
+    gate: TechniqueGate | None = None,
+    tracing: Tracing | None = None,
+) -> FastAPI:
     """Return the whole app, its model yet to come.
 
     Args:
         limits: Sizes and times.
         keys: Who may use it.
         gate: Who may run functions; None lets nobody.
+        tracing: Traces that others collect; None keeps none.
     """
     is_own = is_loopback(limits.host)
     # Where others reach the server, it never opens: not even when the last key is revoked.
     ring = KeyRing(keys, always=not is_own)
     own_names = OWN_NAMES | {limits.host} if is_own else None
-    return create_app(None, Guards(limits=limits, keys=ring, hosts=own_names, techniques=gate))
+    rates = Rates(limits.rate_limit, limits.observe_rate_limit)
+    guards = Guards(
+        limits=limits,
+        keys=ring,
+        hosts=own_names,
+        rates=rates,
+        tracing=tracing or Tracing(),
+        techniques=gate,
+    )
+    return create_app(None, guards)
 
 
 def sagemaker_app(limits: ServerSettings) -> FastAPI:

@@ -17,6 +17,7 @@ from glassbox.engine.protocol import Engine
 from glassbox.engine.requests import Generation, Piece, Request, Ticket
 from glassbox.errors import GlassboxError
 from glassbox.server.metrics import Metrics
+from glassbox.server.tracing import Span
 
 QUIET_S = 15.0
 """Seconds without anything after which that is said; proxies wait for 30 and more."""
@@ -40,11 +41,15 @@ class Running:
     Args:
         engine: Who answers.
         metrics: Told how each of them ended; None counts nothing.
+        span: Told the same, and that it is over; None where no trace is kept.
     """
 
-    def __init__(self, engine: Engine, metrics: Metrics | None = None) -> None:
+    def __init__(
+        self, engine: Engine, metrics: Metrics | None = None, span: Span | None = None
+    ) -> None:
         self._engine = engine
         self._metrics = metrics
+        self._span = span
         self._tickets: list[Ticket] = []
         self._hidden: list[int] = []
         self._n_left = 0
@@ -63,6 +68,8 @@ class Running:
         self._is_closed = True
         for ticket in self._tickets:
             ticket.cancel()
+        if self._span is not None:
+            self._span.close()
 
     async def submit(
         self, prepare: Callable[[], Sequence[Request]], *, stream: bool = False
@@ -93,8 +100,8 @@ class Running:
         try:
             requests = await anyio.to_thread.run_sync(work)
         except BaseException as error:
-            self.close()
             self._note_failure(error)
+            self.close()
             raise
         self._n_left = len(self._tickets)
         self._hidden = [request.n_hidden for request in requests]
@@ -122,11 +129,13 @@ class Running:
             try:
                 answer = self._tickets[index].result(0)
             except GlassboxError as error:
-                self.close()
                 self._note_failure(error)
+                self.close()
                 raise
             if self._metrics is not None:
                 self._metrics.finished(answer, self._hidden[index])
+            if self._span is not None:
+                self._span.finished(answer, self._hidden[index])
             yield Event(index, answer=answer)
 
     async def answers(self) -> list[Generation]:
@@ -142,8 +151,12 @@ class Running:
         return self._is_closed
 
     def _note_failure(self, error: BaseException) -> None:
-        if self._metrics is not None and isinstance(error, GlassboxError):
+        if not isinstance(error, GlassboxError):
+            return
+        if self._metrics is not None:
             self._metrics.failed(error.code)
+        if self._span is not None:
+            self._span.failed(error.code)
 
     def _poster(self, index: int) -> Callable[[Piece | None], None]:
         def post(piece: Piece | None = None) -> None:

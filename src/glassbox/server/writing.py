@@ -40,6 +40,11 @@ class Writing(ABC, Generic[A, W, P]):
         self._created = int(time.time())
         self._speeches: list[Speech] = []
 
+    @property
+    def asked(self) -> A:
+        """What was asked for."""
+        return self._asked
+
     async def begin(self, running: Running, terms: Terms) -> None:
         """Hand the request to the engine.
 

@@ -1,5 +1,6 @@
 """Every setting and where it may come from; the only package that reads the environment."""
 
+from glassbox.settings.foreign import keep_mlflow_silent
 from glassbox.settings.loading import (
     EffectiveSetting,
     HubEnvironment,
@@ -8,6 +9,7 @@ from glassbox.settings.loading import (
     client_key,
     config_file,
     effective,
+    environment_of,
     hub_environment,
     known_settings,
     load_settings,
@@ -47,7 +49,9 @@ __all__ = [
     "client_key",
     "config_file",
     "effective",
+    "environment_of",
     "hub_environment",
+    "keep_mlflow_silent",
     "known_settings",
     "load_settings",
     "sagemaker_port",

@@ -241,6 +241,21 @@ def hub_environment() -> HubEnvironment:
     return HubEnvironment(bool(token), is_offline, endpoint or HUB_ENDPOINT)
 
 
+def environment_of(values: Mapping[str, object]) -> dict[str, str]:
+    """Return the environment of a process that is to have these settings and no others.
+
+    Args:
+        values: Settings by dotted name; what the present environment says of ours is left out.
+    """
+    variables = {info.key: info.variable for info in known_settings()}
+    others = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.upper().startswith(ENV_PREFIX) and name not in ALIASES
+    }
+    return {**others, **{variables[key]: str(value) for key, value in values.items()}}
+
+
 def client_key() -> str | None:
     """Return the API key that programs send unless they name another, None without one."""
     return os.environ.get(KEY_VARIABLE, "").strip() or None

@@ -7,7 +7,7 @@ migrations.
 
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,9 @@ BUSY_TIMEOUT_S = 10.0
 
 CONNECT_TIMEOUT_S = 5.0
 """How long to wait for a database on another machine, and for one of its connections."""
+
+FLUSHED = "glassbox_flushed"
+"""Execution option of a connection whose commits wait for the disk."""
 
 WRITERS_LOCK = 0x676C6173
 """Number of the lock that writers of a PostgreSQL database take in turn."""
@@ -43,20 +46,42 @@ class Database:
         )
 
     @contextmanager
-    def transaction(self) -> Iterator[sa.Connection]:
+    def transaction(self, *, flushed: bool = False) -> Iterator[sa.Connection]:
         """Give a connection whose changes are kept together if the block ends well, or not at all.
 
         Only one block at a time runs, whatever the database: what one reads, no other changes.
+
+        Args:
+            flushed: Whether the block ends only when the disk has the changes, so that they
+                outlive a loss of power; without it they outlive the end of the process alone.
 
         Raises:
             CapacityError: The database cannot be reached, or stayed locked.
             NoDiskSpace: The disk is full.
         """
-        with self._turn, _translated(), self._engine.begin() as connection:
+        engine = self._engine.execution_options(**{FLUSHED: flushed})
+        with self._turn, _translated(), engine.begin() as connection:
             if connection.dialect.name == "postgresql":
                 # SQLite lets one writer in at a time; two that read the same here would both go on.
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(WRITERS_LOCK)))
             yield connection
+
+    @property
+    def dialect(self) -> str:
+        """``sqlite`` or ``postgresql``."""
+        return self._engine.dialect.name
+
+    def empty_log(self) -> None:
+        """Move what SQLite's write-ahead log holds into the file, and leave no copy behind.
+
+        Readers that hold an older state keep their part of it; PostgreSQL does this by itself.
+
+        Raises:
+            CapacityError: The database cannot be reached.
+        """
+        if self.dialect == "sqlite":
+            with self._turn, _translated(), closing(self._engine.raw_connection()) as connection:
+                connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
@@ -167,8 +192,14 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
 def _begin_sqlite(connection: sa.Connection) -> None:
     # A writer that begins as a reader can meet another writer on the way and fail at once,
     # without waiting: it asks for the lock first.
-    reads_only = connection.get_execution_options().get(READS_ONLY, False)
-    connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
+    options = connection.get_execution_options()
+    if options.get(READS_ONLY, False):
+        connection.exec_driver_sql("BEGIN")
+        return
+    # Connections are lent again, so each writer says how its commits end.
+    level = "FULL" if options.get(FLUSHED, False) else "NORMAL"
+    connection.exec_driver_sql(f"PRAGMA synchronous = {level}")
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 @contextmanager

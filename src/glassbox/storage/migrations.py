@@ -30,6 +30,8 @@ class Migration:
     """What it does."""
     statements: tuple[str, ...]
     """SQL, one statement each."""
+    for_postgres: tuple[str, ...] = ()
+    """What PostgreSQL alone needs behind them."""
 
 
 MIGRATIONS: Final[tuple[Migration, ...]] = (
@@ -80,7 +82,7 @@ MIGRATIONS: Final[tuple[Migration, ...]] = (
             "CREATE UNIQUE INDEX api_keys_by_signing_id ON api_keys (signing_id)",
         ),
     ),
-    Migration(4, "predictions", inference.STATEMENTS),
+    Migration(4, "predictions", inference.STATEMENTS, inference.FOR_POSTGRES),
     Migration(5, "versions", registry.STATEMENTS),
     Migration(6, "rollouts", rollouts.STATEMENTS),
     Migration(7, "drift", drift.STATEMENTS),
@@ -124,7 +126,8 @@ def migrate(engine: sa.Engine, migrations: tuple[Migration, ...] = MIGRATIONS) -
                 f"{len(migrations)}. Upgrade Glassbox, or set storage.url to another database."
             )
         for migration in migrations[done:]:
-            for statement in migration.statements:
+            only = migration.for_postgres if connection.dialect.name == "postgresql" else ()
+            for statement in (*migration.statements, *only):
                 connection.exec_driver_sql(statement)
             connection.execute(
                 sa.text("INSERT INTO schema_version VALUES (:number, :name, :applied_s)"),

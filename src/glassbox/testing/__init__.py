@@ -1,6 +1,27 @@
-"""Small engines for tests, ours and yours: real ones of random weights, and a fake without any."""
+"""Small engines for tests, ours and yours: real ones of random weights, and a fake without any.
 
-from glassbox.testing.fake import FakeEngine
-from glassbox.testing.tiny import ARCHITECTURES, tiny_engine, tiny_loaded, tiny_tokenizer
+Each name is imported when it is first used, so that what needs no torch does without it.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from glassbox.testing.fake import FakeEngine
+    from glassbox.testing.tiny import ARCHITECTURES, tiny_engine, tiny_loaded, tiny_tokenizer
+
+_HOMES = {
+    "ARCHITECTURES": "tiny",
+    "FakeEngine": "fake",
+    "tiny_engine": "tiny",
+    "tiny_loaded": "tiny",
+    "tiny_tokenizer": "tiny",
+}
 
 __all__ = ["ARCHITECTURES", "FakeEngine", "tiny_engine", "tiny_loaded", "tiny_tokenizer"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

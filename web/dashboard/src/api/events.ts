@@ -1,9 +1,17 @@
+/** One message of a stream of server-sent events. */
+export type Message = {
+  /** What it is about; `message` where the server gave no name. */
+  event: string;
+  data: string;
+};
+
 /**
- * The data of server-sent events, one after the other, until `[DONE]` or the end.
+ * Server-sent events one after the other, until the end.
  *
- * Source: WHATWG HTML, section 9.2.6; only `data:` lines are used here.
+ * Read from a fetch, because the browser's own EventSource cannot send a key.
+ * Source: WHATWG HTML, section 9.2.6; `id:` and `retry:` are not used here.
  */
-export async function* events(body: ReadableStream<Uint8Array>): AsyncGenerator<string> {
+export async function* messages(body: ReadableStream<Uint8Array>): AsyncGenerator<Message> {
   const reader = body.getReader();
   const decoder = new TextDecoder();
   let rest = "";
@@ -15,9 +23,8 @@ export async function* events(body: ReadableStream<Uint8Array>): AsyncGenerator<
       rest = blocks.pop() ?? "";
       if (done && rest.trim() !== "") blocks.push(rest);
       for (const block of blocks) {
-        const data = dataOf(block);
-        if (data === "[DONE]") return;
-        if (data !== "") yield data;
+        const data = fieldOf(block, "data");
+        if (data !== "") yield { event: fieldOf(block, "event") || "message", data };
       }
       if (done) return;
     }
@@ -27,10 +34,18 @@ export async function* events(body: ReadableStream<Uint8Array>): AsyncGenerator<
   }
 }
 
-function dataOf(block: string): string {
+/** The data of server-sent events, one after the other, until `[DONE]` or the end. */
+export async function* events(body: ReadableStream<Uint8Array>): AsyncGenerator<string> {
+  for await (const { data } of messages(body)) {
+    if (data === "[DONE]") return;
+    yield data;
+  }
+}
+
+function fieldOf(block: string, name: string): string {
   return block
     .split(/\r?\n/)
-    .filter((line) => line.startsWith("data:"))
-    .map((line) => line.slice(5).replace(/^ /, ""))
+    .filter((line) => line.startsWith(`${name}:`))
+    .map((line) => line.slice(name.length + 1).replace(/^ /, ""))
     .join("\n");
 }

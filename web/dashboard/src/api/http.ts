@@ -1,8 +1,15 @@
 import { apiKey } from "./key";
 import { Problem, problemOf, unreachable } from "./problem";
 
+export type Method = "GET" | "POST" | "PUT" | "DELETE";
+
 /** Call a route; anything but success is thrown as a `Problem` that reads as a sentence. */
-export async function call(path: string, body?: unknown, signal?: AbortSignal): Promise<Response> {
+export async function call(
+  path: string,
+  body?: unknown,
+  signal?: AbortSignal,
+  method: Method = body === undefined ? "GET" : "POST",
+): Promise<Response> {
   const headers: Record<string, string> = {};
   const key = apiKey.get();
   if (key !== "") headers.Authorization = `Bearer ${key}`;
@@ -10,7 +17,7 @@ export async function call(path: string, body?: unknown, signal?: AbortSignal): 
   let response: Response;
   try {
     response = await fetch(path, {
-      method: body === undefined ? "GET" : "POST",
+      method,
       headers,
       body: body === undefined ? null : JSON.stringify(body),
       signal: signal ?? null,
@@ -30,8 +37,9 @@ export async function callJson<Answer>(
   path: string,
   body?: unknown,
   signal?: AbortSignal,
+  method?: Method,
 ): Promise<Answer> {
-  const response = await call(path, body, signal);
+  const response = await call(path, body, signal, method);
   try {
     return (await response.json()) as Answer;
   } catch (error) {
@@ -41,4 +49,19 @@ export async function callJson<Answer>(
       "Something between here and the server changed it.",
     );
   }
+}
+
+/** Where everything about registered models lives. */
+export const MODELS = "/api/v2/models";
+
+type Values = Record<string, string | number | null | undefined>;
+
+/** A path below `MODELS` with the query's values that are there. */
+export function modelsPath(path: string, values: Values = {}): string {
+  const query = new URLSearchParams();
+  for (const [name, value] of Object.entries(values)) {
+    if (value != null && value !== "") query.set(name, String(value));
+  }
+  const said = query.toString();
+  return `${MODELS}${path}${said === "" ? "" : `?${said}`}`;
 }

@@ -4,6 +4,522 @@
  */
 
 export interface paths {
+    "/api/v2/models/alerts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Alerts
+         * @description Return the rules that fire and the latest messages.
+         */
+        get: operations["alerts_api_v2_models_alerts_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2/models/audit/recent": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Recent
+         * @description Return predictions, newest first; `before` is the `sequence` of the last one seen.
+         */
+        get: operations["recent_api_v2_models_audit_recent_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2/models/audit/records/{request_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Record
+         * @description Return everything that is kept of one prediction.
+         */
+        get: operations["record_api_v2_models_audit_records__request_id__get"];
+        put?: never;
+        post?: never;
+        /**
+         * Erase
+         * @description Remove what is kept of one prediction; its place in the log stays, and says who and why.
+         */
+        delete: operations["erase_api_v2_models_audit_records__request_id__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2/models/audit/summary": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Summary
+         * @description Return exact aggregates over the latest predictions; 304 where nothing has changed.
+         */
+        get: operations["summary_api_v2_models_audit_summary_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2/models/audit/verification": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Verification
+         * @description Read the whole log and say whether every byte is as it was written.
+         */
+        get: operations["verification_api_v2_models_audit_verification_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2/models/drift": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Drift
+         * @description Return the latest comparison and what it was made against.
+         */
+        get: operations["drift_api_v2_models_drift_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2/models/drift/history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * History
+         * @description Return how far features lay from the reference at each comparison, newest first.
+         */
+        get: operations["history_api_v2_models_drift_history_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2/models/drift/references": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * References
+         * @description Return the references, newest first.
+         */
+        get: operations["references_api_v2_models_drift_references_get"];
+        put?: never;
+        /**
+         * Make Reference
+         * @description Freeze a span of predictions as what later ones are compared with.
+         */
+        post: operations["make_reference_api_v2_models_drift_references_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2/models/drift/run": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Run
+         * @description Compare now.
+         */
+        post: operations["run_api_v2_models_drift_run_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2/models/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Stream
+         * @description Stream `summary`, `inference`, `rollout`, `drift`, `alert` and `heartbeat` as they come.
+         */
+        get: operations["stream_api_v2_models_events_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2/models/health": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Health
+         * @description Return how every part does; 200 also where a challenger fails, which hurts nobody.
+         */
+        get: operations["health_api_v2_models_health_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2/models/labels": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Labels
+         * @description Tell the truth about earlier predictions; a later label corrects an earlier one.
+         */
+        post: operations["labels_api_v2_models_labels_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2/models/predict": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Predict
+         * @description Predict one row; the answer waits for no challenger unless it is asked to.
+         */
+        post: operations["predict_api_v2_models_predict_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2/models/predict/batch": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Predict Batch
+         * @description Predict rows; one that cannot be has an error of its own and the others their answers.
+         */
+        post: operations["predict_batch_api_v2_models_predict_batch_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2/models/registry": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Registry
+         * @description Return which versions there are, who answers and who sees copies.
+         */
+        get: operations["registry_api_v2_models_registry_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2/models/rollouts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Rollouts
+         * @description Return the rollout under way, gate by gate, and all earlier ones in short.
+         */
+        get: operations["rollouts_api_v2_models_rollouts_get"];
+        put?: never;
+        /**
+         * Start
+         * @description Begin to try a version beside the champion.
+         */
+        post: operations["start_api_v2_models_rollouts_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2/models/rollouts/{rollout_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Rollout
+         * @description Return one rollout in full: why it did what it did.
+         */
+        get: operations["rollout_api_v2_models_rollouts__rollout_id__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2/models/rollouts/{rollout_id}/abort": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Abort
+         * @description End a rollout: the champion answers all requests again.
+         */
+        post: operations["abort_api_v2_models_rollouts__rollout_id__abort_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2/models/rollouts/{rollout_id}/pause": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Pause
+         * @description Hold a rollout where it is; a breach of a gate still ends it.
+         */
+        post: operations["pause_api_v2_models_rollouts__rollout_id__pause_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2/models/rollouts/{rollout_id}/promote": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Promote
+         * @description Confirm a rollout that waits, end its bake, or with `force` promote in spite of doubt.
+         */
+        post: operations["promote_api_v2_models_rollouts__rollout_id__promote_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2/models/rollouts/{rollout_id}/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Resume
+         * @description Let a held rollout go on.
+         */
+        post: operations["resume_api_v2_models_rollouts__rollout_id__resume_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2/models/versions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Versions
+         * @description Return all versions and what their aliases say.
+         */
+        get: operations["versions_api_v2_models_versions_get"];
+        put?: never;
+        /**
+         * Register
+         * @description Register a version of files on the server; the same content again is the same version.
+         */
+        post: operations["register_api_v2_models_versions_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2/models/versions/aliases/{alias}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Move Alias
+         * @description Set or take away an alias, if it is still where the caller believes it to be.
+         */
+        put: operations["move_alias_api_v2_models_versions_aliases__alias__put"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2/models/versions/history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * History
+         * @description Return how aliases moved, newest first: who, when, why and on what evidence.
+         */
+        get: operations["history_api_v2_models_versions_history_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2/models/versions/{name}/calibration": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Calibration
+         * @description Return the curves of the evaluation that a version comes from.
+         */
+        get: operations["calibration_api_v2_models_versions__name__calibration_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/invocations": {
         parameters: {
             query?: never;
@@ -621,6 +1137,162 @@ export interface components {
             object?: "list";
         };
         /**
+         * AlertMessageAnswered
+         * @description One message: a rule began to hold, or ceased to.
+         */
+        AlertMessageAnswered: {
+            /**
+             * Delivered
+             * @description Who was told.
+             */
+            delivered: components["schemas"]["DeliveryAnswered"][];
+            /**
+             * Id
+             * @description Names it; the same however often it is delivered.
+             */
+            id: string;
+            /**
+             * Rule
+             * @description Rule.
+             */
+            rule: string;
+            /**
+             * Severity
+             * @description How bad it is.
+             */
+            severity?: ("info" | "warn" | "error") | null;
+            /**
+             * Signal
+             * @description Path of the number.
+             */
+            signal?: string | null;
+            /**
+             * State
+             * @description Which of the two.
+             * @enum {string}
+             */
+            state: "firing" | "resolved";
+            /**
+             * Summary
+             * @description In words.
+             */
+            summary?: string | null;
+            /**
+             * Time S
+             * @description Unix time.
+             */
+            time_s: number;
+            /**
+             * Value
+             * @description What was measured.
+             */
+            value?: number | null;
+        };
+        /**
+         * AlertsAnswered
+         * @description Where things stand.
+         */
+        AlertsAnswered: {
+            /**
+             * Firing
+             * @description Rules whose condition holds.
+             */
+            firing: components["schemas"]["FiringAnswered"][];
+            /**
+             * History
+             * @description Messages, newest first.
+             */
+            history: components["schemas"]["AlertMessageAnswered"][];
+            /**
+             * Waiting
+             * @description Messages that each receiver has not taken yet.
+             */
+            waiting?: {
+                [key: string]: number;
+            };
+        };
+        /**
+         * AliasAsked
+         * @description Where an alias is to point.
+         */
+        AliasAsked: {
+            /**
+             * Expected
+             * @description Number that it has now, null for none: otherwise somebody was faster, and nothing moves.
+             */
+            expected?: number | null;
+            /**
+             * Model
+             * @description Registered model.
+             * @default default
+             */
+            model?: string;
+            /**
+             * Number
+             * @description Version number; null takes the alias away.
+             */
+            number: number | null;
+            /**
+             * Reason
+             * @description Why; kept in the history.
+             * @default
+             */
+            reason?: string;
+        };
+        /**
+         * AliasMoveAnswered
+         * @description One line of the history.
+         */
+        AliasMoveAnswered: {
+            /**
+             * Actor
+             * @description Who did it.
+             */
+            actor: string;
+            /**
+             * After
+             * @description Version number it names; null if it was taken away.
+             */
+            after: number | null;
+            /**
+             * Alias
+             * @description The alias that moved.
+             */
+            alias: string;
+            /**
+             * Before
+             * @description Version number it named; null if it was not there.
+             */
+            before: number | null;
+            /**
+             * Evidence
+             * @description What the decision rested on.
+             */
+            evidence: {
+                [key: string]: unknown;
+            };
+            /**
+             * Model
+             * @description Registered model.
+             */
+            model: string;
+            /**
+             * Reason
+             * @description Why.
+             */
+            reason: string;
+            /**
+             * Sequence
+             * @description Place in it, from 1.
+             */
+            sequence: number;
+            /**
+             * Time S
+             * @description Unix time.
+             */
+            time_s: number;
+        };
+        /**
          * AnswerMessage
          * @description What the model says.
          */
@@ -644,6 +1316,202 @@ export interface components {
             role?: "assistant";
         };
         /**
+         * AuditEntry
+         * @description What is kept of one prediction, in one line.
+         */
+        AuditEntry: {
+            /**
+             * Arm
+             * @description Who answered: a canary's challenger answers a share.
+             * @default champion
+             * @enum {string}
+             */
+            arm?: "champion" | "challenger";
+            /**
+             * Confidence
+             * @description Largest probability, [0, 1]; null where the version has none.
+             */
+            confidence: number | null;
+            /**
+             * Error Code
+             * @description Stable code of the error, after one.
+             */
+            error_code?: string | null;
+            /**
+             * Feature Hash
+             * @description Hash of the features, under the scheme that it begins with.
+             */
+            feature_hash: string;
+            /**
+             * Label
+             * @description Most probable class, for classifiers.
+             */
+            label?: string | null;
+            /**
+             * Label Probs
+             * @description Probability of every class, for classifiers.
+             */
+            label_probs?: {
+                [key: string]: number;
+            } | null;
+            /**
+             * Latency Ms
+             * @description Milliseconds that the version took.
+             */
+            latency_ms: number;
+            /**
+             * Model Version
+             * @description Unique name of the version that answered.
+             */
+            model_version: string;
+            /**
+             * Prediction
+             * @description The number answered; null after an error.
+             */
+            prediction: number | null;
+            /**
+             * Request Id
+             * @description Names the prediction.
+             */
+            request_id: string;
+            /**
+             * Sequence
+             * @description Place in the durable log; 0 where it is not there yet.
+             * @default 0
+             */
+            sequence?: number;
+            /**
+             * Shadow Diff
+             * @description How far that lies from the answer.
+             */
+            shadow_diff?: number | null;
+            /**
+             * Shadow Latency Ms
+             * @description Milliseconds that it took.
+             */
+            shadow_latency_ms?: number | null;
+            /**
+             * Shadow Prediction
+             * @description What it would have answered.
+             */
+            shadow_prediction?: number | null;
+            /**
+             * Shadow Status
+             * @description How the challenger's copy ended; absent where there was no challenger.
+             */
+            shadow_status?: ("pending" | "ok" | "error" | "timeout" | "dropped" | "sampled_out" | "breaker_open" | "disabled") | null;
+            /**
+             * Shadow Version
+             * @description Challenger that saw a copy.
+             */
+            shadow_version?: string | null;
+            /**
+             * Status
+             * @description Whether there was an answer.
+             * @enum {string}
+             */
+            status: "success" | "error";
+            /**
+             * Timestamp
+             * @description Unix time of the answer.
+             */
+            timestamp: number;
+            /**
+             * True Label
+             * @description The truth, where it was told since.
+             */
+            true_label?: string | number | null;
+        };
+        /**
+         * BatchAnswered
+         * @description The answers.
+         */
+        BatchAnswered: {
+            /**
+             * Results
+             * @description One for each row, in order.
+             */
+            results: components["schemas"]["BatchRow"][];
+        };
+        /**
+         * BatchAsked
+         * @description Rows to predict.
+         */
+        BatchAsked: {
+            /**
+             * Model
+             * @description Registered model.
+             * @default default
+             */
+            model?: string;
+            /**
+             * Rows
+             * @description The rows.
+             */
+            rows: components["schemas"]["PredictRow"][];
+        };
+        /**
+         * BatchRow
+         * @description One row's answer, or its error.
+         */
+        BatchRow: {
+            /**
+             * Confidence
+             * @description As of a single prediction.
+             */
+            confidence?: number | null;
+            /** @description Why there is no answer; the other rows have theirs. */
+            error?: components["schemas"]["PredictError"] | null;
+            /**
+             * Label
+             * @description As of a single prediction.
+             */
+            label?: string | null;
+            /**
+             * Label Probs
+             * @description As of a single prediction.
+             */
+            label_probs?: {
+                [key: string]: number;
+            } | null;
+            /**
+             * Model Version
+             * @description As of a single prediction.
+             */
+            model_version?: string | null;
+            /**
+             * Prediction
+             * @description As of a single prediction.
+             */
+            prediction?: number | null;
+            /**
+             * Request Id
+             * @description Names the row in the audit.
+             */
+            request_id: string;
+            /**
+             * Shadow Diff
+             * @description As of a single prediction.
+             */
+            shadow_diff?: number | null;
+        };
+        /**
+         * BreakAnswered
+         * @description Where the log is not what was written.
+         */
+        BreakAnswered: {
+            /**
+             * Reason
+             * @description How it does not.
+             */
+            reason: string;
+            /**
+             * Sequence
+             * @description First event that does not fit.
+             */
+            sequence: number;
+        };
+        /**
          * CachedTokens
          * @description How the prompt's tokens came about.
          */
@@ -653,6 +1521,24 @@ export interface components {
              * @description Those that were not computed again.
              */
             cached_tokens: number;
+        };
+        /**
+         * CalibrationAnswered
+         * @description The curves of the evaluation that a version comes from.
+         */
+        CalibrationAnswered: {
+            /**
+             * Charts
+             * @description Chart name, as `reliability`, to the JSON that was saved beside its picture.
+             */
+            charts: {
+                [key: string]: unknown;
+            };
+            /**
+             * Version
+             * @description Its name.
+             */
+            version: string;
         };
         /**
          * CaptureAsked
@@ -1269,6 +2155,228 @@ export interface components {
             } | null)[] | null;
         };
         /**
+         * Component
+         * @description One part of the service.
+         */
+        Component: {
+            /**
+             * Details
+             * @description Numbers about it, as `ring_utilisation` of the audit.
+             */
+            details: {
+                [key: string]: unknown;
+            };
+            /**
+             * Reason
+             * @description Why not.
+             */
+            reason?: string | null;
+            /**
+             * Status
+             * @description Whether it does its work.
+             * @enum {string}
+             */
+            status: "ok" | "degraded" | "off";
+        };
+        /**
+         * DecisionAnswered
+         * @description What the policy said last.
+         */
+        DecisionAnswered: {
+            /**
+             * Reason
+             * @description Why, in words.
+             */
+            reason: string;
+            /**
+             * Verdict
+             * @description As `wait`, `advance`, `promote`, `rollback`.
+             */
+            verdict: string;
+        };
+        /**
+         * DeliveryAnswered
+         * @description One receiver of one message.
+         */
+        DeliveryAnswered: {
+            /**
+             * Attempts
+             * @description Times that it was tried.
+             */
+            attempts: number;
+            /**
+             * Delivered S
+             * @description Unix time at which it was taken; null where it was not yet.
+             */
+            delivered_s: number | null;
+            /**
+             * Gave Up S
+             * @description Unix time from which it is not tried any more.
+             */
+            gave_up_s?: number | null;
+            /**
+             * Last Error
+             * @description Why the last attempt failed; null where none did.
+             */
+            last_error: string | null;
+            /**
+             * Receiver
+             * @description Its name.
+             */
+            receiver: string;
+        };
+        /**
+         * DiffHistogram
+         * @description How often which difference to the challenger was seen.
+         */
+        DiffHistogram: {
+            /**
+             * Counts
+             * @description Copies in each.
+             */
+            counts: number[];
+            /**
+             * Edges
+             * @description Bounds of the bins, one more than there are bins.
+             */
+            edges: number[];
+        };
+        /**
+         * DriftAnswered
+         * @description Where things stand.
+         */
+        DriftAnswered: {
+            /** @description What it was made against; null without one. */
+            reference: components["schemas"]["ReferenceAnswered"] | null;
+            /** @description Latest comparison; null before the first. */
+            report: components["schemas"]["DriftReportAnswered"] | null;
+        };
+        /**
+         * DriftPoint
+         * @description One feature at one comparison.
+         */
+        DriftPoint: {
+            /**
+             * Drifted
+             * @description Whether it was flagged.
+             */
+            drifted: boolean;
+            /**
+             * Effect
+             * @description Size of the change.
+             */
+            effect: number | null;
+            /**
+             * Feature
+             * @description Its name.
+             */
+            feature: string;
+            /**
+             * Limit
+             * @description Effect from which it counts.
+             */
+            limit: number | null;
+            /**
+             * P Adjusted
+             * @description After the correction for many features.
+             */
+            p_adjusted: number | null;
+            /**
+             * Report Id
+             * @description The comparison.
+             */
+            report_id?: string | null;
+            /**
+             * Time S
+             * @description Unix time.
+             */
+            time_s: number;
+        };
+        /**
+         * DriftReportAnswered
+         * @description One comparison.
+         */
+        DriftReportAnswered: {
+            /** @description Quality estimated without labels. */
+            estimate: components["schemas"]["EstimateAnswered"] | null;
+            /**
+             * Features
+             * @description Largest effect first.
+             */
+            features: components["schemas"]["FeatureDriftAnswered"][];
+            /**
+             * Further
+             * @description Other measures of quality.
+             */
+            further?: components["schemas"]["EstimateAnswered"][];
+            /**
+             * Gaps
+             * @description How groups fare.
+             */
+            gaps?: components["schemas"]["GapAnswered"][];
+            /** @description What the answers depend on; null where that cannot be said. */
+            importance?: components["schemas"]["ImportanceAnswered"] | null;
+            /**
+             * Model Version
+             * @description Version whose predictions were compared.
+             */
+            model_version: string;
+            /**
+             * N Current
+             * @description Rows of the window.
+             */
+            n_current: number;
+            /**
+             * N Reference
+             * @description Rows of the reference.
+             */
+            n_reference: number;
+            /**
+             * Notes
+             * @description What a reader should know, as features that were left out and why.
+             */
+            notes?: string[];
+            /** @description Quality on the rows whose truth became known. */
+            realised: components["schemas"]["EstimateAnswered"] | null;
+            /**
+             * Reference Id
+             * @description What they were compared with.
+             */
+            reference_id: string;
+            /**
+             * Report Id
+             * @description Names it.
+             */
+            report_id: string;
+            /**
+             * Seasonality
+             * @description Pattern over the day or week that was found, and whether the reference was chosen by it.
+             */
+            seasonality?: {
+                [key: string]: unknown;
+            } | null;
+            /**
+             * Since S
+             * @description Unix time of the window's first row.
+             */
+            since_s?: number | null;
+            /**
+             * Time S
+             * @description Unix time.
+             */
+            time_s: number;
+            /**
+             * Until S
+             * @description Unix time of its last row.
+             */
+            until_s?: number | null;
+            /**
+             * Verdict
+             * @description In one word: `drift`, `no_drift`, `not_enough_data`.
+             */
+            verdict: string;
+        };
+        /**
          * EnvironmentAnswered
          * @description What shipped code meets.
          */
@@ -1290,6 +2398,33 @@ export interface components {
             versions: {
                 [key: string]: string;
             };
+        };
+        /**
+         * EraseAnswered
+         * @description What was removed.
+         */
+        EraseAnswered: {
+            /**
+             * Erased Events
+             * @description Events whose content is gone.
+             */
+            erased_events: number;
+            /**
+             * Request Id
+             * @description Names the prediction.
+             */
+            request_id: string;
+        };
+        /**
+         * EraseAsked
+         * @description What is to be said of an erasure.
+         */
+        EraseAsked: {
+            /**
+             * Reason
+             * @description Why; kept in the log for good.
+             */
+            reason: string;
         };
         /**
          * ErrorAnswered
@@ -1330,6 +2465,203 @@ export interface components {
             type: string;
         };
         /**
+         * EstimateAnswered
+         * @description A measure of quality, from confidence alone or from labels.
+         */
+        EstimateAnswered: {
+            /**
+             * Fell
+             * @description Whether it is below the reference by more than chance; null where that is not known.
+             */
+            fell?: boolean | null;
+            /**
+             * High
+             * @description Upper bound.
+             */
+            high: number | null;
+            /**
+             * Low
+             * @description Lower bound.
+             */
+            low: number | null;
+            /**
+             * Method
+             * @description From calibrated confidence alone, or from labels that have come.
+             * @default estimated
+             * @enum {string}
+             */
+            method?: "estimated" | "realised";
+            /**
+             * Metric
+             * @description As `accuracy`, `auroc`.
+             */
+            metric: string;
+            /**
+             * N
+             * @description Rows that it rests on.
+             */
+            n: number;
+            /**
+             * Reference
+             * @description In the reference.
+             */
+            reference: number | null;
+            /**
+             * Value
+             * @description In the current window.
+             */
+            value: number | null;
+        };
+        /**
+         * EventAnswered
+         * @description One event in the life of a prediction.
+         */
+        EventAnswered: {
+            /**
+             * Kind
+             * @description What happened.
+             * @enum {string}
+             */
+            kind: "primary" | "shadow" | "label" | "erasure";
+            /**
+             * Sequence
+             * @description Place in the durable log; 0 where it is not there yet.
+             */
+            sequence: number;
+            /**
+             * Timestamp
+             * @description Unix time.
+             */
+            timestamp: number;
+        };
+        /**
+         * EvidencePoint
+         * @description One gate at one moment, for charts.
+         */
+        EvidencePoint: {
+            /**
+             * Gate
+             * @description Its name.
+             */
+            gate: string;
+            /**
+             * High
+             * @description Upper bound.
+             */
+            high: number | null;
+            /**
+             * Limit
+             * @description What it must not pass.
+             */
+            limit: number | null;
+            /**
+             * Low
+             * @description Lower bound.
+             */
+            low: number | null;
+            /**
+             * N
+             * @description Requests so far.
+             */
+            n: number;
+            /**
+             * Time S
+             * @description Unix time.
+             */
+            time_s?: number | null;
+            /**
+             * Value
+             * @description Estimate.
+             */
+            value: number | null;
+        };
+        /**
+         * FeatureDriftAnswered
+         * @description One feature, or one number about the answers, then and now.
+         */
+        FeatureDriftAnswered: {
+            /**
+             * Current
+             * @description Share of the current window in each bin.
+             */
+            current: number[];
+            /**
+             * Drifted
+             * @description Whether both effect and adjusted p say so.
+             */
+            drifted: boolean;
+            /**
+             * Edges
+             * @description Bounds of the reference's bins, or its categories.
+             */
+            edges: number[] | string[];
+            /**
+             * Effect
+             * @description Size of the change, in the unit of `effect_name`.
+             */
+            effect: number | null;
+            /**
+             * Effect Name
+             * @description Which statistic the effect is.
+             */
+            effect_name?: string | null;
+            /**
+             * Group
+             * @description What it is about: the answers, a feature, a text's summary, a model's state.
+             * @default other
+             * @enum {string}
+             */
+            group?: "answer" | "feature" | "text" | "state" | "other";
+            /**
+             * Kind
+             * @description How it was compared.
+             * @enum {string}
+             */
+            kind: "numeric" | "categorical";
+            /**
+             * Limit
+             * @description Effect from which it counts.
+             */
+            limit: number | null;
+            /**
+             * N Current
+             * @description Values in the window.
+             */
+            n_current?: number | null;
+            /**
+             * N Reference
+             * @description Values in the reference.
+             */
+            n_reference?: number | null;
+            /**
+             * Name
+             * @description Feature, or as `prediction`, `confidence`, `text.n_tokens`, `state_0`.
+             */
+            name: string;
+            /**
+             * P Adjusted
+             * @description The same after the correction for many features.
+             */
+            p_adjusted: number | null;
+            /**
+             * P Value
+             * @description Probability of such a difference without drift; null where no test applies.
+             */
+            p_value: number | null;
+            /**
+             * Reference
+             * @description Share of the reference in each bin.
+             */
+            reference: number[];
+            /**
+             * Statistics
+             * @description As `ks`, `psi`, `jensen_shannon`, `chi_square`, `wasserstein`.
+             */
+            statistics: {
+                [key: string]: number | null;
+            };
+        };
+        /**
          * FieldProblem
          * @description What is wrong with one field of a request.
          */
@@ -1344,6 +2676,135 @@ export interface components {
              * @description What is wrong, and what is allowed.
              */
             message: string;
+        };
+        /**
+         * FiringAnswered
+         * @description A rule whose condition holds.
+         */
+        FiringAnswered: {
+            /**
+             * Limit
+             * @description What it is compared with.
+             */
+            limit: number | null;
+            /**
+             * Rule
+             * @description Its name.
+             */
+            rule: string;
+            /**
+             * Severity
+             * @description How bad it is.
+             * @enum {string}
+             */
+            severity: "info" | "warn" | "error";
+            /**
+             * Signal
+             * @description Path of the number that it looks at, as `summary.success_rate`.
+             */
+            signal: string;
+            /**
+             * Since S
+             * @description Unix time since which it holds.
+             */
+            since_s: number;
+            /**
+             * Summary
+             * @description In words.
+             */
+            summary: string;
+            /**
+             * Value
+             * @description What is measured now.
+             */
+            value: number | null;
+        };
+        /**
+         * GapAnswered
+         * @description How differently the groups of one segment fare.
+         */
+        GapAnswered: {
+            /**
+             * Gap
+             * @description Largest minus smallest.
+             */
+            gap: number;
+            /**
+             * Groups
+             * @description Value of each group.
+             */
+            groups: {
+                [key: string]: number;
+            };
+            /**
+             * Measure
+             * @description As `accuracy`, `selection_rate`.
+             */
+            measure: string;
+            /**
+             * N Rows
+             * @description Rows of each group.
+             */
+            n_rows: {
+                [key: string]: number;
+            };
+            /**
+             * Segment
+             * @description Feature that makes the groups.
+             */
+            segment: string;
+        };
+        /**
+         * GateAnswered
+         * @description One condition of a rollout as it stands.
+         */
+        GateAnswered: {
+            /**
+             * About
+             * @description What exactly is measured.
+             */
+            about?: string | null;
+            /**
+             * High
+             * @description Upper bound.
+             */
+            high: number | null;
+            /**
+             * Limit
+             * @description What it must not pass.
+             */
+            limit: number | null;
+            /**
+             * Low
+             * @description Lower bound of its anytime-valid interval.
+             */
+            low: number | null;
+            /**
+             * N
+             * @description Requests that it rests on.
+             */
+            n: number;
+            /**
+             * Name
+             * @description As `difference`, `error_rate`, `latency`, `calibration`.
+             */
+            name: string;
+            /**
+             * Needed
+             * @description Requests without which nothing is decided.
+             */
+            needed?: number | null;
+            /**
+             * Value
+             * @description Estimate; null without data.
+             */
+            value: number | null;
+            /**
+             * Verdict
+             * @description What the interval says about the limit.
+             * @enum {string}
+             */
+            verdict: "pass" | "fail" | "inconclusive" | "not_enough_data" | "off";
         };
         /**
          * GlassboxAnswered
@@ -1496,6 +2957,22 @@ export interface components {
             detail?: components["schemas"]["ValidationError"][];
         };
         /**
+         * HeadAnswered
+         * @description The end of the log, to be kept elsewhere and compared later.
+         */
+        HeadAnswered: {
+            /**
+             * Hash
+             * @description Hash over everything up to it (hex).
+             */
+            hash: string;
+            /**
+             * Sequence
+             * @description Its last event; 0 where there is none.
+             */
+            sequence: number;
+        };
+        /**
          * HealthAnswered
          * @description How the server is.
          */
@@ -1506,6 +2983,66 @@ export interface components {
              * @enum {string}
              */
             status: "alive" | "ready";
+        };
+        /**
+         * ImportanceAnswered
+         * @description What the answers depend on, then and now.
+         */
+        ImportanceAnswered: {
+            /**
+             * Changed
+             * @description Whether it is more than chance.
+             */
+            changed: boolean;
+            /**
+             * Current
+             * @description The same, now.
+             */
+            current: number[];
+            /**
+             * Distance
+             * @description Mean absolute difference of the shares.
+             */
+            distance: number;
+            /**
+             * Features
+             * @description Names, in the order of the shares.
+             */
+            features: string[];
+            /**
+             * P Value
+             * @description Probability of as large a distance by chance.
+             */
+            p_value: number;
+            /**
+             * Rank Correlation
+             * @description Spearman's correlation of the two.
+             */
+            rank_correlation: number | null;
+            /**
+             * Reference
+             * @description Share of the variance of the answers that each feature explains alone, [0, 1].
+             */
+            reference: number[];
+        };
+        /**
+         * InferenceHealth
+         * @description Whether the service does its work; a failing challenger degrades it and is no error.
+         */
+        InferenceHealth: {
+            /**
+             * Components
+             * @description `registry`, `primary`, `shadow`, `audit`, `rollout`, `drift`, `alerts`.
+             */
+            components: {
+                [key: string]: components["schemas"]["Component"];
+            };
+            /**
+             * Status
+             * @description `degraded` where any part is.
+             * @enum {string}
+             */
+            status: "ok" | "degraded";
         };
         /**
          * InvocationAnswered
@@ -1647,6 +3184,49 @@ export interface components {
              * @description Probability that the model itself gave to its most probable class, [0, 1].
              */
             raw_confidence?: number | null;
+        };
+        /**
+         * LabelAsked
+         * @description The truth about one prediction.
+         */
+        LabelAsked: {
+            /**
+             * Label
+             * @description The true class, or number.
+             */
+            label: string | number | boolean;
+            /**
+             * Request Id
+             * @description Names the prediction.
+             */
+            request_id: string;
+        };
+        /**
+         * LabelsAnswered
+         * @description What became of them.
+         */
+        LabelsAnswered: {
+            /**
+             * Accepted
+             * @description Labels that were kept.
+             */
+            accepted: number;
+            /**
+             * Unknown
+             * @description Predictions that are not there (any more).
+             */
+            unknown: string[];
+        };
+        /**
+         * LabelsAsked
+         * @description Truths that became known.
+         */
+        LabelsAsked: {
+            /**
+             * Labels
+             * @description One for each prediction; a later one corrects an earlier.
+             */
+            labels: components["schemas"]["LabelAsked"][];
         };
         /**
          * LensAnswered
@@ -1992,6 +3572,32 @@ export interface components {
             type: string;
         };
         /**
+         * PercentilesAnswered
+         * @description Latency of the window, in milliseconds; null where it is empty.
+         */
+        PercentilesAnswered: {
+            /**
+             * P50
+             * @description Median.
+             */
+            p50: number | null;
+            /**
+             * P90
+             * @description 90th percentile.
+             */
+            p90: number | null;
+            /**
+             * P95
+             * @description 95th percentile.
+             */
+            p95: number | null;
+            /**
+             * P99
+             * @description 99th percentile.
+             */
+            p99: number | null;
+        };
+        /**
          * PingAnswered
          * @description The server is well.
          */
@@ -2042,6 +3648,107 @@ export interface components {
              * @description Mean over the prompt's tokens of the L2 norm.
              */
             norm: number;
+        };
+        /**
+         * PredictAnswered
+         * @description The answer to one row.
+         */
+        PredictAnswered: {
+            /**
+             * Confidence
+             * @description Largest probability, [0, 1]; null where the version knows none.
+             */
+            confidence: number | null;
+            /**
+             * Label
+             * @description Most probable class, for classifiers.
+             */
+            label?: string | null;
+            /**
+             * Label Probs
+             * @description Probability of every class, for classifiers.
+             */
+            label_probs?: {
+                [key: string]: number;
+            } | null;
+            /**
+             * Model Version
+             * @description Unique name of the version that answered.
+             */
+            model_version: string;
+            /**
+             * Prediction
+             * @description The number; for classes the probability of the first label, [0, 1].
+             */
+            prediction: number;
+            /**
+             * Request Id
+             * @description Names the request in the audit.
+             */
+            request_id: string;
+            /**
+             * Shadow Diff
+             * @description Difference to the challenger's answer; absent until that is there.
+             */
+            shadow_diff?: number | null;
+        };
+        /**
+         * PredictAsked
+         * @description One row to predict.
+         */
+        PredictAsked: {
+            /**
+             * Features
+             * @description Named values; `{"text": …}` for a classifier of texts.
+             */
+            features: {
+                [key: string]: unknown;
+            };
+            /**
+             * Model
+             * @description Registered model, or `models:/NAME@ALIAS`, `models:/NAME/NUMBER`.
+             * @default default
+             */
+            model?: string;
+            /**
+             * Segment Key
+             * @description Requests with the same key get the same version of a canary; null takes the request's id.
+             */
+            segment_key?: string | null;
+        };
+        /**
+         * PredictError
+         * @description Why one row has no answer.
+         */
+        PredictError: {
+            /**
+             * Code
+             * @description Stable code of the error.
+             */
+            code: string;
+            /**
+             * Message
+             * @description What was wrong, and what to do.
+             */
+            message: string;
+        };
+        /**
+         * PredictRow
+         * @description One row of a batch.
+         */
+        PredictRow: {
+            /**
+             * Features
+             * @description Named values.
+             */
+            features: {
+                [key: string]: unknown;
+            };
+            /**
+             * Segment Key
+             * @description As of a single prediction.
+             */
+            segment_key?: string | null;
         };
         /**
          * ProbeAnswered
@@ -2142,6 +3849,223 @@ export interface components {
             type: string;
         };
         /**
+         * PromoteAsked
+         * @description What is to be said of a promotion by hand.
+         */
+        PromoteAsked: {
+            /**
+             * Force
+             * @description Whether to promote although there is doubt; never although a gate fails.
+             * @default false
+             */
+            force?: boolean;
+            /**
+             * Reason
+             * @description Why; kept in the history.
+             * @default
+             */
+            reason?: string;
+        };
+        /**
+         * RecordAnswered
+         * @description Everything that is kept of one prediction.
+         */
+        RecordAnswered: {
+            /** @description The line of it. */
+            entry: components["schemas"]["AuditEntry"];
+            /**
+             * Events
+             * @description What happened, in order.
+             */
+            events: components["schemas"]["EventAnswered"][];
+            /**
+             * Features
+             * @description Values of features on the allow-list; nothing else of a request is kept.
+             */
+            features: {
+                [key: string]: unknown;
+            };
+            /**
+             * Rollout Id
+             * @description Rollout that was under way.
+             */
+            rollout_id: string | null;
+            /**
+             * Segments
+             * @description Values by which the summary is broken down.
+             */
+            segments: {
+                [key: string]: string;
+            };
+            /**
+             * Shadows
+             * @description Copies that challengers saw, in the order in which they ended.
+             */
+            shadows: components["schemas"]["ShadowAnswered"][];
+            /**
+             * Summaries
+             * @description Numbers that stand for what is not kept.
+             */
+            summaries: {
+                [key: string]: number;
+            };
+            /**
+             * True Label
+             * @description The truth, where it was told since.
+             */
+            true_label: string | number | null;
+        };
+        /**
+         * ReferenceAnswered
+         * @description A frozen reference.
+         */
+        ReferenceAnswered: {
+            /**
+             * Columns
+             * @description What it can be compared by.
+             */
+            columns?: string[];
+            /**
+             * Created S
+             * @description Unix time.
+             */
+            created_s: number;
+            /**
+             * Digest
+             * @description SHA-256 over its content (hex).
+             */
+            digest: string;
+            /**
+             * Is Current
+             * @description Whether windows are compared with it.
+             * @default false
+             */
+            is_current?: boolean;
+            /**
+             * Model Version
+             * @description Version whose predictions it holds.
+             */
+            model_version: string;
+            /**
+             * N Rows
+             * @description Rows that it was made from.
+             */
+            n_rows: number;
+            /**
+             * Reference Id
+             * @description Names it.
+             */
+            reference_id: string;
+            /**
+             * Since S
+             * @description Unix time of its first row.
+             */
+            since_s?: number | null;
+            /**
+             * Until S
+             * @description Unix time of its last row.
+             */
+            until_s?: number | null;
+        };
+        /**
+         * ReferenceAsked
+         * @description What a new reference is made from.
+         */
+        ReferenceAsked: {
+            /**
+             * Last N
+             * @description Latest rows; null with `since_s`.
+             */
+            last_n?: number | null;
+            /**
+             * Model
+             * @description Registered model.
+             * @default default
+             */
+            model?: string;
+            /**
+             * Since S
+             * @description Unix time of the first row; null with `last_n`.
+             */
+            since_s?: number | null;
+            /**
+             * Until S
+             * @description Unix time after the last row; null is now.
+             */
+            until_s?: number | null;
+        };
+        /**
+         * ReferencesAnswered
+         * @description All references.
+         */
+        ReferencesAnswered: {
+            /**
+             * References
+             * @description Newest first.
+             */
+            references: components["schemas"]["ReferenceAnswered"][];
+        };
+        /**
+         * RegisterAsked
+         * @description A version to register.
+         */
+        RegisterAsked: {
+            /**
+             * Kind
+             * @description Null finds it out.
+             */
+            kind?: ("llm-classifier" | "sklearn" | "callable") | null;
+            /**
+             * Metadata
+             * @description More to keep with it; null is nothing.
+             */
+            metadata?: {
+                [key: string]: unknown;
+            } | null;
+            /**
+             * Model
+             * @description Registered model that it becomes a version of.
+             * @default default
+             */
+            model?: string;
+            /**
+             * Name
+             * @description Unique name; null makes one, as `default_model_v3`.
+             */
+            name?: string | null;
+            /**
+             * Source
+             * @description Run folder, `.skops` file or `module:function` on the server.
+             */
+            source: string;
+        };
+        /**
+         * RegistryAnswered
+         * @description Which versions there are and who answers.
+         */
+        RegistryAnswered: {
+            /**
+             * Active Version
+             * @description The one that answers.
+             */
+            active_version: string;
+            /**
+             * Available Versions
+             * @description Names of all versions of the model.
+             */
+            available_versions: string[];
+            /**
+             * Shadow Enabled
+             * @description Whether a challenger sees copies.
+             */
+            shadow_enabled: boolean;
+            /**
+             * Shadow Version
+             * @description First challenger; null without one.
+             */
+            shadow_version: string | null;
+        };
+        /**
          * ResidentModelAnswered
          * @description The model that techniques run beside.
          */
@@ -2224,6 +4148,208 @@ export interface components {
              * @description Entries of the vocabulary.
              */
             vocab_size: number;
+        };
+        /**
+         * RolloutAsked
+         * @description A rollout to start.
+         */
+        RolloutAsked: {
+            /**
+             * Challenger
+             * @description Name of the version that is to become champion.
+             */
+            challenger: string;
+            /**
+             * Dry Run
+             * @description Whether it only says what it would do.
+             * @default false
+             */
+            dry_run?: boolean;
+            /**
+             * Model
+             * @description Registered model.
+             * @default default
+             */
+            model?: string;
+            /**
+             * Plan
+             * @description Steps, limits and times; null is the default plan, and keys left out are its.
+             */
+            plan?: {
+                [key: string]: unknown;
+            } | null;
+            /**
+             * Reason
+             * @description Why; kept in the history.
+             * @default
+             */
+            reason?: string;
+        };
+        /**
+         * RolloutBrief
+         * @description One rollout in one line.
+         */
+        RolloutBrief: {
+            /**
+             * Challenger
+             * @description Version that is to.
+             */
+            challenger: string;
+            /**
+             * Champion
+             * @description Version that answered when it began.
+             */
+            champion: string;
+            /**
+             * Dry Run
+             * @description Whether it only says what it would do.
+             */
+            dry_run: boolean;
+            /**
+             * Id
+             * @description Names it.
+             */
+            id: string;
+            /**
+             * Model
+             * @description Registered model.
+             */
+            model: string;
+            /**
+             * Paused
+             * @description Whether somebody holds it.
+             */
+            paused: boolean;
+            /**
+             * Phase
+             * @description In Flagger's words, as `Progressing`, `Succeeded`, `Failed`.
+             */
+            phase: string;
+            /**
+             * Started S
+             * @description Unix time.
+             */
+            started_s: number;
+            /**
+             * Updated S
+             * @description Unix time of the last look.
+             */
+            updated_s: number;
+            /**
+             * Weight
+             * @description Share of requests that the challenger answers, [0, 1].
+             */
+            weight: number;
+        };
+        /**
+         * RolloutStatus
+         * @description One rollout in full.
+         */
+        RolloutStatus: {
+            /**
+             * Challenger
+             * @description Version that is to.
+             */
+            challenger: string;
+            /**
+             * Champion
+             * @description Version that answered when it began.
+             */
+            champion: string;
+            /**
+             * Counts
+             * @description How the challenger's copies ended, by status.
+             */
+            counts?: {
+                [key: string]: number;
+            };
+            decision: components["schemas"]["DecisionAnswered"];
+            /**
+             * Dry Run
+             * @description Whether it only says what it would do.
+             */
+            dry_run: boolean;
+            /**
+             * Evidence Series
+             * @description How the gates' values went, thinned.
+             */
+            evidence_series: components["schemas"]["EvidencePoint"][];
+            /**
+             * Gates
+             * @description Where every condition stands.
+             */
+            gates: components["schemas"]["GateAnswered"][];
+            /**
+             * Id
+             * @description Names it.
+             */
+            id: string;
+            /**
+             * Model
+             * @description Registered model.
+             */
+            model: string;
+            /**
+             * N Distinct
+             * @description Different inputs seen, counted up to as many as the plan needs.
+             * @default 0
+             */
+            n_distinct?: number;
+            /**
+             * Paused
+             * @description Whether somebody holds it.
+             */
+            paused: boolean;
+            /**
+             * Phase
+             * @description In Flagger's words, as `Progressing`, `Succeeded`, `Failed`.
+             */
+            phase: string;
+            /**
+             * Plan
+             * @description Steps, limits and times that it follows.
+             */
+            plan: {
+                [key: string]: unknown;
+            };
+            /**
+             * Started S
+             * @description Unix time.
+             */
+            started_s: number;
+            /**
+             * Transitions
+             * @description What happened, in order.
+             */
+            transitions: components["schemas"]["TransitionAnswered"][];
+            /**
+             * Updated S
+             * @description Unix time of the last look.
+             */
+            updated_s: number;
+            /**
+             * Verbs
+             * @description What may be done with it now, of `pause`, `resume`, `promote`, `abort`.
+             */
+            verbs?: string[];
+            /**
+             * Weight
+             * @description Share of requests that the challenger answers, [0, 1].
+             */
+            weight: number;
+        };
+        /**
+         * RolloutsAnswered
+         * @description All rollouts.
+         */
+        RolloutsAnswered: {
+            /** @description The one under way; null without one. */
+            current: components["schemas"]["RolloutStatus"] | null;
+            /**
+             * Rollouts
+             * @description Newest first.
+             */
+            rollouts: components["schemas"]["RolloutBrief"][];
         };
         /**
          * RowError
@@ -2318,6 +4444,42 @@ export interface components {
             text: string;
         };
         /**
+         * SegmentSummary
+         * @description One value of a segment.
+         */
+        SegmentSummary: {
+            /**
+             * Avg Latency Ms
+             * @description Mean milliseconds; null without any.
+             */
+            avg_latency_ms: number | null;
+            /**
+             * Count
+             * @description Predictions.
+             */
+            count: number;
+            /**
+             * Error Count
+             * @description Those that were not.
+             */
+            error_count: number;
+            /**
+             * Prediction Mean
+             * @description Mean of the answers; null without any.
+             */
+            prediction_mean: number | null;
+            /**
+             * Success Rate
+             * @description Share that was answered, [0, 1]; null without any.
+             */
+            success_rate: number | null;
+            /**
+             * Value
+             * @description The value.
+             */
+            value: string;
+        };
+        /**
          * ServedModel
          * @description One name that a request may give as its model.
          */
@@ -2403,6 +4565,145 @@ export interface components {
              * @description Seconds without a call that end it.
              */
             idle_s?: number | null;
+        };
+        /**
+         * ShadowAnswered
+         * @description One challenger's copy of a request.
+         */
+        ShadowAnswered: {
+            /**
+             * Confidence
+             * @description As of the answer.
+             */
+            confidence: number | null;
+            /**
+             * Diff
+             * @description Difference to the answer; null without one.
+             */
+            diff: number | null;
+            /**
+             * Label
+             * @description As of the answer.
+             */
+            label?: string | null;
+            /**
+             * Label Probs
+             * @description As of the answer.
+             */
+            label_probs?: {
+                [key: string]: number;
+            } | null;
+            /**
+             * Latency Ms
+             * @description Milliseconds that it took in its own process.
+             */
+            latency_ms: number | null;
+            /**
+             * Prediction
+             * @description As of the answer.
+             */
+            prediction: number | null;
+            /**
+             * Role
+             * @description Whether it is a challenger, or the champion against itself.
+             * @enum {string}
+             */
+            role: "challenger" | "noise_floor";
+            /**
+             * Shadow Version
+             * @description Unique name of the version that saw the copy.
+             */
+            shadow_version: string;
+            /**
+             * Status
+             * @description How it ended.
+             * @enum {string}
+             */
+            status: "pending" | "ok" | "error" | "timeout" | "dropped" | "sampled_out" | "breaker_open" | "disabled";
+            /**
+             * Timestamp
+             * @description Unix time of its end.
+             */
+            timestamp: number;
+        };
+        /**
+         * ShadowCounts
+         * @description How the copies of the window ended; `lifetime` counts all since the server began.
+         */
+        ShadowCounts: {
+            /**
+             * Breaker Open
+             * @description Not tried because the challenger fails all the time.
+             * @default 0
+             */
+            breaker_open?: number;
+            /**
+             * Disabled
+             * @description Given up because the challenger was taken away.
+             * @default 0
+             */
+            disabled?: number;
+            /**
+             * Dropped
+             * @description Not taken because the queue was full.
+             * @default 0
+             */
+            dropped?: number;
+            /**
+             * Error
+             * @description Failed.
+             * @default 0
+             */
+            error?: number;
+            /**
+             * Ok
+             * @description Answered.
+             * @default 0
+             */
+            ok?: number;
+            /**
+             * Pending
+             * @description Not ended yet.
+             * @default 0
+             */
+            pending?: number;
+            /**
+             * Sampled Out
+             * @description Not chosen by the sampling.
+             * @default 0
+             */
+            sampled_out?: number;
+            /**
+             * Timeout
+             * @description Took too long: their process was replaced.
+             * @default 0
+             */
+            timeout?: number;
+        };
+        /**
+         * ShadowSummary
+         * @description What the copies of the window show.
+         */
+        ShadowSummary: {
+            /** @description How copies ended. */
+            counts: components["schemas"]["ShadowCounts"];
+            /**
+             * Ema Diff
+             * @description Exponential moving average of the differences; null without any.
+             */
+            ema_diff: number | null;
+            /** @description Differences. */
+            histogram: components["schemas"]["DiffHistogram"];
+            /**
+             * N Outliers
+             * @description Differences far out of the window's ordinary ones.
+             */
+            n_outliers: number;
+            /**
+             * Noise Floor
+             * @description Mean difference of the champion to itself; null where it was not asked twice.
+             */
+            noise_floor: number | null;
         };
         /**
          * SpanAnswered
@@ -2589,6 +4890,109 @@ export interface components {
              * @default false
              */
             include_usage?: boolean;
+        };
+        /**
+         * SummaryAnswered
+         * @description Exact aggregates over the window of the latest predictions.
+         */
+        SummaryAnswered: {
+            /**
+             * Active Model
+             * @description Version that answers.
+             */
+            active_model: string;
+            /**
+             * Avg Latency Ms
+             * @description Mean milliseconds that the version took; null where the window is empty.
+             */
+            avg_latency_ms: number | null;
+            /**
+             * Confidence Histogram
+             * @description Answers in five bins of confidence, `0.0-0.2` to `0.8-1.0`.
+             */
+            confidence_histogram: {
+                [key: string]: number;
+            };
+            /**
+             * Error Count
+             * @description Predictions that failed.
+             */
+            error_count: number;
+            /** @description Of the window. */
+            latency_percentiles_ms: components["schemas"]["PercentilesAnswered"];
+            /**
+             * Lifetime
+             * @description Counters since this server began, as `inferences`, `errors`, `shadow_ok`.
+             */
+            lifetime: {
+                [key: string]: number;
+            };
+            /**
+             * N Without Confidence
+             * @description Answers that carry none, or NaN: in no bin.
+             */
+            n_without_confidence: number;
+            /**
+             * Prediction Mean
+             * @description Mean of the answers; null without any.
+             */
+            prediction_mean: number | null;
+            /**
+             * Ring Utilisation
+             * @description How full the window is, [0, 1].
+             */
+            ring_utilisation: number;
+            /**
+             * Rolling Count
+             * @description Predictions in the window.
+             */
+            rolling_count: number;
+            /**
+             * Segments
+             * @description By the values of the features that `audit.segments` names.
+             */
+            segments: {
+                [key: string]: components["schemas"]["SegmentSummary"][];
+            };
+            /** @description What the copies show. */
+            shadow: components["schemas"]["ShadowSummary"];
+            /**
+             * Shadow Avg Diff
+             * @description Mean difference to the challenger; null without any.
+             */
+            shadow_avg_diff: number | null;
+            /**
+             * Shadow Enabled
+             * @description Whether a challenger sees copies.
+             */
+            shadow_enabled: boolean;
+            /**
+             * Shadow Max Diff
+             * @description Largest.
+             */
+            shadow_max_diff: number | null;
+            /**
+             * Shadow Min Diff
+             * @description Smallest difference to the challenger.
+             */
+            shadow_min_diff: number | null;
+            /**
+             * Shadow Model
+             * @description First challenger; null without one.
+             */
+            shadow_model: string | null;
+            /**
+             * Success Rate
+             * @description Share that was answered, [0, 1]; null where the window is empty.
+             */
+            success_rate: number | null;
+            /**
+             * Versions
+             * @description By version, most used first.
+             */
+            versions: components["schemas"]["VersionSummary"][];
+            /** @description The time that the window covers. */
+            window: components["schemas"]["WindowAnswered"];
         };
         /**
          * TechniqueListed
@@ -2833,6 +5237,44 @@ export interface components {
             token: string;
         };
         /**
+         * TransitionAnswered
+         * @description One step from phase to phase.
+         */
+        TransitionAnswered: {
+            /**
+             * Actor
+             * @description Who or what did it.
+             */
+            actor: string;
+            /**
+             * After
+             * @description Phase it entered.
+             */
+            after: string;
+            /**
+             * Before
+             * @description Phase it left.
+             */
+            before: string | null;
+            /**
+             * Evidence
+             * @description Every gate's value, interval, limit and verdict at that moment.
+             */
+            evidence: {
+                [key: string]: unknown;
+            };
+            /**
+             * Reason
+             * @description Why.
+             */
+            reason: string;
+            /**
+             * Time S
+             * @description Unix time.
+             */
+            time_s: number;
+        };
+        /**
          * Usage
          * @description Tokens of a request; a hidden system prompt is not counted.
          */
@@ -2867,6 +5309,45 @@ export interface components {
             msg: string;
             /** Error Type */
             type: string;
+        };
+        /**
+         * VerbAsked
+         * @description What is to be said of a step that somebody takes by hand.
+         */
+        VerbAsked: {
+            /**
+             * Reason
+             * @description Why; kept in the history.
+             * @default
+             */
+            reason?: string;
+        };
+        /**
+         * VerificationAnswered
+         * @description Whether the log is whole.
+         */
+        VerificationAnswered: {
+            /** @description First break; null where every byte is as it was written. */
+            broken: components["schemas"]["BreakAnswered"] | null;
+            /** @description Where it ends. */
+            head: components["schemas"]["HeadAnswered"];
+            /**
+             * N Erased
+             * @description Those of them whose content was erased.
+             * @default 0
+             */
+            n_erased?: number;
+            /**
+             * N Events
+             * @description Events that hold and are there.
+             */
+            n_events: number;
+            /**
+             * N Removed
+             * @description Events that retention has removed before them; anchors stand for them.
+             * @default 0
+             */
+            n_removed?: number;
         };
         /**
          * VerifyAnswered
@@ -3025,6 +5506,137 @@ export interface components {
              */
             response?: string | null;
         };
+        /**
+         * VersionAnswered
+         * @description One version; it never changes, its aliases do.
+         */
+        VersionAnswered: {
+            /**
+             * Aliases
+             * @description As `champion`, `challenger`, `challenger-2`, `previous_champion`.
+             */
+            aliases: string[];
+            /**
+             * Created S
+             * @description Unix time of its registration.
+             */
+            created_s: number;
+            /**
+             * Digest
+             * @description SHA-256 over what it consists of (hex).
+             */
+            digest: string;
+            /**
+             * Kind
+             * @description How it is brought to life.
+             * @enum {string}
+             */
+            kind: "llm-classifier" | "sklearn" | "callable";
+            /**
+             * Metadata
+             * @description Data hash, evaluation metrics, label set, calibrator, threshold, input schema.
+             */
+            metadata: {
+                [key: string]: unknown;
+            };
+            /**
+             * Model
+             * @description Registered model that it is a version of.
+             */
+            model: string;
+            /**
+             * Name
+             * @description Unique over all models.
+             */
+            name: string;
+            /**
+             * Number
+             * @description From 1, per model.
+             */
+            number: number;
+            /**
+             * Uri
+             * @description In MLflow's words, as `models:/default/3`.
+             */
+            uri: string;
+        };
+        /**
+         * VersionSummary
+         * @description One version.
+         */
+        VersionSummary: {
+            /**
+             * Avg Latency Ms
+             * @description Mean milliseconds; null without any.
+             */
+            avg_latency_ms: number | null;
+            /**
+             * Count
+             * @description Predictions.
+             */
+            count: number;
+            /**
+             * Error Count
+             * @description Those that were not.
+             */
+            error_count: number;
+            /**
+             * Model Version
+             * @description Its name.
+             */
+            model_version: string;
+            /**
+             * Prediction Mean
+             * @description Mean of the answers; null without any.
+             */
+            prediction_mean: number | null;
+            /**
+             * Success Rate
+             * @description Share that was answered, [0, 1]; null without any.
+             */
+            success_rate: number | null;
+        };
+        /**
+         * VersionsAnswered
+         * @description All versions.
+         */
+        VersionsAnswered: {
+            /**
+             * Aliases
+             * @description For each model: alias to version number.
+             */
+            aliases: {
+                [key: string]: {
+                    [key: string]: number;
+                };
+            };
+            /**
+             * Revision
+             * @description Grows with every change of the registry.
+             */
+            revision: number;
+            /**
+             * Versions
+             * @description By model and number.
+             */
+            versions: components["schemas"]["VersionAnswered"][];
+        };
+        /**
+         * WindowAnswered
+         * @description The time that the window covers; null where it is empty.
+         */
+        WindowAnswered: {
+            /**
+             * From S
+             * @description Unix time of its oldest prediction.
+             */
+            from_s: number | null;
+            /**
+             * To S
+             * @description Unix time of its newest.
+             */
+            to_s: number | null;
+        };
     };
     responses: never;
     parameters: never;
@@ -3034,6 +5646,988 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    alerts_api_v2_models_alerts_get: {
+        parameters: {
+            query?: {
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlertsAnswered"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    recent_api_v2_models_audit_recent_get: {
+        parameters: {
+            query?: {
+                /** @description Most entries. */
+                limit?: number;
+                /** @description Only those before this `sequence`: the next page. */
+                before?: number | null;
+                /** @description Only those that this version answered. */
+                model_version?: string | null;
+                /** @description Only those that ended so. */
+                status?: ("success" | "error") | null;
+                /** @description Only those with this most probable class. */
+                label?: string | null;
+                /** @description Only those whose challenger differed by at least this. */
+                min_diff?: number | null;
+                /** @description Only those of one segment, as `country=SE`. */
+                segment?: string | null;
+                /** @description Only this one. */
+                request_id?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditEntry"][];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    record_api_v2_models_audit_records__request_id__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                request_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecordAnswered"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    erase_api_v2_models_audit_records__request_id__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                request_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["EraseAsked"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EraseAnswered"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    summary_api_v2_models_audit_summary_get: {
+        parameters: {
+            query?: {
+                /** @description Registered model. */
+                model?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SummaryAnswered"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    verification_api_v2_models_audit_verification_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VerificationAnswered"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    drift_api_v2_models_drift_get: {
+        parameters: {
+            query?: {
+                /** @description Registered model. */
+                model?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DriftAnswered"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    history_api_v2_models_drift_history_get: {
+        parameters: {
+            query?: {
+                feature?: string | null;
+                limit?: number;
+                /** @description Registered model. */
+                model?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DriftPoint"][];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    references_api_v2_models_drift_references_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReferencesAnswered"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    make_reference_api_v2_models_drift_references_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReferenceAsked"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReferenceAnswered"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    run_api_v2_models_drift_run_post: {
+        parameters: {
+            query?: {
+                /** @description Registered model. */
+                model?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DriftReportAnswered"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    stream_api_v2_models_events_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": unknown;
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    health_api_v2_models_health_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["InferenceHealth"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    labels_api_v2_models_labels_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LabelsAsked"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LabelsAnswered"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    predict_api_v2_models_predict_post: {
+        parameters: {
+            query?: {
+                /** @description Seconds to wait for the challenger, up to the server's bound. */
+                wait_shadow_s?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PredictAsked"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PredictAnswered"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    predict_batch_api_v2_models_predict_batch_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BatchAsked"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BatchAnswered"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    registry_api_v2_models_registry_get: {
+        parameters: {
+            query?: {
+                /** @description Registered model. */
+                model?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RegistryAnswered"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    rollouts_api_v2_models_rollouts_get: {
+        parameters: {
+            query?: {
+                model?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RolloutsAnswered"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    start_api_v2_models_rollouts_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RolloutAsked"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RolloutStatus"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    rollout_api_v2_models_rollouts__rollout_id__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                rollout_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RolloutStatus"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    abort_api_v2_models_rollouts__rollout_id__abort_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                rollout_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["VerbAsked"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RolloutStatus"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    pause_api_v2_models_rollouts__rollout_id__pause_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                rollout_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["VerbAsked"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RolloutStatus"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    promote_api_v2_models_rollouts__rollout_id__promote_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                rollout_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PromoteAsked"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RolloutStatus"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    resume_api_v2_models_rollouts__rollout_id__resume_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                rollout_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["VerbAsked"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RolloutStatus"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    versions_api_v2_models_versions_get: {
+        parameters: {
+            query?: {
+                model?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VersionsAnswered"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    register_api_v2_models_versions_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RegisterAsked"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VersionAnswered"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    move_alias_api_v2_models_versions_aliases__alias__put: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                alias: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AliasAsked"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AliasMoveAnswered"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    history_api_v2_models_versions_history_get: {
+        parameters: {
+            query?: {
+                model?: string | null;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AliasMoveAnswered"][];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    calibration_api_v2_models_versions__name__calibration_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CalibrationAnswered"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
     invocations_invocations_post: {
         parameters: {
             query?: never;

@@ -1,9 +1,9 @@
 import { NavLink, Outlet, useRouteError } from "react-router";
 
 import { KeyButton } from "./KeyButton";
+import { LiveMark } from "./LiveMark";
+import { pages } from "./pages";
 import { ThemeButton } from "./ThemeButton";
-
-const pages = [{ to: "/playground", name: "Playground" }];
 
 /** Head of every page, and the page below it. */
 export function Shell() {
@@ -21,18 +21,23 @@ export function Shell() {
             <img src={`${import.meta.env.BASE_URL}favicon.svg`} alt="" width="24" height="24" />
             Glassbox
           </span>
-          <nav aria-label="Pages" className="flex gap-1">
+          <nav
+            aria-label="Pages"
+            className="order-last -mx-1 flex max-w-full gap-1 overflow-x-auto px-1 lg:order-none"
+          >
             {pages.map(({ to, name }) => (
               <NavLink
                 key={to}
                 to={to}
-                className="rounded px-2.5 py-1 text-muted hover:text-ink aria-[current=page]:bg-accent-soft aria-[current=page]:font-medium aria-[current=page]:text-accent-strong"
+                end={to === "/"}
+                className="shrink-0 rounded px-2.5 py-1 text-muted hover:text-ink aria-[current=page]:bg-accent-soft aria-[current=page]:font-medium aria-[current=page]:text-accent-strong"
               >
                 {name}
               </NavLink>
             ))}
           </nav>
           <span className="ml-auto flex items-center gap-2">
+            <LiveMark />
             <KeyButton />
             <ThemeButton />
           </span>

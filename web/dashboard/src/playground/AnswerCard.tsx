@@ -46,7 +46,7 @@ export function AnswerCard({ answer, ...hand }: Props) {
           the less sure the model was of it.
         </p>
       ) : (
-        <div className="grid gap-3">
+        <div className="grid grid-cols-1 gap-3">
           {answer.problem !== null && <Notice problem={answer.problem} />}
           {answer.state === "waiting" && (
             <p className="waiting text-muted">Waiting for the model…</p>

@@ -88,7 +88,7 @@ export function LensCard({ answer, pinned }: { answer: Answer; pinned: number | 
           Read the layers
         </Button>
       ) : (
-        <div className="grid gap-3">
+        <div className="grid grid-cols-1 gap-3">
           {starts.length > 1 && (
             <div className="max-w-60">
               <SelectField

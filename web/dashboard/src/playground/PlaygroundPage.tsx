@@ -79,7 +79,7 @@ export function PlaygroundPage() {
     <>
       <h1 className="sr-only">Playground</h1>
       <div className="grid items-start gap-4 lg:grid-cols-[minmax(0,1fr)_20rem]">
-        <div className="grid min-w-0 gap-4">
+        <div className="grid min-w-0 grid-cols-1 gap-4">
           {models.problem !== null && <Notice problem={models.problem} />}
           <PromptCard
             prompt={prompt}

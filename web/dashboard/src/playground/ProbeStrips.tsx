@@ -31,7 +31,7 @@ export function ProbeStrips({ answer, active, onActive }: Props) {
   return (
     <div>
       <h3 className="mb-1 text-sm font-semibold">Probes along the tokens</h3>
-      <div className="grid gap-2">
+      <div className="grid grid-cols-1 gap-2">
         {names.map((name) => (
           <Strip key={name} name={name} answer={answer} active={active} onActive={onActive} />
         ))}

@@ -1,9 +1,10 @@
 import type { ComponentProps } from "react";
 
-type Props = ComponentProps<"button"> & { kind?: "main" | "plain" };
+type Props = ComponentProps<"button"> & { kind?: "main" | "plain" | "danger" };
 
 const looks = {
   main: "border-accent bg-accent text-on-accent hover:border-accent-strong hover:bg-accent-strong",
+  danger: "border-danger bg-danger text-on-accent hover:opacity-85",
   plain: "border-line bg-surface text-ink hover:border-field-line",
 };
 

@@ -8,6 +8,67 @@ export function nats(value: number): string {
   return `${value.toFixed(2)} nats`;
 }
 
+/** What stands where a number is not known. */
+export const NOTHING = "–";
+
+/** A share for people: 0.0123 is 1.2 %. */
+export function percent(share: number | null | undefined, digits = 1): string {
+  if (share == null) return NOTHING;
+  const shown = (100 * share).toFixed(digits);
+  // All is said only where it is so.
+  if (share < 1 && Number(shown) === 100) return `> ${(100 - 10 ** -digits).toFixed(digits)} %`;
+  return `${shown} %`;
+}
+
+/** Three significant digits, without an exponent where that is readable. */
+export function short(value: number | null | undefined): string {
+  if (value == null) return NOTHING;
+  const size = Math.abs(value);
+  if (value === 0) return "0";
+  if (size < 0.001) return value.toExponential(1);
+  if (size >= 100_000) return value.toExponential(2);
+  if (size >= 1000) return Math.round(value).toLocaleString("en-GB");
+  return String(Number(value.toPrecision(3)));
+}
+
+export function count(value: number | null | undefined): string {
+  return value == null ? NOTHING : Math.round(value).toLocaleString("en-GB");
+}
+
+export function milliseconds(value: number | null | undefined): string {
+  if (value == null) return NOTHING;
+  if (value >= 10_000) return `${(value / 1000).toFixed(1)} s`;
+  return `${value >= 100 ? value.toFixed(0) : value >= 1 ? value.toFixed(1) : value.toFixed(2)} ms`;
+}
+
+/** A difference or probability in a table: always the same number of digits. */
+export function digits(value: number | null | undefined): string {
+  return value == null ? NOTHING : value.toFixed(3);
+}
+
+/** Time of day of a Unix time, with the date where it is not today's. */
+export function clock(seconds: number, now: Date = new Date()): string {
+  const time = new Date(seconds * 1000);
+  const ofDay = time.toLocaleTimeString("en-GB");
+  if (time.toDateString() === now.toDateString()) return ofDay;
+  return `${day(seconds)} ${ofDay}`;
+}
+
+/** Date of a Unix time, as in 2026-03-09. */
+export function day(seconds: number): string {
+  const time = new Date(seconds * 1000);
+  const two = (part: number) => String(part).padStart(2, "0");
+  return `${time.getFullYear()}-${two(time.getMonth() + 1)}-${two(time.getDate())}`;
+}
+
+/** A span of time in its largest unit: 90 s, 12 min, 5 h, 3 days. */
+export function span(seconds: number): string {
+  if (seconds < 100) return `${Math.round(seconds)} s`;
+  if (seconds < 100 * 60) return `${Math.round(seconds / 60)} min`;
+  if (seconds < 48 * 3600) return `${Math.round(seconds / 3600)} h`;
+  return `${Math.round(seconds / 86_400)} days`;
+}
+
 /** A token on one line: spaces and breaks drawn as signs, nothing invisible. */
 export function visible(text: string): string {
   if (text === "") return "∅";

@@ -49,6 +49,13 @@ test.each(schemes)("text can be read on every colour: 4.5 to 1 or more (%s)", (s
     ["danger", "danger-soft"],
     ["ink", "danger-soft"],
     ["warning", "surface"],
+    ["warning", "warning-soft"],
+    ["ink", "warning-soft"],
+    ["good", "good-soft"],
+    ["good", "sunken"],
+    ["warning", "sunken"],
+    ["danger", "sunken"],
+    ["on-accent", "danger"],
   ] as const;
   for (const [text = "", ground = ""] of pairs) {
     const found = contrast(colour(text, scheme), colour(ground, scheme));
@@ -58,7 +65,7 @@ test.each(schemes)("text can be read on every colour: 4.5 to 1 or more (%s)", (s
 
 test.each(schemes)("borders of fields and bars stand out: 3 to 1 or more (%s)", (scheme) => {
   for (const ground of ["surface", "sunken"]) {
-    for (const mark of ["field-line", "accent"]) {
+    for (const mark of ["field-line", "accent", "one", "two", "three", "good", "danger"]) {
       const found = contrast(colour(mark, scheme), colour(ground, scheme));
       expect(found, `${mark} on ${ground}`).toBeGreaterThanOrEqual(3);
     }

@@ -1,0 +1,1 @@
+"""What Prometheus and Grafana take of Glassbox: rules and a dashboard."""

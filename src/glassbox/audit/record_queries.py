@@ -1,0 +1,328 @@
+"""Questions about kept predictions: by name, newest first, by time, by place in the log.
+
+Each answers from one state of the database, within a connection that someone else opened. A
+record is put together from its events; what was erased is left out. Knows no writer.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+import sqlalchemy as sa
+
+from glassbox.audit.event_rows import EVENTS, TOTALS
+from glassbox.audit.records import (
+    ErasureEvent,
+    InferenceEvent,
+    InferenceRecord,
+    LabelEvent,
+    PredictionStatus,
+    PrimaryEvent,
+    ShadowEvent,
+)
+from glassbox.audit.request_ids import request_key
+from glassbox.audit.stored_events import event_of
+from glassbox.errors import InvalidValue
+
+MOST_READ: Final = 1000
+"""Events or records of one page."""
+
+SEGMENT_LOOKBACK: Final = 200_000
+"""Latest events among which a value of a segment is looked for: it has no index."""
+
+_KEYS_AT_ONCE: Final = 500
+
+_LEAST_INDEXED: Final = 0.01
+"""Differences below it have no index."""
+
+_RARE: Final = 10_000
+"""Differences up to this number are rather sorted than searched for."""
+
+_IS_PRIMARY: Final = EVENTS.c.kind == sa.literal_column("'primary'")
+"""Written out, not bound: only then the databases see that an index of primaries will do."""
+
+_SHOWN: Final = (
+    EVENTS.c.sequence,
+    EVENTS.c.kind,
+    EVENTS.c.time_s,
+    EVENTS.c.request_id,
+    EVENTS.c.body,
+)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which records are meant; what is None does not matter."""
+
+    before: int | None = None
+    """Only those whose answer stands before this sequence."""
+    model_version: str | None = None
+    """Version that answered."""
+    status: PredictionStatus | None = None
+    """How it ended."""
+    label: str | None = None
+    """Class that was answered."""
+    min_diff: float | None = None
+    """Smallest difference that any challenger must have had."""
+    segment: tuple[str, str] | None = None
+    """Feature and its value, among the latest ``SEGMENT_LOOKBACK`` events."""
+
+
+@dataclass(frozen=True)
+class EventPlace:
+    """Where an event of a request stands."""
+
+    sequence: int
+    """Place in the log."""
+    kind: str
+    """What happened."""
+    time_s: float
+    """Unix time."""
+    is_erased: bool
+    """Whether its content is gone."""
+
+
+@dataclass(frozen=True)
+class StoreCounts:
+    """What is kept now."""
+
+    n_primaries: int
+    """Answers and failures."""
+    n_shadows: int
+    """Challengers' copies."""
+    n_labels: int
+    """Truths told."""
+    n_erasures: int
+    """Requests that were erased."""
+    n_body_bytes: int
+    """Bytes of all bodies."""
+
+    @property
+    def n_events(self) -> int:
+        """All events."""
+        return self.n_primaries + self.n_shadows + self.n_labels + self.n_erasures
+
+
+def events_after(
+    connection: sa.Connection, after: int, limit: int, *, up_to: int | None = None
+) -> list[tuple[int, InferenceEvent]]:
+    """Return a page of events with their sequences, oldest first, without erased ones."""
+    query = sa.select(*_SHOWN).where(EVENTS.c.sequence > after, EVENTS.c.body.is_not(None))
+    if up_to is not None:
+        query = query.where(EVENTS.c.sequence <= up_to)
+    query = query.order_by(EVENTS.c.sequence).limit(_bounded(limit))
+    return [(int(row[0]), _event(row)) for row in connection.execute(query)]
+
+
+def latest_sequence(connection: sa.Connection) -> int:
+    """Return the sequence of the last event; 0 without any."""
+    return int(connection.execute(sa.select(sa.func.max(EVENTS.c.sequence))).scalar() or 0)
+
+
+def record_of(connection: sa.Connection, request_id: str) -> InferenceRecord | None:
+    """Return the record of a request; None where there is none, or it was erased.
+
+    Where one name was used twice, it is the later answer's.
+    """
+    key = request_key(request_id)
+    query = (
+        sa.select(*_SHOWN)
+        .where(EVENTS.c.request_key == key, EVENTS.c.request_id == request_id)
+        .where(EVENTS.c.body.is_not(None))
+        .order_by(EVENTS.c.sequence)
+    )
+    rows = connection.execute(query).all()
+    primaries = [row for row in rows if row.kind == "primary"]
+    return _record(primaries[-1], rows) if primaries else None
+
+
+def places_of(connection: sa.Connection, request_id: str) -> list[EventPlace]:
+    """Return where the events of a request stand, erased ones among them."""
+    query = (
+        sa.select(*_SHOWN[:3], EVENTS.c.body.is_(None))
+        .where(EVENTS.c.request_key == request_key(request_id))
+        .where(EVENTS.c.request_id == request_id)
+        .order_by(EVENTS.c.sequence)
+    )
+    return [
+        EventPlace(int(row[0]), row[1], float(row[2]), bool(row[3]))
+        for row in connection.execute(query)
+    ]
+
+
+def known_requests(connection: sa.Connection, request_ids: Iterable[str]) -> set[str]:
+    """Return those names of requests whose answer is kept."""
+    wanted = {each: request_key(each) for each in request_ids}
+    keys = sorted(set(wanted.values()))
+    found: set[str] = set()
+    for at in range(0, len(keys), _KEYS_AT_ONCE):
+        query = sa.select(EVENTS.c.request_id).where(
+            EVENTS.c.request_key.in_(keys[at : at + _KEYS_AT_ONCE]),
+            _IS_PRIMARY,
+            EVENTS.c.body.is_not(None),
+        )
+        found.update(connection.execute(query).scalars())
+    return found & wanted.keys()
+
+
+def latest_records(connection: sa.Connection, limit: int, wanted: Wanted) -> list[InferenceRecord]:
+    """Return records, newest first."""
+    limit = max(1, limit)
+    if wanted.min_diff is not None:
+        primaries = _differing(connection, limit, wanted)
+    else:
+        query = sa.select(*_SHOWN).where(*_conditions(connection, wanted))
+        query = query.order_by(EVENTS.c.sequence.desc()).limit(limit)
+        primaries = list(connection.execute(query))
+    return complete_records(connection, primaries)
+
+
+def records_between(
+    connection: sa.Connection, since_s: float, until_s: float, model_version: str | None
+) -> Iterator[list[InferenceRecord]]:
+    """Yield pages of the records answered in ``[since_s, until_s)``, oldest first."""
+    time_s, sequence = since_s, -1
+    while True:
+        query = sa.select(*_SHOWN).where(
+            _IS_PRIMARY,
+            EVENTS.c.body.is_not(None),
+            EVENTS.c.time_s >= time_s,
+            EVENTS.c.time_s < until_s,
+            sa.or_(EVENTS.c.time_s > time_s, EVENTS.c.sequence > sequence),
+        )
+        if model_version is not None:
+            query = query.where(EVENTS.c.model_version == model_version)
+        query = query.order_by(EVENTS.c.time_s, EVENTS.c.sequence).limit(MOST_READ)
+        page = connection.execute(query).all()
+        if page:
+            yield complete_records(connection, page)
+        if len(page) < MOST_READ:
+            return
+        time_s, sequence = float(page[-1].time_s), int(page[-1].sequence)
+
+
+def complete_records(connection: sa.Connection, primaries: Sequence[Any]) -> list[InferenceRecord]:
+    """Return the records whose primaries' rows these are, in their order."""
+    ids = {row.request_id for row in primaries}
+    keys = sorted({request_key(each) for each in ids})
+    others: dict[str, list[Any]] = defaultdict(list)
+    for at in range(0, len(keys), _KEYS_AT_ONCE):
+        query = sa.select(*_SHOWN).where(
+            EVENTS.c.request_key.in_(keys[at : at + _KEYS_AT_ONCE]),
+            EVENTS.c.kind.in_(("shadow", "label")),
+            EVENTS.c.body.is_not(None),
+        )
+        for row in connection.execute(query.order_by(EVENTS.c.sequence)):
+            others[row.request_id].append(row)
+    return [_record(row, others[row.request_id]) for row in primaries]
+
+
+def counts(connection: sa.Connection) -> StoreCounts:
+    """Return how much is kept, at once whatever it is."""
+    found = {row.kind: row for row in connection.execute(sa.select(TOTALS))}
+    n_events = {kind: int(row.n_events) for kind, row in found.items()}
+    return StoreCounts(
+        n_primaries=n_events.get("primary", 0),
+        n_shadows=n_events.get("shadow", 0),
+        n_labels=n_events.get("label", 0),
+        n_erasures=n_events.get("erasure", 0),
+        n_body_bytes=sum(int(row.n_bytes) for row in found.values()),
+    )
+
+
+def _conditions(connection: sa.Connection, wanted: Wanted) -> list[sa.ColumnElement[bool]]:
+    found = [_IS_PRIMARY, EVENTS.c.body.is_not(None)]
+    if wanted.before is not None:
+        found.append(EVENTS.c.sequence < wanted.before)
+    if wanted.model_version is not None:
+        found.append(EVENTS.c.model_version == wanted.model_version)
+    if wanted.status is not None:
+        # Written out for the sake of the index of errors; it is one of two words.
+        word = "error" if wanted.status == "error" else "success"
+        found.append(EVENTS.c.status == sa.literal_column(f"'{word}'"))
+    if wanted.label is not None:
+        found.append(EVENTS.c.label == wanted.label)
+    if wanted.segment is not None:
+        found.extend(_segment_conditions(connection, wanted.segment, wanted.before))
+    return found
+
+
+def _segment_conditions(
+    connection: sa.Connection, segment: tuple[str, str], before: int | None
+) -> list[sa.ColumnElement[bool]]:
+    name, value = (orjson.dumps(each) for each in segment)
+    last = latest_sequence(connection) if before is None else before
+    # Inside the object of segments, which holds texts only: nothing else can look like this pair
+    # unless it is kept under the same name, which the allow-list of features may do.
+    needle = name + b":" + value
+    is_postgres = connection.dialect.name == "postgresql"
+    place = (
+        sa.func.position(sa.bindparam("needle", needle, sa.LargeBinary).op("IN")(EVENTS.c.body))
+        if is_postgres
+        else sa.func.instr(EVENTS.c.body, needle)
+    )
+    return [EVENTS.c.sequence > last - SEGMENT_LOOKBACK, place > 0]
+
+
+def _differing(connection: sa.Connection, limit: int, wanted: Wanted) -> list[Any]:
+    found: dict[int, Any] = {}
+    before, conditions = wanted.before, _conditions(connection, wanted)
+    n_asked = max(limit, _KEYS_AT_ONCE)
+    while len(found) < limit:
+        page = _differing_shadows(connection, float(wanted.min_diff or 0.0), before, n_asked)
+        names = {row.request_id for row in page}
+        keys = sorted({row.request_key for row in page})
+        primaries = sa.select(*_SHOWN).where(*conditions, EVENTS.c.request_key.in_(keys))
+        for row in connection.execute(primaries):
+            if row.request_id in names:
+                found[row.sequence] = row
+        if len(page) < n_asked:
+            break
+        before = int(page[-1].sequence)
+    return [found[sequence] for sequence in sorted(found, reverse=True)[:limit]]
+
+
+def _differing_shadows(
+    connection: sa.Connection, least: float, before: int | None, limit: int
+) -> Sequence[Any]:
+    """Return the latest shadows that differ by at least this, newest first.
+
+    Rare ones are found by the index of differences, frequent ones on the way back from the end;
+    each way is slow where the other is quick.
+    """
+    limits = [] if before is None else [EVENTS.c.sequence < before]
+    # The plus keeps SQLite from going through the index of differences and sorting all of it.
+    chosen = [sa.literal_column("+diff", sa.Float) >= least, *limits]
+    if least >= _LEAST_INDEXED:
+        indexed = EVENTS.c.diff >= sa.literal_column(str(_LEAST_INDEXED))
+        query = sa.select(EVENTS.c.sequence).where(indexed, EVENTS.c.diff >= least, *limits)
+        rare = connection.execute(query.limit(_RARE)).scalars().all()
+        if len(rare) < _RARE:
+            chosen = [EVENTS.c.sequence.in_(sorted(rare, reverse=True)[:limit])]
+    query = sa.select(EVENTS.c.sequence, EVENTS.c.request_key, EVENTS.c.request_id)
+    query = query.where(EVENTS.c.kind == "shadow", *chosen)
+    return connection.execute(query.order_by(EVENTS.c.sequence.desc()).limit(limit)).all()
+
+
+def _record(primary: Any, rows: Sequence[Any]) -> InferenceRecord:
+    event = _event(primary)
+    if not isinstance(event, PrimaryEvent):
+        raise InvalidValue("event", type(event).__name__, "an answer")
+    others = [_event(row) for row in rows if row.kind != "primary"]
+    labels = [each for each in others if isinstance(each, LabelEvent)]
+    return InferenceRecord(
+        primary=event,
+        shadows=tuple(each for each in others if isinstance(each, ShadowEvent)),
+        label=labels[-1] if labels else None,
+        sequence=int(primary.sequence),
+    )
+
+
+def _event(row: Any) -> PrimaryEvent | ShadowEvent | LabelEvent | ErasureEvent:
+    return event_of(row.kind, float(row.time_s), row.request_id, bytes(row.body))
+
+
+def _bounded(limit: int) -> int:
+    return max(1, min(limit, MOST_READ))

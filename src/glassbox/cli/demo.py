@@ -1,0 +1,59 @@
+"""``glassbox demo``: each part of the system at work on the embedded model, without a network.
+
+Parses, makes one call. Knows nothing of what the demos show.
+"""
+
+from typing import Annotated
+
+import typer
+
+from glassbox.cli import options
+from glassbox.cli.evaluate import DEMO_MAX_ERROR, show_main_job
+from glassbox.runtime import Runtime
+
+app = typer.Typer(
+    help="See it all work on the embedded model.",
+    pretty_exceptions_enable=False,
+    invoke_without_command=True,
+)
+"""The ``demo`` group; without a name it shows the main job."""
+
+PORT = 8790
+"""Where the dashboard of the rollout demo is, beside a server of one's own."""
+
+
+@app.callback()
+def demo(
+    context: typer.Context,
+    max_error: options.MaxError = DEMO_MAX_ERROR,
+    out: options.Out = None,
+) -> None:
+    """See it all work on the embedded model: a few minutes, no network."""
+    if context.invoked_subcommand is None:
+        show_main_job(max_error, out)
+
+
+@app.command()
+def confidence(max_error: options.MaxError = DEMO_MAX_ERROR, out: options.Out = None) -> None:
+    """From labelled texts to a threshold that keeps its promise."""
+    show_main_job(max_error, out)
+
+
+@app.command()
+def rollout(
+    out: options.Out = None,
+    port: Annotated[
+        int, typer.Option("--port", help="Where the dashboard is.", min=1, max=65535)
+    ] = PORT,
+    browser: Annotated[
+        bool, typer.Option("--browser/--no-browser", help="Open the dashboard in a browser.")
+    ] = True,
+    stay: Annotated[
+        bool, typer.Option("--stay/--no-stay", help="Go on until Ctrl-C when all is told.")
+    ] = True,
+) -> None:
+    """A better version is promoted, a broken one taken back, a drift told: as it happens."""
+    from glassbox.cli.demo_rollout import FOLDER, play
+
+    folder = out or Runtime.load().settings.paths.runs / FOLDER
+    play(folder.resolve(), port, opens=browser, stays=stay)

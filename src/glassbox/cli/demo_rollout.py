@@ -1,0 +1,277 @@
+"""``glassbox demo rollout``: a good version, a broken one and a drifting stream, as they happen.
+
+A server of its own answers real texts with the embedded classifier. Parses nothing but its options;
+everything that happens goes over HTTP, as it would with a server of yours.
+"""
+
+import contextlib
+import shutil
+import threading
+import time
+import webbrowser
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from glassbox.artifacts import read_json, write_bytes
+from glassbox.cli.console import Column, note, output, print_table, print_text
+from glassbox.cli.demo_server import serving, taking_alerts
+from glassbox.cli.demo_traffic import Told, Traffic
+from glassbox.errors import ConflictError, DeadlineExceeded
+from glassbox.runtime import SHIPPED_RUN
+
+if TYPE_CHECKING:
+    from glassbox.client import Client
+    from glassbox.wire.rollouts import RolloutStatus
+
+FOLDER: Final = "demo-rollout"
+"""Folder below the runs in which the demo keeps database, versions and log."""
+
+MARK: Final = "glassbox-demo"
+"""File that says that a folder is a demo's own and may be emptied."""
+
+PER_SECOND: Final = 60.0
+"""Requests a second."""
+
+ACT_S: Final = 75.0
+"""Seconds after which an act is given up."""
+
+PLAN: Final[dict[str, Any]] = {
+    "step_weight": 0.25,
+    "max_weight": 0.5,
+    "step_s": 3.0,
+    "min_requests": 200,
+    "min_distinct": 100,
+    "min_step_requests": 20,
+    "consecutive_passes": 2,
+    "bake_s": 4.0,
+    "min_bake_requests": 50,
+    "cooldown_s": 0.0,
+    "limits": {"difference": 0.25, "error_rate": 0.05, "slow_share": 0.25, "slow_ms": 250.0,
+               "calibration": 0.05},
+}  # fmt: skip
+"""A rollout in seconds rather than days; the limits are as wide as a demo of seconds needs."""
+
+RULES: Final = """\
+[receivers.demo]
+kind = "webhook"
+url = "{url}"
+
+[[rules]]
+name = "rollout failed"
+signal = "rollout.phase.Failed"
+above = 0.5
+severity = "error"
+summary = "A challenger was taken back."
+
+[[rules]]
+name = "drift"
+signal = "drift.verdict.drift"
+above = 0.5
+severity = "warn"
+summary = "What people write now is not what the reference holds."
+"""
+
+_DONE: Final = ("Succeeded", "Failed")
+
+
+@dataclass(frozen=True)
+class Act:
+    """One part of the story and how it ended."""
+
+    title: str
+    """What was tried."""
+    outcome: str
+    """What came of it."""
+    seconds: float
+    """How long it took."""
+
+
+class _Alerts:
+    """The alerts that came in, shown as they come."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Condition()
+        self.taken: list[Mapping[str, Any]] = []
+
+    def __call__(self, alert: Mapping[str, Any]) -> None:
+        with self._lock:
+            self.taken.append(alert)
+            self._lock.notify_all()
+        told = alert.get("data", alert)
+        output().print(f"   [bold]alert[/bold]  {told.get('state')}: {told.get('rule')}. "
+                       f"{told.get('summary', '')}")  # fmt: skip
+
+    def wait(self, rule: str, seconds: float) -> bool:
+        """Whether a rule has fired within some seconds."""
+        with self._lock:
+            return self._lock.wait_for(lambda: any(_rule(each) == rule for each in self.taken),
+                                       timeout=seconds)  # fmt: skip
+
+
+def play(folder: Path, port: int, *, opens: bool, stays: bool) -> None:
+    """Tell the whole story.
+
+    Args:
+        folder: Emptied first, if it is a demo's own.
+        port: Where the dashboard is.
+        opens: Whether a browser is opened.
+        stays: Whether the server goes on until it is interrupted.
+
+    Raises:
+        ConflictError: The folder holds something else.
+        GlassboxError: The server could not be started.
+    """
+    _emptied(folder)
+    alerts = _Alerts()
+    with contextlib.ExitStack() as at_end:
+        url = at_end.enter_context(taking_alerts(alerts))
+        (folder / "alerts.toml").write_text(RULES.format(url=url), encoding="utf-8")
+        note("Starting a server with the embedded classifier …")
+        began_s = time.monotonic()
+        options = ("--classifier", str(_base_run(folder)))
+        client = at_end.enter_context(serving(folder, port, _settings(folder), options))
+        address = f"http://127.0.0.1:{port}"
+        print_text(f"Dashboard: {address}/rollout")
+        if opens:
+            webbrowser.open(f"{address}/rollout")
+        traffic = Traffic(client, PER_SECOND)
+        at_end.callback(traffic.stop)
+        acts = _acts(client, traffic, alerts)
+        print_table(
+            ["act", "what came of it", Column("seconds", "right")],
+            [(each.title, each.outcome, f"{each.seconds:.0f}") for each in acts],
+        )
+        print_text(f"{traffic.n_answered} requests were answered in "
+                   f"{time.monotonic() - began_s:.0f} s, {traffic.n_failed} were not.")  # fmt: skip
+        print_text(f"Look at it: {address}/ (who answered what), {address}/rollout (every gate), "
+                   f"{address}/drift")  # fmt: skip
+        if stays:
+            note("The traffic goes on until you press Ctrl-C.")
+            with contextlib.suppress(KeyboardInterrupt):
+                threading.Event().wait()
+
+
+def _acts(client: "Client", traffic: Traffic, alerts: _Alerts) -> list[Act]:
+    traffic.send(_held_out())
+    tuned = client.register_version(str(SHIPPED_RUN), name="tuned_v1")
+    hasty = client.register_version("glassbox.testing.versions:hasty", name="hasty_v1")
+    return [
+        _rollout(client, "A better version", tuned.name, "it was tuned on 7,200 texts"),
+        _rollout(client, "A broken version", hasty.name, "it looked good on somebody's laptop"),
+        _drift(client, traffic, alerts),
+    ]
+
+
+def _rollout(client: "Client", title: str, challenger: str, reason: str) -> Act:
+    began_s = time.monotonic()
+    output().print(f"\n[bold]{title}[/bold]: {challenger} sees a copy of every request.")
+    status = client.start_rollout(challenger, plan=PLAN, reason=reason)
+    n_seen = 0
+    while status.phase not in _DONE and time.monotonic() - began_s < ACT_S:
+        time.sleep(0.3)
+        status = client.rollout(status.id)
+        for each in status.transitions[n_seen:]:
+            output().print(f"   {each.after:<12} {each.reason}", highlight=False)
+        n_seen = len(status.transitions)
+    if status.phase not in _DONE:
+        raise DeadlineExceeded(f"{challenger} was neither promoted nor taken back in {ACT_S:g} s: "
+                               f"{status.decision.reason}")  # fmt: skip
+    _show_gates(status)
+    ended = "promoted" if status.phase == "Succeeded" else "taken back"
+    return Act(title, f"{challenger} was {ended}", time.monotonic() - began_s)
+
+
+def _drift(client: "Client", traffic: Traffic, alerts: _Alerts) -> Act:
+    began_s = time.monotonic()
+    output().print("\n[bold]Another kind of text[/bold]: people begin to ask questions.")
+    client.make_reference(last_n=1000)
+    n_before = traffic.n_answered
+    traffic.send(_questions())
+    while traffic.n_answered < n_before + 700 and time.monotonic() - began_s < ACT_S:
+        time.sleep(0.2)
+    report = client.run_drift()
+    worst = [each for each in report.features if each.drifted][:5]
+    print_table(
+        ["drifted", "by", Column("effect", "right"), Column("limit", "right")],
+        [(each.name, each.effect_name, _short(each.effect), each.limit) for each in worst],
+    )
+    was_told = alerts.wait("drift", 20.0)
+    traffic.send(_held_out())
+    outcome = f"{report.verdict}; the alert {'was delivered' if was_told else 'did not come'}"
+    return Act("Another kind of text", outcome, time.monotonic() - began_s)
+
+
+def _show_gates(status: "RolloutStatus") -> None:
+    print_table(
+        [
+            "gate",
+            "verdict",
+            *(Column(each, "right") for each in ("value", "low", "high", "limit", "requests")),
+        ],
+        [
+            (
+                each.name,
+                each.verdict,
+                *map(_short, (each.value, each.low, each.high, each.limit)),
+                each.n,
+            )
+            for each in status.gates
+        ],
+    )
+
+
+def _short(value: float | None) -> str | None:
+    return None if value is None else f"{value:.3f}"
+
+
+def _rule(alert: Mapping[str, Any]) -> str:
+    return str(alert.get("data", alert).get("rule"))
+
+
+def _settings(folder: Path) -> dict[str, object]:
+    return {
+        "engine.model": "tiny",
+        "storage.url": f"sqlite:///{folder / 'glassbox.db'}",
+        "paths.versions": folder / "versions",
+        "alerts.rules": folder / "alerts.toml",
+        "alerts.interval_s": 0.5,
+        "rollout.interval_s": 0.5,
+        "rollout.noise_floor": 0.05,
+        "drift.min_rows": 300,
+        "drift.window": 600,
+        "audit.cap": 1000,
+    }
+
+
+def _held_out() -> list[Told]:
+    rows = read_json(SHIPPED_RUN / "test_set.json")["rows"]
+    return [Told(each["text"], each["label"]) for each in rows]
+
+
+def _questions() -> list[Told]:
+    lines = (SHIPPED_RUN.parent / "facts.jsonl").read_bytes().splitlines()
+    return [Told(orjson.loads(each)["prompt"], None) for each in lines[:1000]]
+
+
+def _base_run(folder: Path) -> Path:
+    """Return the shipped run with its untuned model as its classifier."""
+    from glassbox.artifacts import Classifier
+    from glassbox.confidence.record import base_manifest
+    from glassbox.confidence.run import RunFolder
+
+    made = folder / "base-run"
+    shutil.copytree(SHIPPED_RUN, made)
+    base_manifest(RunFolder(SHIPPED_RUN), Classifier.load(SHIPPED_RUN)).save(made)
+    return made
+
+
+def _emptied(folder: Path) -> None:
+    if folder.exists() and any(folder.iterdir()) and not (folder / MARK).exists():
+        raise ConflictError(f"{folder} holds something else than a demo: choose another --out.")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    write_bytes(folder / MARK, b"glassbox demo rollout: may be deleted\n")

@@ -1,0 +1,222 @@
+"""Methods about versions and predictions of ``Client``. Knows no transport."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar, Unpack
+
+from glassbox.client import model_calls
+from glassbox.client.calls import Call
+from glassbox.client.model_calls import RecentOptions
+from glassbox.wire.alerts import AlertsAnswered
+from glassbox.wire.audit import (
+    AuditEntry,
+    EraseAnswered,
+    RecordAnswered,
+    SummaryAnswered,
+    VerificationAnswered,
+)
+from glassbox.wire.drift import DriftAnswered, DriftPoint, DriftReportAnswered, ReferenceAnswered
+from glassbox.wire.inference import (
+    BatchAnswered,
+    InferenceHealth,
+    LabelsAnswered,
+    PredictAnswered,
+    RegistryAnswered,
+)
+from glassbox.wire.rollouts import RolloutsAnswered, RolloutStatus
+from glassbox.wire.versions import (
+    AliasMoveAnswered,
+    CalibrationAnswered,
+    VersionAnswered,
+    VersionsAnswered,
+)
+
+T = TypeVar("T")
+
+
+class ModelMethods(ABC):
+    """What a client can do with versions, predictions and what is kept of them."""
+
+    @abstractmethod
+    def _send(self, call: Call[T]) -> T:
+        """Return the answer to one request."""
+
+    def predict(
+        self,
+        features: Mapping[str, Any],
+        *,
+        model: str = "default",
+        wait_shadow_s: float = 0.0,
+        request_id: str | None = None,
+        segment_key: str | None = None,
+    ) -> PredictAnswered:
+        """Return the prediction for one row, recorded in the audit.
+
+        Args:
+            features: Named values; ``{"text": …}`` for a classifier of texts.
+            model: Registered model, or ``models:/NAME@ALIAS``.
+            wait_shadow_s: Seconds to wait for the challenger's answer.
+            request_id: Name of the request; the answer holds another one if it is taken.
+            segment_key: Requests with the same key get the same version of a canary.
+        """
+        return self._send(
+            model_calls.predict(
+                features,
+                model=model,
+                wait_shadow_s=wait_shadow_s,
+                request_id=request_id,
+                segment_key=segment_key,
+            )
+        )
+
+    def predict_batch(
+        self, rows: Sequence[Mapping[str, Any]], *, model: str = "default"
+    ) -> BatchAnswered:
+        """Return the prediction for each row, in order; a bad row has an ``error``."""
+        return self._send(model_calls.predict_batch(rows, model=model))
+
+    def tell_labels(self, labels: Mapping[str, str | float]) -> LabelsAnswered:
+        """Tell the truth about predictions, by request id, and return which were not known."""
+        return self._send(model_calls.tell_labels(labels))
+
+    def audit_summary(self, *, model: str = "default") -> SummaryAnswered:
+        """Return exact aggregates over the latest predictions."""
+        return self._send(model_calls.audit_summary(model))
+
+    def audit_recent(self, **query: Unpack[RecentOptions]) -> list[AuditEntry]:
+        """Return predictions in one line each, newest first."""
+        return self._send(model_calls.audit_recent(query))
+
+    def audit_record(self, request_id: str) -> RecordAnswered:
+        """Return everything that is kept of one prediction."""
+        return self._send(model_calls.audit_record(request_id))
+
+    def erase_record(self, request_id: str, reason: str) -> EraseAnswered:
+        """Remove what is kept of one prediction; that it was removed stays in the log."""
+        return self._send(model_calls.erase_record(request_id, reason))
+
+    def audit_verification(self) -> VerificationAnswered:
+        """Return whether every byte of the log is as it was written."""
+        return self._send(model_calls.audit_verification())
+
+    def registry(self, *, model: str = "default") -> RegistryAnswered:
+        """Return which versions there are, who answers and who sees copies."""
+        return self._send(model_calls.registry(model))
+
+    def inference_health(self) -> InferenceHealth:
+        """Return how every part of the service does."""
+        return self._send(model_calls.inference_health())
+
+    def versions(self, *, model: str | None = None) -> VersionsAnswered:
+        """Return all versions and their aliases, or those of one model."""
+        return self._send(model_calls.versions(model))
+
+    def register_version(
+        self,
+        source: str,
+        *,
+        model: str = "default",
+        name: str | None = None,
+        kind: str | None = None,
+    ) -> VersionAnswered:
+        """Register a run, a ``.skops`` file or ``module:function`` of the server, and return it."""
+        return self._send(model_calls.register_version(source, model=model, name=name, kind=kind))
+
+    def move_alias(
+        self,
+        alias: str,
+        number: int | None,
+        *,
+        expected: int | None,
+        model: str = "default",
+        reason: str = "",
+    ) -> AliasMoveAnswered:
+        """Set an alias, or take it away, if it names ``expected`` still; return what was done."""
+        return self._send(
+            model_calls.move_alias(alias, number, expected=expected, model=model, reason=reason)
+        )
+
+    def version_history(
+        self, *, model: str | None = None, limit: int = 100
+    ) -> list[AliasMoveAnswered]:
+        """Return how aliases moved, newest first."""
+        return self._send(model_calls.version_history(model, limit))
+
+    def calibration(self, name: str) -> CalibrationAnswered:
+        """Return the curves of the evaluation that a version comes from."""
+        return self._send(model_calls.calibration(name))
+
+    def rollouts(self, *, model: str | None = None) -> RolloutsAnswered:
+        """Return the rollout under way and all earlier ones in short."""
+        return self._send(model_calls.rollouts(model))
+
+    def rollout(self, rollout_id: str) -> RolloutStatus:
+        """Return one rollout in full."""
+        return self._send(model_calls.rollout(rollout_id))
+
+    def start_rollout(
+        self,
+        challenger: str,
+        *,
+        model: str = "default",
+        plan: Mapping[str, Any] | None = None,
+        dry_run: bool = False,
+        reason: str = "",
+    ) -> RolloutStatus:
+        """Begin to try a version; ``plan`` holds what differs from the default."""
+        return self._send(
+            model_calls.start_rollout(
+                challenger, model=model, plan=plan, dry_run=dry_run, reason=reason
+            )
+        )
+
+    def pause_rollout(self, rollout_id: str, reason: str = "") -> RolloutStatus:
+        """Hold a rollout where it is."""
+        return self._send(model_calls.move_rollout(rollout_id, "pause", reason))
+
+    def resume_rollout(self, rollout_id: str, reason: str = "") -> RolloutStatus:
+        """Let a held rollout go on."""
+        return self._send(model_calls.move_rollout(rollout_id, "resume", reason))
+
+    def promote_rollout(self, rollout_id: str, reason: str = "") -> RolloutStatus:
+        """Make the challenger champion, whatever the gates say."""
+        return self._send(model_calls.move_rollout(rollout_id, "promote", reason))
+
+    def abort_rollout(self, rollout_id: str, reason: str = "") -> RolloutStatus:
+        """End a rollout; the champion answers all requests again."""
+        return self._send(model_calls.move_rollout(rollout_id, "abort", reason))
+
+    def drift(self, *, model: str = "default") -> DriftAnswered:
+        """Return the latest comparison with the reference."""
+        return self._send(model_calls.drift(model))
+
+    def drift_history(
+        self, *, model: str = "default", feature: str | None = None, limit: int = 100
+    ) -> list[DriftPoint]:
+        """Return how features stood at earlier comparisons, newest first."""
+        return self._send(model_calls.drift_history(model, feature, limit))
+
+    def run_drift(self, *, model: str = "default") -> DriftReportAnswered:
+        """Compare now and return what was found."""
+        return self._send(model_calls.run_drift(model))
+
+    def drift_references(self) -> list[ReferenceAnswered]:
+        """Return all references, newest first."""
+        return self._send(model_calls.drift_references())
+
+    def make_reference(
+        self,
+        *,
+        model: str = "default",
+        last_n: int | None = None,
+        since_s: float | None = None,
+        until_s: float | None = None,
+    ) -> ReferenceAnswered:
+        """Freeze a span of predictions as what later ones are compared with, and return it."""
+        return self._send(
+            model_calls.make_reference(model=model, last_n=last_n, since_s=since_s, until_s=until_s)
+        )
+
+    def alerts(self, *, limit: int = 100) -> AlertsAnswered:
+        """Return which rules fire and who was told."""
+        return self._send(model_calls.alerts(limit))

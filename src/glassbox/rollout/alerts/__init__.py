@@ -1,0 +1,1 @@
+"""Alerts: rules over numbers, what fires and resolves, and messages that are not lost."""

@@ -1,0 +1,102 @@
+"""When an alert begins and when it is over: one step of one alert, a pure function.
+
+Edges alone are told. An alert begins once its value has been beyond the limit for as long as the
+rule says, and is over once it has been back for as long as the rule says. What cannot be judged
+changes nothing, unless it goes on for an hour. Knows no database and no clock.
+"""
+
+from collections import deque
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+from glassbox.rollout.alerts.messages import AlertState
+from glassbox.rollout.alerts.rules import AlertRule
+
+UNREPORTED_S: Final = 3600.0
+"""Seconds without a value after which an alert that fires is over."""
+
+Phase = Literal["pending", "firing"]
+"""Beyond the limit but not for long enough, or told."""
+
+
+@dataclass(frozen=True)
+class AlertStanding:
+    """Where one alert stands; there is none for what is well."""
+
+    phase: Phase
+    """Whether it is told."""
+    since_s: float
+    """Unix time at which this phase began."""
+    quiet_since_s: float | None = None
+    """Unix time since which a told one is back within its limit or not reported, if it is."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one look does to one alert."""
+
+    standing: AlertStanding | None
+    """Where it stands now; None is well."""
+    edge: AlertState | None = None
+    """What is to be told, if anything."""
+    since_s: float = 0.0
+    """When what is told began to fire."""
+
+
+def step(
+    rule: AlertRule, standing: AlertStanding | None, is_beyond: bool | None, now_s: float
+) -> Step:
+    """Return what one look does to an alert.
+
+    Args:
+        rule: Its rule.
+        standing: Where it stands.
+        is_beyond: Whether the value is beyond the limit; None where that is not to be said.
+        now_s: Unix time.
+    """
+    if standing is None:
+        if not is_beyond:
+            return Step(None)
+        standing = AlertStanding("pending", now_s)
+    if standing.since_s > now_s and standing.phase == "pending":
+        # The clock was set back: time begins anew rather than never to pass.
+        standing = replace(standing, since_s=now_s)
+    if standing.phase == "firing":
+        return _firing(rule, standing, is_beyond, now_s)
+    if is_beyond is False:
+        return Step(None)
+    if is_beyond and now_s - standing.since_s >= rule.for_s:
+        return Step(AlertStanding("firing", now_s), "firing", now_s)
+    return Step(standing)
+
+
+def _firing(rule: AlertRule, standing: AlertStanding, is_beyond: bool | None, now_s: float) -> Step:
+    if is_beyond:
+        return Step(replace(standing, quiet_since_s=None))
+    quiet_s = min(now_s if standing.quiet_since_s is None else standing.quiet_since_s, now_s)
+    enough_s = rule.keep_firing_for_s
+    if is_beyond is None:
+        enough_s = max(enough_s, UNREPORTED_S)
+    if now_s - quiet_s >= enough_s:
+        return Step(None, "resolved", standing.since_s)
+    return Step(replace(standing, quiet_since_s=quiet_s))
+
+
+class Increases:
+    """How much counters grew of late; begins anew with every process."""
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[str, float], deque[tuple[float, float, float]]] = {}
+
+    def grown(self, signal: str, value: float, over_s: float, now_s: float) -> float:
+        """Return how much a counter grew in the last seconds; one that fell began anew at 0."""
+        seen = self._seen.setdefault((signal, over_s), deque())
+        total = 0.0
+        if seen:
+            _, last, total = seen[-1]
+            total += value - last if value >= last else value
+        seen.append((now_s, value, total))
+        # One look from before the window stays: growth is counted from there.
+        while len(seen) > 1 and seen[1][0] <= now_s - over_s:
+            seen.popleft()
+        return total - seen[0][2]

@@ -1,0 +1,1 @@
+"""What comes now compared with what came before: references, windows, reports, and the watch."""

@@ -1,0 +1,69 @@
+"""Comparisons for a server: on demand, and again and again for every model with a reference.
+
+The work itself is done in a process of its own. Knows no HTTP.
+"""
+
+import threading
+from typing import Any
+
+from glassbox.audit.store import InferenceStore
+from glassbox.errors import QueueFull
+from glassbox.rollout.drift.apart import DriftApart
+from glassbox.rollout.drift.drift_store import DriftStore, ReferenceBrief
+from glassbox.rollout.drift.report import DriftReport
+from glassbox.rollout.version import DEFAULT_MODEL
+
+RETRY_S = 5.0
+"""When to come back while a comparison is under way."""
+
+
+class DriftDesk:
+    """Asks for comparisons, one at a time.
+
+    Args:
+        apart: Compares.
+        store: References and reports.
+        records: Durable log; what waits for the disk is written first.
+    """
+
+    def __init__(self, apart: DriftApart, store: DriftStore, records: InferenceStore) -> None:
+        self._apart = apart
+        self._store = store
+        self._records = records
+        self._turn = threading.Lock()
+
+    def run(self, model: str = DEFAULT_MODEL) -> DriftReport:
+        """Return a comparison of the latest records, kept from now on.
+
+        Raises:
+            NotEnoughData: There is no reference.
+            QueueFull: Another one is under way.
+        """
+        if not self._turn.acquire(blocking=False):
+            raise QueueFull(1, RETRY_S)
+        try:
+            self._records.flush()
+            return self._apart.run(model)
+        finally:
+            self._turn.release()
+
+    def freeze(self, actor: str, **span: Any) -> ReferenceBrief:
+        """Return a new reference, the current one from now on.
+
+        Args:
+            actor: Who makes it.
+            span: Which records, as of ``DriftWatch.freeze``.
+
+        Raises:
+            InvalidValue: Both a number and a time were asked for.
+            NotEnoughData: Too few answers.
+        """
+        self._records.flush()
+        made = self._apart.freeze(actor=actor, **span)
+        known = self._store.references(made.model)
+        return next(each for each in known if each.reference_id == made.reference_id)
+
+    def look(self) -> None:
+        """Compare every model that has a reference; a turn of the work beside requests."""
+        for model in sorted({each.model for each in self._store.references()}):
+            self.run(model)

@@ -1,0 +1,1 @@
+"""The kinds of versions, each brought to life as a ``Predictor``."""

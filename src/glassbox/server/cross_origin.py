@@ -1,0 +1,71 @@
+"""Lets pages of other origins call the server, where the settings name these origins.
+
+Source: WHATWG Fetch, section 3.2 "HTTP CORS protocol". Knows no route.
+"""
+
+import re
+from typing import Final
+
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
+
+from glassbox.errors import InvalidValue
+
+METHODS: Final = ("GET", "POST", "PUT", "DELETE")
+"""Methods that the routes know."""
+
+SENT: Final = (
+    "authorization",
+    "content-type",
+    "if-none-match",
+    "traceparent",
+    "x-request-id",
+    "x-request-timeout",
+)
+"""Headers that a page may send."""
+
+READ: Final = ("etag", "retry-after", "x-glassbox-error", "x-request-id")
+"""Headers of an answer that a page may read."""
+
+PREFLIGHT_S: Final = 600
+"""Seconds for which a browser may remember what is allowed."""
+
+_ORIGIN = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+")
+
+
+def origins_in(text: str) -> tuple[str, ...]:
+    """Return the origins in a setting, separated by commas.
+
+    Raises:
+        InvalidValue: One is none; ``*`` is refused, because keys travel with the requests.
+    """
+    found = tuple(each.strip().rstrip("/") for each in text.split(",") if each.strip())
+    for each in found:
+        if not _ORIGIN.fullmatch(each):
+            raise InvalidValue(
+                "server.cors_origins", each, "origins such as https://desk.example.org, with commas"
+            )
+    return found
+
+
+def with_cross_origin(app: ASGIApp, setting: str) -> ASGIApp:
+    """Return an app that pages of some origins may call; the app itself where there are none.
+
+    Args:
+        app: The app.
+        setting: Origins with commas.
+
+    Raises:
+        InvalidValue: One of them is none.
+    """
+    origins = origins_in(setting)
+    if not origins:
+        return app
+    return CORSMiddleware(
+        app,
+        allow_origins=origins,
+        allow_methods=METHODS,
+        allow_headers=SENT,
+        expose_headers=READ,
+        max_age=PREFLIGHT_S,
+    )

@@ -1,0 +1,26 @@
+"""``GET /api/v2/models/alerts``: which rules fire, and who was told."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from starlette.responses import Response
+
+from glassbox.server.access import Observing
+from glassbox.server.answering import json_response
+from glassbox.server.rollout_serving import Side
+from glassbox.wire.alerts import AlertsAnswered
+from glassbox.wire.problem import PROBLEM_TYPE, Problem
+
+router = APIRouter(
+    prefix="/api/v2/models/alerts",
+    tags=["alerts"],
+    responses={"4XX": {"model": Problem, "content": {PROBLEM_TYPE: {}}}},
+)
+
+
+@router.get("", response_model=AlertsAnswered)
+def alerts(
+    _caller: Observing, side: Side, limit: Annotated[int, Query(ge=1, le=1000)] = 100
+) -> Response:
+    """Return the rules that fire and the latest messages."""
+    return json_response(side.looks.alerts(limit))

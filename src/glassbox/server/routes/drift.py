@@ -1,0 +1,67 @@
+"""``/api/v2/models/drift``: what comes now against a frozen reference."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from glassbox.rollout.shown_drift import reference_shown, report_shown
+from glassbox.server.access import Administering, Observing
+from glassbox.server.answering import json_response
+from glassbox.server.rollout_serving import Side, actor_of, tagged_answer
+from glassbox.wire.drift import (
+    DriftAnswered,
+    DriftPoint,
+    DriftReportAnswered,
+    ReferenceAnswered,
+    ReferenceAsked,
+    ReferencesAnswered,
+)
+from glassbox.wire.problem import PROBLEM_TYPE, Problem
+
+Model = Annotated[str, Query(max_length=200, description="Registered model.")]
+
+router = APIRouter(
+    prefix="/api/v2/models/drift",
+    tags=["drift"],
+    responses={"4XX": {"model": Problem, "content": {PROBLEM_TYPE: {}}}},
+)
+
+
+@router.get("", response_model=DriftAnswered)
+def drift(request: Request, _caller: Observing, side: Side, model: Model = "default") -> Response:
+    """Return the latest comparison and what it was made against."""
+    return tagged_answer(request, side.looks.drift(model))
+
+
+@router.get("/history", response_model=list[DriftPoint])
+def history(
+    _caller: Observing,
+    side: Side,
+    feature: Annotated[str | None, Query(max_length=200)] = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    model: Model = "default",
+) -> Response:
+    """Return how far features lay from the reference at each comparison, newest first."""
+    points = side.looks.drift_history(model, feature, limit)
+    content = b"[" + b",".join(each.to_json() for each in points) + b"]"
+    return Response(content, media_type="application/json")
+
+
+@router.post("/run", response_model=DriftReportAnswered)
+def run(_caller: Administering, side: Side, model: Model = "default") -> Response:
+    """Compare now."""
+    return json_response(report_shown(side.drift.run(model)))
+
+
+@router.get("/references", response_model=ReferencesAnswered)
+def references(_caller: Observing, side: Side) -> Response:
+    """Return the references, newest first."""
+    return json_response(ReferencesAnswered(references=side.looks.references()))
+
+
+@router.post("/references", response_model=ReferenceAnswered, status_code=201)
+def make_reference(asked: ReferenceAsked, caller: Administering, side: Side) -> Response:
+    """Freeze a span of predictions as what later ones are compared with."""
+    made = side.drift.freeze(actor_of(caller), **asked.model_dump())
+    return Response(reference_shown(made).to_json(), 201, media_type="application/json")

@@ -1,0 +1,74 @@
+"""``/api/v2/models/versions``: versions, aliases, their history, a version's curves."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from glassbox.server.access import Administering, Observing
+from glassbox.server.answering import json_response
+from glassbox.server.rollout_serving import Side, actor_of, tagged_answer
+from glassbox.wire.problem import PROBLEM_TYPE, Problem
+from glassbox.wire.versions import (
+    AliasAsked,
+    AliasMoveAnswered,
+    CalibrationAnswered,
+    RegisterAsked,
+    VersionAnswered,
+    VersionsAnswered,
+)
+
+router = APIRouter(
+    prefix="/api/v2/models/versions",
+    tags=["versions"],
+    responses={"4XX": {"model": Problem, "content": {PROBLEM_TYPE: {}}}},
+)
+
+Limit = Annotated[int, Query(ge=1, le=1000)]
+
+
+@router.get("", response_model=VersionsAnswered)
+def versions(
+    request: Request, _caller: Observing, side: Side, model: str | None = None
+) -> Response:
+    """Return all versions and what their aliases say."""
+    return tagged_answer(request, side.looks.versions(model))
+
+
+@router.post("", response_model=VersionAnswered, status_code=201)
+def register(asked: RegisterAsked, caller: Administering, side: Side) -> Response:
+    """Register a version of files on the server; the same content again is the same version."""
+    version = side.register(asked, actor_of(caller))
+    answered = side.looks.version(version)
+    return Response(answered.to_json(), 201, media_type="application/json")
+
+
+@router.put("/aliases/{alias}", response_model=AliasMoveAnswered)
+def move_alias(alias: str, asked: AliasAsked, caller: Administering, side: Side) -> Response:
+    """Set or take away an alias, if it is still where the caller believes it to be."""
+    move = side.registry.move_alias(
+        asked.model,
+        alias,
+        asked.number,
+        expected=asked.expected,
+        actor=actor_of(caller),
+        reason=asked.reason or "by hand over HTTP",
+    )
+    side.view.refresh()
+    return json_response(side.looks.move(move))
+
+
+@router.get("/history", response_model=list[AliasMoveAnswered])
+def history(
+    _caller: Observing, side: Side, model: str | None = None, limit: Limit = 100
+) -> Response:
+    """Return how aliases moved, newest first: who, when, why and on what evidence."""
+    moves = [side.looks.move(each) for each in side.registry.history(model, limit)]
+    content = b"[" + b",".join(each.to_json() for each in moves) + b"]"
+    return Response(content, media_type="application/json")
+
+
+@router.get("/{name}/calibration", response_model=CalibrationAnswered)
+def calibration(name: str, _caller: Observing, side: Side) -> Response:
+    """Return the curves of the evaluation that a version comes from."""
+    return json_response(side.looks.calibration(name))

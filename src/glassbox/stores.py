@@ -1,0 +1,114 @@
+"""What the settings' database and folders hold: keys, logs, predictions, versions.
+
+The lower half of the composition root. Knows no model and no engine.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from glassbox.settings import Settings
+
+if TYPE_CHECKING:
+    from glassbox.audit import AuditLog, FeatureHasher, InferenceStore
+    from glassbox.audit.store import OnEvents
+    from glassbox.rollout.loaders import Loaders
+    from glassbox.rollout.registering import Registrar
+    from glassbox.rollout.registry import Registry
+    from glassbox.storage.keys import KeyStore
+
+
+@dataclass(frozen=True)
+class Stores:
+    """Everything that is kept, opened where one set of settings says."""
+
+    settings: Settings
+    """The settings in force."""
+
+    def key_store(self) -> "KeyStore":
+        """Return the API keys of the database that the settings name.
+
+        Raises:
+            InvalidValue: The address is none of a database.
+            DependencyMissing: SQLAlchemy or the driver is not installed.
+            CapacityError: The database cannot be reached.
+        """
+        from glassbox.storage.database import open_database
+        from glassbox.storage.keys import KeyStore
+
+        return KeyStore(open_database(self.settings.storage.url))
+
+    def audit_log(self) -> "AuditLog":
+        """Return the audit log of the database that the settings name.
+
+        Raises:
+            InvalidValue: The address is none of a database.
+            DependencyMissing: SQLAlchemy or the driver is not installed.
+            CapacityError: The database cannot be reached.
+        """
+        from glassbox.audit import AuditLog
+        from glassbox.storage.database import open_database
+
+        return AuditLog(open_database(self.settings.storage.url))
+
+    def inference_store(self, on_events: "OnEvents | None" = None) -> "InferenceStore":
+        """Return the durable log of predictions in the database that the settings name.
+
+        Args:
+            on_events: Told what other processes write, as a ring's ``take``.
+
+        Raises:
+            InvalidValue: The address is none of a database.
+            DependencyMissing: SQLAlchemy or the driver is not installed.
+            CapacityError: The database cannot be reached.
+        """
+        from glassbox.audit import InferenceStore
+        from glassbox.storage.database import open_database
+
+        return InferenceStore(
+            open_database(self.settings.storage.url),
+            durability=self.settings.audit.durability,
+            on_events=on_events,
+        )
+
+    def feature_hasher(self) -> "FeatureHasher":
+        """Return what names features, with the key that all processes of the database share.
+
+        Raises:
+            CapacityError: The database cannot be reached.
+        """
+        from glassbox.audit import open_hasher
+        from glassbox.storage.database import open_database
+
+        audit = self.settings.audit
+        if audit.hash_scheme == "sha256":
+            return open_hasher(None, "sha256", length=audit.hash_length)
+        database = open_database(self.settings.storage.url)
+        try:
+            return open_hasher(database, audit.hash_scheme)
+        finally:
+            database.close()
+
+    def registry(self, runs: Sequence[Path] = (), *, is_strict: bool = True) -> "Registry":
+        """Return the registry of versions, with a champion if any version can be one.
+
+        Args:
+            runs: Runs that are served: the first is the first version of an empty registry.
+            is_strict: Whether a version that the settings name must be there.
+
+        Raises:
+            UnknownName: The settings name a version that is not registered.
+            CapacityError: The database cannot be reached.
+        """
+        from glassbox.confidence.drawing import chart_numbers
+        from glassbox.rollout.opening import open_registry
+
+        return open_registry(self.settings, runs, is_strict=is_strict, charts=chart_numbers)
+
+    def registrar(self, registry: "Registry", loaders: "Loaders | None" = None) -> "Registrar":
+        """Return what registers versions; ``loaders`` bring each to life once before."""
+        from glassbox.confidence.drawing import chart_numbers
+        from glassbox.rollout.opening import open_registrar
+
+        return open_registrar(self.settings, registry, loaders, charts=chart_numbers)

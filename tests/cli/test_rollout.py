@@ -1,0 +1,119 @@
+"""``glassbox rollout``: started, held, asked why, ended; experiments planned and analysed."""
+
+import json
+
+import pytest
+
+from glassbox.cli import main as shell
+from glassbox.rollout.registry import Registry
+from glassbox.storage.database import open_database
+
+
+@pytest.fixture
+def registry(tmp_path, monkeypatch):
+    url = f"sqlite:///{tmp_path}/glassbox.db"
+    monkeypatch.setenv("GLASSBOX_STORAGE__URL", url)
+    monkeypatch.setenv("GLASSBOX_PATHS__VERSIONS", str(tmp_path / "versions"))
+    monkeypatch.chdir(tmp_path)
+    registry = Registry(open_database(url))
+    for number, name in enumerate(("old", "new"), start=1):
+        registry.register("m", "callable", f"x:f{number}", f"{number:064x}", name=name)
+    registry.move_alias("m", "champion", 1, expected=None, actor="t", reason="seed")
+    return registry
+
+
+def run(*words):
+    return shell.main(["rollout", *words])
+
+
+def test_a_rollout_is_started_held_and_aborted(registry, capsys):
+    assert run("start", "new", "--model", "m", "--confirm", "--reason", "faster") == 0
+    assert "old → new: Initialized" in capsys.readouterr().out
+    assert registry.snapshot(is_fresh=True).aliases["m"]["challenger"] == 2
+    assert run("pause", "--model", "m", "--reason", "lunch") == 0
+    assert run("status", "--model", "m", "--json") == 0
+    status = json.loads(capsys.readouterr().out.partition("\n")[2])
+    assert status["paused"]
+    assert status["plan"]["confirm"]
+    assert run("resume", "--model", "m") == 0
+    assert run("abort", "--model", "m", "--reason", "cold feet") == 0
+    capsys.readouterr()
+    assert run("why", "--model", "m") == 0
+    story = capsys.readouterr().out
+    for words in ("faster", "Paused: lunch", "Resumed.", "Aborted: cold feet."):
+        assert words in story
+    assert "challenger" not in registry.snapshot(is_fresh=True).aliases["m"]
+    assert run("status", "--all") == 0
+    assert "Failed" in capsys.readouterr().out
+
+
+def test_promoting_in_doubt_takes_force(registry, capsys):
+    assert run("start", "new", "--model", "m") == 0
+    assert run("promote", "--model", "m") != 0
+    assert "--force" in capsys.readouterr().err
+    assert run("promote", "--model", "m", "--force", "--reason", "urgent") == 0
+    assert registry.snapshot(is_fresh=True).aliases["m"]["champion"] == 2
+
+
+def test_without_a_rollout_the_next_step_is_said(registry, capsys):
+    assert run("status", "--model", "m") != 0
+    assert "glassbox rollout start" in capsys.readouterr().err
+    assert run("pause", "--model", "m") != 0
+    assert "under way" in capsys.readouterr().err
+    assert run("status", "--all") == 0
+    assert "No rollouts yet" in capsys.readouterr().err
+
+
+def test_the_plan_that_is_shown_is_one_that_can_be_read(registry, tmp_path, capsys):
+    assert run("plan") == 0
+    shown = capsys.readouterr().out
+    (tmp_path / "plan.toml").write_text(shown)
+    assert run("plan", str(tmp_path / "plan.toml")) == 0
+    assert capsys.readouterr().out == shown
+    (tmp_path / "plan.toml").write_text("steps = 3")
+    assert run("plan", str(tmp_path / "plan.toml")) != 0
+    assert "No key of a plan 'steps'" in capsys.readouterr().err
+
+
+def test_an_experiment_is_analysed_from_csv_and_json_lines(tmp_path, capsys):
+    rows = [("a", int(n % 10 == 0)) for n in range(600)] + [
+        ("b", int(n % 4 == 0)) for n in range(600)
+    ]
+    table = tmp_path / "rows.csv"
+    table.write_text("arm,outcome\n" + "".join(f"{arm},{value}\n" for arm, value in rows))
+    lines = tmp_path / "rows.jsonl"
+    lines.write_text("".join(json.dumps({"arm": a, "outcome": v}) + "\n" for a, v in rows))
+    found = []
+    for file in (table, lines):
+        assert run("experiment", "analyse", str(file), "--json") == 0
+        found.append(json.loads(capsys.readouterr().out))
+    assert found[0] == found[1]
+    fixed, sequential = found[0]
+    assert fixed["method"] == "fixed horizon, rates"
+    assert fixed["difference"] == pytest.approx(0.15)
+    assert sequential["low"] < fixed["low"] < fixed["high"] < sequential["high"]
+    assert run("experiment", "analyse", str(table), "--planned", "1000") == 0
+    assert "Only 600 of 1,000 planned rows" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("arm,outcome\na,2\n", "a number from 0 to 1 is needed"),
+        ("arm,outcome\na,x\n", "line 2"),
+        ("arm,other\na,1\n", "No column 'outcome'"),
+        ("arm,outcome\n", "there are no rows"),
+        ("arm,outcome\na,1\na,0\n", "one arm only"),
+    ],
+)
+def test_a_table_that_is_no_experiment_is_refused(tmp_path, capsys, text, words):
+    (tmp_path / "rows.csv").write_text(text)
+    assert run("experiment", "analyse", str(tmp_path / "rows.csv")) != 0
+    assert words in capsys.readouterr().err
+
+
+def test_the_rows_an_experiment_takes(capsys):
+    assert run("experiment", "size", "--rate", "0.2", "--change", "0.2", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["fixed"] == 82
+    assert found["sequential_median"] <= found["sequential_80"]

@@ -1,0 +1,71 @@
+"""Which features answers depend on, and whether that has changed."""
+
+import numpy as np
+import pytest
+from sklearn.inspection import permutation_importance as oracle
+from sklearn.linear_model import LinearRegression
+
+from glassbox.errors import InvalidData, NotEnoughData
+from glassbox.stats.importance_drift import (
+    explained_shares,
+    importance_drift,
+    permutation_importance,
+)
+
+
+def world(seed: int, weights: tuple[float, ...], n: int = 800) -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(seed)
+    bins = generator.integers(0, 10, (n, len(weights)))
+    return bins, bins @ np.array(weights) + generator.normal(size=n)
+
+
+def test_shares_are_those_of_the_variance() -> None:
+    bins, answers = world(0, (1.0, 0.5, 0.0), n=20_000)
+    shares = explained_shares(bins, answers)
+    one = 8.25
+    total = one * 1.25 + 1
+    np.testing.assert_allclose(shares, [one / total, one / 4 / total, 0], atol=0.02)
+
+
+def test_answers_that_do_not_vary_depend_on_nothing() -> None:
+    bins, _ = world(0, (1.0, 1.0))
+    assert explained_shares(bins, np.ones(800)).tolist() == [0, 0]
+
+
+def test_a_change_of_what_matters_is_found() -> None:
+    found = importance_drift(world(0, (1.0, 0.5, 0.0)), world(1, (0.0, 0.5, 1.0)))
+    assert found.p_value == pytest.approx(1 / 200)
+    assert found.rank_correlation is not None
+    assert found.rank_correlation < 0
+    assert found.distance > 0.3
+
+
+def test_no_change_is_rarely_called_one() -> None:
+    found = [
+        importance_drift(world(seed, (1.0, 0.5, 0.0), 200), world(seed + 500, (1.0, 0.5, 0.0), 150))
+        for seed in range(60)
+    ]
+    assert sum(each.p_value <= 0.05 for each in found) <= 9
+
+
+def test_permutation_importance_ranks_as_scikit_learn_does() -> None:
+    generator = np.random.default_rng(0)
+    rows = generator.normal(size=(500, 4))
+    truth = rows @ np.array([3.0, 1.0, 0.3, 0.0]) + generator.normal(size=500)
+    model = LinearRegression().fit(rows, truth)
+    found = permutation_importance(
+        model.predict, rows, lambda answers: float(np.mean((answers - truth) ** 2))
+    )
+    theirs = oracle(
+        model, rows, truth, scoring="neg_mean_squared_error", n_repeats=5, random_state=1
+    ).importances_mean
+    np.testing.assert_allclose(found, theirs, rtol=0.2, atol=0.02)
+
+
+def test_windows_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(NotEnoughData, match="at least 50 rows"):
+        explained_shares(np.zeros((10, 2), dtype=np.int64), np.zeros(10))
+    with pytest.raises(InvalidData, match="60 rows of features for 50 answers"):
+        explained_shares(np.zeros((60, 2), dtype=np.int64), np.zeros(50))
+    with pytest.raises(InvalidData, match="2 and 3 features"):
+        importance_drift(world(0, (1.0, 1.0)), world(0, (1.0, 1.0, 1.0)))

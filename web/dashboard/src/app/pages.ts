@@ -1,0 +1,10 @@
+/** The pages, in the order of the head. The server answers each of these addresses with the page. */
+export const pages = [
+  { to: "/", name: "Overview" },
+  { to: "/inferences", name: "Inferences" },
+  { to: "/rollout", name: "Rollout" },
+  { to: "/drift", name: "Drift" },
+  { to: "/calibration", name: "Calibration" },
+  { to: "/versions", name: "Versions" },
+  { to: "/playground", name: "Playground" },
+] as const;

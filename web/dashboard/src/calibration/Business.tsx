@@ -1,0 +1,81 @@
+import { Band, Line, Mark, Rule } from "../charts/marks";
+import { Plot } from "../charts/Plot";
+import { extent } from "../charts/scale";
+import { digits, percent } from "../ui/format";
+import type { BusinessPanel } from "./chart";
+import { toneOf } from "./tones";
+
+const TENTHS = [0, 0.2, 0.4, 0.6, 0.8, 1];
+
+/** Over the confidence threshold: the share that is automated, and the errors among it. */
+export function Business({ panel }: { panel: BusinessPanel }) {
+  const { curve, threshold } = panel;
+  const tone = toneOf(panel.role);
+  const points = curve.threshold.map((x, at) => ({
+    x,
+    share: curve.share_automated[at] ?? null,
+    error: curve.error_rate[at] ?? null,
+    low: curve.error_rate_low[at] ?? null,
+    high: curve.error_rate_high[at] ?? null,
+  }));
+  const at = (x: number) => points.findLast((point) => point.x <= x);
+  const chosen = threshold.value === null ? null : at(threshold.value);
+  const promise =
+    threshold.value === null
+      ? `No threshold keeps the errors below ${percent(threshold.max_error, 0)}.`
+      : `From ${digits(threshold.value)} on: ${percent(chosen?.share)} automated, ${percent(chosen?.error)} wrong; promised is at most ${percent(threshold.max_error, 0)}, with ${percent(threshold.confidence_level, 0)} certainty.`;
+  return (
+    <div className="min-w-0">
+      <h3 className="text-sm font-semibold">{panel.title}</h3>
+      <Plot
+        summary={`Share automated over the threshold. ${promise}`}
+        x={[0, 1]}
+        y={[0, 1]}
+        xTicks={TENTHS}
+        yText={(y) => percent(y, 0)}
+        yName="Automated"
+        height={170}
+        readout={(x) => `Threshold ${digits(x)}: ${percent(at(x)?.share)} automated`}
+      >
+        {(frame) => (
+          <>
+            <Line
+              frame={frame}
+              tone={tone}
+              points={points.map(({ x, share }) => ({ x, y: share }))}
+            />
+            {threshold.value !== null && <Mark frame={frame} at={threshold.value} text="chosen" />}
+          </>
+        )}
+      </Plot>
+      <Plot
+        summary={`Errors among the automated over the threshold. ${promise}`}
+        x={[0, 1]}
+        y={extent([...points.map(({ error }) => error), threshold.max_error * 1.3], { from: 0 })}
+        xTicks={TENTHS}
+        xName="Confidence threshold"
+        yText={(y) => percent(y, 0)}
+        yName="Errors"
+        height={190}
+        readout={(x) => {
+          const point = at(x);
+          return `Threshold ${digits(x)}: ${percent(point?.error)} wrong, ${percent(point?.low)} to ${percent(point?.high)}`;
+        }}
+      >
+        {(frame) => (
+          <>
+            <Band frame={frame} points={points} tone={tone} />
+            <Line
+              frame={frame}
+              tone={tone}
+              points={points.map(({ x, error }) => ({ x, y: error }))}
+            />
+            <Rule frame={frame} at={threshold.max_error} text="promised" />
+            {threshold.value !== null && <Mark frame={frame} at={threshold.value} />}
+          </>
+        )}
+      </Plot>
+      <p className="text-xs text-muted">{promise}</p>
+    </div>
+  );
+}

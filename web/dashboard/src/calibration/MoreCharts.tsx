@@ -1,0 +1,230 @@
+import { Key } from "../charts/Key";
+import { fills, Line, Mark, strokes } from "../charts/marks";
+import { Plot } from "../charts/Plot";
+import { extent, linear, ticks } from "../charts/scale";
+import { count, digits, percent, short } from "../ui/format";
+import { ScrollBox } from "../ui/ScrollBox";
+import type { BarsValue, Confusion, TrainingCurve, TruthPanel } from "./chart";
+import { toneOf } from "./tones";
+
+/** Rows are the truth, columns what was said; darker is more of the row. */
+export function ConfusionTable({ value }: { value: Confusion }) {
+  const { labels, counts } = value;
+  return (
+    <ScrollBox name="Confusion of labels">
+      <table className="text-sm">
+        <caption className="mb-1 text-left text-xs whitespace-nowrap text-muted">
+          {value.title}, {value.part}. Rows are true labels, columns what was said.
+        </caption>
+        <thead>
+          <tr>
+            <td />
+            {labels.map((label) => (
+              <th key={label} scope="col" className="px-2 py-1 text-xs font-medium text-muted">
+                {label}
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {labels.map((label, row) => {
+            const total = (counts[row] ?? []).reduce((sum, each) => sum + each, 0);
+            return (
+              <tr key={label}>
+                <th scope="row" className="px-2 py-1 text-right text-xs font-medium text-muted">
+                  {label}
+                </th>
+                {labels.map((column, at) => {
+                  const held = counts[row]?.[at] ?? 0;
+                  const share = total === 0 ? 0 : held / total;
+                  return (
+                    <td
+                      key={column}
+                      data-sure={Math.min(7, Math.floor(share * 8))}
+                      className="min-w-16 border border-surface px-3 py-2 text-center font-mono"
+                    >
+                      {count(held)}
+                      <span className="block text-xs">{percent(share, 0)}</span>
+                    </td>
+                  );
+                })}
+              </tr>
+            );
+          })}
+        </tbody>
+      </table>
+    </ScrollBox>
+  );
+}
+
+/** Loss on what was learnt from and on what was not. */
+export function Training({ value }: { value: TrainingCurve }) {
+  const points = (losses: readonly number[]) =>
+    value.step.map((x, at) => ({ x, y: losses[at] ?? null }));
+  return (
+    <>
+      <Plot
+        summary={`Loss over ${count(value.step.at(-1))} steps; the best validation loss is at step ${count(value.best_step)}.`}
+        x={[0, value.step.at(-1) ?? 1]}
+        y={extent([...value.train_loss, ...value.validation_loss])}
+        xName="Step"
+        yName="Loss"
+        height={230}
+      >
+        {(frame) => (
+          <>
+            <Line frame={frame} tone="one" points={points(value.train_loss)} />
+            <Line frame={frame} tone="two" points={points(value.validation_loss)} />
+            <Mark frame={frame} at={value.best_step} text="kept" />
+          </>
+        )}
+      </Plot>
+      <Key
+        entries={[
+          { tone: "one", name: "training" },
+          { tone: "two", name: "validation" },
+        ]}
+      />
+    </>
+  );
+}
+
+const ROW = 26;
+const NAME = 225;
+const WIDTH = 620;
+
+/** Estimates with their intervals, one a row; a tick marks what perfection would show. */
+export function IntervalRows({ value }: { value: BarsValue }) {
+  const reach = value.bars.flatMap(({ interval, null: level }) => [
+    interval.low,
+    interval.high,
+    level?.quantile_95,
+  ]);
+  const domain = extent([...reach, value.reference], { air: 0.08 });
+  const x = linear(domain, [NAME, WIDTH - 60]);
+  const height = value.bars.length * ROW + 26;
+  const said = value.bars
+    .map(({ group, series, interval }) => `${series}, ${group}: ${digits(interval.estimate)}`)
+    .join("; ");
+  return (
+    <svg
+      viewBox={`0 0 ${WIDTH} ${height}`}
+      role="img"
+      aria-label={said}
+      className="w-full max-w-3xl"
+    >
+      {ticks(domain, 5).map((tick) => (
+        <g key={tick}>
+          <line x1={x(tick)} x2={x(tick)} y1={0} y2={height - 22} className="stroke-line" />
+          <text x={x(tick)} y={height - 8} textAnchor="middle" className="fill-muted text-[11px]">
+            {short(tick)}
+          </text>
+        </g>
+      ))}
+      {value.reference !== null && (
+        <line
+          x1={x(value.reference)}
+          x2={x(value.reference)}
+          y1={0}
+          y2={height - 22}
+          strokeDasharray="4 3"
+          className="stroke-ink"
+        />
+      )}
+      {value.bars.map(({ group, series, role, interval, null: level }, at) => {
+        const y = at * ROW + ROW / 2;
+        const tone = toneOf(role);
+        return (
+          <g key={`${group} ${series}`}>
+            <text x={NAME - 8} y={y} dy="0.32em" textAnchor="end" className="fill-ink text-[11px]">
+              {`${series}, ${group.toLowerCase()}`.slice(0, 34)}
+            </text>
+            {level !== null && (
+              <rect
+                x={x(domain[0])}
+                width={Math.max(0, x(level.quantile_95) - x(domain[0]))}
+                y={y - 8}
+                height={16}
+                className="fill-field-line opacity-25"
+              />
+            )}
+            <line
+              x1={x(interval.low)}
+              x2={x(interval.high)}
+              y1={y}
+              y2={y}
+              strokeWidth={2}
+              className={strokes[tone]}
+            />
+            <circle cx={x(interval.estimate)} cy={y} r={4.5} className={fills[tone]} />
+            <text x={WIDTH - 4} y={y} dy="0.32em" textAnchor="end" className="fill-ink text-[11px]">
+              {digits(interval.estimate)}
+            </text>
+          </g>
+        );
+      })}
+    </svg>
+  );
+}
+
+/** Dots at most: more make a blot. */
+const MOST_DOTS = 500;
+
+/** The known probability of being right against the confidence; only made data knows it. */
+export function Truth({ panel }: { panel: TruthPanel }) {
+  const tone = toneOf(panel.role);
+  const step = Math.max(1, Math.ceil(panel.confidence.length / MOST_DOTS));
+  const tenths = [0, 0.2, 0.4, 0.6, 0.8, 1];
+  return (
+    <div className="min-w-0">
+      <h3 className="text-sm font-semibold">{panel.title}</h3>
+      <Plot
+        summary={`${panel.title}: mean distance between confidence and the known truth ${digits(panel.mean_gap)}.`}
+        x={[0, 1]}
+        y={[0, 1]}
+        xTicks={tenths}
+        yTicks={tenths}
+        square
+        xName="Confidence"
+        yName="Known probability of being right"
+      >
+        {(frame) => (
+          <>
+            <line
+              x1={frame.x(0)}
+              y1={frame.y(0)}
+              x2={frame.x(1)}
+              y2={frame.y(1)}
+              className="stroke-field-line"
+              strokeDasharray="5 4"
+            />
+            {panel.confidence.map((x, at) =>
+              at % step === 0 ? (
+                <circle
+                  key={at}
+                  cx={frame.x(x)}
+                  cy={frame.y(panel.truth[at] ?? 0)}
+                  r={2}
+                  className={`${fills[tone]} opacity-30`}
+                />
+              ) : null,
+            )}
+            {panel.bin_confidence.map((x, at) => {
+              const y = panel.bin_truth[at];
+              return x === null || y == null ? null : (
+                <circle
+                  key={at}
+                  cx={frame.x(x)}
+                  cy={frame.y(y)}
+                  r={5}
+                  className={`${fills[tone]} stroke-surface`}
+                />
+              );
+            })}
+          </>
+        )}
+      </Plot>
+      <p className="text-xs text-muted tabular-nums">Mean distance {digits(panel.mean_gap)}.</p>
+    </div>
+  );
+}

@@ -1,0 +1,176 @@
+import { useState } from "react";
+import { useSearchParams } from "react-router";
+
+import { call, modelsPath } from "../api/http";
+import { asProblem, type Problem } from "../api/problem";
+import { useResource } from "../api/useResource";
+import type { Drift, DriftReport, FeatureDrift, Reference, References } from "../api/wire";
+import { Button } from "../ui/Button";
+import { Card } from "../ui/Card";
+import { Chip, type ChipTone } from "../ui/Chip";
+import { Command, Empty } from "../ui/Empty";
+import { clock, count } from "../ui/format";
+import { Notice } from "../ui/Notice";
+import { Page } from "../ui/Page";
+import { Shown } from "../ui/Shown";
+import { Stat, Stats } from "../ui/Stat";
+import { EstimateStat } from "./EstimateStat";
+import { FeatureDetail } from "./FeatureDetail";
+import { FeatureTable } from "./FeatureTable";
+import { Further } from "./Further";
+import { NewReference } from "./NewReference";
+import { ReferenceTable } from "./ReferenceTable";
+
+/** What comes now against what came before, feature by feature. */
+export function DriftPage() {
+  const drift = useResource<Drift>(modelsPath("/drift"), { on: ["drift"] });
+  const references = useResource<References>(modelsPath("/drift/references"), { on: ["drift"] });
+  const [isMaking, setMaking] = useState(false);
+  const [run, setRun] = useState<{ busy: boolean; problem: Problem | null }>({
+    busy: false,
+    problem: null,
+  });
+
+  const compare = () => {
+    setRun({ busy: true, problem: null });
+    call(modelsPath("/drift/run"), undefined, undefined, "POST").then(
+      () => {
+        setRun({ busy: false, problem: null });
+        drift.refresh();
+      },
+      (error: unknown) => setRun({ busy: false, problem: asProblem(error) }),
+    );
+  };
+
+  return (
+    <Page
+      title="Drift"
+      about="The latest predictions compared with a frozen reference."
+      actions={
+        <>
+          <Button onClick={() => setMaking(true)}>New reference…</Button>
+          <Button
+            kind="main"
+            onClick={compare}
+            disabled={run.busy || drift.data?.reference === null}
+          >
+            {run.busy ? "Comparing…" : "Compare now"}
+          </Button>
+        </>
+      }
+    >
+      {isMaking && (
+        <NewReference
+          onClose={() => setMaking(false)}
+          onMade={() => {
+            drift.refresh();
+            references.refresh();
+          }}
+        />
+      )}
+      {run.problem !== null && <Notice problem={run.problem} />}
+      <Shown resource={drift} what="the comparison">
+        {({ report, reference }) =>
+          report === null ? (
+            <Nothing reference={reference} />
+          ) : (
+            <Report key={report.model_version} report={report} />
+          )
+        }
+      </Shown>
+      <Card title="References">
+        <Shown resource={references} what="the references">
+          {({ references: all }) => <ReferenceTable references={all} />}
+        </Shown>
+      </Card>
+    </Page>
+  );
+}
+
+const verdicts: Record<string, { name: string; tone: ChipTone }> = {
+  drift: { name: "drift", tone: "bad" },
+  no_drift: { name: "no drift", tone: "good" },
+  not_enough_data: { name: "too few predictions", tone: "plain" },
+};
+
+function Report({ report }: { report: DriftReport }) {
+  const [query, setQuery] = useSearchParams();
+  const verdict = verdicts[report.verdict] ?? { name: report.verdict, tone: "plain" as const };
+  const nDrifted = report.features.filter(({ drifted }) => drifted).length;
+  const chosen: FeatureDrift | undefined =
+    report.features.find(({ name }) => name === query.get("feature")) ?? report.features[0];
+  const choose = (name: string) => setQuery({ feature: name }, { replace: true });
+  return (
+    <>
+      <Card
+        title="Latest comparison"
+        aside={
+          <span className="flex flex-wrap items-center gap-2 text-xs text-muted tabular-nums">
+            <Chip tone={verdict.tone}>{verdict.name}</Chip>
+            {clock(report.time_s)}
+          </span>
+        }
+      >
+        <Stats wide>
+          <Stat
+            name="Columns that drifted"
+            value={`${nDrifted} of ${report.features.length}`}
+            tone={nDrifted > 0 ? "bad" : "good"}
+            hint="effect and adjusted p"
+          />
+          <EstimateStat name="estimated, no labels" estimate={report.estimate} />
+          <EstimateStat name="measured on labels" estimate={report.realised} />
+          <Stat name="Now" value={count(report.n_current)} hint="latest predictions" />
+          <Stat name="Reference" value={count(report.n_reference)} hint={report.reference_id} />
+        </Stats>
+        <p className="mt-3 text-sm text-muted">
+          Version <span className="font-mono text-ink">{report.model_version}</span>.
+          {report.seasonality != null && ` ${seasonWords(report.seasonality)}`}
+        </p>
+        {(report.notes ?? []).length > 0 && (
+          <ul className="mt-2 list-disc pl-5 text-sm text-muted">
+            {(report.notes ?? []).map((note) => (
+              <li key={note}>{note}</li>
+            ))}
+          </ul>
+        )}
+      </Card>
+      {report.features.length > 0 && (
+        <div className="grid min-w-0 grid-cols-1 items-start gap-4 xl:grid-cols-2">
+          <Card title="Columns, largest change first" className="min-w-0">
+            <FeatureTable
+              features={report.features}
+              chosen={chosen?.name ?? null}
+              onChoose={choose}
+            />
+          </Card>
+          {chosen !== undefined && <FeatureDetail feature={chosen} />}
+        </div>
+      )}
+      <Further report={report} />
+    </>
+  );
+}
+
+function seasonWords(found: Readonly<Record<string, unknown>>): string {
+  const said = found.summary ?? found.reason ?? found.pattern;
+  return typeof said === "string" ? said : "A pattern over the week was looked for.";
+}
+
+function Nothing({ reference }: { reference: Reference | null }) {
+  if (reference === null) {
+    return (
+      <Empty title="There is no reference yet">
+        A reference is a frozen picture of predictions that were as they should be.
+        <br />
+        <Command>glassbox drift reference create --last 5000</Command>
+      </Empty>
+    );
+  }
+  return (
+    <Empty title="Nothing was compared yet">
+      The first comparison comes by itself when enough predictions are there, or now by the button
+      above.
+    </Empty>
+  );
+}

@@ -1,0 +1,18 @@
+import type { DriftEstimate } from "../api/wire";
+import { count, digits } from "../ui/format";
+import { Stat } from "../ui/Stat";
+
+/** A measure of quality beside what it was in the reference. */
+export function EstimateStat({ name, estimate }: { name: string; estimate: DriftEstimate | null }) {
+  if (estimate === null) return <Stat name={`Quality ${name}`} value="–" hint="not known" />;
+  const bounds =
+    estimate.low === null ? "" : `${digits(estimate.low)} to ${digits(estimate.high)}, `;
+  return (
+    <Stat
+      name={`${estimate.metric}, ${name}`}
+      value={digits(estimate.value)}
+      tone={estimate.fell === true ? "bad" : "plain"}
+      hint={`${bounds}was ${digits(estimate.reference)} (${count(estimate.n)} rows)`}
+    />
+  );
+}

@@ -1,0 +1,78 @@
+import { useCallback, useEffect, useRef, useState } from "react";
+
+import { callJson } from "../api/http";
+import { asProblem, type Problem } from "../api/problem";
+import { type Resource, useResource } from "../api/useResource";
+import type { AuditEntry } from "../api/wire";
+import { type Filters, PAGE_SIZE, recentPath } from "./filters";
+
+type Older = {
+  of: string;
+  entries: readonly AuditEntry[];
+  isAll: boolean;
+  problem: Problem | null;
+};
+
+export type Entries = {
+  newest: Resource<AuditEntry[]>;
+  /** Newest first, as far back as was asked for. */
+  entries: readonly AuditEntry[];
+  /** Whether there is nothing older. */
+  isAll: boolean;
+  problem: Problem | null;
+  more: () => void;
+};
+
+/**
+ * Entries page by page, the newest page kept up to date while the older ones stay.
+ *
+ * Pages are cut by sequence, so that what comes meanwhile neither doubles nor hides an entry.
+ */
+export function useEntries(filters: Filters, isFollowing: boolean): Entries {
+  const path = recentPath(filters);
+  const newest = useResource<AuditEntry[]>(path, {
+    on: isFollowing ? ["inference"] : [],
+    ...(isFollowing ? {} : { every: null }),
+  });
+  const [older, setOlder] = useState<Older | null>(null);
+  const asking = useRef<AbortController | null>(null);
+  const mine = older?.of === path ? older : null;
+  const entries = merged(newest.data ?? [], mine?.entries ?? []);
+  const last = entries.at(-1)?.sequence ?? 0;
+  const isAll = mine?.isAll ?? (newest.data !== null && newest.data.length < PAGE_SIZE);
+
+  useEffect(() => () => asking.current?.abort(), [path]);
+
+  const more = useCallback(() => {
+    const isAsking = asking.current !== null && !asking.current.signal.aborted;
+    if (isAll || last === 0 || isAsking) return;
+    const stopper = new AbortController();
+    asking.current = stopper;
+    const keep = (page: AuditEntry[], problem: Problem | null) => {
+      if (asking.current === stopper) asking.current = null;
+      if (stopper.signal.aborted) return;
+      setOlder({
+        of: path,
+        entries: merged(entries, page),
+        isAll: problem === null && page.length < PAGE_SIZE,
+        problem,
+      });
+    };
+    callJson<AuditEntry[]>(recentPath(filters, last), undefined, stopper.signal).then(
+      (page) => keep(page, null),
+      (error: unknown) => keep([], asProblem(error)),
+    );
+  }, [entries, filters, isAll, last, path]);
+
+  return { newest, entries, isAll, problem: mine?.problem ?? null, more };
+}
+
+/** Two runs of entries as one, newest first; of an entry that is in both, the first run's counts. */
+export function merged(
+  first: readonly AuditEntry[],
+  second: readonly AuditEntry[],
+): readonly AuditEntry[] {
+  const known = new Set(first.map(({ request_id }) => request_id));
+  const rest = second.filter(({ request_id }) => !known.has(request_id));
+  return rest.length === 0 ? first : [...first, ...rest];
+}

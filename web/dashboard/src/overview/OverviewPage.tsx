@@ -1,0 +1,90 @@
+import { Link, useNavigate } from "react-router";
+
+import { modelsPath } from "../api/http";
+import { useResource } from "../api/useResource";
+import type { Alerts, Health, Rollouts } from "../api/wire";
+import { InferenceAuditPanel } from "../diagnostics/InferenceAuditPanel";
+import { phaseOf } from "../inference/phases";
+import { Card } from "../ui/Card";
+import { Chip } from "../ui/Chip";
+import { clock, percent, span } from "../ui/format";
+import { Page } from "../ui/Page";
+import { Shown } from "../ui/Shown";
+import { FiringAlerts } from "./FiringAlerts";
+import { HealthList } from "./HealthList";
+
+/** Everything at a glance: traffic, the rollout under way, what fires, what is not well. */
+export function OverviewPage() {
+  const go = useNavigate();
+  const rollouts = useResource<Rollouts>(modelsPath("/rollouts"), { on: ["rollout"] });
+  const alerts = useResource<Alerts>(modelsPath("/alerts"), { on: ["alert"] });
+  const health = useResource<Health>(modelsPath("/health"), { on: ["rollout", "alert", "drift"] });
+  return (
+    <Page title="Overview" about="What is answered now, by whom, and whether all is well.">
+      <div className="grid grid-cols-1 items-start gap-4 xl:grid-cols-[minmax(0,1fr)_21rem]">
+        <InferenceAuditPanel
+          onOpen={({ request_id }) =>
+            void go(`/inferences?request=${encodeURIComponent(request_id)}`)
+          }
+        />
+        <div className="grid min-w-0 grid-cols-1 gap-4 md:grid-cols-2 xl:grid-cols-1">
+          <Card title="Rollout">
+            <Shown resource={rollouts} what="the rollout">
+              {({ current, rollouts: all }) => (
+                <RolloutInShort rollout={current ?? all[0] ?? null} isCurrent={current !== null} />
+              )}
+            </Shown>
+          </Card>
+          <Card title="Alerts">
+            <Shown resource={alerts} what="the alerts">
+              {(found) => <FiringAlerts alerts={found} />}
+            </Shown>
+          </Card>
+          <Card title="Health">
+            <Shown resource={health} what="the state of the parts">
+              {(found) => <HealthList health={found} />}
+            </Shown>
+          </Card>
+        </div>
+      </div>
+    </Page>
+  );
+}
+
+type InShort = { rollout: Rollouts["rollouts"][number] | null; isCurrent: boolean };
+
+function RolloutInShort({ rollout, isCurrent }: InShort) {
+  if (rollout === null) {
+    return (
+      <p className="text-sm text-muted">
+        None was ever started. <Link to="/rollout">Start one</Link>.
+      </p>
+    );
+  }
+  const phase = phaseOf(rollout);
+  return (
+    <div className="grid gap-2 text-sm">
+      <p className="flex flex-wrap items-center gap-2">
+        <Chip tone={phase.tone}>{phase.name}</Chip>
+        {rollout.dry_run && <Chip>dry run</Chip>}
+        {!isCurrent && <span className="text-muted">{clock(rollout.updated_s)}</span>}
+      </p>
+      <p className="break-words">
+        <span className="font-mono">{rollout.challenger}</span>
+        <span className="text-muted"> in place of </span>
+        <span className="font-mono">{rollout.champion}</span>
+      </p>
+      {isCurrent && (
+        <p className="text-muted">
+          Answers {percent(rollout.weight, 0)} of the requests; under way for{" "}
+          {span(rollout.updated_s - rollout.started_s)}.
+        </p>
+      )}
+      <p>
+        <Link to="/rollout" className="text-accent underline underline-offset-3">
+          {phase.isFailed ? "Why did it abort?" : "See its gates"}
+        </Link>
+      </p>
+    </div>
+  );
+}

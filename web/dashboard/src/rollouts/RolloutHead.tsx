@@ -1,0 +1,99 @@
+import { useState } from "react";
+import { Link } from "react-router";
+
+import type { Rollout } from "../api/wire";
+import { abortOf, phaseOf } from "../inference/phases";
+import { Button } from "../ui/Button";
+import { Card } from "../ui/Card";
+import { Chip } from "../ui/Chip";
+import { Dialog } from "../ui/Dialog";
+import { clock, percent, span } from "../ui/format";
+import { Stat, Stats } from "../ui/Stat";
+import { StepDialog } from "./StepDialog";
+import { Stepper } from "./Stepper";
+import type { Verb } from "./verbs";
+import { WhyAborted } from "./WhyAborted";
+
+type Props = { rollout: Rollout; onChanged: () => void };
+
+/** Where the rollout stands, what was decided last, and the buttons. */
+export function RolloutHead({ rollout, onChanged }: Props) {
+  const [asked, setAsked] = useState<Verb | "why" | null>(null);
+  const phase = phaseOf(rollout);
+  const close = () => setAsked(null);
+  return (
+    <Card
+      title={`${rollout.challenger} in place of ${rollout.champion}`}
+      aside={
+        <span className="flex flex-wrap items-center gap-2">
+          <Chip tone={phase.tone}>{phase.name}</Chip>
+          {rollout.dry_run && <Chip>dry run: decides, moves nothing</Chip>}
+        </span>
+      }
+    >
+      <div className="grid grid-cols-1 gap-4">
+        <Stepper phase={phase} />
+        <Stats wide>
+          <Stat
+            name="Answered by the challenger"
+            value={percent(rollout.weight, 0)}
+            hint="of the requests"
+          />
+          <Stat
+            name="Under way for"
+            value={span(rollout.updated_s - rollout.started_s)}
+            hint={`since ${clock(rollout.started_s)}`}
+          />
+          <Stat name="Last look" value={clock(rollout.updated_s)} hint="at the gates" />
+        </Stats>
+        <p
+          role="status"
+          className={`rounded-md border-l-4 bg-sunken px-3 py-2 text-sm ${phase.isFailed ? "border-danger" : phase.step === 5 ? "border-good" : "border-accent"}`}
+        >
+          <strong className="font-semibold">{rollout.decision.verdict.replaceAll("_", " ")}</strong>
+          {rollout.decision.reason !== "" && <>: {rollout.decision.reason}</>}
+        </p>
+        <div className="flex flex-wrap gap-2">
+          {phase.isFailed && (
+            <Button kind="main" onClick={() => setAsked("why")}>
+              Why did it abort?
+            </Button>
+          )}
+          {phase.isOver && !phase.isFailed && (
+            <p className="text-sm text-muted">
+              To go back to the champion before, roll back on the page{" "}
+              <Link to="/versions" className="text-accent underline underline-offset-3">
+                Versions
+              </Link>
+              .
+            </p>
+          )}
+          {!phase.isOver && (
+            <>
+              <Button kind="main" onClick={() => setAsked("promote")}>
+                Promote…
+              </Button>
+              <Button onClick={() => setAsked(rollout.paused ? "resume" : "pause")}>
+                {rollout.paused ? "Resume…" : "Pause…"}
+              </Button>
+              <Button kind="danger" onClick={() => setAsked("abort")}>
+                Roll back…
+              </Button>
+            </>
+          )}
+        </div>
+      </div>
+      {asked === "why" && (
+        <Dialog title="Why did it abort?" onClose={close} wide>
+          <WhyAborted rollout={rollout} step={abortOf(rollout)} />
+          <div className="mt-4 flex justify-end">
+            <Button onClick={close}>Close</Button>
+          </div>
+        </Dialog>
+      )}
+      {asked !== null && asked !== "why" && (
+        <StepDialog verb={asked} rollout={rollout} onClose={close} onTaken={onChanged} />
+      )}
+    </Card>
+  );
+}

@@ -1,0 +1,99 @@
+import { useState } from "react";
+
+import type { Rollout } from "../api/wire";
+import { Confirm } from "../ui/Confirm";
+import { percent } from "../ui/format";
+import { gateName } from "./GateTable";
+import { take, type Verb } from "./verbs";
+
+type Props = { verb: Verb; rollout: Rollout; onClose: () => void; onTaken: () => void };
+
+const titles: Record<Verb, string> = {
+  promote: "Promote the challenger now?",
+  abort: "Roll back?",
+  pause: "Pause the rollout?",
+  resume: "Go on with the rollout?",
+};
+
+const verbs: Record<Verb, string> = {
+  promote: "Promote",
+  abort: "Roll back",
+  pause: "Pause",
+  resume: "Resume",
+};
+
+/** Says what a step by hand does to live traffic, and takes it. */
+export function StepDialog({ verb, rollout, onClose, onTaken }: Props) {
+  const [isForced, setForced] = useState(false);
+  const doubtful = rollout.gates.filter(
+    ({ verdict }) => verdict === "inconclusive" || verdict === "not_enough_data",
+  );
+  const failed = rollout.gates.filter(({ verdict }) => verdict === "fail");
+  const isDoubtful = verb === "promote" && doubtful.length > 0;
+  return (
+    <Confirm
+      title={titles[verb]}
+      verb={verbs[verb]}
+      isDangerous={verb === "abort" || isDoubtful}
+      isReady={!isDoubtful || isForced}
+      onClose={onClose}
+      onConfirm={async (reason) => {
+        await take(rollout.id, verb, isDoubtful ? { reason, force: true } : { reason });
+        onTaken();
+      }}
+    >
+      <Consequences verb={verb} rollout={rollout} />
+      {verb === "promote" && failed.length > 0 && (
+        <p className="text-danger">
+          Failed: {failed.map(({ name }) => gateName(name)).join(", ")}. The server refuses to
+          promote while a gate fails.
+        </p>
+      )}
+      {isDoubtful && (
+        <label className="flex items-start gap-2 rounded-md bg-warning-soft px-3 py-2">
+          <input
+            type="checkbox"
+            className="mt-0.5 size-4 accent-accent"
+            checked={isForced}
+            onChange={(event) => setForced(event.target.checked)}
+          />
+          <span>
+            Promote although there is doubt. Not decided yet:{" "}
+            {doubtful.map(({ name }) => gateName(name)).join(", ")}. By itself the rollout would
+            wait.
+          </span>
+        </label>
+      )}
+    </Confirm>
+  );
+}
+
+function Consequences({ verb, rollout }: { verb: Verb; rollout: Rollout }) {
+  const challenger = <strong className="font-mono">{rollout.challenger}</strong>;
+  const champion = <strong className="font-mono">{rollout.champion}</strong>;
+  switch (verb) {
+    case "abort":
+      return (
+        <p>
+          {champion} answers every request from the next one on. {challenger} answers none any more.
+          What was learnt so far stays in the history.
+        </p>
+      );
+    case "promote":
+      return (
+        <p>
+          {challenger} answers every request from the next one on; {champion} becomes the previous
+          champion, to go back to.
+        </p>
+      );
+    case "pause":
+      return (
+        <p>
+          The share of {challenger} stays at {percent(rollout.weight, 0)}. It is still rolled back
+          if a gate fails.
+        </p>
+      );
+    case "resume":
+      return <p>The gates decide again about the next step.</p>;
+  }
+}

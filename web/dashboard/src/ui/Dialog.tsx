@@ -1,0 +1,29 @@
+import { type ReactNode, useEffect, useId, useRef } from "react";
+
+type Props = { title: string; onClose: () => void; children: ReactNode; wide?: boolean };
+
+/** A window over the page; the browser keeps the focus inside, and Escape closes it. */
+export function Dialog({ title, onClose, children, wide = false }: Props) {
+  const dialog = useRef<HTMLDialogElement>(null);
+  const heading = useId();
+  useEffect(() => {
+    const element = dialog.current;
+    if (element !== null && !element.open) element.showModal();
+  }, []);
+  return (
+    <dialog
+      ref={dialog}
+      aria-labelledby={heading}
+      className={`m-auto max-h-[90dvh] w-full overflow-auto rounded-lg border border-line bg-surface p-5 text-ink shadow-xl backdrop:bg-black/50 ${wide ? "max-w-3xl" : "max-w-lg"}`}
+      onCancel={(event) => {
+        event.preventDefault();
+        onClose();
+      }}
+    >
+      <h2 id={heading} className="mb-3 text-lg font-semibold">
+        {title}
+      </h2>
+      {children}
+    </dialog>
+  );
+}

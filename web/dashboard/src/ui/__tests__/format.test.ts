@@ -1,0 +1,43 @@
+import { expect, test } from "vitest";
+
+import { clock, count, milliseconds, percent, short, span } from "../format";
+
+test.each([
+  [null, "–"],
+  [0, "0.0 %"],
+  [0.0123, "1.2 %"],
+  [0.99999, "> 99.9 %"],
+  [1, "100.0 %"],
+])("the share %s reads %s", (share, text) => {
+  expect(percent(share)).toBe(text);
+});
+
+test.each([
+  [0, "0"],
+  [0.000012, "1.2e-5"],
+  [0.02134, "0.0213"],
+  [-3.14159, "-3.14"],
+  [1840, "1,840"],
+  [null, "–"],
+])("%s in three digits reads %s", (value, text) => {
+  expect(short(value)).toBe(text);
+});
+
+test("times and spans keep their unit", () => {
+  expect(milliseconds(0.25)).toBe("0.25 ms");
+  expect(milliseconds(7.61)).toBe("7.6 ms");
+  expect(milliseconds(31_000)).toBe("31.0 s");
+  expect([span(12), span(3600), span(7200), span(86_400 * 9)]).toEqual([
+    "12 s",
+    "60 min",
+    "2 h",
+    "9 days",
+  ]);
+  expect(count(12_345.4)).toBe("12,345");
+});
+
+test("another day's time carries its date", () => {
+  const at = new Date(2026, 2, 9, 13, 5, 7);
+  expect(clock(at.getTime() / 1000, at)).toBe("13:05:07");
+  expect(clock(at.getTime() / 1000, new Date(2026, 2, 10))).toBe("2026-03-09 13:05:07");
+});
