@@ -32,13 +32,13 @@ from itertools import chain
 from pathlib import Path
 
 from benchmarks.shadow_models import OUTSTANDING, rounds_of
-from glassbox.rollout.kinds.callable_kind import import_function
 from glassbox.rollout.prediction import Prediction
-from glassbox.rollout.registry import Registry
 from glassbox.rollout.routing import Routing
 from glassbox.rollout.shadow.process import Origin
 from glassbox.rollout.shadow.shadows import Shadows
 from glassbox.rollout.version import CHALLENGER, CHAMPION, DEFAULT_MODEL, Version
+from glassbox.rollout.versions.kinds.callable_kind import import_function
+from glassbox.rollout.versions.registry import Registry
 from glassbox.settings.sections import RolloutSettings
 from glassbox.storage.database import open_database
 

@@ -20,10 +20,10 @@ from typing import Any
 
 from benchmarks.shadow import Times, ask, move, serving, times
 from glassbox.artifacts import Classifier
-from glassbox.rollout.registering import Offer, Registrar
-from glassbox.rollout.registry import Registry
-from glassbox.rollout.store_of_versions import VersionStore
 from glassbox.rollout.version import CHALLENGER, CHAMPION
+from glassbox.rollout.versions.registering import Offer, Registrar
+from glassbox.rollout.versions.registry import Registry
+from glassbox.rollout.versions.store_of_versions import VersionStore
 from glassbox.runtime import SHIPPED_RUN
 
 TEXTS = ("what a splendid evening", "the match was lost in the last minute", "i never want it back")

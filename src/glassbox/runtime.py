@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from glassbox.introspection.probe import LinearProbe
     from glassbox.introspection.verify import Verifier
     from glassbox.introspection.witness import Encode
-    from glassbox.rollout.assembling import Watchers
-    from glassbox.rollout.loaders import Loaders
+    from glassbox.rollout.assembly.assembling import Watchers
+    from glassbox.rollout.assembly.side import RolloutSide
     from glassbox.rollout.prediction import Predictor
-    from glassbox.rollout.side import RolloutSide
+    from glassbox.rollout.versions.loaders import Loaders
     from glassbox.techniques.calls import Limits
     from glassbox.techniques.protocol import Backend
 
@@ -250,8 +250,8 @@ class Runtime(Stores):
 
         Without one, each makes its own base model resident and lets go of it when it is closed.
         """
-        from glassbox.rollout.kinds.labelled import labelled
-        from glassbox.rollout.opening import open_loaders
+        from glassbox.rollout.versions.kinds.labelled import labelled
+        from glassbox.rollout.versions.opening import open_loaders
 
         def classifier(base: str, folder: Path) -> "Predictor":
             if engine is not None:
@@ -284,7 +284,7 @@ class Runtime(Stores):
             CapacityError: The database cannot be reached.
             InvalidSetting: The alert rules are none.
         """
-        from glassbox.rollout.assembling import Given, assemble_side
+        from glassbox.rollout.assembly.assembling import Given, assemble_side
 
         registry, loaders = self.registry(runs), self.version_loaders(engine)
         given = Given(registry, self.registrar(registry, loaders), loaders, engine, watchers)

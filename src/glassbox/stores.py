@@ -13,9 +13,9 @@ from glassbox.settings import Settings
 if TYPE_CHECKING:
     from glassbox.audit import AuditLog, FeatureHasher, InferenceStore
     from glassbox.audit.store import OnEvents
-    from glassbox.rollout.loaders import Loaders
-    from glassbox.rollout.registering import Registrar
-    from glassbox.rollout.registry import Registry
+    from glassbox.rollout.versions.loaders import Loaders
+    from glassbox.rollout.versions.registering import Registrar
+    from glassbox.rollout.versions.registry import Registry
     from glassbox.storage.keys import KeyStore
 
 
@@ -102,13 +102,13 @@ class Stores:
             CapacityError: The database cannot be reached.
         """
         from glassbox.confidence.drawing import chart_numbers
-        from glassbox.rollout.opening import open_registry
+        from glassbox.rollout.versions.opening import open_registry
 
         return open_registry(self.settings, runs, is_strict=is_strict, charts=chart_numbers)
 
     def registrar(self, registry: "Registry", loaders: "Loaders | None" = None) -> "Registrar":
         """Return what registers versions; ``loaders`` bring each to life once before."""
         from glassbox.confidence.drawing import chart_numbers
-        from glassbox.rollout.opening import open_registrar
+        from glassbox.rollout.versions.opening import open_registrar
 
         return open_registrar(self.settings, registry, loaders, charts=chart_numbers)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from glassbox.cli import main as shell
-from glassbox.rollout.registry import Registry
+from glassbox.rollout.versions.registry import Registry
 from glassbox.storage.database import open_database
 
 

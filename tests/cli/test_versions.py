@@ -8,7 +8,7 @@ import skops.io
 from sklearn.linear_model import LogisticRegression
 
 from glassbox.cli import main as shell
-from glassbox.rollout.registry import Registry
+from glassbox.rollout.versions.registry import Registry
 from glassbox.storage.database import open_database
 
 

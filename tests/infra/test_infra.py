@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from glassbox.server.metrics import Metrics
-from infra import dashboard
+from recipes.grafana import __main__ as dashboard
 
 INFRA = Path(__file__).parents[2] / "infra"
 RULES = INFRA / "prometheus" / "rules.yml"
@@ -107,7 +107,7 @@ def test_every_alert_says_how_bad_it_is_and_what_to_do():
 
 def test_the_dashboard_is_what_its_program_writes():
     assert dashboard.text() == dashboard.TARGET.read_text(encoding="utf-8"), (
-        "run: python -m infra.dashboard"
+        "run: python -m recipes.grafana"
     )
 
 

@@ -5,9 +5,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from glassbox.rollout.assembling import Given, Watchers, assemble_side
-from glassbox.rollout.registering import Offer
-from glassbox.rollout.side import RolloutSide
+from glassbox.rollout.assembly.assembling import Given, Watchers, assemble_side
+from glassbox.rollout.assembly.side import RolloutSide
+from glassbox.rollout.versions.registering import Offer
 from glassbox.runtime import Runtime
 
 CODE = """

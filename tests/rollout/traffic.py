@@ -13,10 +13,10 @@ from glassbox.audit.records import (
     PrimaryEvent,
     ShadowEvent,
 )
-from glassbox.rollout.controller import Controller
-from glassbox.rollout.registry import Registry
-from glassbox.rollout.rollouts import RolloutStore
+from glassbox.rollout.decisions.controller import Controller
+from glassbox.rollout.decisions.rollouts import RolloutStore
 from glassbox.rollout.routing import Routing
+from glassbox.rollout.versions.registry import Registry
 from glassbox.storage.database import Database, open_database
 
 

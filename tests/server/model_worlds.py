@@ -7,8 +7,8 @@ from pathlib import Path
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from glassbox.rollout.assembling import Watchers
-from glassbox.rollout.side import RolloutSide
+from glassbox.rollout.assembly.assembling import Watchers
+from glassbox.rollout.assembly.side import RolloutSide
 from glassbox.server.app import create_app
 from glassbox.server.serving import Guards, Serving
 from glassbox.server.speech import Speaker

@@ -8,7 +8,7 @@ from glassbox.server.app import create_app
 from glassbox.server.serving import Guards, Serving
 from glassbox.server.speech import Speaker
 from glassbox.testing import FakeEngine
-from tests.rollout.test_inference import until
+from tests.rollout.answering.test_inference import until
 from tests.server.model_worlds import client_of, model_server
 
 SPEC_SUMMARY = {

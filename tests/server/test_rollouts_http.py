@@ -6,7 +6,7 @@ from glassbox.server.key_ring import KeyRing
 from glassbox.server.serving import Guards
 from glassbox.storage.database import open_database
 from glassbox.storage.keys import KeyStore
-from tests.rollout.test_inference import until
+from tests.rollout.answering.test_inference import until
 from tests.server.model_worlds import model_server
 
 PLAN = {"min_requests": 5, "min_distinct": 2, "consecutive_passes": 1, "step_s": 0.1}

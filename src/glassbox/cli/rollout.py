@@ -18,8 +18,8 @@ from glassbox.rollout.version import DEFAULT_MODEL
 from glassbox.runtime import Runtime
 
 if TYPE_CHECKING:
-    from glassbox.rollout.controller import Controller
-    from glassbox.rollout.status import RolloutStatus
+    from glassbox.rollout.decisions.controller import Controller
+    from glassbox.rollout.decisions.status import RolloutStatus
 
 app = typer.Typer(
     help="Let a challenger become champion step by step, or find out why it did not.",
@@ -64,7 +64,7 @@ def start(
     """
     from dataclasses import replace
 
-    from glassbox.rollout.plan import RolloutPlan, load_plan
+    from glassbox.rollout.decisions.plan import RolloutPlan, load_plan
 
     asked = RolloutPlan() if plan is None else load_plan(plan)
     if confirm:
@@ -184,7 +184,7 @@ def plan(
 ) -> None:
     """Show a plan with everything that it leaves to the defaults, as TOML; checks it, too."""
     from glassbox.cli.rollout_showing import as_toml
-    from glassbox.rollout.plan import RolloutPlan, load_plan
+    from glassbox.rollout.decisions.plan import RolloutPlan, load_plan
 
     found = RolloutPlan() if path is None else load_plan(path)
     if json:
@@ -197,8 +197,8 @@ app.add_typer(experiment, name="experiment")
 
 
 def _controller() -> "Controller":
-    from glassbox.rollout.controller import Controller
-    from glassbox.rollout.rollouts import RolloutStore
+    from glassbox.rollout.decisions.controller import Controller
+    from glassbox.rollout.decisions.rollouts import RolloutStore
 
     runtime = Runtime.load()
     registry = runtime.registry(is_strict=False)

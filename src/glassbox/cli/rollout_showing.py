@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.text import Text
 
 from glassbox.cli.console import Column, note, output, print_table, print_text, visible
-from glassbox.rollout.plan import RolloutPlan
-from glassbox.rollout.status import RolloutBrief, RolloutStatus
+from glassbox.rollout.decisions.plan import RolloutPlan
+from glassbox.rollout.decisions.status import RolloutBrief, RolloutStatus
 
 if TYPE_CHECKING:
-    from glassbox.rollout.controller import Controller
+    from glassbox.rollout.decisions.controller import Controller
 
 WATCH_S: Final = 1.0
 """Seconds between two looks of ``--watch``."""

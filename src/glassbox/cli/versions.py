@@ -13,7 +13,6 @@ import typer
 from glassbox.cli import options
 from glassbox.cli.console import note, print_json, print_text, progress
 from glassbox.errors import InvalidData, InvalidValue
-from glassbox.rollout.registry import Registry
 from glassbox.rollout.version import (
     CHALLENGER,
     CHAMPION,
@@ -21,6 +20,7 @@ from glassbox.rollout.version import (
     PREVIOUS_CHAMPION,
     Version,
 )
+from glassbox.rollout.versions.registry import Registry
 from glassbox.runtime import Runtime
 
 app = typer.Typer(
@@ -94,8 +94,8 @@ def register(
     differently until an alias says so.
     """
     from glassbox.cli.version_showing import measured_of, summary_of, version_json
-    from glassbox.rollout.registering import Offer
-    from glassbox.rollout.seeding import seed
+    from glassbox.rollout.versions.registering import Offer
+    from glassbox.rollout.versions.seeding import seed
 
     runtime = Runtime.load()
     registry = runtime.registry(is_strict=False)
@@ -137,7 +137,7 @@ def register(
 def list_versions(model: ModelOption = None, json: options.AsJson = False) -> None:
     """List the versions with their aliases."""
     from glassbox.cli.version_showing import show_list, version_json
-    from glassbox.rollout.seeding import unheeded
+    from glassbox.rollout.versions.seeding import unheeded
 
     runtime = Runtime.load()
     registry = runtime.registry(is_strict=False)
@@ -158,7 +158,7 @@ def list_versions(model: ModelOption = None, json: options.AsJson = False) -> No
 def show(what: What, model: ModelOption = None, json: options.AsJson = False) -> None:
     """Show all that is known of a version, and whether its files are still what they were."""
     from glassbox.cli.version_showing import show_version, version_json
-    from glassbox.rollout.store_of_versions import VersionStore
+    from glassbox.rollout.versions.store_of_versions import VersionStore
 
     runtime = Runtime.load()
     registry = runtime.registry(is_strict=False)
@@ -259,8 +259,8 @@ def export_mlflow(
 
     What is there already is left as it is; aliases are brought up to date.
     """
-    from glassbox.rollout.mlflow_export import export
-    from glassbox.rollout.store_of_versions import VersionStore
+    from glassbox.rollout.versions.mlflow_export import export
+    from glassbox.rollout.versions.store_of_versions import VersionStore
 
     runtime = Runtime.load()
     registry = runtime.registry(is_strict=False)

@@ -10,7 +10,7 @@ from fastapi import Depends, Request
 from starlette.responses import Response
 
 from glassbox.errors import UnknownName
-from glassbox.rollout.side import RolloutSide
+from glassbox.rollout.assembly.side import RolloutSide
 from glassbox.server.key_ring import Caller
 from glassbox.server.serving import served
 from glassbox.wire.shapes import Answered

@@ -14,7 +14,7 @@ from fastapi import Depends, Request
 from glassbox.confidence.classify import Labeller
 from glassbox.engine.protocol import Engine
 from glassbox.introspection.verify import Verifier
-from glassbox.rollout.side import RolloutSide
+from glassbox.rollout.assembly.side import RolloutSide
 from glassbox.server.key_ring import KeyRing
 from glassbox.server.lifecycle import Lifecycle
 from glassbox.server.metrics import Metrics

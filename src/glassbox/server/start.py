@@ -14,8 +14,8 @@ from fastapi import FastAPI
 from glassbox.engine.protocol import Engine
 from glassbox.errors import ConflictError, InvalidValue
 from glassbox.introspection.probe import LinearProbe
-from glassbox.rollout.assembling import Watchers
-from glassbox.rollout.side import RolloutSide
+from glassbox.rollout.assembly.assembling import Watchers
+from glassbox.rollout.assembly.side import RolloutSide
 from glassbox.runtime import Runtime
 from glassbox.server.app import create_app
 from glassbox.server.key_ring import KeyRing

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from glassbox.errors import NoDiskSpace
+from glassbox.rollout.answering.primary import Champions
 from glassbox.rollout.prediction import Prediction
-from glassbox.rollout.primary import Champions
 from glassbox.rollout.routing import Routing, share_of
 from glassbox.rollout.shadow.process import Origin
 from glassbox.rollout.shadow.shadows import Shadows

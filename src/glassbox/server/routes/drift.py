@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from glassbox.rollout.shown_drift import reference_shown, report_shown
+from glassbox.rollout.assembly.shown_drift import reference_shown, report_shown
 from glassbox.server.access import Administering, Observing
 from glassbox.server.answering import json_response
 from glassbox.server.rollout_serving import Side, actor_of, tagged_answer

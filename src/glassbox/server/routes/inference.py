@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from glassbox.audit.request_ids import new_request_id
 from glassbox.errors import GlassboxError
-from glassbox.rollout.inference import Answered, InferenceService
+from glassbox.rollout.answering.inference import Answered, InferenceService
 from glassbox.server.access import Deadline, Predicting
 from glassbox.server.answering import json_response
 from glassbox.server.entrance import given_request_id

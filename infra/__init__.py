@@ -1,1 +1,0 @@
-"""What Prometheus and Grafana take of Glassbox: rules and a dashboard."""

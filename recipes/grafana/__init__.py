@@ -1,0 +1,1 @@
+"""How the Grafana dashboard in ``infra/`` was made; run it again after metrics change."""

@@ -1,0 +1,1 @@
+"""All parts of the room put together, and what they show of themselves."""

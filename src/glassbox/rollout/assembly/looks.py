@@ -1,0 +1,301 @@
+"""Answers to those who look at the service: the same values for HTTP, events, alerts and metrics.
+
+Each method asks what it needs and returns what travels. Knows no HTTP.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from glassbox.audit.records import InferenceRecord
+from glassbox.audit.ring import AuditRing
+from glassbox.audit.store import InferenceStore
+from glassbox.errors import UnknownName
+from glassbox.rollout.alerts.engine import AlertEngine
+from glassbox.rollout.answering.routing_view import RoutingView
+from glassbox.rollout.assembly.background import JobStatus
+from glassbox.rollout.assembly.health import audit_health, health_of
+from glassbox.rollout.assembly.shown import (
+    audit_entry,
+    move_shown,
+    summary_shown,
+    version_shown,
+    versions_shown,
+    whole_record,
+)
+from glassbox.rollout.assembly.shown_drift import (
+    brief_shown,
+    firing_shown,
+    message_shown,
+    point_shown,
+    reference_shown,
+    report_shown,
+    rollout_shown,
+)
+from glassbox.rollout.decisions.rollouts import RolloutStore, brief
+from glassbox.rollout.drift.drift_store import DriftStore
+from glassbox.rollout.shadow.lane import LaneStatus
+from glassbox.rollout.version import CHAMPION, DEFAULT_MODEL, AliasMove, Version
+from glassbox.rollout.versions.registry import Registry
+from glassbox.wire.alerts import AlertsAnswered
+from glassbox.wire.audit import (
+    AuditEntry,
+    BreakAnswered,
+    HeadAnswered,
+    RecentQuery,
+    RecordAnswered,
+    SummaryAnswered,
+    VerificationAnswered,
+)
+from glassbox.wire.drift import DriftAnswered, DriftPoint, ReferenceAnswered
+from glassbox.wire.inference import (
+    InferenceHealth,
+    RegistryAnswered,
+)
+from glassbox.wire.rollouts import RolloutsAnswered, RolloutStatus
+from glassbox.wire.versions import (
+    AliasMoveAnswered,
+    CalibrationAnswered,
+    VersionAnswered,
+    VersionsAnswered,
+)
+
+if TYPE_CHECKING:
+    from glassbox.rollout.answering.primary import Champions
+
+MOST_ROLLOUTS: Final = 50
+"""Earlier rollouts in one answer."""
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """What is looked at."""
+
+    registry: Registry
+    """Versions and aliases."""
+    view: RoutingView
+    """Routings in force."""
+    ring: AuditRing
+    """Latest predictions."""
+    store: InferenceStore
+    """Durable log."""
+    hosts: "Champions"
+    """Versions that answer."""
+    lanes: Callable[[], tuple[LaneStatus, ...]]
+    """How each challenger is doing."""
+    rollouts: RolloutStore
+    """Rollouts."""
+    drift: DriftStore
+    """References and comparisons."""
+    alerts: AlertEngine
+    """Rules and messages."""
+    charts: Callable[[Version], Mapping[str, Any]]
+    """Curves of the evaluation that a version comes from, by name."""
+
+
+class Looks:
+    """What is answered to those who look.
+
+    Args:
+        parts: What is looked at.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._jobs: Callable[[], tuple[JobStatus, ...]] = tuple
+
+    def watch_jobs(self, status: Callable[[], tuple[JobStatus, ...]]) -> None:
+        """Show the work beside requests in health from now on; it looks here itself."""
+        self._jobs = status
+
+    def summary(self, model: str = DEFAULT_MODEL) -> SummaryAnswered:
+        """Return the aggregates of the window of latest predictions.
+
+        Raises:
+            UnknownName: No such model.
+        """
+        return summary_shown(self._parts.ring.summary(model), self.registry(model))
+
+    def newest(self) -> AuditEntry | None:
+        """Return the newest prediction, None before the first."""
+        found = self._parts.ring.records(1)
+        return self._entry(found[0]) if found else None
+
+    def recent(self, query: RecentQuery) -> list[AuditEntry]:
+        """Return predictions in one line each, newest first."""
+        store = self._parts.store
+        if query.request_id is not None:
+            found = self._found(query.request_id)
+            return [] if found is None else [self._entry(found)]
+        wanted = query.model_dump(exclude={"limit", "request_id", "segment"})
+        name, is_given, value = (query.segment or "").partition("=")
+        segment = (name, value) if is_given else None
+        stored = store.recent(query.limit, segment=segment, **wanted)
+        if segment is None and all(each is None for each in wanted.values()):
+            # What is newest may still be on its way to the disk: the window has it.
+            stored = _merged(self._parts.ring.records(query.limit), stored, query.limit)
+        return [self._entry(each) for each in stored]
+
+    def record(self, request_id: str) -> RecordAnswered:
+        """Return everything that is kept of one prediction.
+
+        Raises:
+            UnknownName: There is none of that name, or it was erased.
+        """
+        found = self._found(request_id)
+        if found is None:
+            raise UnknownName("prediction", request_id)
+        return whole_record(found, self._parts.store.places(request_id))
+
+    def verification(self) -> VerificationAnswered:
+        """Return whether every byte of the log is as it was written."""
+        self._parts.store.flush()
+        seen = self._parts.store.verify()
+        broken = seen.broken
+        return VerificationAnswered(
+            n_events=seen.n_events,
+            n_erased=seen.n_erased,
+            n_removed=seen.n_removed,
+            broken=None if broken is None else BreakAnswered(**vars(broken)),
+            head=HeadAnswered(sequence=seen.head.sequence, hash=seen.head.hash),
+        )
+
+    def registry(self, model: str = DEFAULT_MODEL) -> RegistryAnswered:
+        """Return which versions there are, who answers and who sees copies.
+
+        Raises:
+            UnknownName: No such model.
+        """
+        snapshot = self._parts.registry.snapshot()
+        champion = snapshot.aliased(CHAMPION, model)
+        if champion is None:
+            raise UnknownName("registered model", model, snapshot.aliases)
+        shadows = [each for each in snapshot.challengers(model) if each.name != champion.name]
+        return RegistryAnswered(
+            available_versions=[each.name for each in snapshot.versions if each.model == model],
+            active_version=champion.name,
+            shadow_version=shadows[0].name if shadows else None,
+            shadow_enabled=bool(shadows),
+        )
+
+    def versions(self, model: str | None = None) -> VersionsAnswered:
+        """Return all versions, or those of one model."""
+        return versions_shown(self._parts.registry.snapshot(), model)
+
+    def version(self, version: Version) -> VersionAnswered:
+        """Return one version with its aliases."""
+        return version_shown(version, self._parts.registry.snapshot())
+
+    def move(self, move: AliasMove) -> AliasMoveAnswered:
+        """Return one line of the history."""
+        return move_shown(move)
+
+    def calibration(self, name: str) -> CalibrationAnswered:
+        """Return the curves of the evaluation that a version comes from.
+
+        Raises:
+            UnknownName: No such version, or it comes from no evaluation.
+        """
+        version = self._parts.registry.version(name)
+        return CalibrationAnswered(version=version.name, charts=dict(self._parts.charts(version)))
+
+    def rollouts(self, model: str | None = None) -> RolloutsAnswered:
+        """Return the rollout under way, in full, and the latest ones in short."""
+        store = self._parts.rollouts
+        active = store.active(model)
+        current = rollout_shown(store.status(active[0])) if active else None
+        latest = store.latest(model, MOST_ROLLOUTS)
+        return RolloutsAnswered(
+            current=current, rollouts=[brief_shown(brief(each)) for each in latest]
+        )
+
+    def rollout(self, rollout_id: str) -> RolloutStatus:
+        """Return one rollout in full.
+
+        Raises:
+            UnknownName: There is none of that id.
+        """
+        store = self._parts.rollouts
+        return rollout_shown(store.status(store.load(rollout_id)))
+
+    def drift(self, model: str = DEFAULT_MODEL) -> DriftAnswered:
+        """Return the latest comparison and the reference in force."""
+        store = self._parts.drift
+        report = store.latest(model)
+        current = next((each for each in store.references(model) if each.is_current), None)
+        return DriftAnswered(
+            report=None if report is None else report_shown(report),
+            reference=None if current is None else reference_shown(current),
+        )
+
+    def drift_history(self, model: str, feature: str | None, limit: int) -> list[DriftPoint]:
+        """Return how features stood at earlier comparisons, newest first."""
+        found = self._parts.drift.history(model, feature=feature, limit=limit)
+        return [point_shown(each) for each in found]
+
+    def references(self) -> list[ReferenceAnswered]:
+        """Return all references, newest first."""
+        return [reference_shown(each) for each in self._parts.drift.references()]
+
+    def alerts(self, limit: int = 100) -> AlertsAnswered:
+        """Return which rules fire, and who was told."""
+        engine = self._parts.alerts
+        return AlertsAnswered(
+            firing=[firing_shown(each) for each in engine.firing()],
+            history=[message_shown(each) for each in engine.history(limit)],
+            waiting=dict(engine.waiting()),
+        )
+
+    def health(self) -> InferenceHealth:
+        """Return how every part does."""
+        parts = self._parts
+        audit = audit_health(
+            parts.store.status(),
+            ring_utilisation=parts.ring.utilisation,
+            n_held=round(parts.ring.utilisation * parts.ring.cap),
+            durability=parts.store.durability,
+        )
+        return health_of(parts.view, parts.hosts.status(), parts.lanes(), audit, self._jobs())
+
+    def signals(self) -> dict[str, Any]:
+        """Return the answers that alert rules and gauges are made of, by name.
+
+        The rollout is the one under way, or else the latest: how it ended is worth telling.
+        """
+        store = self._parts.rollouts
+        latest = store.active()[:1] or store.latest(limit=1)
+        drift = self.drift().report
+        found: dict[str, Any] = {
+            "health": self.health().model_dump(),
+            "rollout": rollout_shown(store.status(latest[0])).model_dump() if latest else {},
+            "drift": {} if drift is None else drift.model_dump(),
+            "alerts": self.alerts(1).model_dump() | {"waiting": self._parts.alerts.waiting()},
+        }
+        if DEFAULT_MODEL in self._parts.view.routings:
+            found["summary"] = self.summary().model_dump()
+        return found
+
+    def _found(self, request_id: str) -> InferenceRecord | None:
+        return self._parts.store.find(request_id) or self._parts.ring.find(request_id)
+
+    def _entry(self, record: InferenceRecord) -> AuditEntry:
+        routing = self._parts.view.routings.get(record.primary.model)
+        awaits = (
+            not record.shadows
+            and routing is not None
+            and bool(routing.shadows)
+            and record.primary.status == "success"
+            and self._parts.ring.find(record.primary.request_id) is not None
+        )
+        return audit_entry(record, awaits_shadow=awaits)
+
+
+def _merged(
+    held: list[InferenceRecord], stored: list[InferenceRecord], limit: int
+) -> list[InferenceRecord]:
+    """Return what the window and the log know, each prediction once, newest first."""
+    by_name = {each.primary.request_id: each for each in held}
+    # The log knows where each stands, and what has come to it meanwhile.
+    by_name |= {each.primary.request_id: each for each in stored}
+    ordered = sorted(by_name.values(), key=lambda each: each.primary.time_s, reverse=True)
+    return ordered[:limit]

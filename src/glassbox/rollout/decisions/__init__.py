@@ -1,0 +1,1 @@
+"""How a challenger becomes champion or does not: evidence, gates, verdicts, moves."""

@@ -1,0 +1,293 @@
+"""What a rollout has seen: tallies that events are folded into, in the order of the log.
+
+Nothing of a single request is kept but a short digest of its input, and that only until there are
+enough different ones. Does not know what the tallies are good for.
+"""
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeGuard, TypeVar
+
+from glassbox.audit.records import (
+    InferenceEvent,
+    InferenceRecord,
+    LabelEvent,
+    PrimaryEvent,
+    ShadowEvent,
+)
+from glassbox.errors import CorruptArtifact
+from glassbox.rollout.decisions.plan import RolloutPlan
+from glassbox.stats.sequential import BoundedMean
+
+MOST_REMEMBERED: Final = 20_000
+"""Answers that are kept in memory until their shadow's answer; an older one is looked up."""
+
+LEAST_LATENCIES: Final = 20
+"""Answers of the champion before an answer of another request is compared with their mean."""
+
+FAILED: Final = ("error", "timeout", "breaker_open")
+"""A challenger that ended so would not have answered; an open breaker is its own doing."""
+
+TALLIES: Final[Mapping[str, bool]] = {
+    "difference": False,
+    "noise": False,
+    "errors": True,
+    "slow": False,
+    "brier": True,
+    "confidence": True,
+    "champion_errors": False,
+    "canary_errors": False,
+    "canary_champion_errors": False,
+    "canary_slow": False,
+    "bake_errors": False,
+    "bake_slow": False,
+}
+"""Every tally, and whether its observations may be negative."""
+
+Value = TypeVar("Value")
+
+Find = Callable[[str], InferenceRecord | None]
+"""Returns what is known of a request."""
+
+
+@dataclass
+class Evidence:
+    """Tallies of one challenger against one champion.
+
+    Everything is for this pair: with another challenger or champion a new one begins.
+    """
+
+    rollout_id: str
+    """Rollout that it is for."""
+    champion: str
+    """Name of the version that answered when the rollout began."""
+    challenger: str
+    """Name of the version that is to."""
+    tallies: dict[str, BoundedMean]
+    """As ``TALLIES`` names them."""
+    counts: dict[str, int]
+    """How the challenger's copies ended, by status."""
+    distinct: set[str]
+    """Digests of different inputs, up to as many as are needed."""
+    champion_latency_ms: float = 0.0
+    """Sum of the champion's latencies."""
+    n_latencies: int = 0
+    """How many these are."""
+
+    @classmethod
+    def begin(
+        cls, rollout_id: str, champion: str, challenger: str, plan: RolloutPlan
+    ) -> "Evidence":
+        """Return evidence of nothing yet."""
+        cap = plan.limits.difference_cap
+        tallies = {
+            name: BoundedMean(cap if name in ("difference", "noise") else 1.0, is_signed=is_signed)
+            for name, is_signed in TALLIES.items()
+        }
+        return cls(rollout_id, champion, challenger, tallies, {}, set())
+
+    @property
+    def n_pairs(self) -> int:
+        """Requests of which it is known how both versions ended."""
+        return self.tallies["errors"].n
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return {
+            "rollout_id": self.rollout_id,
+            "champion": self.champion,
+            "challenger": self.challenger,
+            "tallies": {name: each.to_json() for name, each in self.tallies.items()},
+            "counts": self.counts,
+            "distinct": sorted(self.distinct),
+            "champion_latency_ms": self.champion_latency_ms,
+            "n_latencies": self.n_latencies,
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Evidence":
+        """Return the evidence that ``to_json`` gave.
+
+        Raises:
+            CorruptArtifact: It is none.
+        """
+        try:
+            return cls(
+                value["rollout_id"],
+                value["champion"],
+                value["challenger"],
+                {name: BoundedMean.from_json(value["tallies"][name]) for name in TALLIES},
+                {str(key): int(count) for key, count in value["counts"].items()},
+                set(value["distinct"]),
+                float(value["champion_latency_ms"]),
+                int(value["n_latencies"]),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise CorruptArtifact("evidence of a rollout", f"not readable: {error!r}") from error
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Where a rollout stands as far as events are concerned."""
+
+    is_canary: bool = False
+    """Whether the challenger answers a share."""
+    is_bake: bool = False
+    """Whether it has become champion."""
+
+
+class Folding:
+    """Folds events into evidence.
+
+    Args:
+        plan: Says what is slow, and how many different inputs are needed.
+        find: Looks up a request whose answer came before this object.
+    """
+
+    def __init__(self, plan: RolloutPlan, find: Find) -> None:
+        self._limits = plan.limits
+        self._min_distinct = plan.min_distinct
+        self._find = find
+        self._answers: OrderedDict[str, PrimaryEvent] = OrderedDict()
+        self._shadows: OrderedDict[str, ShadowEvent] = OrderedDict()
+        # None where a label has been counted.
+        self._labels: OrderedDict[str, str | None] = OrderedDict()
+
+    def add(self, evidence: Evidence, event: InferenceEvent, stage: Stage) -> None:
+        """Fold one event into evidence; events of other models or versions change nothing."""
+        if isinstance(event, PrimaryEvent):
+            self._answered(evidence, event, stage)
+        elif isinstance(event, ShadowEvent):
+            self._shadowed(evidence, event)
+        elif isinstance(event, LabelEvent):
+            self._labelled_as(evidence, event)
+
+    def _answered(self, evidence: Evidence, event: PrimaryEvent, stage: Stage) -> None:
+        tallies, failed = evidence.tallies, float(event.status == "error")
+        if event.model_version == evidence.champion and not stage.is_bake:
+            _remember(self._answers, event.request_id, event)
+            tallies["champion_errors"].add(failed)
+            if stage.is_canary:
+                tallies["canary_champion_errors"].add(failed)
+            if not failed:
+                evidence.champion_latency_ms += event.latency_ms
+                evidence.n_latencies += 1
+        elif event.model_version == evidence.challenger and event.arm == "challenger":
+            if event.rollout_id == evidence.rollout_id:
+                self._took(evidence, event, "canary")
+        elif event.model_version == evidence.challenger and stage.is_bake:
+            self._took(evidence, event, "bake")
+
+    def _took(self, evidence: Evidence, event: PrimaryEvent, where: str) -> None:
+        failed = event.status == "error"
+        evidence.tallies[f"{where}_errors"].add(float(failed))
+        if failed:
+            return
+        if self._limits.slow_ms is None and evidence.n_latencies < LEAST_LATENCIES:
+            return
+        usual = evidence.champion_latency_ms / max(evidence.n_latencies, 1)
+        evidence.tallies[f"{where}_slow"].add(float(self._is_slow(event.latency_ms, usual)))
+
+    def _shadowed(self, evidence: Evidence, event: ShadowEvent) -> None:
+        tallies = evidence.tallies
+        if event.role == "noise_floor":
+            if event.shadow_version == evidence.champion and _is_number(event.diff):
+                tallies["noise"].add(event.diff)
+            return
+        if event.shadow_version != evidence.challenger:
+            return
+        evidence.counts[event.status] = evidence.counts.get(event.status, 0) + 1
+        answer = self._answer(event.request_id)
+        if answer is None or answer.model_version != evidence.champion:
+            return
+        champion_failed = float(answer.status == "error")
+        if event.status in FAILED or (event.status == "ok" and not _is_number(event.prediction)):
+            tallies["errors"].add(1.0 - champion_failed)
+            if event.status == "timeout":
+                tallies["slow"].add(1.0)
+        elif event.status == "ok":
+            tallies["errors"].add(0.0 - champion_failed)
+            if not champion_failed:
+                self._paired(evidence, answer, event)
+
+    def _paired(self, evidence: Evidence, answer: PrimaryEvent, event: ShadowEvent) -> None:
+        tallies = evidence.tallies
+        if len(evidence.distinct) < self._min_distinct:
+            evidence.distinct.add(answer.feature_hash[-16:])
+        if _is_number(event.diff):
+            tallies["difference"].add(event.diff)
+        if event.latency_ms is not None:
+            tallies["slow"].add(float(self._is_slow(event.latency_ms, answer.latency_ms)))
+        if event.confidence is not None and answer.confidence is not None:
+            tallies["confidence"].add(event.confidence - answer.confidence)
+        _remember(self._shadows, event.request_id, event)
+        # Labels may come before a copy that had to wait.
+        if (label := self._labels.get(event.request_id)) is not None:
+            self._judged(evidence, answer, event, label)
+
+    def _labelled_as(self, evidence: Evidence, event: LabelEvent) -> None:
+        # A truth that is corrected later counts once, as it was told first.
+        if event.request_id in self._labels or not isinstance(event.label, str):
+            return
+        _remember(self._labels, event.request_id, event.label)
+        answer, shadow = self._answers.get(event.request_id), self._shadows.get(event.request_id)
+        if answer is None:
+            # It was answered before this object was made, or long ago.
+            record = self._find(event.request_id)
+            if record is None or record.primary.model_version != evidence.champion:
+                return
+            answer = record.primary
+            shadow = next(
+                (
+                    each
+                    for each in record.shadows
+                    if each.shadow_version == evidence.challenger and each.role == "challenger"
+                ),
+                None,
+            )
+        if shadow is not None:
+            self._judged(evidence, answer, shadow, event.label)
+
+    def _judged(
+        self, evidence: Evidence, answer: PrimaryEvent, shadow: ShadowEvent, label: str
+    ) -> None:
+        self._labels[answer.request_id] = None
+        of_champion = _brier(answer.label_probs, label)
+        of_challenger = _brier(shadow.label_probs, label)
+        if of_champion is not None and of_challenger is not None:
+            evidence.tallies["brier"].add(of_challenger - of_champion)
+
+    def _answer(self, request_id: str) -> PrimaryEvent | None:
+        kept = self._answers.get(request_id)
+        if kept is not None:
+            return kept
+        record = self._find(request_id)
+        return None if record is None else record.primary
+
+    def _is_slow(self, latency_ms: float, usual_ms: float) -> bool:
+        limits = self._limits
+        if limits.slow_ms is not None:
+            return latency_ms > limits.slow_ms
+        return latency_ms > limits.slow_ratio * usual_ms + limits.slow_slack_ms
+
+
+def _remember(kept: "OrderedDict[str, Value]", key: str, value: "Value") -> None:
+    kept[key] = value
+    if len(kept) > MOST_REMEMBERED:
+        kept.popitem(last=False)
+
+
+def _is_number(value: float | None) -> TypeGuard[float]:
+    return value is not None and math.isfinite(value)
+
+
+def _brier(label_probs: Mapping[str, float] | None, label: str) -> float | None:
+    """Return half the squared distance of a forecast to the truth, [0, 1]; None without one.
+
+    Source: Brier 1950, Monthly Weather Review 78(1), halved so that 1 is the worst.
+    """
+    if label_probs is None or label not in label_probs:
+        return None
+    return 0.5 * sum((prob - (each == label)) ** 2 for each, prob in label_probs.items())

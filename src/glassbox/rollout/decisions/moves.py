@@ -1,0 +1,153 @@
+"""The moves of aliases that a rollout makes, each safe to make again, and moves made by others."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from glassbox.errors import ConflictError, InvalidValue
+from glassbox.rollout.decisions.rollouts import Rollout
+from glassbox.rollout.version import (
+    CHALLENGER,
+    CHAMPION,
+    PREVIOUS_CHAMPION,
+    Snapshot,
+    Version,
+    is_challenger,
+)
+from glassbox.rollout.versions.registry import Registry
+
+
+class Moves:
+    """Moves aliases for rollouts.
+
+    Args:
+        registry: Where they are.
+    """
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    def challenge(self, snapshot: Snapshot, version: Version, actor: str, reason: str) -> str:
+        """Return the alias under which a version sees requests from now on, or did already.
+
+        Raises:
+            ConflictError: Somebody else took the alias meanwhile.
+        """
+        aliases = snapshot.aliases.get(version.model, {})
+        for alias, number in aliases.items():
+            if number == version.number and is_challenger(alias):
+                return alias
+        place = 1
+        while (alias := CHALLENGER if place == 1 else f"{CHALLENGER}-{place}") in aliases:
+            place += 1
+        self._registry.move_alias(
+            version.model, alias, version.number, expected=None, actor=actor, reason=reason
+        )
+        return alias
+
+    def promote(
+        self, rollout: Rollout, actor: str, reason: str, evidence: Mapping[str, Any]
+    ) -> None:
+        """Make the challenger champion unless it is.
+
+        Raises:
+            ConflictError: Another version has become champion.
+        """
+        champion, challenger = self._pair(rollout)
+        now = self._registry.snapshot(is_fresh=True).aliased(CHAMPION, rollout.model)
+        if now is not None and now.number == challenger.number:
+            return
+        try:
+            self._registry.promote(
+                rollout.model,
+                challenger.number,
+                expected_champion=champion.number,
+                actor=actor,
+                reason=reason,
+                evidence=evidence,
+            )
+        except ConflictError:
+            # Another server may just have done the same.
+            now = self._registry.snapshot(is_fresh=True).aliased(CHAMPION, rollout.model)
+            if now is None or now.number != challenger.number:
+                raise
+
+    def restore(
+        self, rollout: Rollout, actor: str, reason: str, evidence: Mapping[str, Any]
+    ) -> None:
+        """Make the old champion champion again if the challenger had become it."""
+        champion, challenger = self._pair(rollout)
+        snapshot = self._registry.snapshot(is_fresh=True)
+        now = snapshot.aliased(CHAMPION, rollout.model)
+        if now is None or now.number != challenger.number:
+            return
+        previous = snapshot.aliased(PREVIOUS_CHAMPION, rollout.model)
+        try:
+            if previous is not None and previous.number == champion.number:
+                self._registry.rollback(
+                    rollout.model,
+                    expected_champion=challenger.number,
+                    actor=actor,
+                    reason=reason,
+                    evidence=evidence,
+                )
+            else:
+                self._registry.promote(
+                    rollout.model,
+                    champion.number,
+                    expected_champion=challenger.number,
+                    actor=actor,
+                    reason=reason,
+                    evidence=evidence,
+                )
+        except ConflictError:
+            now = self._registry.snapshot(is_fresh=True).aliased(CHAMPION, rollout.model)
+            if now is not None and now.number == challenger.number:
+                raise
+
+    def dismiss(
+        self, rollout: Rollout, actor: str, reason: str, evidence: Mapping[str, Any]
+    ) -> None:
+        """Take the challenger's alias away if it still names it."""
+        _, challenger = self._pair(rollout)
+        snapshot = self._registry.snapshot(is_fresh=True)
+        if snapshot.aliases.get(rollout.model, {}).get(rollout.alias) != challenger.number:
+            return
+        # Whoever moved it meanwhile knows what they want.
+        with suppress(ConflictError, InvalidValue):
+            self._registry.move_alias(
+                rollout.model,
+                rollout.alias,
+                None,
+                expected=challenger.number,
+                actor=actor,
+                reason=reason,
+                evidence=evidence,
+            )
+
+    def _pair(self, rollout: Rollout) -> tuple[Version, Version]:
+        return (
+            self._registry.version(rollout.champion, rollout.model),
+            self._registry.version(rollout.challenger, rollout.model),
+        )
+
+
+def is_taken_over(rollout: Rollout, snapshot: Snapshot) -> str | None:
+    """Return what somebody else changed under a rollout, as a sentence; None where nothing is."""
+    champion = snapshot.aliased(CHAMPION, rollout.model)
+    name = "none" if champion is None else champion.name
+    if rollout.state.phase == "Finalising":
+        if name == rollout.challenger:
+            return None
+        return f"The champion is {name} now: somebody else moved it."
+    if rollout.state.phase == "Promoting" and name == rollout.challenger:
+        return None
+    if name != rollout.champion:
+        return f"The champion is {name} now: somebody else moved it."
+    number = snapshot.aliases.get(rollout.model, {}).get(rollout.alias)
+    challenger = None if number is None else snapshot.numbered(number, rollout.model)
+    if challenger is None:
+        return f"Nothing is {rollout.alias} any more: somebody else took it away."
+    if challenger.name != rollout.challenger:
+        return f"The {rollout.alias} is {challenger.name} now."
+    return None

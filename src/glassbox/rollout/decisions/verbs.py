@@ -1,0 +1,89 @@
+"""What a person may say of a rollout, and what it comes to: pure, like the policy."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from glassbox.errors import ConflictError, UnknownName
+from glassbox.rollout.decisions.gates import GateReading
+from glassbox.rollout.decisions.policy import State, at_phase
+from glassbox.rollout.decisions.rollouts import Rollout
+from glassbox.rollout.version import CHAMPION, Snapshot, Version
+
+
+def evidence_of(rollout: Rollout, weight: float | None = None) -> dict[str, Any]:
+    """Return what the present step of a rollout rests on, as plain values."""
+    counts: Mapping[str, int] = rollout.evidence.get("counts", {})
+    return {
+        "rollout_id": rollout.id,
+        "gates": [each.to_json() for each in rollout.gates],
+        "weight": rollout.state.weight if weight is None else weight,
+        "counts": dict(counts),
+    }
+
+
+def champion_of(snapshot: Snapshot, model: str) -> Version:
+    """Return the version that answers.
+
+    Raises:
+        UnknownName: The model has no champion.
+    """
+    champion = snapshot.aliased(CHAMPION, model)
+    if champion is None:
+        raise UnknownName(
+            "champion of", model, remedy="Make one: glassbox versions alias champion VERSION"
+        )
+    return champion
+
+
+def held(rollout: Rollout, *, is_paused: bool) -> State:
+    """Return the state of a rollout that is paused, or not any more.
+
+    Raises:
+        ConflictError: It is so already.
+    """
+    if rollout.state.is_paused == is_paused:
+        raise ConflictError(
+            f"Rollout {rollout.id} is {'paused already' if is_paused else 'not paused'}."
+        )
+    return replace(rollout.state, is_paused=is_paused)
+
+
+def let_go(rollout: Rollout, *, force: bool) -> State:
+    """Return the state of a rollout that a person lets go on, or whose bake ends now.
+
+    Raises:
+        ConflictError: It is a dry run, a gate fails, or there is doubt and no force.
+    """
+    state = rollout.state
+    if state.phase == "Finalising":
+        return at_phase(state, "Succeeded")
+    if rollout.dry_run:
+        raise ConflictError(f"Rollout {rollout.id} is a dry run: it promotes nothing.")
+    failing = [each for each in rollout.gates if each.verdict == "fail"]
+    if failing:
+        raise ConflictError(f"A gate fails, so nothing is promoted: {failing[0].said()}.")
+    if state.phase in ("WaitingPromotion", "Promoting"):
+        return replace(state, is_confirmed=True, is_paused=False)
+    if not force:
+        raise ConflictError(_doubt(rollout.gates, state))
+    return replace(
+        state, phase="Promoting", is_confirmed=True, is_paused=False, step_s=0.0, n_passes=0
+    )
+
+
+def _doubt(gates: tuple[GateReading, ...], state: State) -> str:
+    doubts = [each.said() for each in gates if each.verdict not in ("pass", "off")]
+    why = f"In doubt: {'; '.join(doubts)}." if doubts else f"It is still {state.phase}."
+    return f"{why} Let it go on, or promote all the same with --force."
+
+
+def words_of(before: State, after: State) -> str:
+    """Return what a person did, in a word."""
+    if after.phase == "Succeeded":
+        return "Bake ended"
+    if after.phase == "Promoting" and before.phase != "Promoting":
+        return "Promoted in spite of doubt"
+    if after.is_confirmed and not before.is_confirmed:
+        return "Confirmed"
+    return "Paused" if after.is_paused else "Resumed"

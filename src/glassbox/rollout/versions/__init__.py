@@ -1,0 +1,1 @@
+"""What versions there are, which alias names which, and how one is brought to life."""

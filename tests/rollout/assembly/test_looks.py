@@ -1,0 +1,70 @@
+"""What those who look are shown: health, signals of alert rules, what is newest."""
+
+from glassbox.rollout.alerts.signals import flattened
+from glassbox.rollout.decisions.plan import RolloutPlan
+from glassbox.wire.audit import (
+    RecentQuery,
+)
+from tests.rollout.side_world import open_side
+
+
+def test_the_newest_prediction_is_listed_before_it_is_on_the_disk(tmp_path):
+    with open_side(tmp_path, "steady") as side:
+        names = [side.inference.predict_now({"x": x}).event.request_id for x in range(3)]
+        shown = side.looks.recent(RecentQuery(limit=2))
+        assert [each.request_id for each in shown] == names[:0:-1]
+        newest = side.looks.newest()
+        assert newest is not None
+        assert newest.request_id == names[-1]
+
+
+def test_each_prediction_is_listed_once_with_its_place_in_the_log(tmp_path):
+    with open_side(tmp_path, "steady") as side:
+        for x in range(5):
+            side.inference.predict_now({"x": x})
+        side.store.flush()
+        shown = side.looks.recent(RecentQuery(limit=10))
+        assert [each.sequence for each in shown] == [5, 4, 3, 2, 1]
+
+
+def test_a_rollout_that_has_ended_is_still_a_signal(tmp_path):
+    with open_side(tmp_path, "steady", "other") as side:
+        assert side.looks.signals()["rollout"] == {}
+        started = side.controller.start("other", RolloutPlan(), actor="me")
+        side.controller.abort(started.id, actor="me", reason="enough")
+        signals = flattened(side.looks.signals())
+        assert signals["rollout.phase.Failed"] == 1.0
+        assert side.looks.rollouts().current is None
+
+
+def test_signals_hold_the_servers_own_answers(tmp_path):
+    with open_side(tmp_path, "steady") as side:
+        side.inference.predict_now({"x": 1.0})
+        signals = flattened(side.looks.signals())
+        assert signals["summary.rolling_count"] == 1.0
+        assert signals["summary.success_rate"] == 1.0
+        assert signals["health.status.ok"] == 1.0
+        assert "health.components.audit.details.queue" in signals
+
+
+def test_several_servers_share_one_truth(tmp_path):
+    with open_side(tmp_path, "steady", "other") as one, open_side(tmp_path) as two:
+        from tests.rollout.answering.test_inference import until
+
+        name = one.inference.predict_now({"x": 1.0}).event.request_id
+        assert until(lambda: two.ring.find(name) is not None, 30.0)
+        assert two.inference.predict_now({"x": 1.0}).event.model_version == "steady"
+        one.registry.promote("default", 2, expected_champion=1, actor="me", reason="better")
+        assert until(
+            lambda: two.inference.predict_now({"x": 1.0}).event.model_version == "other", 30.0
+        )
+        assert until(lambda: two.looks.registry().active_version == "other", 30.0)
+
+
+def test_the_window_comes_back_after_a_restart(tmp_path):
+    with open_side(tmp_path, "steady") as side:
+        name = side.inference.predict_now({"x": 1.0}).event.request_id
+    with open_side(tmp_path) as again:
+        found = again.ring.find(name)
+        assert found is not None
+        assert again.looks.summary().rolling_count == 1

@@ -1,0 +1,200 @@
+"""The policy alone: values in, verdict out."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from glassbox.errors import InvalidData, InvalidValue, UnknownName
+from glassbox.rollout.decisions.evidence import Evidence
+from glassbox.rollout.decisions.gates import gates_of, read_gates
+from glassbox.rollout.decisions.plan import GateLimits, RolloutPlan, load_plan, plan_from
+from glassbox.rollout.decisions.policy import State, decide
+
+PLAN = RolloutPlan(
+    min_requests=50, min_distinct=5, min_step_requests=10, consecutive_passes=1, step_s=0.0
+)
+
+COUNTS = st.integers(0, 3000)
+
+
+def evidence_of(good=0, bad=0, *, canary=(0, 0), bake=(0, 0), distinct=10, champion=(1000, 0)):
+    """Evidence of requests that went well or not, in each stage."""
+    it = Evidence.begin("r", "v1", "v2", PLAN)
+    tallies = it.tallies
+    for name in ("errors", "difference", "slow", "brier", "confidence"):
+        tallies[name].add_many(0.0, good)
+        tallies[name].add_many(1.0, bad)
+    for where, (n_good, n_bad) in (("canary", canary), ("bake", bake)):
+        for name in ("errors", "slow"):
+            tallies[f"{where}_{name}"].add_many(0.0, n_good)
+            tallies[f"{where}_{name}"].add_many(1.0, n_bad)
+    for name in ("champion_errors", "canary_champion_errors"):
+        tallies[name].add_many(0.0, champion[0])
+        tallies[name].add_many(1.0, champion[1])
+    it.distinct.update(str(each) for each in range(distinct))
+    return it
+
+
+PHASES = st.sampled_from(["Waiting", "Progressing", "WaitingPromotion", "Finalising"])
+
+
+@settings(max_examples=30)
+@given(
+    PHASES,
+    COUNTS,
+    COUNTS,
+    st.tuples(COUNTS, COUNTS),
+    st.tuples(COUNTS, COUNTS),
+    st.booleans(),
+    st.booleans(),
+    st.floats(0, 1e6),
+)
+def test_nothing_is_promoted_unless_all_gates_pass(
+    phase, good, bad, canary, bake, is_paused, is_confirmed, seconds
+):
+    state = State(phase, 0.5, is_paused, is_confirmed, seconds, seconds, 0, 5)
+    evidence = evidence_of(good, bad, canary=canary, bake=bake)
+    found = decide(PLAN, state, evidence)
+    if found.verdict == "promote":
+        assert {each.verdict for each in found.gates} <= {"pass", "off"}
+        assert not is_paused
+    if any(each.verdict == "fail" for each in found.gates):
+        assert found.verdict == "rollback"
+        assert found.state.phase == "Failed"
+        assert found.state.weight == 0.0
+    if found.verdict == "rollback":
+        assert found.reason
+
+
+@settings(max_examples=10)
+@given(PHASES, st.booleans())
+def test_a_sure_breach_rolls_back_from_every_phase(phase, is_paused):
+    evidence = evidence_of(0, 300, canary=(0, 300), bake=(0, 300))
+    found = decide(PLAN, State(phase, 0.5, is_paused), evidence)
+    assert found.verdict == "rollback"
+
+
+@settings(max_examples=15)
+@given(COUNTS, COUNTS)
+def test_a_gate_never_passes_where_its_figure_breaks_the_limit(good, bad):
+    for each in read_gates(PLAN, evidence_of(good, bad), gates_of(PLAN)):
+        if each.value is not None and each.value > each.limit:
+            assert each.verdict != "pass"
+        if each.value is not None and each.value < each.limit:
+            assert each.verdict != "fail"
+
+
+def test_few_requests_do_not_pass_however_good_they_are():
+    gates = read_gates(replace(PLAN, min_requests=2000), evidence_of(1999), ("error_rate",))
+    assert gates[0].verdict == "not_enough_data"
+    assert gates[0].needed == 2000
+    gates = read_gates(replace(PLAN, min_requests=2000), evidence_of(2000), ("error_rate",))
+    assert gates[0].verdict == "pass"
+
+
+def test_few_requests_fail_where_there_is_no_doubt():
+    (gate,) = read_gates(PLAN, evidence_of(0, 20), ("error_rate",))
+    assert gate.verdict == "fail"
+
+
+def test_one_breach_of_many_is_no_reason_to_roll_back():
+    (gate,) = read_gates(PLAN, evidence_of(100, 2), ("error_rate",))
+    assert gate.verdict == "inconclusive"
+
+
+def test_being_surer_without_labels_raises_doubt_and_no_more():
+    evidence = evidence_of(2000)
+    evidence.tallies["brier"] = Evidence.begin("r", "v1", "v2", PLAN).tallies["brier"]
+    evidence.tallies["confidence"].add_many(1.0, 2000)
+    (gate,) = read_gates(PLAN, evidence, ("calibration",))
+    assert gate.verdict == "inconclusive"
+    assert "want of labels" in gate.about
+
+
+def test_with_labels_confidence_does_not_stand_in_for_them():
+    evidence = evidence_of(2000)
+    doubtful = Evidence.begin("r", "v1", "v2", PLAN).tallies["brier"]
+    doubtful.add_many(0.02, 30)
+    evidence.tallies["brier"] = doubtful
+    (gate,) = read_gates(PLAN, evidence, ("calibration",))
+    assert gate.verdict == "inconclusive"
+    assert gate.about.startswith("Brier score on labelled requests")
+
+
+def test_calibration_is_off_for_versions_without_confidence():
+    evidence = evidence_of(2000)
+    empty = Evidence.begin("r", "v1", "v2", PLAN).tallies
+    evidence.tallies["brier"], evidence.tallies["confidence"] = empty["brier"], empty["confidence"]
+    (gate,) = read_gates(PLAN, evidence, ("calibration",))
+    assert gate.verdict == "off"
+
+
+def test_gates_that_are_off_are_not_read():
+    limits = GateLimits(difference=None, error_rate=None, slow_share=None)
+    assert gates_of(replace(PLAN, limits=limits)) == ("calibration",)
+    assert len(gates_of(PLAN)) == 8
+
+
+def test_a_canary_step_lasts_as_long_as_it_must():
+    plan = replace(PLAN, step_s=60.0)
+    state = State("Progressing", 0.1, step_s=59.0)
+    evidence = evidence_of(2000, canary=(9, 0))
+    assert "1 more requests" in decide(plan, state, evidence).reason
+    evidence = evidence_of(2000, canary=(10, 0))
+    assert "1 s more" in decide(plan, state, evidence).reason
+    found = decide(plan, replace(state, step_s=60.0), evidence)
+    assert (found.verdict, found.state.weight) == ("advance", 0.2)
+    assert found.state.n_before_step == 10
+
+
+def test_a_bake_without_requests_goes_on():
+    state = State("Finalising", step_s=1e6)
+    assert decide(PLAN, state, evidence_of(2000)).verdict == "wait"
+    found = decide(PLAN, state, evidence_of(2000, bake=(100, 0)))
+    assert found.state.phase == "Succeeded"
+
+
+def test_a_plan_comes_back_from_toml_and_json(tmp_path):
+    path = tmp_path / "plan.toml"
+    path.write_text(
+        'confirm = true\nmin_requests = 7\n[limits]\nslow_ms = 30\ncalibration = "off"\n'
+    )
+    plan = load_plan(path)
+    assert plan.confirm
+    assert plan.min_requests == 7
+    assert plan.limits.slow_ms == 30.0
+    assert plan.limits.calibration is None
+    assert plan_from(plan.to_json()) == plan
+    assert plan_from(None) == RolloutPlan()
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "words"),
+    [
+        ({"step_wight": 1}, UnknownName, "Did you mean 'step_weight'"),
+        ({"limits": {"differences": 1}}, UnknownName, "No limit 'differences'"),
+        ({"limits": 3}, InvalidValue, "a table of limits"),
+        ({"step_weight": 0}, InvalidValue, "a fraction in"),
+        ({"step_weight": 0.6}, InvalidValue, "at most max_weight"),
+        ({"min_requests": 1.5}, InvalidValue, "a whole number"),
+        ({"min_requests": True}, InvalidValue, "a number"),
+        ({"confirm": 1}, InvalidValue, "true or false"),
+        ({"bake_s": "soon"}, InvalidValue, "a number"),
+        ({"bake_s": float("nan")}, InvalidValue, "a number"),
+        ({"limits": {"alpha": 0.9}}, InvalidValue, r"in \(0, 0.5\]"),
+        ({"limits": {"difference": 2}}, InvalidValue, "below limits.difference_cap"),
+    ],
+)
+def test_a_plan_that_cannot_be_followed_is_refused(value, error, words):
+    with pytest.raises(error, match=words):
+        plan_from(value)
+
+
+def test_a_file_that_is_no_plan_is_refused(tmp_path):
+    with pytest.raises(UnknownName, match="No file"):
+        load_plan(tmp_path / "none.toml")
+    (tmp_path / "plan.toml").write_text("step_s = = 1")
+    with pytest.raises(InvalidData, match="no TOML"):
+        load_plan(tmp_path / "plan.toml")

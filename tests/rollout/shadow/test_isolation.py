@@ -1,0 +1,67 @@
+"""The promise of the shadow, through everything that a server has between a request and its row."""
+
+import struct
+import time
+
+import psutil
+import pytest
+
+from glassbox.rollout.assembly.side import RolloutSide
+from tests.rollout.side_world import open_side
+
+N = 12
+ROWS = [{"x": 1 / (i + 1)} for i in range(N)]
+QUICK = {"rollout__shadow_timeout_s": 0.3, "rollout__shadow_queue": 1}
+
+
+def answers(side: RolloutSide) -> tuple[list[bytes], float]:
+    found, slowest = [], 0.0
+    for row in ROWS:
+        kept = dict(row)
+        began = time.perf_counter()
+        answered = side.inference.predict_now(row)
+        slowest = max(slowest, time.perf_counter() - began)
+        assert row == kept
+        found.append(struct.pack("dd", answered.prediction.prediction, answered.event.confidence))
+        time.sleep(0.02)
+    return found, slowest
+
+
+def state(side: RolloutSide) -> str:
+    (lane,) = side.looks.health().components["shadow"].details["challengers"].values()
+    return str(lane["state"])
+
+
+@pytest.mark.parametrize(
+    ("challenger", "statuses"),
+    [
+        ("other", {"ok", "dropped"}),
+        ("changing", {"ok", "dropped"}),
+        ("picky", {"ok", "error", "dropped"}),
+        ("sleepy", {"ok", "timeout", "dropped", "breaker_open"}),
+        ("deadly", {"error", "dropped", "breaker_open"}),
+    ],
+)
+def test_answers_and_their_records_are_those_without_a_challenger(tmp_path, challenger, statuses):
+    for name in ("off", "on"):
+        (tmp_path / name).mkdir()
+    with open_side(tmp_path / "off", "steady") as side:
+        expected, _ = answers(side)
+    with open_side(tmp_path / "on", "steady", challenger, **QUICK) as side:
+        until = time.monotonic() + 20
+        while state(side) == "loading":
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        found, slowest = answers(side)
+        assert found == expected
+        assert slowest < 0.25
+        until = time.monotonic() + 20
+        while any(not each.shadows for each in side.ring.records()):
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        records = side.ring.records()
+    assert not psutil.Process().children(recursive=True)
+    assert len(records) == N
+    assert {each.primary.status for each in records} == {"success"}
+    assert all(len(each.shadows) == 1 for each in records)
+    assert {each.shadows[0].status for each in records} <= statuses
