@@ -126,9 +126,9 @@ def test_a_function_in_a_file_is_kept_with_its_source(
 
 def test_a_function_by_import_path_is_an_address(registrar: Registrar, loaders: Loaders) -> None:
     version = registrar.register(
-        Offer("tests.rollout.test_registering:steady", example={"a": 2}), actor="ann"
+        Offer("tests.rollout.versions.test_registering:steady", example={"a": 2}), actor="ann"
     ).version
-    assert version.source == "tests.rollout.test_registering:steady"
+    assert version.source == "tests.rollout.versions.test_registering:steady"
     assert version.metadata["load_check"]["prediction"] == 4.0
     assert loaders.load(version).predict([{"a": 3}])[0].prediction == 6.0
 
