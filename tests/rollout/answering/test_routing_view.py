@@ -3,7 +3,7 @@
 import pytest
 
 from glassbox.errors import CapacityError, ConflictError, CorruptArtifact, UnknownName
-from glassbox.rollout import routing_view
+from glassbox.rollout.answering import routing_view
 from glassbox.rollout.answering.routing_view import RoutingView, View, split_uri
 from glassbox.rollout.routing import Routing
 from glassbox.rollout.version import Snapshot, Version

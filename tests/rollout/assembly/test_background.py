@@ -68,7 +68,7 @@ def test_the_end_does_not_wait_for_ever():
     background = Background([Job("slow", 0.001, gate.wait)], lambda _job: True)
     background.start()
     time.sleep(0.05)
-    from glassbox.rollout import background as module
+    from glassbox.rollout.assembly import background as module
 
     patience, module.JOIN_S = module.JOIN_S, 0.05
     try:
