@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from glassbox.audit import AuditLog, InferenceStore
+from glassbox.audit import AuditLog, InferenceStore, event_rows
 from glassbox.errors import CapacityError, DeadlineExceeded
 from glassbox.storage.database import Database, open_database
 from tests import postgres as pg
@@ -341,3 +341,71 @@ def test_ten_thousand_requests_a_second_are_kept_in_time(tmp_path: Path) -> None
     assert (found.n_events, found.broken) == (10_000, None)
     store.close()
     database.close()
+
+
+def test_a_column_of_a_wrong_type_holds_nobody_up(database: Database) -> None:
+    store = InferenceStore(database)
+    odd = primary("odd")
+    # As a function without types may make it; the database would refuse it again and again.
+    object.__setattr__(odd, "label", ["yes"])
+    store.record(odd)
+    store.record(primary("next"))
+    store.flush(10)
+    assert store.known(["odd", "next"]) == {"next"}
+    assert store.status().n_failed == 1
+    refused = AuditLog(database).read(kinds=("inference.refused",))
+    assert "yes" not in str([dict(each.body) for each in refused])
+    assert store.verify().broken is None
+    store.close()
+
+
+def test_callers_do_not_wait_one_after_another_for_a_writer_that_hangs(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, write = threading.Event(), event_rows.write_entries
+
+    def hanging(*given: Any) -> Any:
+        gate.wait(20)
+        return write(*given)
+
+    monkeypatch.setattr("glassbox.audit.group_writer.write_entries", hanging)
+    store = InferenceStore(database, queue=10)
+    store.record(primary())
+    time.sleep(0.2)
+    started = time.monotonic()
+    for _ in range(200):
+        store.record(primary())
+    # Not 50 ms for each of them, though the database has not said yet that it does not answer.
+    assert time.monotonic() - started < 2.0
+    gate.set()
+    store.close()
+    assert store.status().n_overflowed > 0
+
+
+def test_an_error_of_postgres_in_the_midst_of_a_group_only_delays_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    programs = pg.programs()
+    if programs is None:
+        pytest.skip("PostgreSQL is not installed")
+    with pg.postgres(programs) as url:
+        database = open_database(url)
+        store = InferenceStore(database)
+        copy, n_cut = event_rows._copy_rows, 0
+
+        def cut_off(cursor: Any, rows: Any) -> None:
+            nonlocal n_cut
+            if n_cut < 2:
+                n_cut += 1
+                cursor.connection.pgconn.finish()
+            copy(cursor, rows)
+
+        monkeypatch.setattr(event_rows, "_copy_rows", cut_off)
+        for number in range(10):
+            store.record(primary(f"r{number}"))
+        store.flush(20)
+        assert n_cut == 2
+        found = store.verify()
+        assert (found.n_events, found.broken) == (10, None)
+        store.close()
+        database.close()

@@ -231,3 +231,10 @@ def test_a_full_window_is_summed_up_in_milliseconds() -> None:
         times.append(time.perf_counter() - started)
     # The benchmark has the figure; this only sees a way that is no longer linear.
     assert min(times) < 0.1
+
+
+def test_what_came_while_the_window_was_filled_is_newer_and_stays() -> None:
+    ring, old = AuditRing(3), [primary(f"old{number}") for number in range(3)]
+    ring.take([(4, primary("new"))])
+    ring.fill([InferenceRecord(each, (), None, 3 - at) for at, each in enumerate(reversed(old))])
+    assert [each.primary.request_id for each in ring.records()] == ["new", "old2", "old1"]

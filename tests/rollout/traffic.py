@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from glassbox.audit.log import Head
+from glassbox.audit.record_queries import EventPlace
 from glassbox.audit.records import (
     InferenceEvent,
     InferenceRecord,
@@ -21,7 +22,7 @@ from glassbox.storage.database import Database, open_database
 
 
 class FakeLog:
-    """The log's three reading methods over a list."""
+    """The log's reading methods over a list."""
 
     def __init__(self):
         self.events: list[InferenceEvent] = []
@@ -36,7 +37,16 @@ class FakeLog:
         if primary is None:
             return None
         shadows = tuple(each for each in mine if isinstance(each, ShadowEvent))
-        return InferenceRecord(primary, shadows)
+        labels = [each for each in mine if isinstance(each, LabelEvent)]
+        return InferenceRecord(primary, shadows, labels[-1] if labels else None)
+
+    def places(self, request_id: str) -> list[EventPlace]:
+        kinds = {PrimaryEvent: "primary", ShadowEvent: "shadow", LabelEvent: "label"}
+        return [
+            EventPlace(place, kinds[type(each)], each.time_s, False)
+            for place, each in enumerate(self.events, start=1)
+            if each.request_id == request_id
+        ]
 
     def head(self) -> Head:
         return Head(len(self.events), "")

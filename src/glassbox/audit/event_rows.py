@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from glassbox.audit.records import ErasureEvent
 from glassbox.audit.stored_events import FIRST, SALT_BYTES, Entry, body_digest, entry_of, link
+from glassbox.errors import CapacityError
 
 _INTEGERS: Final = frozenset(
     {"sequence", "request_key", "n_events", "n_bytes", "number", "first_sequence", "last_sequence"}
@@ -149,12 +150,24 @@ def _tombstone(entry: Entry) -> Entry:
     return entry_of(ErasureEvent(entry.request_id, entry.time_s, "local", reason))
 
 
+def _copy(connection: sa.Connection, rows: list[tuple[Any, ...]]) -> None:
+    driver: Any = connection.dialect.loaded_dbapi
+    try:
+        _copy_rows(connection.connection.cursor(), rows)
+    except driver.Error as error:
+        # It comes past SQLAlchemy, which would have translated it. Its words may quote the rows.
+        raise CapacityError(f"The database did not answer: {type(error).__name__}.") from error
+
+
+def _copy_rows(cursor: Any, rows: list[tuple[Any, ...]]) -> None:
+    with cursor, cursor.copy(_COPY) as copy:
+        for row in rows:
+            copy.write_row(row)
+
+
 def _insert(connection: sa.Connection, rows: list[tuple[Any, ...]]) -> None:
     if connection.dialect.name == "postgresql":
-        cursor: Any = connection.connection.cursor()
-        with cursor, cursor.copy(_COPY) as copy:
-            for row in rows:
-                copy.write_row(row)
+        _copy(connection, rows)
         return
     at = 0
     for step in _STEPS:

@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -40,6 +41,10 @@ OVERFLOW: Final = "inference.overflowed"
 
 REFUSAL: Final = "inference.refused"
 """Kind of the event that says how many held what JSON cannot say."""
+
+GROUP_SHARE: Final = 0.2
+"""Share of a group's time that is spent waiting for more events; the rest is for the disk: an event
+may have to wait for the end of one commit and for all of its own."""
 
 _LONGEST_PAUSE_S: Final = 2.0
 
@@ -109,7 +114,8 @@ class GroupWriter:
         self._n_written = self._n_failed = self._n_overflowed = self._n_told = 0
         self._lost_from_s = 0.0
         self._last_commit_s: float | None = None
-        self._commit_took_s = 0.0
+        self._commits_took_s: deque[float] = deque([0.0], maxlen=10)
+        self._is_stuck = False
         self._waits: deque[float] = deque(maxlen=20)
         self._problem = ""
         self._refusals: list[str] = []
@@ -121,8 +127,8 @@ class GroupWriter:
         """Take an event; in ``strict`` return what tells its sequence once it is on the disk.
 
         A full queue holds the caller back: in ``strict`` until there is room, in ``group`` for
-        ``ROOM_WAIT_S``, and not at all while the database does not answer. An event that then
-        finds no room is lost and counted.
+        ``ROOM_WAIT_S``, and not at all while the database does not answer or another caller has
+        waited in vain. An event that then finds no room is lost and counted.
 
         Raises:
             InvalidValue: A time that is not finite, or a name that is none.
@@ -133,7 +139,11 @@ class GroupWriter:
             raise ConflictError("The store of predictions was closed: nothing can be recorded.")
         if len(self._queue) >= self._most_waiting and not self._waited_for_room():
             return None
-        done: Future[int] | None = Future() if self._strict else None
+        done: Future[int] | None = None
+        if self._strict:
+            done = Future()
+            # A caller that goes away cannot take back what is recorded, nor end the thread.
+            done.set_running_or_notify_cancel()
         self._queue.append(_Waiting(event, time.monotonic(), done))
         if not self._has_some.is_set():
             self._has_some.set()
@@ -190,7 +200,9 @@ class GroupWriter:
         with self._room:
             while len(self._queue) >= self._most_waiting:
                 left = deadline - time.monotonic()
-                if not self._strict and (self._problem or left <= 0):
+                if not self._strict and (self._problem or self._is_stuck or left <= 0):
+                    # One caller has waited in vain; others need not until something moves.
+                    self._is_stuck = True
                     if self._n_overflowed == self._n_told:
                         self._lost_from_s = self._clock()
                     self._n_overflowed += 1
@@ -202,9 +214,8 @@ class GroupWriter:
         while not self._is_closed or self._queue:
             self._has_some.wait()
             if not self._strict and not self._is_closed:
-                # The rest of the promised time is for the commit itself.
-                pause = min(self._group_s / 2, self._group_s - 2 * self._commit_took_s)
-                self._urgent.wait(max(pause, 0.002))
+                left = self._group_s - 2 * max(self._commits_took_s)
+                self._urgent.wait(max(min(GROUP_SHARE * self._group_s, left), 0.002))
             self._urgent.clear()
             self._has_some.clear()
             group = self._take()
@@ -212,11 +223,14 @@ class GroupWriter:
             if self._queue:
                 self._has_some.set()
             if self._is_closed and self._problem:
+                # Nobody may wait for what will not come.
+                self._fail(list(self._queue), CapacityError(self._problem))
                 return
 
     def _take(self) -> list[_Waiting]:
         queue = self._queue
         group = [queue.popleft() for _ in range(min(len(queue), MOST_PER_COMMIT))]
+        self._is_stuck = False
         if len(queue) + len(group) >= self._most_waiting:
             with self._room:
                 self._room.notify_all()
@@ -231,7 +245,8 @@ class GroupWriter:
                 last = self._attempt(entries)
                 break
             except CapacityError as error:
-                self._problem = str(error)
+                # Further lines are the database's details, which may quote what was written.
+                self._problem = str(error).partition("\n")[0]
                 is_over = self._strict and time.monotonic() - started > STRICT_PATIENCE_S
                 if is_over or self._is_closed:
                     self._fail(kept, error)
@@ -273,9 +288,10 @@ class GroupWriter:
                 self._unsure = end
         except BaseException:
             if claimed is not None and self._own is not None:
-                self._own.remove(claimed)
+                with suppress(ValueError):
+                    self._own.remove(claimed)
             raise
-        self._commit_took_s = time.perf_counter() - started
+        self._commits_took_s.append(time.perf_counter() - started)
         return end.sequence
 
     def _settle(self, group: list[_Waiting], last: int, n_written: int) -> None:

@@ -102,6 +102,14 @@ class AuditRing:
             self._lifetime["erasures"] += 1
             return True
 
+    def forget(self, request_id: str) -> None:
+        """Forget a request that was not acknowledged, as its record could not be written."""
+        with self._lock:
+            entry = self._by_id.pop(request_id, None)
+            if entry is not None:
+                self._entries.remove(entry)
+                self._lifetime["unrecorded"] += 1
+
     def take(self, events: Iterable[tuple[int, InferenceEvent]]) -> None:
         """Take in events with their sequences, as another process wrote them."""
         for sequence, event in events:
@@ -115,18 +123,23 @@ class AuditRing:
                 self.erase(event.request_id)
 
     def fill(self, records: Iterable[InferenceRecord]) -> None:
-        """Fill an empty window, as after a restart; these do not count as of this process's life.
+        """Fill a window from its old end, as after a restart; these do not count as of this life.
+
+        What has come in meanwhile is newer and stays.
 
         Args:
             records: Newest first, as ``InferenceStore.recent`` gives them.
         """
         with self._lock:
-            for record in reversed(list(records)):
+            for record in records:
+                if len(self._entries) >= self.cap:
+                    return
                 if record.primary.request_id not in self._by_id:
                     entry = Entry(record.primary, record.sequence, 0)
                     entry.shadows = record.shadows
                     entry.label = record.label
-                    self._push(entry)
+                    self._entries.appendleft(entry)
+                    self._by_id[record.primary.request_id] = entry
 
     def find(self, request_id: str) -> InferenceRecord | None:
         """Return the record of a request; None where it is not held (any more)."""

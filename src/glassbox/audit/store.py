@@ -20,7 +20,7 @@ from glassbox.audit.group_writer import GroupWriter, WriterStatus
 from glassbox.audit.log import Head
 from glassbox.audit.record_queries import EventPlace, StoreCounts, Wanted
 from glassbox.audit.records import InferenceEvent, InferenceRecord, PredictionStatus
-from glassbox.errors import CapacityError
+from glassbox.errors import CapacityError, CorruptArtifact
 from glassbox.storage.database import Database
 
 Durability = Literal["group", "strict"]
@@ -272,8 +272,12 @@ class InferenceStore:
         return after
 
     def _pass_on(self, after: int, up_to: int) -> int:
-        with self.database.reading() as connection:
-            page = record_queries.events_after(connection, after, 1000, up_to=up_to)
+        try:
+            with self.database.reading() as connection:
+                page = record_queries.events_after(connection, after, 1000, up_to=up_to)
+        except CorruptArtifact:
+            # Someone changed what was written: no news for the window; verification names it.
+            return up_to
         if page and self._on_events is not None:
             self._on_events(page)
         return page[-1][0] if len(page) == record_queries.MOST_READ else up_to

@@ -23,7 +23,7 @@ from glassbox.audit.records import (
     ShadowEvent,
 )
 from glassbox.audit.request_ids import MOST_CHARACTERS, request_key
-from glassbox.errors import InvalidValue
+from glassbox.errors import CorruptArtifact, InvalidValue
 
 SALT_BYTES: Final = 16
 """Random bytes beside each body: without them a digest of few possible bodies could be guessed."""
@@ -33,6 +33,8 @@ MOST_BODY_BYTES: Final = 2**20
 
 FIRST: Final = bytes(32)
 """Stands for the hash before the first event."""
+
+_MADE: Final = {"primary": PrimaryEvent, "shadow": ShadowEvent, "label": LabelEvent}
 
 _NUMBERS: Final = struct.Struct(">qd").pack
 
@@ -73,7 +75,7 @@ def entry_of(event: InferenceEvent) -> Entry:
     if isinstance(event, PrimaryEvent):
         body = _written(_primary_body(event))
         columns = (event.model_version, event.status, event.label)
-        _require_no_nul(*columns)
+        _require_texts(*columns)
         return Entry(event.time_s, "primary", event.request_id, key, *columns, None, body)
     if isinstance(event, ShadowEvent):
         body = _written(_shadow_body(event))
@@ -107,15 +109,24 @@ def require_plain(event: InferenceEvent) -> None:
 
 
 def event_of(kind: str, time_s: float, request_id: str, body: bytes) -> InferenceEvent:
-    """Return the event of a row that still has its body."""
-    fields: dict[str, Any] = orjson.loads(body)
-    fields["request_id"] = request_id
-    fields["time_s"] = time_s
-    if kind == "primary":
-        return PrimaryEvent(**fields)
-    if kind == "shadow":
-        return ShadowEvent(**fields)
-    return LabelEvent(**fields) if kind == "label" else ErasureEvent(**fields)
+    """Return the event of a row that still has its body.
+
+    Raises:
+        CorruptArtifact: The body is not what was written.
+    """
+    made: Any = _MADE.get(kind, ErasureEvent)
+    try:
+        fields: dict[str, Any] = orjson.loads(body)
+        fields["request_id"] = request_id
+        fields["time_s"] = time_s
+        event: InferenceEvent = made(**fields)
+    except (TypeError, orjson.JSONDecodeError) as error:
+        raise CorruptArtifact(
+            "a record of the log",
+            "it cannot be read",
+            remedy="'glassbox audit verify' says which event was changed.",
+        ) from error
+    return event
 
 
 def body_digest(salt: bytes, body: bytes) -> bytes:
@@ -191,7 +202,9 @@ def _mapping(value: object) -> dict[str, Any]:
     raise TypeError(type(value).__name__)
 
 
-def _require_no_nul(*texts: str | None) -> None:
+def _require_texts(*texts: str | None) -> None:
+    # A column of another type would be refused by the database again and again, and hold up all
+    # that come after it. What it was is not repeated: it may be what a caller wrote.
     for text in texts:
-        if text is not None and "\0" in text:
-            raise InvalidValue("event", text, "texts without NUL")
+        if text is not None and (not isinstance(text, str) or "\0" in text):
+            raise InvalidValue("event", type(text).__name__, "texts without NUL")

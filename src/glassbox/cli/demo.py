@@ -3,6 +3,7 @@
 Parses, makes one call. Knows nothing of what the demos show.
 """
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -41,7 +42,12 @@ def confidence(max_error: options.MaxError = DEMO_MAX_ERROR, out: options.Out = 
 
 @app.command()
 def rollout(
-    out: options.Out = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="Its folder, emptied first; by default 'demo-rollout' in the runs."
+        ),
+    ] = None,
     port: Annotated[
         int, typer.Option("--port", help="Where the dashboard is.", min=1, max=65535)
     ] = PORT,

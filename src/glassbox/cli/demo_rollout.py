@@ -6,10 +6,11 @@ everything that happens goes over HTTP, as it would with a server of yours.
 
 import contextlib
 import shutil
+import signal
 import threading
 import time
 import webbrowser
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -22,9 +23,11 @@ from glassbox.cli.demo_server import serving, taking_alerts
 from glassbox.cli.demo_traffic import Told, Traffic
 from glassbox.errors import ConflictError, DeadlineExceeded
 from glassbox.runtime import SHIPPED_RUN
+from glassbox.wire.rollouts import GateAnswered
 
 if TYPE_CHECKING:
     from glassbox.client import Client
+    from glassbox.wire.drift import DriftReportAnswered
     from glassbox.wire.rollouts import RolloutStatus
 
 FOLDER: Final = "demo-rollout"
@@ -33,11 +36,17 @@ FOLDER: Final = "demo-rollout"
 MARK: Final = "glassbox-demo"
 """File that says that a folder is a demo's own and may be emptied."""
 
-PER_SECOND: Final = 60.0
-"""Requests a second."""
+PER_SECOND: Final = 40.0
+"""Requests a second: what two cores answer and still have something left for a challenger."""
 
-ACT_S: Final = 75.0
+ACT_S: Final = 120.0
 """Seconds after which an act is given up."""
+
+TELL_S: Final = 6.0
+"""Seconds between two words about how far the gates are."""
+
+WINDOW: Final = 300
+"""Answers that are compared with the reference, so many of each kind of text."""
 
 PLAN: Final[dict[str, Any]] = {
     "step_weight": 0.25,
@@ -69,6 +78,7 @@ summary = "A challenger was taken back."
 
 [[rules]]
 name = "drift"
+keep_firing_for_s = 5
 signal = "drift.verdict.drift"
 above = 0.5
 severity = "warn"
@@ -76,6 +86,9 @@ summary = "What people write now is not what the reference holds."
 """
 
 _DONE: Final = ("Succeeded", "Failed")
+
+_DECIDED: Final = ("Promoting", "Failed")
+"""Phases that are entered for what the gates said."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +141,7 @@ def play(folder: Path, port: int, *, opens: bool, stays: bool) -> None:
     _emptied(folder)
     alerts = _Alerts()
     with contextlib.ExitStack() as at_end:
+        at_end.enter_context(_ending_in_order())
         url = at_end.enter_context(taking_alerts(alerts))
         (folder / "alerts.toml").write_text(RULES.format(url=url), encoding="utf-8")
         note("Starting a server with the embedded classifier …")
@@ -135,7 +149,7 @@ def play(folder: Path, port: int, *, opens: bool, stays: bool) -> None:
         options = ("--classifier", str(_base_run(folder)))
         client = at_end.enter_context(serving(folder, port, _settings(folder), options))
         address = f"http://127.0.0.1:{port}"
-        print_text(f"Dashboard: {address}/rollout")
+        print_text(f"Dashboard: {address}/rollout (watch it while this goes on)")
         if opens:
             webbrowser.open(f"{address}/rollout")
         traffic = Traffic(client, PER_SECOND)
@@ -147,12 +161,26 @@ def play(folder: Path, port: int, *, opens: bool, stays: bool) -> None:
         )
         print_text(f"{traffic.n_answered} requests were answered in "
                    f"{time.monotonic() - began_s:.0f} s, {traffic.n_failed} were not.")  # fmt: skip
-        print_text(f"Look at it: {address}/ (who answered what), {address}/rollout (every gate), "
-                   f"{address}/drift")  # fmt: skip
+        _show_where(folder, address if stays else None)
         if stays:
             note("The traffic goes on until you press Ctrl-C.")
             with contextlib.suppress(KeyboardInterrupt):
                 threading.Event().wait()
+
+
+@contextlib.contextmanager
+def _ending_in_order() -> Iterator[None]:
+    """End as by Ctrl-C when the terminal is closed or somebody asks: the server must not stay."""
+
+    def interrupted(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {each: signal.signal(each, interrupted) for each in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def _acts(client: "Client", traffic: Traffic, alerts: _Alerts) -> list[Act]:
@@ -160,14 +188,16 @@ def _acts(client: "Client", traffic: Traffic, alerts: _Alerts) -> list[Act]:
     tuned = client.register_version(str(SHIPPED_RUN), name="tuned_v1")
     hasty = client.register_version("glassbox.testing.versions:hasty", name="hasty_v1")
     return [
-        _rollout(client, "A better version", tuned.name, "it was tuned on 7,200 texts"),
-        _rollout(client, "A broken version", hasty.name, "it looked good on somebody's laptop"),
+        _rollout(client, "A better version", tuned.name, "it was tuned on 7,200 texts", alerts),
+        _rollout(
+            client, "A broken version", hasty.name, "it looked good on somebody's laptop", alerts
+        ),
         _drift(client, traffic, alerts),
     ]
 
 
-def _rollout(client: "Client", title: str, challenger: str, reason: str) -> Act:
-    began_s = time.monotonic()
+def _rollout(client: "Client", title: str, challenger: str, reason: str, alerts: _Alerts) -> Act:
+    began_s = told_s = time.monotonic()
     output().print(f"\n[bold]{title}[/bold]: {challenger} sees a copy of every request.")
     status = client.start_rollout(challenger, plan=PLAN, reason=reason)
     n_seen = 0
@@ -175,25 +205,38 @@ def _rollout(client: "Client", title: str, challenger: str, reason: str) -> Act:
         time.sleep(0.3)
         status = client.rollout(status.id)
         for each in status.transitions[n_seen:]:
-            output().print(f"   {each.after:<12} {each.reason}", highlight=False)
+            told_s = time.monotonic()
+            # What the gates said stands in the table below.
+            why = each.reason if each.after != "Promoting" else "All gates pass."
+            _tell(told_s - began_s, f"{each.after:<12} {why}")
         n_seen = len(status.transitions)
+        if time.monotonic() - told_s > TELL_S and status.phase not in _DONE:
+            told_s = time.monotonic()
+            _tell(told_s - began_s, f"{'':<12} {_so_far(status)}")
     if status.phase not in _DONE:
         raise DeadlineExceeded(f"{challenger} was neither promoted nor taken back in {ACT_S:g} s: "
                                f"{status.decision.reason}")  # fmt: skip
     _show_gates(status)
-    ended = "promoted" if status.phase == "Succeeded" else "taken back"
-    return Act(title, f"{challenger} was {ended}", time.monotonic() - began_s)
+    if status.phase == "Succeeded":
+        return Act(title, f"{challenger} was promoted", time.monotonic() - began_s)
+    was_told = alerts.wait("rollout failed", 20.0)
+    outcome = f"{challenger} was taken back; {_delivered(was_told)}"
+    return Act(title, outcome, time.monotonic() - began_s)
 
 
 def _drift(client: "Client", traffic: Traffic, alerts: _Alerts) -> Act:
     began_s = time.monotonic()
-    output().print("\n[bold]Another kind of text[/bold]: people begin to ask questions.")
-    client.make_reference(last_n=1000)
-    n_before = traffic.n_answered
+    output().print("\n[bold]Another kind of text[/bold]: first the same texts as before.")
+    traffic.wait(WINDOW // 2, ACT_S)
+    reference = client.make_reference(last_n=1000)
+    _tell(time.monotonic() - began_s, f"The last {reference.n_rows} answers are the reference.")
+    traffic.wait(WINDOW, ACT_S)
+    _tell(time.monotonic() - began_s, f"Against it: {_verdict(client.run_drift())}")
     traffic.send(_questions())
-    while traffic.n_answered < n_before + 700 and time.monotonic() - began_s < ACT_S:
-        time.sleep(0.2)
+    _tell(time.monotonic() - began_s, "Now people ask questions instead.")
+    traffic.wait(WINDOW, ACT_S)
     report = client.run_drift()
+    _tell(time.monotonic() - began_s, f"Against it: {_verdict(report)}")
     worst = [each for each in report.features if each.drifted][:5]
     print_table(
         ["drifted", "by", Column("effect", "right"), Column("limit", "right")],
@@ -201,11 +244,63 @@ def _drift(client: "Client", traffic: Traffic, alerts: _Alerts) -> Act:
     )
     was_told = alerts.wait("drift", 20.0)
     traffic.send(_held_out())
-    outcome = f"{report.verdict}; the alert {'was delivered' if was_told else 'did not come'}"
+    outcome = f"{report.verdict.replace('_', ' ')}; {_delivered(was_told)}"
     return Act("Another kind of text", outcome, time.monotonic() - began_s)
 
 
+def _tell(seconds: float, words: str) -> None:
+    output().print(f"   {seconds:3.0f} s  {words}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _so_far(status: "RolloutStatus") -> str:
+    """Return how much the gates have to go on."""
+    n_short = sum(each.n < each.needed for each in status.gates if each.needed)
+    n = min((each.n for each in status.gates), default=0)
+    if not n:
+        return "… its own process is starting."
+    if n_short or not status.gates:
+        return f"… {n} requests compared so far; no gate decides on so few."
+    open_gates = [each.name for each in status.gates if each.verdict == "inconclusive"]
+    return f"… {n} requests compared; in doubt: {', '.join(open_gates) or 'none'}."
+
+
+def _verdict(report: "DriftReportAnswered") -> str:
+    n_drifted = sum(each.drifted for each in report.features)
+    said = f"{report.verdict.replace('_', ' ')}, {n_drifted} of {len(report.features)} columns"
+    estimate = report.estimate
+    if estimate is None or estimate.value is None or estimate.reference is None:
+        return f"{said}."
+    return (f"{said}; {estimate.metric} estimated without labels {estimate.value:.2f}, "
+            f"was {estimate.reference:.2f}.")  # fmt: skip
+
+
+def _delivered(was_told: bool) -> str:
+    return f"the alert {'was delivered' if was_told else 'did not come'}"
+
+
+def _show_where(folder: Path, address: str | None) -> None:
+    """Say where the story can be read again."""
+    if address is not None:
+        print_table(
+            ["look at", "to see"],
+            [
+                (f"{address}/", "who answers, what fires"),
+                (f"{address}/inferences", "each answer, with what the challenger would have said"),
+                (f"{address}/rollout", "why it aborted; below, how the better one was promoted"),
+                (f"{address}/drift", "what changed, column by column"),
+                (f"{address}/versions", "who moved which alias, and why"),
+            ],
+        )
+    database = f"sqlite:///{folder / 'glassbox.db'}"
+    note(f"Its database and log are in {folder}; read them with the same commands as yours:")
+    note(f"  GLASSBOX_STORAGE__URL={database} glassbox rollout why")
+
+
 def _show_gates(status: "RolloutStatus") -> None:
+    """Show the gates as they stood when it was decided; the bake has gates of its own."""
+    decided = [each for each in status.transitions if each.after in _DECIDED]
+    kept = decided[-1].evidence.get("gates") if decided else None
+    gates = [GateAnswered.model_validate(each) for each in kept or ()] or status.gates
     print_table(
         [
             "gate",
@@ -219,7 +314,7 @@ def _show_gates(status: "RolloutStatus") -> None:
                 *map(_short, (each.value, each.low, each.high, each.limit)),
                 each.n,
             )
-            for each in status.gates
+            for each in gates
         ],
     )
 
@@ -241,8 +336,10 @@ def _settings(folder: Path) -> dict[str, object]:
         "alerts.interval_s": 0.5,
         "rollout.interval_s": 0.5,
         "rollout.noise_floor": 0.05,
+        # A short line: evidence comes as requests do, and not all at once.
+        "rollout.shadow_queue": 40,
         "drift.min_rows": 300,
-        "drift.window": 600,
+        "drift.window": WINDOW,
         "audit.cap": 1000,
     }
 
@@ -266,6 +363,9 @@ def _base_run(folder: Path) -> Path:
     made = folder / "base-run"
     shutil.copytree(SHIPPED_RUN, made)
     base_manifest(RunFolder(SHIPPED_RUN), Classifier.load(SHIPPED_RUN)).save(made)
+    # Registered with the figures of the model that answers, not of the one it was tuned to.
+    results = read_json(made / "results.json")
+    write_bytes(made / "results.json", orjson.dumps({**results, "final": "base"}))
     return made
 
 

@@ -60,6 +60,13 @@ class Traffic:
             for each in self._threads:
                 each.start()
 
+    def wait(self, n_answers: int, most_s: float) -> None:
+        """Return when so many more were answered, or after some seconds."""
+        until_s = time.monotonic() + most_s
+        n_after = self.n_answered + n_answers
+        while self.n_answered < n_after and time.monotonic() < until_s:
+            time.sleep(0.1)
+
     def stop(self) -> None:
         """End it; returns when nobody asks any more."""
         self._ending.set()

@@ -162,3 +162,48 @@ def test_a_row_whose_caller_has_gone_away_is_not_computed(batcher, doubling):
     first.result(5)
     assert futures[1].result(5).prediction.prediction == 4.0
     assert doubling.calls == [1, 1]
+
+
+def odd(**parts):
+    """Return an answer as a function without types may make it."""
+    made = Prediction(0.5)
+    for name, value in parts.items():
+        object.__setattr__(made, name, value)
+    return made
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        None,
+        0.5,
+        odd(label=7),
+        odd(label_probs={"yes": "much"}),
+        odd(confidence="high"),
+        odd(prediction="half"),
+        odd(summaries={"n": None}),
+    ],
+)
+def test_what_is_no_answer_fails_its_row_and_the_thread_goes_on(answer):
+    class Odd(Doubling):
+        def predict(self, rows):
+            return [answer if row["x"] else Prediction(1.0) for row in rows]
+
+    batcher = Batcher(Odd(), 1)
+    with pytest.raises(IntegrityError, match="wrong types"):
+        batcher.submit({"x": 1}).result(5)
+    assert batcher.submit({"x": 0}).result(5).prediction.prediction == 1.0
+    batcher.close()
+    assert batcher.join(5)
+
+
+def test_what_is_no_list_of_answers_fails_and_the_thread_goes_on():
+    class Silent(Doubling):
+        def predict(self, rows):
+            return None
+
+    batcher = Batcher(Silent(), 4)
+    for _ in range(2):
+        with pytest.raises(IntegrityError, match="NoneType"):
+            batcher.submit({"x": 1}).result(5)
+    batcher.close()

@@ -2,16 +2,19 @@
 
 import asyncio
 import math
+import threading
 import time
 
 import pytest
 
+from glassbox.audit.event_rows import write_entries
 from glassbox.errors import (
     CapacityError,
     ConflictError,
     DeadlineExceeded,
     IntegrityError,
     InvalidValue,
+    NoDiskSpace,
     UnknownName,
 )
 from tests.rollout.side_world import open_side
@@ -246,3 +249,47 @@ def test_only_allowed_features_and_segments_are_kept(tmp_path):
         assert dict(answered.event.segments) == {"country": "SE"}
         assert side.ring.summary().segments["country"][0].value == "SE"
         assert "Astrid" not in str(answered.event)
+
+
+def test_a_failure_takes_as_long_as_it_was_waited_for(tmp_path):
+    with open_side(tmp_path, "sleepy") as side:
+        with pytest.raises(DeadlineExceeded):
+            asyncio.run(side.inference.predict({"x": 0.5}, deadline_s=0.1))
+        (record,) = side.ring.records()
+        assert 90 < record.primary.latency_ms < 10_000
+
+
+def test_what_could_not_be_recorded_under_strict_is_not_in_the_window(tmp_path, monkeypatch):
+    with open_side(tmp_path, "steady", audit__durability="strict") as side:
+        side.inference.predict_now({"x": 0.5})
+        monkeypatch.setattr("glassbox.audit.group_writer.STRICT_PATIENCE_S", 0.0)
+
+        def full(*_anything):
+            raise NoDiskSpace("The disk is full.")
+
+        monkeypatch.setattr("glassbox.audit.group_writer.write_entries", full)
+        with pytest.raises(NoDiskSpace):
+            asyncio.run(side.inference.predict({"x": 0.25}, request_id="refused"))
+        assert side.ring.find("refused") is None
+        assert side.looks.summary().rolling_count == side.store.counts().n_primaries == 1
+
+
+def test_a_caller_who_goes_away_while_the_disk_is_awaited_ends_no_thread(tmp_path, monkeypatch):
+    with open_side(tmp_path, "steady", audit__durability="strict") as side:
+        gate, write = threading.Event(), write_entries
+
+        def waiting(*given):
+            gate.wait(10)
+            return write(*given)
+
+        monkeypatch.setattr("glassbox.audit.group_writer.write_entries", waiting)
+
+        async def gone():
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.2):
+                    await side.inference.predict({"x": 0.5}, request_id="gone")
+
+        asyncio.run(gone())
+        gate.set()
+        side.inference.predict_now({"x": 0.25})
+        assert side.store.find("gone") is not None

@@ -3,7 +3,7 @@
 import threading
 import time
 
-from glassbox.errors import CapacityError
+from glassbox.errors import CapacityError, InvalidValue
 from glassbox.rollout.assembly.background import Background, Job
 
 
@@ -63,6 +63,17 @@ def test_a_lease_that_cannot_be_asked_for_ends_no_thread():
     assert background.status()[0].failure == "The database does not answer."
 
 
+def test_a_server_that_ends_gives_its_jobs_back():
+    given = []
+    shared, own = Job("shared", 0.001, lambda: None), Job("own", 0.001, lambda: None, False)
+    background = Background([shared, own], lambda _job: True, lambda job: given.append(job.name))
+    background.start()
+    while background.status()[0].last_s is None:
+        time.sleep(0.001)
+    background.close()
+    assert given == ["shared"]
+
+
 def test_the_end_does_not_wait_for_ever():
     gate = threading.Event()
     background = Background([Job("slow", 0.001, gate.wait)], lambda _job: True)
@@ -78,3 +89,13 @@ def test_the_end_does_not_wait_for_ever():
     finally:
         module.JOIN_S = patience
         gate.set()
+
+
+def test_a_failure_is_not_shown_in_words_that_may_quote_a_record():
+    def work():
+        raise InvalidValue("segment", "a customer's name", "another one")
+
+    job = Job("job", 9, work)
+    background = Background([job], lambda _job: True)
+    background.turn(job)
+    assert background.status()[0].failure == "invalid-value"

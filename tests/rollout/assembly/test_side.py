@@ -1,11 +1,14 @@
 """Names of requests, and an end that ends everything whatever fails on the way."""
 
 import asyncio
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 
-from glassbox.errors import CapacityError, DeadlineExceeded
+from glassbox.errors import CapacityError, ConflictError, DeadlineExceeded
 from tests.rollout.side_world import open_side
 
 
@@ -64,3 +67,39 @@ def test_the_end_ends_everything_whatever_fails(tmp_path):
         other = replace(side, closing=(failing, lambda: ended.append("last")))
         other.close()
     assert ended == ["last"]
+
+
+def test_a_database_that_hangs_does_not_hold_up_a_request_with_a_name(side, monkeypatch):
+    gate = threading.Event()
+    monkeypatch.setattr(side.store, "find", lambda _name: gate.wait(3))
+    monkeypatch.setattr("glassbox.rollout.assembly.side.LOOK_UP_S", 0.05)
+    spent = []
+
+    async def ask():
+        began = time.monotonic()
+        name = await side.fresh_id("slow")
+        spent.append(time.monotonic() - began)
+        gate.set()
+        return name
+
+    assert asyncio.run(ask()).startswith("slow.")
+    assert spent[0] < 2
+
+
+def test_the_log_is_walked_over_by_one_at_a_time(side, monkeypatch):
+    begun, gate, verify = threading.Event(), threading.Event(), side.store.verify
+
+    def slow():
+        begun.set()
+        gate.wait(10)
+        return verify()
+
+    monkeypatch.setattr(side.store, "verify", slow)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(side.looks.verification)
+        begun.wait(10)
+        with pytest.raises(ConflictError, match="being verified"):
+            side.looks.verification()
+        gate.set()
+        assert first.result(10).broken is None
+    assert side.looks.verification().broken is None

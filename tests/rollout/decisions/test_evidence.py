@@ -6,12 +6,12 @@ import pytest
 
 from glassbox.audit.records import (
     ErasureEvent,
-    InferenceRecord,
     LabelEvent,
     PrimaryEvent,
     ShadowEvent,
 )
 from glassbox.errors import CorruptArtifact
+from glassbox.rollout.decisions.earlier import Earlier
 from glassbox.rollout.decisions.evidence import Evidence, Folding, Stage
 from glassbox.rollout.decisions.plan import GateLimits, RolloutPlan
 
@@ -50,10 +50,10 @@ def shadow(request_id="q1", **changes):
     return replace(event, **changes)
 
 
-def folded(*events, stage=SHADOW, plan=PLAN, find=lambda _id: None):
+def folded(*events, stage=SHADOW, plan=PLAN, find=lambda _id: None, first=1):
     evidence, folding = Evidence.begin("r", "v1", "v2", plan), Folding(plan, find)
-    for event in events:
-        folding.add(evidence, event, stage)
+    for sequence, event in enumerate(events, start=first):
+        folding.add(evidence, event, stage, sequence)
     return evidence
 
 
@@ -136,9 +136,8 @@ def test_slow_is_measured_by_the_champion_unless_the_plan_says_otherwise():
 
 
 def test_a_label_compares_the_two_forecasts_once():
-    record = InferenceRecord(primary(), (shadow(),))
     told = LabelEvent("q1", 2.0, "a", "t")
-    evidence = folded(primary(), shadow(), told, told, find=lambda _id: record)
+    evidence = folded(primary(), shadow(), told, told)
     n, mean = counts_of(evidence)["brier"]
     assert n == 1
     # Half of (0.4² + 0.4²) less half of (0.2² + 0.2²).
@@ -148,26 +147,39 @@ def test_a_label_compares_the_two_forecasts_once():
 @pytest.mark.parametrize("order", ["psl", "pls"])
 def test_a_label_counts_whether_it_comes_before_or_after_the_copy(order):
     events = {"p": primary(), "s": shadow(), "l": LabelEvent("q1", 2.0, "a", "t")}
-    record = InferenceRecord(primary(), (shadow(),))
-    assert "brier" in counts_of(folded(*(events[each] for each in order), find=lambda _id: record))
     assert counts_of(folded(*(events[each] for each in order)))["brier"][0] == 1
 
 
 def test_a_label_of_an_answer_from_before_a_restart_counts_once():
-    record = InferenceRecord(primary(), (shadow(),))
-    told = LabelEvent("q1", 2.0, "a", "t")
-    assert counts_of(folded(told, shadow(), told, find=lambda _id: record))["brier"][0] == 1
+    # The log: answer 1, label 2, copy 3, label 4. Wherever a restart was, what came behind it
+    # and what came before count once together.
+    events = [
+        primary(),
+        LabelEvent("q1", 2.0, "a", "t"),
+        shadow(),
+        LabelEvent("q1", 2.0, "a", "t"),
+    ]
+    known = Earlier(primary(), ((3, shadow()),), 2, "a")
+    for n_before in range(len(events) + 1):
+        before, after = events[:n_before], events[n_before:]
+        told = [
+            counts_of(folded(*before)).get("brier", (0,))[0],
+            counts_of(folded(*after, find=lambda _id: known, first=n_before + 1)).get(
+                "brier", (0,)
+            )[0],
+        ]
+        assert sum(told) == 1, n_before
 
 
 def test_a_label_that_neither_knows_changes_nothing():
-    record = InferenceRecord(primary(), (shadow(),))
+    known = Earlier(primary(), ((2, shadow()),), 3, "z")
     told = LabelEvent("q1", 2.0, "z", "t"), LabelEvent("q1", 2.0, 1.5, "t")
-    assert "brier" not in counts_of(folded(*told, find=lambda _id: record))
+    assert "brier" not in counts_of(folded(*told, find=lambda _id: known, first=3))
 
 
 def test_an_answer_from_before_a_restart_is_looked_up():
-    record = InferenceRecord(primary())
-    assert counts_of(folded(shadow(), find=lambda _id: record))["difference"] == (1, 0.2)
+    known = Earlier(primary())
+    assert counts_of(folded(shadow(), find=lambda _id: known))["difference"] == (1, 0.2)
 
 
 def test_evidence_survives_a_break():

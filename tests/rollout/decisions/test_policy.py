@@ -129,6 +129,10 @@ def test_calibration_is_off_for_versions_without_confidence():
     evidence.tallies["brier"], evidence.tallies["confidence"] = empty["brier"], empty["confidence"]
     (gate,) = read_gates(PLAN, evidence, ("calibration",))
     assert gate.verdict == "off"
+    # One that keeps its confidence to itself where the champion tells it is in doubt.
+    evidence.n_unsaid = 1
+    (gate,) = read_gates(PLAN, evidence, ("calibration",))
+    assert gate.verdict == "not_enough_data"
 
 
 def test_gates_that_are_off_are_not_read():

@@ -4,6 +4,7 @@ Knows no HTTP and no routing; what came of each row is a ``Future``.
 """
 
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -137,13 +138,31 @@ class Batcher:
             raise IntegrityError(
                 f"The version raised {type(error).__name__}; the server's log says where."
             ) from error
+        if not isinstance(found, list):
+            raise IntegrityError(f"The version gave a {type(found).__name__}, no list of answers.")
         if len(found) != len(rows):
             raise IntegrityError(f"The version gave {len(found)} answers to {len(rows)} rows.")
         for each in found:
-            if not _is_finite(each):
+            if not _is_answer(each):
+                raise IntegrityError("The version gave an answer whose parts are of wrong types.")
+            if not math.isfinite(each.prediction):
                 raise NonFiniteOutput("The version answered NaN or infinity.")
         return found
 
 
-def _is_finite(answer: Prediction) -> bool:
-    return abs(answer.prediction) < float("inf")
+def _is_answer(answer: object) -> bool:
+    """Whether a foreign function's answer is one that can be written down."""
+    if not isinstance(answer, Prediction):
+        return False
+    probs = answer.label_probs
+    return (
+        isinstance(answer.prediction, float | int)
+        and (answer.confidence is None or isinstance(answer.confidence, float | int))
+        and (answer.label is None or isinstance(answer.label, str))
+        and (probs is None or all(map(_is_named_number, probs.items())))
+        and all(map(_is_named_number, answer.summaries.items()))
+    )
+
+
+def _is_named_number(item: tuple[object, object]) -> bool:
+    return isinstance(item[0], str) and isinstance(item[1], float | int)

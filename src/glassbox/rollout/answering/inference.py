@@ -10,9 +10,10 @@ recorded; one that the version failed to answer is recorded with status ``error`
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -101,6 +102,8 @@ class Asked:
     """What comes of it."""
     is_copied: bool = True
     """Whether challengers see a copy."""
+    began_s: float = field(default_factory=time.perf_counter)
+    """When it was handed over, in seconds of ``time.perf_counter``."""
 
 
 @dataclass(frozen=True)
@@ -256,7 +259,9 @@ class InferenceService:
 
     def failed(self, asked: Asked, error: GlassboxError) -> "Future[Any] | None":
         """Record a request that the version did not answer."""
-        return self._recorder.primary(self._event(asked, 0.0, None, error.code))
+        # How long it was waited for: a failure after a minute is none of 0 ms.
+        spent_ms = 1000 * (time.perf_counter() - asked.began_s)
+        return self._recorder.primary(self._event(asked, spent_ms, None, error.code))
 
     async def _unhurried(self, work: Callable[[], T]) -> T:
         """Record; on a thread where a full queue may hold it back, so that others go on."""

@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Callable, Collection
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, Final, Protocol
 
 from glassbox.audit.records import (
@@ -42,6 +43,10 @@ class Window(Protocol):
 
     def add(self, primary: PrimaryEvent, *, shadows_expected: int = 0) -> None:
         """Take a prediction in, of which so many challengers get a copy."""
+        ...
+
+    def forget(self, request_id: str) -> None:
+        """Forget a prediction that could not be recorded and was not acknowledged."""
         ...
 
     def complete(self, shadow: ShadowEvent) -> bool:
@@ -119,7 +124,14 @@ class Recorder:
         """
         self._window.add(event, shadows_expected=n_copies)
         self._tell(event)
-        return self._log.record(event)
+        try:
+            durable = self._log.record(event)
+        except GlassboxError:
+            self._window.forget(event.request_id)
+            raise
+        if durable is not None:
+            durable.add_done_callback(partial(self._ended, event.request_id))
+        return durable
 
     def shadow(self, event: ShadowEvent) -> None:
         """Record a challenger's copy; comes from the challenger's own thread."""
@@ -136,6 +148,11 @@ class Recorder:
         self._window.label(event)
         self._tell(event)
         return self._log.record(event)
+
+    def _ended(self, request_id: str, durable: "Future[Any]") -> None:
+        # Its caller is told that it failed: the window must not count it as answered.
+        if durable.cancelled() or durable.exception() is not None:
+            self._window.forget(request_id)
 
     def _tell(self, event: InferenceEvent) -> None:
         for each in self._listeners:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from glassbox.engine.model.attempt import attempt
 from glassbox.errors import CapacityError, ConflictError, GlassboxError, UnknownName
 from glassbox.rollout.routing import Routing
 from glassbox.rollout.version import CHAMPION, DEFAULT_MODEL, Snapshot, Version
@@ -169,10 +170,11 @@ class RoutingView:
 
     def _go_on(self) -> None:
         while not self._ended.wait(LOOK_S):
-            try:
-                self.refresh()
-            except GlassboxError as error:
-                self._failed("", str(error))
+            # Whatever is wrong with one look, the next one comes.
+            told = attempt(self.refresh)
+            if isinstance(told, Exception):
+                is_ours = isinstance(told, GlassboxError)
+                self._failed("", str(told) if is_ours else type(told).__name__)
 
     def _free(self, routings: Mapping[str, Routing]) -> None:
         """Free versions that answer no more, but not under requests that were just routed."""

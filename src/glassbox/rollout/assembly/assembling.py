@@ -4,6 +4,7 @@ Knows no HTTP and no model: an engine comes as what its versions are loaded with
 """
 
 import os
+import secrets
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -144,9 +145,11 @@ def assemble_side(settings: Settings, given: Given) -> RolloutSide:
     apart = DriftApart(settings.storage.url, settings.drift, drift_store, here=watch)
     drift = DriftDesk(apart, drift_store, store)
     looks = Looks(parts)
+    lease = _leases(database)
     background = Background(
         _jobs(settings, parts, controller, drift, partial(_alerted, looks, parts, watchers)),
-        _leases(database),
+        lambda job: lease(job).take(),
+        lambda job: lease(job).give_back(),
     )
     looks.watch_jobs(background.status)
     is_strict = settings.audit.durability == "strict"
@@ -223,15 +226,16 @@ def _jobs(
     return jobs
 
 
-def _leases(database: Database) -> Callable[[Job], bool]:
-    holder = f"{socket.gethostname()}:{os.getpid()}"
+def _leases(database: Database) -> Callable[[Job], Lease]:
+    # Containers on one machine may have one name, and number 1 each.
+    holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
 
-    def take(job: Job) -> bool:
+    def lease(job: Job) -> Lease:
         # A turn may take as long as it likes: another server joins in only once this one is silent.
         ttl_s = max(LEAST_LEASE_S, LEASE_TURNS * job.every_s)
-        return Lease(database, f"background:{job.name}", holder, ttl_s).take()
+        return Lease(database, f"background:{job.name}", holder, ttl_s)
 
-    return take
+    return lease
 
 
 def _digest(given: Given) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from glassbox.engine.model.attempt import attempt
-from glassbox.errors import GlassboxError
+from glassbox.errors import CapacityError, ConflictError, GlassboxError
 
 JOIN_S: Final = 5.0
 """Seconds that work under way gets at the end."""
@@ -55,6 +55,7 @@ class Background:
     Args:
         jobs: What is to be done.
         take_lease: Whether this server is the one that does a job; renews it.
+        give_back: Lets another server have a job at once.
         clock: Unix time in seconds.
     """
 
@@ -62,11 +63,13 @@ class Background:
         self,
         jobs: Sequence[Job],
         take_lease: Callable[[Job], bool],
+        give_back: Callable[[Job], None] = lambda _job: None,
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._jobs = tuple(jobs)
         self._take_lease = take_lease
+        self._give_back = give_back
         self._clock = clock
         self._ended = threading.Event()
         self._status = {each.name: JobStatus(each.name, False, None, "") for each in jobs}
@@ -109,7 +112,7 @@ class Background:
             last_s = self._clock() if is_ours else before.last_s
             self._status[job.name] = JobStatus(job.name, is_ours, last_s, "")
             return
-        reason = str(error) if isinstance(error, GlassboxError) else type(error).__name__
+        reason = _reason(error)
         if reason != before.failure:
             _log.error("%s failed: %s", job.name, reason, exc_info=_fault(error))
         self._status[job.name] = JobStatus(job.name, is_ours, before.last_s, reason)
@@ -117,6 +120,16 @@ class Background:
     def _go_on(self, job: Job) -> None:
         while not self._ended.wait(job.every_s):
             self.turn(job)
+        if job.is_shared and self._status[job.name].is_ours:
+            # Where that fails the lease runs out by itself.
+            attempt(lambda: self._give_back(job))
+
+
+def _reason(error: Exception) -> str:
+    """Return what may be shown: words about the machine, but none that may quote a record."""
+    if isinstance(error, CapacityError | ConflictError):
+        return str(error)
+    return error.code if isinstance(error, GlassboxError) else type(error).__name__
 
 
 def _fault(error: Exception) -> Exception | None:

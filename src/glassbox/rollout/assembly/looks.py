@@ -3,6 +3,7 @@
 Each method asks what it needs and returns what travels. Knows no HTTP.
 """
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from glassbox.audit.records import InferenceRecord
 from glassbox.audit.ring import AuditRing
 from glassbox.audit.store import InferenceStore
-from glassbox.errors import UnknownName
+from glassbox.errors import ConflictError, UnknownName
 from glassbox.rollout.alerts.engine import AlertEngine
 from glassbox.rollout.answering.routing_view import RoutingView
 from glassbox.rollout.assembly.background import JobStatus
@@ -103,6 +104,7 @@ class Looks:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._jobs: Callable[[], tuple[JobStatus, ...]] = tuple
+        self._verifying = threading.Lock()
 
     def watch_jobs(self, status: Callable[[], tuple[JobStatus, ...]]) -> None:
         """Show the work beside requests in health from now on; it looks here itself."""
@@ -148,9 +150,19 @@ class Looks:
         return whole_record(found, self._parts.store.places(request_id))
 
     def verification(self) -> VerificationAnswered:
-        """Return whether every byte of the log is as it was written."""
-        self._parts.store.flush()
-        seen = self._parts.store.verify()
+        """Return whether every byte of the log is as it was written; once at a time.
+
+        Raises:
+            ConflictError: Someone else's walk over the log has not ended.
+        """
+        if not self._verifying.acquire(blocking=False):
+            # A walk takes a thread for as long as the log is; others need theirs.
+            raise ConflictError("The log is being verified already; ask again when that has ended.")
+        try:
+            self._parts.store.flush()
+            seen = self._parts.store.verify()
+        finally:
+            self._verifying.release()
         broken = seen.broken
         return VerificationAnswered(
             n_events=seen.n_events,

@@ -30,6 +30,9 @@ from glassbox.wire.versions import RegisterAsked
 LONGEST_KEPT: Final = 60
 """Characters kept of a caller's name for a request that was taken already."""
 
+LOOK_UP_S: Final = 0.5
+"""Longest that a request waits for the log to say whether its name is taken."""
+
 MOST_NAMES: Final = 4096
 """Callers' names of requests that are remembered; older ones are looked for in the log."""
 
@@ -102,9 +105,12 @@ class RolloutSide:
         if len(self.names) > MOST_NAMES:
             del self.names[next(iter(self.names))]
         if is_new:
-            # Where the database is away, nobody can say: then the name is not given twice either.
-            with suppress(CapacityError):
-                if await asyncio.to_thread(self.store.find, given) is None:
+            # Where the database is away or slow, nobody can say: then the name is not given twice
+            # either, and the request does not wait for it.
+            with suppress(CapacityError, TimeoutError):
+                async with asyncio.timeout(LOOK_UP_S):
+                    found = await asyncio.to_thread(self.store.find, given)
+                if found is None:
                     return given
         return f"{given[:LONGEST_KEPT]}.{new_request_id()}"
 

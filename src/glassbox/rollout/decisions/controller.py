@@ -6,22 +6,29 @@ in which nobody watched, or by which a clock jumped, does not count.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import replace
 from typing import Final
 from uuid import uuid4
 
-from glassbox.errors import ConflictError, InvalidValue
+from glassbox.errors import ConflictError, GlassboxError, InvalidValue
 from glassbox.rollout.decisions.evidence import Evidence
-from glassbox.rollout.decisions.moves import Moves, is_taken_over
+from glassbox.rollout.decisions.moves import Moves, is_champion, is_taken_over, words
 from glassbox.rollout.decisions.plan import RolloutPlan
 from glassbox.rollout.decisions.policy import CANARY_PHASES, Decision, State, at_phase, decide
 from glassbox.rollout.decisions.rollouts import Rollout, RolloutStore, brief, under_way
 from glassbox.rollout.decisions.seen import Events, Seen
 from glassbox.rollout.decisions.status import DecisionSaid, RolloutBrief, RolloutStatus, Transition
-from glassbox.rollout.decisions.verbs import champion_of, evidence_of, held, let_go, words_of
+from glassbox.rollout.decisions.verbs import (
+    champion_of,
+    evidence_of,
+    held,
+    let_go,
+    refuse_hot,
+    words_of,
+)
 from glassbox.rollout.routing import Routing
-from glassbox.rollout.version import CHAMPION, DEFAULT_MODEL, Snapshot, Version
+from glassbox.rollout.version import CHAMPION, DEFAULT_MODEL, Snapshot
 from glassbox.rollout.versions.registry import Registry
 
 POLICY: Final = "rollout policy"
@@ -96,7 +103,7 @@ class Controller:
         if version.name == champion.name:
             raise InvalidValue("challenger", version.name, "another version than the champion")
         now_s = self._clock()
-        self._refuse_hot(version, plan, now_s)
+        refuse_hot(version, plan, self._rollouts.latest(model), now_s)
         rollout_id = f"r-{uuid4().hex[:10]}"
         reason = reason or "Started."
         rollout = Rollout(
@@ -113,13 +120,15 @@ class Controller:
         )
         if other := self._rollouts.active(model):
             raise under_way(other[0].id, model)
-        alias = self._moves.challenge(snapshot, version, actor, f"Rollout {rollout_id}: {reason}")
+        alias, is_new = self._moves.challenge(snapshot, version, actor, words(rollout, reason))
         rollout = replace(rollout, alias=alias)
         begun = Transition(now_s, None, "Initialized", actor, reason, {"weight": 0.0})
         try:
             self._rollouts.create(rollout, begun)
         except ConflictError as error:
-            self._moves.dismiss(rollout, actor, f"Not started: {error}", {})
+            # An alias that was there already is another's, as of a rollout that was faster.
+            if is_new:
+                self._moves.dismiss(rollout, actor, f"Not started: {error}", {})
             raise
         return self._rollouts.status(rollout)
 
@@ -128,8 +137,19 @@ class Controller:
 
         Raises:
             CapacityError: The database cannot be reached.
+            CorruptArtifact: What is kept of one cannot be read; the others were looked at.
         """
-        return [self._rollouts.status(self._look(each)) for each in self._rollouts.active()]
+        active = self._rollouts.active()
+        looked, failed = [], None
+        for each in active:
+            try:
+                looked.append(self._rollouts.status(self._look(each)))
+            except GlassboxError as error:
+                failed = failed or error
+        self._tidy({each.model for each in active})
+        if failed is not None:
+            raise failed
+        return looked
 
     def pause(self, rollout_id: str, *, actor: str, reason: str = "") -> RolloutStatus:
         """Return a rollout that goes no further for now; a breach rolls it back all the same.
@@ -235,6 +255,9 @@ class Controller:
         try:
             if (changed := is_taken_over(rollout, snapshot)) is not None:
                 return self._taken_over(rollout, snapshot, changed)
+            if rollout.state.phase == "Promoting" and is_champion(rollout, snapshot):
+                # A break came before that was kept: paused or not, the bake begins.
+                return self._promoted(rollout)
             evidence, cursor = self._seen.folded(rollout)
             now_s = self._clock()
             watched_s = min(max(now_s - rollout.updated_s, 0.0), MOST_WATCHED_S)
@@ -271,8 +294,9 @@ class Controller:
 
     def _promoted(self, rollout: Rollout) -> Rollout:
         """Move the champion's alias and begin the bake; may be called again at any time."""
-        reason = f"Rollout {rollout.id}: {rollout.decision.reason}"
-        self._moves.promote(rollout, POLICY, reason, evidence_of(rollout))
+        self._moves.promote(
+            rollout, POLICY, words(rollout, rollout.decision.reason), evidence_of(rollout)
+        )
         baking = at_phase(rollout.state, "Finalising")
         reason = f"{rollout.challenger} is champion now."
         step = self._transition(rollout, baking, POLICY, reason)
@@ -283,9 +307,7 @@ class Controller:
         """Roll back wherever it stands, and keep that it has failed."""
         if rollout.state.phase in ("Promoting", "Finalising"):
             # The champion comes first: were this cut short, the next look would do it again.
-            self._moves.restore(
-                rollout, actor, f"Rollout {rollout.id}: {reason}", evidence_of(rollout)
-            )
+            self._moves.restore(rollout, actor, words(rollout, reason), evidence_of(rollout))
         failed = at_phase(rollout.state, "Failed")
         step = self._transition(rollout, failed, actor, reason)
         after = self._rollouts.save(
@@ -298,10 +320,15 @@ class Controller:
             [step],
         )
         if not rollout.dry_run:
-            self._moves.dismiss(
-                rollout, actor, f"Rollout {rollout.id}: {reason}", evidence_of(rollout)
-            )
+            self._moves.dismiss(rollout, actor, words(rollout, reason), evidence_of(rollout))
         return after
+
+    def _tidy(self, busy: Set[str]) -> None:
+        snapshot = self._registry.snapshot()
+        for model in snapshot.aliases:
+            if model not in busy and snapshot.challengers(model):
+                for last in self._rollouts.latest(model, 1):
+                    self._moves.tidy(last, snapshot)
 
     def _taken_over(self, rollout: Rollout, snapshot: Snapshot, reason: str) -> Rollout:
         """Begin anew with the versions that somebody put there, or end where that is no sense."""
@@ -342,12 +369,10 @@ class Controller:
         for _ in range(MOST_TRIES):
             rollout = self._under_way(rollout_id)
             after = change(rollout)
-            words = words_of(rollout.state, after)
-            words = f"{words}: {reason}" if reason else f"{words}."
-            step = self._transition(rollout, after, actor, words)
-            said = DecisionSaid(
-                rollout.decision.verdict, f"{words_of(rollout.state, after)} by {actor}."
-            )
+            done = words_of(rollout.state, after)
+            told = f"{done}: {reason}" if reason else f"{done}."
+            step = self._transition(rollout, after, actor, told)
+            said = DecisionSaid(rollout.decision.verdict, f"{done} by {actor}.")
             try:
                 kept = self._rollouts.save(replace(rollout, state=after, decision=said), [step])
             except ConflictError:
@@ -368,17 +393,6 @@ class Controller:
                 f"Rollout {rollout_id} has ended: {rollout.state.phase}. {rollout.decision.reason}"
             )
         return rollout
-
-    def _refuse_hot(self, version: Version, plan: RolloutPlan, now_s: float) -> None:
-        for each in self._rollouts.latest(version.model):
-            if each.challenger != version.name or each.state.phase != "Failed" or each.dry_run:
-                continue
-            left = plan.cooldown_s - max(now_s - each.updated_s, 0.0)
-            if left > 0:
-                raise ConflictError(
-                    f"{version.name} failed in rollout {each.id}: {each.decision.reason} Try again "
-                    f"in {left:.0f} s, or set cooldown_s = 0 in the plan."
-                )
 
     def _transition(self, rollout: Rollout, after: State, actor: str, reason: str) -> Transition:
         evidence = evidence_of(rollout, after.weight)

@@ -10,14 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeGuard, TypeVar
 
-from glassbox.audit.records import (
-    InferenceEvent,
-    InferenceRecord,
-    LabelEvent,
-    PrimaryEvent,
-    ShadowEvent,
-)
+from glassbox.audit.records import InferenceEvent, LabelEvent, PrimaryEvent, ShadowEvent
 from glassbox.errors import CorruptArtifact
+from glassbox.rollout.decisions.earlier import Earlier
 from glassbox.rollout.decisions.plan import RolloutPlan
 from glassbox.stats.sequential import BoundedMean
 
@@ -48,8 +43,8 @@ TALLIES: Final[Mapping[str, bool]] = {
 
 Value = TypeVar("Value")
 
-Find = Callable[[str], InferenceRecord | None]
-"""Returns what is known of a request."""
+Find = Callable[[str], Earlier | None]
+"""Returns what the log holds of a request."""
 
 
 @dataclass
@@ -75,6 +70,8 @@ class Evidence:
     """Sum of the champion's latencies."""
     n_latencies: int = 0
     """How many these are."""
+    n_unsaid: int = 0
+    """Pairs in which the champion told its confidence and the challenger did not."""
 
     @classmethod
     def begin(
@@ -104,6 +101,7 @@ class Evidence:
             "distinct": sorted(self.distinct),
             "champion_latency_ms": self.champion_latency_ms,
             "n_latencies": self.n_latencies,
+            "n_unsaid": self.n_unsaid,
         }
 
     @classmethod
@@ -123,6 +121,7 @@ class Evidence:
                 set(value["distinct"]),
                 float(value["champion_latency_ms"]),
                 int(value["n_latencies"]),
+                int(value.get("n_unsaid", 0)),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise CorruptArtifact("evidence of a rollout", f"not readable: {error!r}") from error
@@ -155,14 +154,21 @@ class Folding:
         # None where a label has been counted.
         self._labels: OrderedDict[str, str | None] = OrderedDict()
 
-    def add(self, evidence: Evidence, event: InferenceEvent, stage: Stage) -> None:
-        """Fold one event into evidence; events of other models or versions change nothing."""
+    def add(self, evidence: Evidence, event: InferenceEvent, stage: Stage, sequence: int) -> None:
+        """Fold one event into evidence; events of other models or versions change nothing.
+
+        Args:
+            evidence: Holds all events before this one.
+            event: What happened.
+            stage: Where the rollout stands.
+            sequence: Place of the event in the log.
+        """
         if isinstance(event, PrimaryEvent):
             self._answered(evidence, event, stage)
         elif isinstance(event, ShadowEvent):
-            self._shadowed(evidence, event)
+            self._shadowed(evidence, event, sequence)
         elif isinstance(event, LabelEvent):
-            self._labelled_as(evidence, event)
+            self._labelled_as(evidence, event, sequence)
 
     def _answered(self, evidence: Evidence, event: PrimaryEvent, stage: Stage) -> None:
         tallies, failed = evidence.tallies, float(event.status == "error")
@@ -190,7 +196,7 @@ class Folding:
         usual = evidence.champion_latency_ms / max(evidence.n_latencies, 1)
         evidence.tallies[f"{where}_slow"].add(float(self._is_slow(event.latency_ms, usual)))
 
-    def _shadowed(self, evidence: Evidence, event: ShadowEvent) -> None:
+    def _shadowed(self, evidence: Evidence, event: ShadowEvent, sequence: int) -> None:
         tallies = evidence.tallies
         if event.role == "noise_floor":
             if event.shadow_version == evidence.champion and _is_number(event.diff):
@@ -199,7 +205,7 @@ class Folding:
         if event.shadow_version != evidence.challenger:
             return
         evidence.counts[event.status] = evidence.counts.get(event.status, 0) + 1
-        answer = self._answer(event.request_id)
+        answer = self._answer(event.request_id, sequence)
         if answer is None or answer.model_version != evidence.champion:
             return
         champion_failed = float(answer.status == "error")
@@ -222,31 +228,28 @@ class Folding:
             tallies["slow"].add(float(self._is_slow(event.latency_ms, answer.latency_ms)))
         if event.confidence is not None and answer.confidence is not None:
             tallies["confidence"].add(event.confidence - answer.confidence)
+        elif answer.confidence is not None:
+            evidence.n_unsaid += 1
         _remember(self._shadows, event.request_id, event)
         # Labels may come before a copy that had to wait.
         if (label := self._labels.get(event.request_id)) is not None:
             self._judged(evidence, answer, event, label)
 
-    def _labelled_as(self, evidence: Evidence, event: LabelEvent) -> None:
-        # A truth that is corrected later counts once, as it was told first.
+    def _labelled_as(self, evidence: Evidence, event: LabelEvent, sequence: int) -> None:
+        # A truth that is told again counts once, as it was told first.
         if event.request_id in self._labels or not isinstance(event.label, str):
             return
-        _remember(self._labels, event.request_id, event.label)
         answer, shadow = self._answers.get(event.request_id), self._shadows.get(event.request_id)
-        if answer is None:
-            # It was answered before this object was made, or long ago.
-            record = self._find(event.request_id)
-            if record is None or record.primary.model_version != evidence.champion:
+        if answer is None or len(self._labels) >= MOST_REMEMBERED:
+            # It was answered before this object was made, or long ago, as it may have been told.
+            earlier = self._find(event.request_id)
+            if earlier is None or earlier.answer.model_version != evidence.champion:
                 return
-            answer = record.primary
-            shadow = next(
-                (
-                    each
-                    for each in record.shadows
-                    if each.shadow_version == evidence.challenger and each.role == "challenger"
-                ),
-                None,
-            )
+            if earlier.was_told(before=sequence):
+                return
+            answer = earlier.answer
+            shadow = earlier.copy_to(evidence.challenger, before=sequence)
+        _remember(self._labels, event.request_id, event.label)
         if shadow is not None:
             self._judged(evidence, answer, shadow, event.label)
 
@@ -259,12 +262,16 @@ class Folding:
         if of_champion is not None and of_challenger is not None:
             evidence.tallies["brier"].add(of_challenger - of_champion)
 
-    def _answer(self, request_id: str) -> PrimaryEvent | None:
+    def _answer(self, request_id: str, sequence: int) -> PrimaryEvent | None:
         kept = self._answers.get(request_id)
         if kept is not None:
             return kept
-        record = self._find(request_id)
-        return None if record is None else record.primary
+        earlier = self._find(request_id)
+        if earlier is None:
+            return None
+        if request_id not in self._labels and earlier.was_told(before=sequence):
+            _remember(self._labels, request_id, earlier.label)
+        return earlier.answer
 
     def _is_slow(self, latency_ms: float, usual_ms: float) -> bool:
         limits = self._limits

@@ -156,6 +156,19 @@ class _Reader:
             # With labels there they alone decide: confidence only stands in for want of them.
             if brier.n >= LEAST_LABELS or reading.verdict == "fail":
                 return reading
+        if self.evidence.n_unsaid and not confidence.n:
+            about = "the champion tells its confidence and the challenger does not"
+            return GateReading(
+                "calibration",
+                None,
+                None,
+                None,
+                limits.calibration,
+                "not_enough_data",
+                0,
+                self._needed("calibration"),
+                about,
+            )
         if not confidence.n and self.evidence.n_pairs >= self.plan.min_requests:
             about = "the versions give no confidence"
             return GateReading(

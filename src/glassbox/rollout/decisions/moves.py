@@ -27,8 +27,10 @@ class Moves:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
 
-    def challenge(self, snapshot: Snapshot, version: Version, actor: str, reason: str) -> str:
-        """Return the alias under which a version sees requests from now on, or did already.
+    def challenge(
+        self, snapshot: Snapshot, version: Version, actor: str, reason: str
+    ) -> tuple[str, bool]:
+        """Return the alias under which a version sees requests, and whether it is new to it.
 
         Raises:
             ConflictError: Somebody else took the alias meanwhile.
@@ -36,14 +38,14 @@ class Moves:
         aliases = snapshot.aliases.get(version.model, {})
         for alias, number in aliases.items():
             if number == version.number and is_challenger(alias):
-                return alias
+                return alias, False
         place = 1
         while (alias := CHALLENGER if place == 1 else f"{CHALLENGER}-{place}") in aliases:
             place += 1
         self._registry.move_alias(
             version.model, alias, version.number, expected=None, actor=actor, reason=reason
         )
-        return alias
+        return alias, True
 
     def promote(
         self, rollout: Rollout, actor: str, reason: str, evidence: Mapping[str, Any]
@@ -125,11 +127,31 @@ class Moves:
                 evidence=evidence,
             )
 
+    def tidy(self, rollout: Rollout, snapshot: Snapshot) -> None:
+        """Take the alias of a rollout that has failed away if a break kept it from doing so.
+
+        Nothing is done where somebody has given that alias since.
+        """
+        number = snapshot.aliases.get(rollout.model, {}).get(rollout.alias)
+        if rollout.dry_run or rollout.state.phase != "Failed" or number is None:
+            return
+        moved = self._registry.history(rollout.model, 1, alias=rollout.alias)
+        is_as_it_was = moved and (
+            moved[0].time_s < rollout.started_s or moved[0].reason.startswith(words(rollout, ""))
+        )
+        if is_as_it_was:
+            self.dismiss(rollout, moved[0].actor, words(rollout, rollout.decision.reason), {})
+
     def _pair(self, rollout: Rollout) -> tuple[Version, Version]:
         return (
             self._registry.version(rollout.champion, rollout.model),
             self._registry.version(rollout.challenger, rollout.model),
         )
+
+
+def words(rollout: Rollout, reason: str) -> str:
+    """Return the reason of a move as the registry's history shows it."""
+    return f"Rollout {rollout.id}: {reason}"
 
 
 def is_taken_over(rollout: Rollout, snapshot: Snapshot) -> str | None:
@@ -151,3 +173,9 @@ def is_taken_over(rollout: Rollout, snapshot: Snapshot) -> str | None:
     if challenger.name != rollout.challenger:
         return f"The {rollout.alias} is {challenger.name} now."
     return None
+
+
+def is_champion(rollout: Rollout, snapshot: Snapshot) -> bool:
+    """Return whether the challenger of a rollout has become champion."""
+    champion = snapshot.aliased(CHAMPION, rollout.model)
+    return champion is not None and champion.name == rollout.challenger

@@ -3,7 +3,9 @@
 from typing import Final, Protocol
 
 from glassbox.audit.log import Head
+from glassbox.audit.record_queries import EventPlace
 from glassbox.audit.records import InferenceEvent, InferenceRecord
+from glassbox.rollout.decisions.earlier import Earlier, earlier_of
 from glassbox.rollout.decisions.evidence import Evidence, Folding
 from glassbox.rollout.decisions.rollouts import Rollout
 
@@ -25,6 +27,10 @@ class Events(Protocol):
         """Return what is known of a request."""
         ...
 
+    def places(self, request_id: str) -> list[EventPlace]:
+        """Return where the events of a request stand."""
+        ...
+
     def head(self) -> Head:
         """Return where the log ends."""
         ...
@@ -39,7 +45,7 @@ class Seen:
 
     def __init__(self, events: Events) -> None:
         self._events = events
-        self._foldings: dict[tuple[str, str, str], Folding] = {}
+        self._foldings: dict[tuple[str, str, str], tuple[int, Folding]] = {}
 
     def last_sequence(self) -> int:
         """Return the sequence of the last event, 0 where there is none."""
@@ -48,7 +54,8 @@ class Seen:
     def folded(self, rollout: Rollout) -> tuple[Evidence, int]:
         """Return a rollout's evidence with what came since, and the sequence up to which that is.
 
-        The rollout itself stays as it is: who cannot keep the outcome has lost nothing.
+        The rollout itself stays as it is: who cannot keep the outcome has lost nothing, because
+        what was remembered on the way is forgotten where the next look begins elsewhere.
         """
         evidence = Evidence.from_json(rollout.evidence)
         folding, stage = self._folding(rollout), rollout.state.stage
@@ -56,15 +63,25 @@ class Seen:
         for _ in range(MOST_PAGES):
             page = self._events.read(cursor, PAGE)
             for sequence, event in page:
-                folding.add(evidence, event, stage)
+                folding.add(evidence, event, stage, sequence)
                 cursor = sequence
             if len(page) < PAGE:
                 break
+        self._foldings[_key(rollout)] = cursor, folding
         return evidence, cursor
 
     def _folding(self, rollout: Rollout) -> Folding:
-        key = (rollout.id, rollout.champion, rollout.challenger)
-        if key not in self._foldings:
-            kept = {each: it for each, it in self._foldings.items() if each[0] != rollout.id}
-            self._foldings = {**kept, key: Folding(rollout.plan, self._events.find)}
-        return self._foldings[key]
+        mine = self._foldings.pop(_key(rollout), None)
+        self._foldings = {
+            each: kept for each, kept in self._foldings.items() if each[0] != rollout.id
+        }
+        if mine is not None and mine[0] == rollout.cursor:
+            return mine[1]
+        return Folding(rollout.plan, self._earlier)
+
+    def _earlier(self, request_id: str) -> Earlier | None:
+        return earlier_of(request_id, self._events.find, self._events.places)
+
+
+def _key(rollout: Rollout) -> tuple[str, str, str]:
+    return rollout.id, rollout.champion, rollout.challenger

@@ -1,11 +1,12 @@
 """What a person may say of a rollout, and what it comes to: pure, like the policy."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from glassbox.errors import ConflictError, UnknownName
 from glassbox.rollout.decisions.gates import GateReading
+from glassbox.rollout.decisions.plan import RolloutPlan
 from glassbox.rollout.decisions.policy import State, at_phase
 from glassbox.rollout.decisions.rollouts import Rollout
 from glassbox.rollout.version import CHAMPION, Snapshot, Version
@@ -34,6 +35,25 @@ def champion_of(snapshot: Snapshot, model: str) -> Version:
             "champion of", model, remedy="Make one: glassbox versions alias champion VERSION"
         )
     return champion
+
+
+def refuse_hot(
+    version: Version, plan: RolloutPlan, earlier: Sequence[Rollout], now_s: float
+) -> None:
+    """Let a version be tried unless it failed too short a while ago.
+
+    Raises:
+        ConflictError: It did: the message says when it may be tried again.
+    """
+    for each in earlier:
+        if each.challenger != version.name or each.state.phase != "Failed" or each.dry_run:
+            continue
+        left = plan.cooldown_s - max(now_s - each.updated_s, 0.0)
+        if left > 0:
+            raise ConflictError(
+                f"{version.name} failed in rollout {each.id}: {each.decision.reason} Try again "
+                f"in {left:.0f} s, or set cooldown_s = 0 in the plan."
+            )
 
 
 def held(rollout: Rollout, *, is_paused: bool) -> State:

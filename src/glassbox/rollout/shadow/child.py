@@ -14,6 +14,7 @@ from typing import Any, cast
 from glassbox.engine.model.attempt import attempt
 from glassbox.errors import GlassboxError, InvalidValue
 from glassbox.rollout.prediction import Features, Predictor
+from glassbox.rollout.shadow.faults import fault_of
 from glassbox.rollout.shadow.frames import receive, send
 from glassbox.rollout.shadow.limits import ChildLimits, restrict
 from glassbox.rollout.shadow.packing import packed
@@ -80,7 +81,7 @@ def _told(error: BaseException) -> dict[str, str]:
     else:
         code = "raised"
     words = str(error) if isinstance(error, GlassboxError) else f"{type(error).__name__}: {error}"
-    return {"code": code, "message": words[:_LONGEST_WORDS]}
+    return {"code": code, "message": words[:_LONGEST_WORDS], "fault": fault_of(error)}
 
 
 if __name__ == "__main__":

@@ -113,7 +113,7 @@ class LaneStatus:
     n_untold: int
     """Endings that could not be recorded."""
     last_error: str
-    """Words of the latest failure; empty without."""
+    """What the latest failure is called; empty without. Quotes nothing that was asked."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,7 +237,7 @@ class Lane:
             if isinstance(told, Exception):
                 with self._wake:
                     self._n_untold += 1
-                    self._last_error = f"{type(told).__name__}: {told}"
+                    self._last_error = f"an ending could not be recorded: {_called(told)}"
         if copy.ticket is not None:
             copy.ticket.fulfil(event)
 
@@ -336,7 +336,8 @@ class Lane:
             status = "dropped"
         except VersionRefused as error:
             status, latency_ms = "error", error.latency_ms
-            self._note(error)
+            with self._wake:
+                self._last_error = error.name
         except VersionOverdue as error:
             status, lost = "timeout", error
         except VersionLost as error:
@@ -376,13 +377,13 @@ class Lane:
         if is_open:
             self._end_waiting("breaker_open")
 
-    def _note(self, error: GlassboxError) -> None:
-        with self._wake:
-            self._last_error = str(error)
-
     def _end_waiting(self, status: ShadowStatus) -> None:
         with self._wake:
             left = list(self._waiting)
             self._waiting.clear()
         for each in left:
             self.end(each, status)
+
+
+def _called(error: Exception) -> str:
+    return error.code if isinstance(error, GlassboxError) else type(error).__name__

@@ -23,6 +23,7 @@ import psutil
 from glassbox.errors import CorruptArtifact, DeadlineExceeded, GlassboxError
 from glassbox.rollout.prediction import Prediction
 from glassbox.rollout.shadow.child import OUT_OF_MEMORY
+from glassbox.rollout.shadow.faults import fault_named
 from glassbox.rollout.shadow.frames import receive, send
 from glassbox.rollout.shadow.limits import ChildLimits
 from glassbox.rollout.shadow.packing import unpacked, version_json
@@ -65,14 +66,23 @@ class VersionRefused(GlassboxError):
         told: Code of the error it raised, or ``raised`` where it is none of ours.
         words: Its message.
         latency_ms: Milliseconds that it took to.
+        fault: Class of what was raised; empty where nothing was.
     """
 
     code = "version-refused"
 
-    def __init__(self, told: str, words: str, latency_ms: float | None = None) -> None:
+    def __init__(
+        self, told: str, words: str, latency_ms: float | None = None, *, fault: str = ""
+    ) -> None:
         super().__init__(words)
         self.told = told
         self.latency_ms = latency_ms
+        self.fault = fault
+
+    @property
+    def name(self) -> str:
+        """Code and class: what everybody may read, as the words may quote what was asked."""
+        return f"{self.told} ({self.fault})" if self.fault else self.told
 
 
 class VersionLost(GlassboxError):
@@ -243,11 +253,11 @@ class VersionProcess:
         if error is None:
             return
         told = error if isinstance(error, dict) else {}
-        code, words = str(told.get("code")), str(told.get("message"))
+        code, words = str(told.get("code"))[:80], str(told.get("message"))
         if code == OUT_OF_MEMORY:
             self.close()
             raise VersionLost(f"The process of {self._name!r} ran out of memory; it was ended.")
-        raise VersionRefused(code, words, latency_ms)
+        raise VersionRefused(code, words, latency_ms, fault=fault_named(told.get("fault")))
 
     def _exchange(self, value: Mapping[str, Any], until_s: float) -> Mapping[str, Any]:
         try:

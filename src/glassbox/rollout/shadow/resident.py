@@ -13,6 +13,7 @@ import orjson
 from glassbox.engine.model.attempt import attempt
 from glassbox.errors import GlassboxError
 from glassbox.rollout.prediction import Predictor
+from glassbox.rollout.shadow.faults import fault_of
 from glassbox.rollout.shadow.packing import packed, unpacked
 from glassbox.rollout.shadow.process import (
     Answered,
@@ -82,7 +83,9 @@ class ResidentSide:
             raise VersionOverdue(f"{self._name!r} took {spent_s:.1f} s; it may take {timeout_s:g}.")
         if isinstance(found, Exception):
             code = found.code if isinstance(found, GlassboxError) else "raised"
-            raise VersionRefused(code, _words(found), 1000.0 * spent_s) from found
+            raise VersionRefused(
+                code, _words(found), 1000.0 * spent_s, fault=fault_of(found)
+            ) from found
         if len(found) != len(asked):
             raise VersionRefused("raised", f"{self._name!r} did not give one answer to each row.")
         return Answered(tuple(found), 1000.0 * spent_s)

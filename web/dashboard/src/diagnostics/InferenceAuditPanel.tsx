@@ -137,7 +137,7 @@ function Head({ summary, registry, audit }: HeadProps) {
         <Stat
           name="Since the start"
           value={count(summary.lifetime.inferences)}
-          hint={`${count(summary.lifetime.errors)} failed`}
+          hint={`${count(summary.lifetime.errors ?? 0)} failed`}
         />
       </Stats>
     </Card>

@@ -26,7 +26,7 @@ export function ShadowComparison({ summary }: { summary: Summary }) {
       <Empty title="No challenger is being tried">
         A challenger sees a copy of every request and never answers one.
         <br />
-        <Command>glassbox versions alias challenger NUMBER</Command>
+        <Command>glassbox rollout start VERSION</Command>
       </Empty>
     );
   }

@@ -163,7 +163,7 @@ function Nothing({ reference }: { reference: Reference | null }) {
       <Empty title="There is no reference yet">
         A reference is a frozen picture of predictions that were as they should be.
         <br />
-        <Command>glassbox drift reference create --last 5000</Command>
+        <Command>glassbox drift reference create --last-n 5000</Command>
       </Empty>
     );
   }

@@ -8,7 +8,7 @@ import { Plot } from "../charts/Plot";
 import { extent } from "../charts/scale";
 import { Card } from "../ui/Card";
 import { Empty } from "../ui/Empty";
-import { clock, short } from "../ui/format";
+import { clock, pValue, short } from "../ui/format";
 import { Shown } from "../ui/Shown";
 import { Facts } from "../ui/Stat";
 import { Distributions } from "./Distributions";
@@ -33,10 +33,11 @@ export function FeatureDetail({ feature }: { feature: FeatureDrift }) {
               short(feature.effect),
             ],
             ...Object.entries(feature.statistics).map(
-              ([name, value]) => [statisticNames[name] ?? name, short(value)] as const,
+              ([name, value]) =>
+                [statisticNames[name] ?? name.replaceAll("_", " "), short(value)] as const,
             ),
-            ["p", short(feature.p_value)],
-            ["p, adjusted for all columns", short(feature.p_adjusted)],
+            ["p", pValue(feature.p_value)],
+            ["p, adjusted for all columns", pValue(feature.p_adjusted)],
           ]}
         />
         <section aria-label="Over time">
@@ -56,6 +57,11 @@ const statisticNames: Record<string, string> = {
   jensen_shannon: "Jensen–Shannon distance",
   chi_square: "Chi-square",
   wasserstein: "Wasserstein, normalised",
+  missing_reference: "Missing, reference",
+  missing_current: "Missing, now",
+  reference_mean: "Mean, reference",
+  current_mean: "Mean, now",
+  outside: "Beyond the reference's range",
 };
 
 function OverTime({ points: given }: { points: readonly DriftPoint[] }) {
@@ -78,7 +84,7 @@ function OverTime({ points: given }: { points: readonly DriftPoint[] }) {
         height={180}
         readout={(time) => {
           const point = points.findLast(({ time_s }) => time_s <= time) ?? first;
-          return `${clock(point.time_s)}: effect ${short(point.effect)}, adjusted p ${short(point.p_adjusted)}`;
+          return `${clock(point.time_s)}: effect ${short(point.effect)}, adjusted p ${pValue(point.p_adjusted)}`;
         }}
       >
         {(frame) => (
@@ -116,7 +122,7 @@ function OverTime({ points: given }: { points: readonly DriftPoint[] }) {
         rows={points.map((point) => [
           clock(point.time_s),
           short(point.effect),
-          short(point.p_adjusted),
+          pValue(point.p_adjusted),
           point.drifted ? "yes" : "no",
         ])}
       />

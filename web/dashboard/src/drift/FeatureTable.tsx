@@ -1,6 +1,6 @@
 import type { FeatureDrift } from "../api/wire";
 import { Chip } from "../ui/Chip";
-import { short } from "../ui/format";
+import { pValue, short } from "../ui/format";
 import { LinkButton } from "../ui/LinkButton";
 import { type Column, VirtualTable } from "../ui/VirtualTable";
 
@@ -38,7 +38,7 @@ export function FeatureTable({ features, chosen, onChoose }: Props) {
       key: "p",
       head: "Adjusted p",
       isNumber: true,
-      cell: ({ p_adjusted }) => <span className="font-mono text-xs">{short(p_adjusted)}</span>,
+      cell: ({ p_adjusted }) => <span className="font-mono text-xs">{pValue(p_adjusted)}</span>,
     },
   ];
   return (
@@ -49,7 +49,7 @@ export function FeatureTable({ features, chosen, onChoose }: Props) {
       idOf={({ name }) => name}
       selected={chosen}
       onSelect={({ name }) => onChoose(name)}
-      height="max-h-[34rem]"
+      height="max-h-[52rem]"
     />
   );
 }

@@ -1,6 +1,6 @@
 import type { Alerts } from "../api/wire";
 import { Chip, type ChipTone } from "../ui/Chip";
-import { clock, short } from "../ui/format";
+import { clock } from "../ui/format";
 
 const tones: Record<string, ChipTone> = { info: "info", warn: "warn", error: "bad" };
 
@@ -22,9 +22,7 @@ export function FiringAlerts({ alerts }: { alerts: Alerts }) {
                 <strong className="font-medium">{alert.rule}</strong>
               </p>
               <p className="mt-1 break-words">{alert.summary}</p>
-              <p className="text-xs text-muted tabular-nums">
-                {short(alert.value)} against {short(alert.limit)}, since {clock(alert.since_s)}
-              </p>
+              <p className="text-xs text-muted tabular-nums">Since {clock(alert.since_s)}</p>
             </li>
           ))}
         </ul>

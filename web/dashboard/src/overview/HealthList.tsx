@@ -12,7 +12,7 @@ export function HealthList({ health }: { health: Health }) {
         <li key={name}>
           <details>
             <summary className="rounded">
-              <span className="inline-block w-20 font-medium">{name}</span>{" "}
+              <span className="inline-block w-24 font-medium">{name.replaceAll("_", " ")}</span>{" "}
               <Chip tone={tones[part.status]}>{part.status}</Chip>
               {part.reason != null && (
                 <span className="mt-0.5 block text-xs break-words text-muted">{part.reason}</span>
@@ -21,7 +21,7 @@ export function HealthList({ health }: { health: Health }) {
             <dl className="mt-1 grid grid-cols-[auto_minmax(0,1fr)] gap-x-3 rounded bg-sunken px-3 py-1.5 text-xs">
               {Object.entries(part.details).map(([detail, value]) => (
                 <div key={detail} className="contents">
-                  <dt className="text-muted">{detail}</dt>
+                  <dt className="text-muted">{detail.replaceAll("_", " ")}</dt>
                   <dd className="min-w-0 font-mono break-words">{inWords(value)}</dd>
                 </div>
               ))}

@@ -4,7 +4,7 @@ import { modelsPath } from "../api/http";
 import { useResource } from "../api/useResource";
 import type { Alerts, Health, Rollouts } from "../api/wire";
 import { InferenceAuditPanel } from "../diagnostics/InferenceAuditPanel";
-import { phaseOf } from "../inference/phases";
+import { phaseOf, shareOf } from "../inference/phases";
 import { Card } from "../ui/Card";
 import { Chip } from "../ui/Chip";
 import { clock, percent, span } from "../ui/format";
@@ -76,12 +76,15 @@ function RolloutInShort({ rollout, isCurrent }: InShort) {
       </p>
       {isCurrent && (
         <p className="text-muted">
-          Answers {percent(rollout.weight, 0)} of the requests; under way for{" "}
+          Answers {percent(shareOf(rollout), 0)} of the requests; under way for{" "}
           {span(rollout.updated_s - rollout.started_s)}.
         </p>
       )}
       <p>
-        <Link to="/rollout" className="text-accent underline underline-offset-3">
+        <Link
+          to={phase.isFailed ? `/rollout?id=${encodeURIComponent(rollout.id)}&why` : "/rollout"}
+          className="text-accent underline underline-offset-3"
+        >
           {phase.isFailed ? "Why did it abort?" : "See its gates"}
         </Link>
       </p>

@@ -40,7 +40,7 @@ export function GateTable({ name, gates }: { name: string; gates: readonly Gate[
                 {head}
               </th>
             ))}
-            <th scope="col" className="w-2/5 px-2 py-1.5">
+            <th scope="col" className="w-1/3 px-2 py-1.5">
               <span className="sr-only">Interval drawn against the limit</span>
             </th>
           </tr>
@@ -48,7 +48,7 @@ export function GateTable({ name, gates }: { name: string; gates: readonly Gate[
         <tbody>
           {gates.map((gate) => (
             <tr key={gate.name} className="border-t border-line align-top">
-              <th scope="row" className="px-2 py-2 text-left font-medium">
+              <th scope="row" className="min-w-44 px-2 py-2 text-left font-medium">
                 {gateName(gate.name)}
                 {gate.about != null && (
                   <span className="block max-w-72 text-xs font-normal text-muted">
@@ -97,11 +97,12 @@ function GateBar({ gate }: { gate: Gate }) {
   }
   // A wide interval must not press the limit to the edge: it is cut there instead.
   const reach = 2.2 * Math.max(Math.abs(limit), 1e-9);
-  const least = Math.max(Math.min(0, ...known), limit - 2 * reach);
-  const most = Math.min(Math.max(0, ...known), limit + 2 * reach);
+  const at = value ?? limit;
+  const least = Math.max(Math.min(0, ...known), Math.min(limit - 2 * reach, at));
+  const most = Math.min(Math.max(0, ...known), Math.max(limit + 2 * reach, at));
   const air = 0.08 * (most - least || 1);
   const x = linear([least - air, most + air], [0, WIDTH]);
-  const inside = (at: number) => Math.min(WIDTH - 1, Math.max(1, x(at)));
+  const inside = (place: number) => Math.min(WIDTH - 1, Math.max(1, x(place)));
   const tone = gate.verdict === "pass" ? "good" : gate.verdict === "fail" ? "danger" : "field-line";
   const fill = { good: "fill-good", danger: "fill-danger", "field-line": "fill-field-line" }[tone];
   return (

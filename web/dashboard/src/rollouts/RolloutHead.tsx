@@ -1,8 +1,8 @@
 import { useState } from "react";
-import { Link } from "react-router";
+import { Link, useSearchParams } from "react-router";
 
 import type { Rollout } from "../api/wire";
-import { abortOf, phaseOf } from "../inference/phases";
+import { abortOf, phaseOf, shareOf } from "../inference/phases";
 import { Button } from "../ui/Button";
 import { Card } from "../ui/Card";
 import { Chip } from "../ui/Chip";
@@ -18,9 +18,16 @@ type Props = { rollout: Rollout; onChanged: () => void };
 
 /** Where the rollout stands, what was decided last, and the buttons. */
 export function RolloutHead({ rollout, onChanged }: Props) {
-  const [asked, setAsked] = useState<Verb | "why" | null>(null);
+  const [query, setQuery] = useSearchParams();
   const phase = phaseOf(rollout);
-  const close = () => setAsked(null);
+  // An address that ends in `why` has asked already.
+  const [asked, setAsked] = useState<Verb | "why" | null>(
+    phase.isFailed && query.has("why") ? "why" : null,
+  );
+  const close = () => {
+    setAsked(null);
+    if (query.has("why")) setQuery({ id: rollout.id }, { replace: true });
+  };
   return (
     <Card
       title={`${rollout.challenger} in place of ${rollout.champion}`}
@@ -32,11 +39,11 @@ export function RolloutHead({ rollout, onChanged }: Props) {
       }
     >
       <div className="grid grid-cols-1 gap-4">
-        <Stepper phase={phase} />
+        <Stepper phase={phase} confirms={rollout.plan.confirm !== false} />
         <Stats wide>
           <Stat
             name="Answered by the challenger"
-            value={percent(rollout.weight, 0)}
+            value={percent(shareOf(rollout), 0)}
             hint="of the requests"
           />
           <Stat

@@ -3,7 +3,7 @@ import { Chip } from "../ui/Chip";
 import { clock, percent, span } from "../ui/format";
 import { LinkButton } from "../ui/LinkButton";
 import { type Column, VirtualTable } from "../ui/VirtualTable";
-import { phaseOf } from "../inference/phases";
+import { phaseOf, shareOf } from "../inference/phases";
 
 type Props = {
   rollouts: readonly RolloutBrief[];
@@ -31,7 +31,7 @@ export function RolloutList({ rollouts, chosen, onChoose }: Props) {
     },
     {
       key: "phase",
-      head: "Ended in",
+      head: "Phase",
       cell: (rollout) => {
         const phase = phaseOf(rollout);
         return <Chip tone={phase.tone}>{phase.name}</Chip>;
@@ -53,7 +53,7 @@ export function RolloutList({ rollouts, chosen, onChoose }: Props) {
       head: "Share",
       isNumber: true,
       isExtra: true,
-      cell: ({ weight }) => percent(weight, 0),
+      cell: (rollout) => percent(shareOf(rollout), 0),
     },
     {
       key: "took",

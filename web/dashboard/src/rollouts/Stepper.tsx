@@ -1,12 +1,13 @@
 import { type Phase, steps } from "../inference/phases";
 
 /** The way from shadow to done, and how far it was gone. */
-export function Stepper({ phase }: { phase: Phase }) {
+export function Stepper({ phase, confirms }: { phase: Phase; confirms: boolean }) {
   if (phase.isFailed) return null;
   return (
     <ol aria-label="Phases" className="grid grid-cols-3 gap-x-2 gap-y-3 sm:grid-cols-6">
       {steps.map(({ name, about }, at) => {
-        const isDone = at < phase.step || phase.step === steps.length - 1;
+        const isLeftOut = name === "Confirm" && !confirms;
+        const isDone = !isLeftOut && (at < phase.step || phase.step === steps.length - 1);
         const isHere = at === phase.step;
         const bar = isDone ? "bg-good" : isHere ? "bg-accent" : "bg-line";
         return (
@@ -20,7 +21,9 @@ export function Stepper({ phase }: { phase: Phase }) {
               )}
               {name}
             </span>
-            <span className="block text-xs text-muted">{about}</span>
+            <span className="block text-xs text-muted">
+              {isLeftOut ? "not asked for by the plan" : about}
+            </span>
           </li>
         );
       })}

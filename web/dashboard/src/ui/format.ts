@@ -31,6 +31,11 @@ export function short(value: number | null | undefined): string {
   return String(Number(value.toPrecision(3)));
 }
 
+/** A p-value; how small a tiny one is says nothing more. */
+export function pValue(value: number | null | undefined): string {
+  return value != null && value < 0.0001 ? "< 0.0001" : short(value);
+}
+
 export function count(value: number | null | undefined): string {
   return value == null ? NOTHING : Math.round(value).toLocaleString("en-GB");
 }

@@ -34,7 +34,9 @@ export function MoveHistory({ moves, versions }: Props) {
       key: "reason",
       head: "Reason",
       isExtra: true,
-      cell: ({ reason }) => <span title={reason}>{reason === "" ? "–" : reason}</span>,
+      cell: ({ reason }) => (
+        <span title={reason}>{reason === "" ? "–" : reason.replace(/^Rollout \S+: /, "")}</span>
+      ),
     },
   ];
   return (

@@ -5,7 +5,7 @@ import { Button } from "../ui/Button";
 import { Card } from "../ui/Card";
 import { clock } from "../ui/format";
 import { Facts } from "../ui/Stat";
-import { factsOf, metricsOf } from "./metadata";
+import { boundedMetricsOf, factsOf, isFirst } from "./metadata";
 import { verbs } from "./MoveDialog";
 import { type Move, movesOf } from "./moves";
 import { Aliases } from "./VersionTable";
@@ -17,7 +17,9 @@ type Props = {
 };
 
 export function VersionDetail({ version, aliases, onMove }: Props) {
-  const metrics = metricsOf(version);
+  const metrics = boundedMetricsOf(version);
+  const facts = factsOf(version);
+  const further = facts.filter((fact) => !isFirst(fact));
   const moves = movesOf(version, aliases);
   return (
     <Card title={version.name} className="min-w-0">
@@ -62,9 +64,19 @@ export function VersionDetail({ version, aliases, onMove }: Props) {
               ["MLflow name", <Mono key="uri">{version.uri}</Mono>],
               ["registered", clock(version.created_s)],
               ["digest", <Mono key="digest">{version.digest}</Mono>],
-              ...factsOf(version),
+              ...facts.filter(isFirst),
             ]}
           />
+          {further.length > 0 && (
+            <details className="mt-2 text-sm">
+              <summary className="w-fit rounded text-muted hover:text-ink">
+                Everything that is kept with it
+              </summary>
+              <div className="mt-2">
+                <Facts facts={further} />
+              </div>
+            </details>
+          )}
         </section>
       </div>
     </Card>

@@ -1,4 +1,4 @@
-import { useState } from "react";
+import { type ReactNode, useState } from "react";
 
 import { modelsPath } from "../api/http";
 import { useResource } from "../api/useResource";
@@ -34,15 +34,16 @@ export function VersionsPage() {
               <Command>glassbox versions register runs/reviews</Command>
             </Empty>
           ) : (
-            <Registered registry={registry} chosen={chosen} onChoose={setChosen} onMove={setMove} />
+            <Registered registry={registry} chosen={chosen} onChoose={setChosen} onMove={setMove}>
+              <Card title="History of the aliases">
+                <Shown resource={history} what="the history">
+                  {(moves) => <MoveHistory moves={moves} versions={registry.versions} />}
+                </Shown>
+              </Card>
+            </Registered>
           )
         }
       </Shown>
-      <Card title="History of the aliases">
-        <Shown resource={history} what="the history">
-          {(moves) => <MoveHistory moves={moves} versions={versions.data?.versions ?? []} />}
-        </Shown>
-      </Card>
       {move !== null && (
         <MoveDialog
           move={move}
@@ -62,18 +63,23 @@ type RegisteredProps = {
   chosen: string | null;
   onChoose: (name: string) => void;
   onMove: (move: Move) => void;
+  /** Below the list. */
+  children: ReactNode;
 };
 
-function Registered({ registry, chosen, onChoose, onMove }: RegisteredProps) {
+function Registered({ registry, chosen, onChoose, onMove, children }: RegisteredProps) {
   const newest = registry.versions.toReversed();
   const champion = newest.find(({ aliases }) => aliases.includes("champion"));
   const shown: Version | undefined =
     newest.find(({ name }) => name === chosen) ?? champion ?? newest[0];
   return (
     <div className="grid min-w-0 grid-cols-1 items-start gap-4 xl:grid-cols-[minmax(0,1fr)_26rem]">
-      <Card title="Registered versions" className="min-w-0">
-        <VersionTable versions={newest} chosen={shown?.name ?? null} onChoose={onChoose} />
-      </Card>
+      <div className="grid min-w-0 grid-cols-1 gap-4">
+        <Card title="Registered versions" className="min-w-0">
+          <VersionTable versions={newest} chosen={shown?.name ?? null} onChoose={onChoose} />
+        </Card>
+        {children}
+      </div>
       {shown !== undefined && (
         <VersionDetail
           version={shown}

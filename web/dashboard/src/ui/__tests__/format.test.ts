@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 
-import { clock, count, milliseconds, percent, short, span } from "../format";
+import { clock, count, milliseconds, percent, pValue, short, span } from "../format";
 
 test.each([
   [null, "–"],
@@ -40,4 +40,13 @@ test("another day's time carries its date", () => {
   const at = new Date(2026, 2, 9, 13, 5, 7);
   expect(clock(at.getTime() / 1000, at)).toBe("13:05:07");
   expect(clock(at.getTime() / 1000, new Date(2026, 2, 10))).toBe("2026-03-09 13:05:07");
+});
+
+test("a tiny p-value reads as smaller than a limit", () => {
+  expect([pValue(0), pValue(0.00009), pValue(0.03), pValue(null)]).toEqual([
+    "< 0.0001",
+    "< 0.0001",
+    "0.03",
+    "–",
+  ]);
 });

@@ -2,7 +2,7 @@ import { afterEach, expect, test, vi } from "vitest";
 
 import type { Version } from "../../api/wire";
 import { fakeServer } from "../../testing/server";
-import { factsOf, metricsOf } from "../metadata";
+import { boundedMetricsOf, factsOf, metricsOf } from "../metadata";
 import { carryOut, freeChallenger, movesOf } from "../moves";
 
 afterEach(() => {
@@ -54,4 +54,18 @@ test("a further challenger gets the first free alias", () => {
 test("metadata is told apart into numbers of the evaluation and the rest", () => {
   expect(metricsOf(version(1, []))).toEqual([["accuracy", "0.9"]]);
   expect(factsOf(version(1, []))).toEqual([["labels", "a, b"]]);
+});
+
+test("an interval stands beside its number, and a digest is shortened", () => {
+  const given = version(1, []);
+  given.metadata = {
+    metrics: { accuracy: 0.9, ece: 0.1 },
+    intervals: { accuracy: { low: 0.85, high: 0.95, level: 0.95 } },
+    base: { digest: "ab".repeat(32), path: "tiny", none: null },
+  };
+  expect(boundedMetricsOf(given)).toEqual([
+    ["accuracy", "0.9 (0.85 to 0.95)"],
+    ["ece", "0.1"],
+  ]);
+  expect(factsOf(given)).toEqual([["base", "digest: abababababab… · path: tiny"]]);
 });

@@ -1,0 +1,136 @@
+"""Rollouts that are cut short, looked at twice, or told late."""
+
+from dataclasses import replace
+
+import pytest
+
+from glassbox.audit.records import LabelEvent, PrimaryEvent
+from glassbox.errors import CapacityError, ConflictError, CorruptArtifact
+from glassbox.rollout.decisions.plan import GateLimits
+from tests.rollout.decisions.rides import ENDED, QUICK, drive
+from tests.rollout.traffic import Behaviour, new_world
+
+
+def test_no_label_is_lost_or_counted_twice_whoever_keeps_the_state_first():
+    world = new_world()
+    limits = GateLimits(difference=None, error_rate=None, slow_share=None, calibration=0.02)
+    status = world.controller.start("v2", replace(QUICK, limits=limits), actor="ann")
+    world.tick()
+    other = world.another()
+    n_labels = 0
+    for turn in range(6):
+        (mine,) = world.store.active()
+        world.ask(20, labels=True)
+        n_labels += 20
+        # A retry of the same truths, as clients send them.
+        world.log.events += [e for e in world.log.events if isinstance(e, LabelEvent)][-10:]
+        if turn % 2:
+            other._look(mine)
+        # This server comes too late every other time: what it folded is not kept.
+        world.controller._look(mine)
+    world.tick()
+    (kept,) = world.store.active()
+    assert kept.evidence["tallies"]["brier"]["n"] == n_labels
+    assert status.id == kept.id
+
+
+def test_a_truth_told_after_the_promotion_still_takes_a_bad_one_back():
+    world = new_world({"v2": Behaviour(shift=0.45)})
+    limits = GateLimits(difference=None, error_rate=None, slow_share=None, calibration=0.05)
+    status = world.controller.start("v2", replace(QUICK, bake_s=3600.0, limits=limits), actor="ann")
+    world.tick()
+    world.ask(400)
+    world.tick()
+    world.controller.promote(status.id, actor="ann", force=True)
+    assert world.champion == "v2"
+    asked = [each.request_id for each in world.log.events if isinstance(each, PrimaryEvent)]
+    world.log.events += [LabelEvent(each, world.clock(), "b", "t") for each in asked]
+    world.tick()
+    ended = world.controller.status(status.id)
+    assert (ended.phase, world.champion) == ("Failed", "v1")
+    assert "calibration" in ended.decision.reason
+
+
+def test_a_start_that_came_too_late_leaves_the_aliases_of_the_faster_one(monkeypatch):
+    world = new_world()
+    other = world.another()
+    world.registry.move_alias(
+        "default", "challenger", 2, expected=None, actor="ann", reason="to see copies"
+    )
+    faster = []
+
+    def also_started(_model):
+        monkeypatch.undo()
+        faster.append(world.controller.start("v2", QUICK, actor="ann"))
+        return []
+
+    monkeypatch.setattr(other._rollouts, "active", also_started)
+    with pytest.raises(ConflictError, match="is under way"):
+        other.start("v2", QUICK, actor="bob")
+    (status,) = world.tick()
+    assert status.phase == "Waiting"
+    assert world.registry.snapshot(is_fresh=True).aliased("challenger").name == "v2"
+
+
+@pytest.mark.parametrize("is_paused", [False, True])
+def test_a_promotion_whose_alias_moved_but_was_not_kept_goes_on_to_its_bake(monkeypatch, is_paused):
+    world = new_world()
+    status = world.controller.start("v2", QUICK, actor="ann")
+    with monkeypatch.context() as broken:
+        save = world.store.save
+
+        def fails(rollout, steps=()):
+            if rollout.state.phase == "Finalising":
+                raise CapacityError("The database is locked.")
+            return save(rollout, steps)
+
+        broken.setattr(world.store, "save", fails)
+        with pytest.raises(CapacityError):
+            drive(world, status.id, until=ENDED)
+    assert (world.controller.status(status.id).phase, world.champion) == ("Promoting", "v2")
+    if is_paused:
+        world.controller.pause(status.id, actor="bob")
+    (after,) = world.tick()
+    assert (after.phase, after.paused) == ("Finalising", is_paused)
+    world.behaviours = {"v2": Behaviour(error_rate=0.9)}
+    assert drive(world, status.id, until=ENDED)[-1] == "Failed"
+    assert world.champion == "v1"
+
+
+def test_an_alias_that_a_break_left_behind_is_taken_away_and_one_given_anew_is_not(monkeypatch):
+    world = new_world()
+    status = world.controller.start("v2", QUICK, actor="ann")
+    world.tick()
+
+    def fails(*_args):
+        raise CapacityError("The database is locked.")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(world.controller._moves, "dismiss", fails)
+        with pytest.raises(CapacityError):
+            world.controller.abort(status.id, actor="bob")
+    assert world.controller.status(status.id).phase == "Failed"
+    assert [each.name for each in world.registry.snapshot(is_fresh=True).challengers()] == ["v2"]
+    world.tick()
+    assert world.registry.snapshot(is_fresh=True).challengers() == ()
+    world.registry.move_alias(
+        "default", "challenger", 2, expected=None, actor="bob", reason="only to see"
+    )
+    world.controller.tick()
+    assert [each.name for each in world.registry.snapshot(is_fresh=True).challengers()] == ["v2"]
+
+
+def test_a_rollout_that_cannot_be_read_holds_up_no_other_one():
+    world = new_world()
+    for model in ("a", "b"):
+        for number in (1, 2):
+            world.registry.register(
+                model, "callable", f"{model}:{number}", f"{model}{number}", name=f"{model}{number}"
+            )
+        world.registry.move_alias(model, "champion", 1, expected=None, actor="t", reason="seed")
+    broken = world.controller.start("a2", QUICK, model="a", actor="ann")
+    good = world.controller.start("b2", QUICK, model="b", actor="ann")
+    world.store.save(replace(world.store.load(broken.id), evidence={"champion": "?"}))
+    with pytest.raises(CorruptArtifact, match="evidence of a rollout"):
+        world.tick()
+    assert world.controller.status(good.id).phase == "Waiting"
