@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glassbox.errors import InvalidData, NotEnoughData
@@ -15,6 +15,7 @@ PROBS = st.lists(st.integers(0, 20).map(lambda each: each / 20), min_size=4, max
 )
 
 
+@settings(max_examples=30)
 @given(PROBS)
 def test_the_expected_area_is_what_all_pairs_give(probs: np.ndarray) -> None:
     found = estimate_auroc(probs)

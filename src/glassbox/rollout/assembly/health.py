@@ -101,7 +101,13 @@ def _shadow(lanes: Sequence[LaneStatus]) -> Component:
     if not challengers:
         return Component(status="off", reason="There is no challenger.", details={})
     broken = [each for each in lanes if _is_failing(each)]
-    reason = "; ".join(f"{each.version}: {each.last_error or 'it fails'}" for each in broken)
+    reasons = [f"{each.version}: {each.last_error or 'it fails'}" for each in broken]
+    reasons += [
+        f"{each.version} is slower than the traffic: {each.counts['dropped']} copies were dropped, "
+        f"{each.counts.get('ok', 0)} answered; lower rollout.shadow_sampling"
+        for each in challengers
+        if each.counts.get("dropped", 0) > each.counts.get("ok", 0)
+    ]
     shown: dict[str, Any] = {}
     for each in lanes:
         name = each.version if each.role == "challenger" else f"{each.version} (noise floor)"
@@ -115,7 +121,7 @@ def _shadow(lanes: Sequence[LaneStatus]) -> Component:
             "replaced": each.n_lost,
             "last_error": each.last_error or None,
         }
-    return _component(reason, challengers=shown)
+    return _component("; ".join(reasons), challengers=shown)
 
 
 def _is_failing(lane: LaneStatus) -> bool:

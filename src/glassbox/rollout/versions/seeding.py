@@ -78,7 +78,12 @@ def unheeded(registry: Registry, rollout: RolloutSettings) -> list[str]:
         known = {each.name for each in heeded if each is not None}
         for name in names:
             found = now.named(name)
-            if name not in known and (found is None or found not in heeded):
+            if found is None and name not in known:
+                words.append(
+                    f"The settings name {name!r}, which is no registered version. Register it with "
+                    "'glassbox versions register', or change the setting."
+                )
+            elif name not in known and found not in heeded:
                 words.append(
                     f"The settings name {name!r}, but aliases were moved since; the settings only "
                     "fill in what was never set. See 'glassbox versions history'."
