@@ -202,7 +202,7 @@ def _mapping(value: object) -> dict[str, Any]:
     raise TypeError(type(value).__name__)
 
 
-def _require_texts(*texts: str | None) -> None:
+def _require_texts(*texts: object) -> None:
     # A column of another type would be refused by the database again and again, and hold up all
     # that come after it. What it was is not repeated: it may be what a caller wrote.
     for text in texts:
