@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from jaxtyping import install_import_hook
 
@@ -21,8 +22,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 install_import_hook("glassbox", f"{check.__module__}.{check.__name__}")
 
-hypothesis_settings.register_profile("local", deadline=None)
-hypothesis_settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+# A busy machine is no reason to fail: neither a deadline nor the check for slow data is kept.
+_PATIENT = hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.register_profile("local", _PATIENT)
+hypothesis_settings.register_profile("ci", _PATIENT, derandomize=True, print_blob=True)
 hypothesis_settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 LOOPBACK = ("127.", "::1", "localhost")

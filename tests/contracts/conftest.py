@@ -1,4 +1,4 @@
-"""The backends of the contract, and one Ray cluster for all tests that need one."""
+"""The backends of the contract, and a Ray cluster for each module that needs one."""
 
 import tempfile
 import warnings
@@ -14,8 +14,9 @@ SPEC = WorkerSpec(model="tiny", app_name="contract", dtype="float32", device="cp
 KINDS = ("desk", "local", "http", "modal", "ray")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ray_cluster():
+    # Its processes are children of this one: other modules' tests count their own.
     ray = pytest.importorskip("ray")
     from glassbox.techniques.remote.ray_cluster import join
 

@@ -169,7 +169,7 @@ def test_another_base_model_is_refused(run, tmp_path, capsys):
         (["classify", "text", "--run", "nowhere"], "nowhere"),
         (["threshold", "nowhere"], "nowhere"),
         (["charts", "nowhere"], "nowhere"),
-        (["demo", "nothing"], "confidence"),
+        (["demo", "nothing"], "glassbox demo --help"),
     ],
 )
 def test_bad_requests_get_a_clear_error(arguments, message, capsys, monkeypatch, tmp_path):

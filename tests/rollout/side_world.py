@@ -88,7 +88,9 @@ def open_side(
             registry.move_alias(
                 "default", alias, version.number, expected=None, actor="test", reason="set up"
             )
-    side = assemble_side(runtime.settings, Given(registry, registrar, loaders, None, watchers))
+    # The challengers above may be as bad as they like; what is registered later is tried first.
+    trying = runtime.registrar(registry, loaders)
+    side = assemble_side(runtime.settings, Given(registry, trying, loaders, None, watchers))
     if starts:
         side.start()
     try:

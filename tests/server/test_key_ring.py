@@ -6,7 +6,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from glassbox.errors import CapacityError, NoDiskSpace
-from glassbox.server.key_ring import MOST_MISSED, KeyRing
+from glassbox.server.key_ring import MOST_MISSED, REMEMBER_S, STALE_S, KeyRing
 from glassbox.server.start import whole_app
 from glassbox.settings import ServerSettings
 from glassbox.storage.database import open_database
@@ -103,3 +103,44 @@ async def test_guesses_cost_the_database_nothing_and_push_no_key_out(store):
     n_asked = store.n_finds
     assert await ring.find(secret)
     assert store.n_finds == n_asked
+
+
+async def test_known_keys_outlast_a_database_that_is_away_for_a_minute(store, monkeypatch):
+    key, secret = store.create("team")
+    now = 0.0
+    ring = KeyRing(store, clock=lambda: now)
+    assert (await ring.find(secret)).id == key.id
+    assert await ring.needs_key()
+
+    def away(*_):
+        raise CapacityError("The database did not answer: gone.")
+
+    for name in ("find", "any_active", "find_signing"):
+        monkeypatch.setattr(store, name, away)
+    now = REMEMBER_S + 1
+    assert (await ring.find(secret)).id == key.id
+    assert await ring.needs_key()
+    for stranger in (ring.find(UNKNOWN), ring.find_signing("nobody")):
+        with pytest.raises(CapacityError, match="did not answer"):
+            await stranger
+    now = STALE_S + 1
+    with pytest.raises(CapacityError, match="did not answer"):
+        await ring.find(secret)
+
+
+async def test_a_server_open_to_this_machine_stays_so_for_a_minute_without_its_database(
+    store, monkeypatch
+):
+    now = 0.0
+    ring = KeyRing(store, clock=lambda: now)
+    assert not await ring.needs_key()
+
+    def away():
+        raise CapacityError("The database did not answer: gone.")
+
+    monkeypatch.setattr(store, "any_active", away)
+    now = REMEMBER_S + 1
+    assert not await ring.needs_key()
+    now = STALE_S + 1
+    with pytest.raises(CapacityError, match="did not answer"):
+        await ring.needs_key()

@@ -42,6 +42,17 @@ def test_a_version_registered_over_http_is_there_at_once(world, tmp_path):
     again = client.post("/versions", json={"source": source, "name": "third"})
     assert again.json()["digest"] == made.json()["digest"]
     assert "third" in client.get("/registry").json()["available_versions"]
+    schema = {"features": [{"name": "x", "type": "number", "low": 0.0}]}
+    named = {"source": f"{tmp_path}/models.py:picky", "input_schema": schema, "name": "checked"}
+    refused = client.post("/versions", json={**named, "example": {"x": 0.75}})
+    assert refused.status_code >= 400
+    checked = client.post("/versions", json={**named, "example": {"x": 0.25}}).json()
+    assert checked["metadata"]["load_check"] | {"load_s": 0} == {
+        "load_s": 0,
+        "features": {"x": 0.25},
+        "prediction": 0.25,
+    }
+    assert checked["metadata"]["input_schema"]["features"][0]["name"] == "x"
     missing = client.post("/versions", json={"source": f"{tmp_path}/nothing.skops"})
     assert missing.status_code == 404
 

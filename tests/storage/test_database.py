@@ -39,15 +39,16 @@ def _open_and_count(url: str, found: "multiprocessing.Queue[int]") -> None:
 
 
 def test_processes_that_start_together_migrate_once(database_url: str) -> None:
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("spawn")
     found: multiprocessing.Queue[int] = context.Queue()
     processes = [
-        context.Process(target=_open_and_count, args=(database_url, found)) for _ in range(6)
+        context.Process(target=_open_and_count, args=(database_url, found), daemon=True)
+        for _ in range(6)
     ]
     for process in processes:
         process.start()
     for process in processes:
-        process.join(30)
+        process.join(60)
     assert [process.exitcode for process in processes] == [0] * 6
     assert [found.get(timeout=5) for _ in processes] == [len(MIGRATIONS)] * 6
 

@@ -112,7 +112,8 @@ def register(
         made = runtime.registrar(registry, loaders).register(offer, actor=_actor())
     version = made.version
     seed(registry, runtime.settings.rollout, is_strict=False)
-    if alias is not None:
+    now = registry.snapshot(is_fresh=True)
+    if alias is not None and now.aliases.get(model, {}).get(alias) != version.number:
         _point(registry, alias, version, reason or f"registered as {alias}")
     now = registry.snapshot(is_fresh=True)
     if json:

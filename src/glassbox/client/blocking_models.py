@@ -6,7 +6,7 @@ from typing import Any, TypeVar, Unpack
 
 from glassbox.client import model_calls
 from glassbox.client.calls import Call
-from glassbox.client.model_calls import RecentOptions
+from glassbox.client.model_calls import RecentOptions, RegisterOptions
 from glassbox.wire.alerts import AlertsAnswered
 from glassbox.wire.audit import (
     AuditEntry,
@@ -111,16 +111,9 @@ class ModelMethods(ABC):
         """Return all versions and their aliases, or those of one model."""
         return self._send(model_calls.versions(model))
 
-    def register_version(
-        self,
-        source: str,
-        *,
-        model: str = "default",
-        name: str | None = None,
-        kind: str | None = None,
-    ) -> VersionAnswered:
+    def register_version(self, source: str, **options: Unpack[RegisterOptions]) -> VersionAnswered:
         """Register a run, a ``.skops`` file or ``module:function`` of the server, and return it."""
-        return self._send(model_calls.register_version(source, model=model, name=name, kind=kind))
+        return self._send(model_calls.register_version(source, options))
 
     def move_alias(
         self,

@@ -6,7 +6,7 @@ from typing import Any, TypeVar, Unpack
 
 from glassbox.client import model_calls
 from glassbox.client.calls import Call
-from glassbox.client.model_calls import RecentOptions
+from glassbox.client.model_calls import RecentOptions, RegisterOptions
 from glassbox.wire.alerts import AlertsAnswered
 from glassbox.wire.audit import (
     AuditEntry,
@@ -112,17 +112,10 @@ class AsyncModelMethods(ABC):
         return await self._send(model_calls.versions(model))
 
     async def register_version(
-        self,
-        source: str,
-        *,
-        model: str = "default",
-        name: str | None = None,
-        kind: str | None = None,
+        self, source: str, **options: Unpack[RegisterOptions]
     ) -> VersionAnswered:
         """Register a run, a ``.skops`` file or ``module:function`` of the server, and return it."""
-        return await self._send(
-            model_calls.register_version(source, model=model, name=name, kind=kind)
-        )
+        return await self._send(model_calls.register_version(source, options))
 
     async def move_alias(
         self,

@@ -49,6 +49,25 @@ BASE = "/api/v2/models"
 """Path that all of these are below."""
 
 
+class RegisterOptions(TypedDict, total=False):
+    """What is to be said of a version; all of it may be left out."""
+
+    model: str
+    """Registered model that it becomes a version of."""
+    name: str
+    """Unique name; the server makes one otherwise."""
+    kind: str
+    """``llm-classifier``, ``sklearn`` or ``callable``; found out otherwise."""
+    input_schema: Mapping[str, Any]
+    """Names, types and ranges of its features."""
+    trusted_types: Sequence[str]
+    """Types that a ``.skops`` file may make beside those that skops trusts."""
+    example: Mapping[str, Any]
+    """Features asked once before it is registered."""
+    metadata: Mapping[str, Any]
+    """More to keep with it."""
+
+
 class RecentOptions(TypedDict, total=False):
     """Which predictions to list; all of them may be left out."""
 
@@ -138,11 +157,9 @@ def versions(model: str | None) -> Call[VersionsAnswered]:
     return Call("GET", _path("/versions", model=model), reader(VersionsAnswered))
 
 
-def register_version(
-    source: str, *, model: str, name: str | None, kind: str | None
-) -> Call[VersionAnswered]:
+def register_version(source: str, options: RegisterOptions) -> Call[VersionAnswered]:
     """Return the request that registers files on the server."""
-    body = _given({"source": source, "model": model, "name": name, "kind": kind})
+    body = _given({"source": source, **options})
     return Call("POST", f"{BASE}/versions", reader(VersionAnswered), body)
 
 

@@ -1,7 +1,8 @@
 """Which key a request carries and what it allows, remembered for a few seconds.
 
 Without any key in the database everyone who can reach the server may do everything, which is why
-the server then listens on this machine alone. A database that does not answer lets nobody in.
+the server then listens on this machine alone. While the database does not answer, keys that it has
+named within the last minute stay good, and nobody else is let in.
 """
 
 import asyncio
@@ -25,6 +26,9 @@ T = TypeVar("T")
 
 REMEMBER_S = 5.0
 """How long an answer of the database holds: a revoked key works no longer than this."""
+
+STALE_S = 60.0
+"""How long it holds where the database does not answer."""
 
 MOST_REMEMBERED = 4096
 """Keys remembered at a time, those used last."""
@@ -84,20 +88,27 @@ class KeyRing:
         """Return whether requests need a key; once they do, they do until the server ends.
 
         Raises:
-            CapacityError: The database does not answer.
+            CapacityError: The database does not answer, and has not for a minute.
         """
         if self._always or self._store is None:
             return self._always
         moment = self._clock()
-        if self._needed is None or (not self._needed[1] and moment - self._needed[0] > REMEMBER_S):
+        needed = self._needed
+        if needed is not None and (needed[1] or moment - needed[0] <= REMEMBER_S):
+            return needed[1]
+        try:
             self._needed = (moment, await anyio.to_thread.run_sync(self._store.any_active))
+        except CapacityError:
+            if needed is None or moment - needed[0] > STALE_S:
+                raise
+            return needed[1]
         return self._needed[1]
 
     async def find(self, secret: str) -> ApiKey | None:
         """Return the key that a secret is of; None for a stranger's or a revoked one.
 
         Raises:
-            CapacityError: The database does not answer.
+            CapacityError: The database does not answer, and has not for a minute.
         """
         if self._store is None or not _SECRET.fullmatch(secret):
             return None
@@ -115,13 +126,18 @@ class KeyRing:
             looking = asyncio.create_task(self._look(self._store, secret, digest, moment))
             self._looking[digest] = looking
             looking.add_done_callback(lambda task: self._looked(digest, task))
-        return await asyncio.shield(looking)
+        try:
+            return await asyncio.shield(looking)
+        except CapacityError:
+            if known is None or moment - known[0] > STALE_S:
+                raise
+            return known[1]
 
     async def find_signing(self, signing_id: str) -> tuple[ApiKey, SigningKey] | None:
         """Return the key that signs under a name; None for a stranger's or a revoked one.
 
         Raises:
-            CapacityError: The database does not answer.
+            CapacityError: The database does not answer, and has not for a minute.
         """
         if self._store is None:
             return None
@@ -132,7 +148,12 @@ class KeyRing:
             return known[1]
         if moment - self._missed.get(signing_id, -math.inf) <= REMEMBER_S:
             return None
-        found = await anyio.to_thread.run_sync(self._store.find_signing, signing_id)
+        try:
+            found = await anyio.to_thread.run_sync(self._store.find_signing, signing_id)
+        except CapacityError:
+            if known is None or moment - known[0] > STALE_S:
+                raise
+            return known[1]
         self._signing.pop(signing_id, None)
         if found is None or found[0].revoked_s is not None:
             _remember(self._missed, signing_id, moment, MOST_MISSED)

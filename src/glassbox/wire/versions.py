@@ -52,6 +52,13 @@ class RegisterAsked(Asked):
     """Registered model that it becomes a version of."""
     name: Annotated[FilledText, Field(max_length=200)] | None = None
     """Unique name; null makes one, as `default_model_v3`."""
+    input_schema: dict[str, Any] | None = None
+    """Names, types and ranges of its features, as a version's metadata shows them; null takes what
+    the version tells of itself."""
+    trusted_types: list[FilledText] = []
+    """Types that a `.skops` file may make beside those that skops trusts."""
+    example: dict[str, Any] | None = None
+    """Features asked once before it is registered; null takes a text for a classifier."""
     metadata: dict[str, Any] | None = None
     """More to keep with it; null is nothing."""
 

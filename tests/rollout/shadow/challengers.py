@@ -100,7 +100,7 @@ def shout(row: dict[str, Any]) -> Prediction:
 
 
 def scribble(row: dict[str, Any]) -> Prediction:
-    for descriptor in range(3, 64):
+    for descriptor in range(3, 1024):
         try:
             os.write(descriptor, b"\xff" * 4096)
         except OSError:
@@ -109,7 +109,7 @@ def scribble(row: dict[str, Any]) -> Prediction:
 
 
 def shut_all(row: dict[str, Any]) -> Prediction:
-    os.closerange(0, 256)
+    os.closerange(0, 1024)
     return honest(row)
 
 

@@ -1,3 +1,4 @@
+import gc
 import threading
 import time
 from collections.abc import Iterator
@@ -21,8 +22,10 @@ def _children() -> set[int]:
 @pytest.fixture
 def nothing_is_left() -> Iterator[None]:
     """Fails if processes, zombies, threads or file descriptors are left behind."""
+    gc.collect()
     fds, threads, children = _fds(), set(threading.enumerate()), _children()
     yield
+    gc.collect()
     until = time.monotonic() + PATIENCE_S
     while time.monotonic() < until and (
         _children() - children or set(threading.enumerate()) - threads or _fds() > fds

@@ -293,7 +293,8 @@ def test_of_two_processes_that_move_an_alias_at_once_exactly_one_wins(database_u
     numbers = (2, 3, 4)
     start, answers = context.Barrier(len(numbers)), context.Queue()
     racers = [
-        context.Process(target=_race, args=(database_url, each, start, answers)) for each in numbers
+        context.Process(target=_race, args=(database_url, each, start, answers), daemon=True)
+        for each in numbers
     ]
     for each in racers:
         each.start()

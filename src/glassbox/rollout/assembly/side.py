@@ -151,6 +151,9 @@ class RolloutSide:
             model=asked.model,
             name=asked.name,
             kind=asked.kind,
+            input_schema=asked.input_schema,
+            trusted_types=tuple(asked.trusted_types),
+            example=asked.example,
             metadata=asked.metadata or {},
         )
         version = self.registrar.register(offer, actor=actor).version

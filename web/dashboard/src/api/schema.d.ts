@@ -4011,6 +4011,21 @@ export interface components {
          */
         RegisterAsked: {
             /**
+             * Example
+             * @description Features asked once before it is registered; null takes a text for a classifier.
+             */
+            example?: {
+                [key: string]: unknown;
+            } | null;
+            /**
+             * Input Schema
+             * @description Names, types and ranges of its features, as a version's metadata shows them; null takes what
+             *     the version tells of itself.
+             */
+            input_schema?: {
+                [key: string]: unknown;
+            } | null;
+            /**
              * Kind
              * @description Null finds it out.
              */
@@ -4038,6 +4053,12 @@ export interface components {
              * @description Run folder, `.skops` file or `module:function` on the server.
              */
             source: string;
+            /**
+             * Trusted Types
+             * @description Types that a `.skops` file may make beside those that skops trusts.
+             * @default []
+             */
+            trusted_types?: string[];
         };
         /**
          * RegistryAnswered
