@@ -30,16 +30,19 @@ class AuditRing:
 
     Args:
         cap: Most requests that are held.
+        leaves_out: What the model of a request begins with that is not held, wherever it comes
+            from; empty holds all.
 
     Raises:
         InvalidValue: Not at least one.
     """
 
-    def __init__(self, cap: int = DEFAULT_CAP) -> None:
+    def __init__(self, cap: int = DEFAULT_CAP, *, leaves_out: str = "") -> None:
         if cap < 1:
             raise InvalidValue("cap", cap, "at least 1")
         self.cap = cap
         """Most requests that are held."""
+        self._leaves_out = leaves_out
         self._entries: deque[Entry] = deque()
         self._by_id: dict[str, Entry] = {}
         self._lock = threading.Lock()
@@ -56,6 +59,8 @@ class AuditRing:
             sequence: Its place in the durable log; 0 where it is not there yet.
             shadows_expected: Challengers that got a copy and have not ended yet.
         """
+        if self._is_left_out(primary):
+            return
         with self._lock:
             entry = self._by_id.get(primary.request_id)
             if entry is not None:
@@ -134,6 +139,8 @@ class AuditRing:
             for record in records:
                 if len(self._entries) >= self.cap:
                     return
+                if self._is_left_out(record.primary):
+                    continue
                 if record.primary.request_id not in self._by_id:
                     entry = Entry(record.primary, record.sequence, 0)
                     entry.shadows = record.shadows
@@ -178,6 +185,9 @@ class AuditRing:
         """Return the counters since the process began."""
         with self._lock:
             return dict(self._lifetime)
+
+    def _is_left_out(self, primary: PrimaryEvent) -> bool:
+        return bool(self._leaves_out) and primary.model.startswith(self._leaves_out)
 
     def _push(self, entry: Entry) -> None:
         if len(self._entries) >= self.cap:

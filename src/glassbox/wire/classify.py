@@ -33,6 +33,8 @@ class LabelAnswered(Answered):
 
     index: int
     """Number of the text, from 0."""
+    request_id: str | None = Absent
+    """Name of its record in the audit; absent where the server keeps none."""
     label: str | None = Absent
     """Most probable class."""
     confidence: float | None = Absent

@@ -115,14 +115,18 @@ class Recorder:
         segments = {name: _segment(features[name]) for name in self._segments if name in features}
         return segments, {name: features[name] for name in self._allowed if name in features}
 
-    def primary(self, event: PrimaryEvent, *, n_copies: int = 0) -> "Future[Any] | None":
+    def primary(
+        self, event: PrimaryEvent, *, n_copies: int = 0, is_traffic: bool = True
+    ) -> "Future[Any] | None":
         """Record an answer; the future ends once it is on the disk, where that was asked for.
 
         Args:
             event: The answer.
             n_copies: Challengers that get a copy.
+            is_traffic: Whether it belongs into the window of a registered model's traffic.
         """
-        self._window.add(event, shadows_expected=n_copies)
+        if is_traffic:
+            self._window.add(event, shadows_expected=n_copies)
         self._tell(event)
         try:
             durable = self._log.record(event)

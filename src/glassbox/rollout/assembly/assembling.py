@@ -20,6 +20,7 @@ from glassbox.rollout.alerts.engine import AlertEngine
 from glassbox.rollout.alerts.rules_file import AlertFile, read_alert_file
 from glassbox.rollout.alerts.signals import flattened
 from glassbox.rollout.answering.inference import InferenceService
+from glassbox.rollout.answering.labelled_rows import UNREGISTERED
 from glassbox.rollout.answering.primary import Champions, bring_where_it_fits
 from glassbox.rollout.answering.recording import Recorder
 from glassbox.rollout.answering.routing_view import RoutingView, View
@@ -112,7 +113,7 @@ def assemble_side(settings: Settings, given: Given) -> RolloutSide:
     """
     watchers = given.watchers or Watchers()
     database = open_database(settings.storage.url)
-    ring = AuditRing(settings.audit.cap)
+    ring = AuditRing(settings.audit.cap, leaves_out=UNREGISTERED)
     store = InferenceStore(database, durability=settings.audit.durability, on_events=ring.take)
     ring.fill(store.recent(settings.audit.cap))
     recorder = Recorder(

@@ -1,6 +1,8 @@
 """``POST /v1/classify``: texts to labels with a calibrated confidence."""
 
-from collections.abc import Mapping
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from fastapi import APIRouter, Request
@@ -8,9 +10,10 @@ from starlette.responses import Response
 
 from glassbox.confidence.classify import LabelledLine, Labeller, classify_stream
 from glassbox.errors import UnknownName
+from glassbox.rollout.answering.labelled_rows import LabelledRow, Witness
 from glassbox.server.access import Deadline, Predicting
 from glassbox.server.answering import json_response
-from glassbox.server.serving import Guarded, Served
+from glassbox.server.serving import Guarded, Served, Serving
 from glassbox.server.slow_work import Allowance, slow_work
 from glassbox.server.waiting import CLIENT_GONE, ClientGone
 from glassbox.wire.classify import ClassifyAnswered, ClassifyAsked, LabelAnswered, RowError
@@ -40,6 +43,7 @@ async def classify(
 ) -> Response:
     """Label texts; one that cannot be read has an error of its own and the others their answers."""
     name, labeller = chosen_labeller(serving.labellers, asked.model)
+    began_s = time.perf_counter()
 
     def label(allowance: Allowance) -> list[LabelledLine]:
         rows = []
@@ -52,7 +56,9 @@ async def classify(
         rows = await slow_work(http, deadline_s, label)
     except ClientGone:
         return Response(status_code=CLIENT_GONE)
-    data = [_row(row) for row in rows]
+    latency_ms = 1000 * (time.perf_counter() - began_s) / len(rows)
+    names = await _recorded(serving, name, labeller, rows, latency_ms)
+    data = [_row(row, each) for row, each in zip(rows, names, strict=True)]
     for each in data:
         guards.metrics.classified("error" if each.error else each.decision or "none")
     return json_response(
@@ -79,11 +85,33 @@ def chosen_labeller(labellers: Mapping[str, Labeller], model: str | None) -> tup
     raise UnknownName("classifier", model or "", labellers, remedy=remedy)
 
 
-def _row(row: LabelledLine) -> LabelAnswered:
+async def _recorded(
+    serving: Serving,
+    name: str,
+    labeller: Labeller,
+    rows: Sequence[LabelledLine],
+    latency_ms: float,
+) -> Sequence[str | None]:
+    """Write rows down as predictions are; return the names of their records."""
+    if serving.rollout is None:
+        return [None] * len(rows)
+    kept = [LabelledRow(row.text or "", row.answer, row.error) for row in rows]
+    witness = Witness(serving.rollout.recorder)
+    # On a thread: a full queue may hold it back, and others go on.
+    names, pending = await asyncio.to_thread(
+        witness.record, name, labeller.digest, kept, latency_ms=latency_ms
+    )
+    for each in pending:
+        await asyncio.wrap_future(each)
+    return names
+
+
+def _row(row: LabelledLine, request_id: str | None) -> LabelAnswered:
     found, error = row.answer, row.error
     if found is None:
         assert error is not None
-        return LabelAnswered(index=row.line, error=RowError(code=error.code, message=str(error)))
+        told = RowError(code=error.code, message=str(error))
+        return LabelAnswered(index=row.line, request_id=request_id, error=told)
     decisions: dict[bool | None, Literal["automate", "review"] | None] = {
         True: "automate",
         False: "review",
@@ -92,6 +120,7 @@ def _row(row: LabelledLine) -> LabelAnswered:
     shown = found.to_json()
     return LabelAnswered(
         index=row.line,
+        request_id=request_id,
         label=found.label,
         confidence=shown["confidence"],
         label_probs=shown["label_probs"],

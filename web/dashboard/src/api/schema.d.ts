@@ -3184,6 +3184,11 @@ export interface components {
              * @description Probability that the model itself gave to its most probable class, [0, 1].
              */
             raw_confidence?: number | null;
+            /**
+             * Request Id
+             * @description Name of its record in the audit; absent where the server keeps none.
+             */
+            request_id?: string | null;
         };
         /**
          * LabelAsked
