@@ -15,12 +15,11 @@ from tests.client.test_client import InThisProcess
 from tests.rollout.side_world import open_side
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("world")
-    with open_side(folder, "steady", "other") as side:
+@pytest.fixture
+def world(tmp_path):
+    with open_side(tmp_path, "steady", "other") as side:
         app = create_app(Serving(Speaker(FakeEngine(), "fake"), rollout=side), Guards())
-        yield app, side, folder
+        yield app, side, tmp_path
 
 
 @pytest.fixture

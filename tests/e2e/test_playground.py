@@ -81,6 +81,8 @@ def running(app):
     try:
         yield f"http://127.0.0.1:{port}"
     finally:
+        # As the program itself does it: streams of events end when the server says so.
+        app.state.guards.lifecycle.drain()
         server.should_exit = True
         thread.join(20)
 

@@ -318,7 +318,7 @@ def test_a_request_that_is_not_signed_well_is_refused(world):
         (authorised(world, "GET", target, secret="gbl_guess"), "this server's own secret"),
         (authorised(world, "GET", "/v1/techniques/model"), "not that of this request"),
         (authorised(world, "POST", target), "not that of this request"),
-        (authorised(world, "GET", target, now_s=time.time() - 120), "120 s before"),
+        (authorised(world, "GET", target, now_s=time.time() - 120), " s before this machine"),
         (authorised(world, "GET", target, now_s=time.time() + 120), "ahead of"),
     ):
         status, code, detail = refused(world, headers)
