@@ -51,7 +51,7 @@ demo: $(VENV)/.lean ## Run the main job on the embedded model and data
 test test-slow bench: export GLASSBOX_TEST_DATA := $(TEST_DATA)
 
 test: $(VENV)/.dev ## Run the tests (set-up included)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test-slow: $(VENV)/.dev ## Run the soaks and long simulations
 	$(BIN)/python -m pytest -m slow --timeout=3600
