@@ -18,10 +18,10 @@ TEST_DATA := $(if $(GLASSBOX_TEST_DATA),$(GLASSBOX_TEST_DATA),$(abspath $(wildca
 NODE := $(shell node -e 'const [a, b] = process.versions.node.split("."); process.exit(+(a * 100 + +b < 2019))' \
 	>/dev/null 2>&1 && command -v npm)
 
-.PHONY: help setup demo test test-slow check check-web web format reference bench ci-like clean
+.PHONY: help setup demo demo-pathways test test-slow check check-web web format reference bench ci-like clean
 
 help: ## Show the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: set PYTHON=/path/to/python"; exit 1; }
@@ -29,8 +29,8 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.lean: pyproject.toml constraints.txt | $(BIN)/python
-	@echo "installing glassbox with the extras serve and charts"
-	@$(PIP) '$(TORCH)' --editable '.[serve,charts]'
+	@echo "installing glassbox with the extras serve, charts and pathways"
+	@$(PIP) '$(TORCH)' --editable '.[serve,charts,pathways]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
@@ -47,6 +47,9 @@ setup: $(VENV)/.dev ## Install everything a developer needs into .venv
 
 demo: $(VENV)/.lean ## Run the main job on the embedded model and data
 	@$(BIN)/glassbox demo
+
+demo-pathways: $(VENV)/.lean ## Which latents drive which: a planted chain found and verified
+	@$(BIN)/glassbox demo pathways
 
 test test-slow bench: export GLASSBOX_TEST_DATA := $(TEST_DATA)
 

@@ -19,6 +19,7 @@ PACKAGES = ["glassbox"] + [
 
 
 IMPORTED_AS = {
+    "pyyaml": "yaml",
     "mlflow_skinny": "mlflow",
     "opentelemetry_sdk": "opentelemetry",
     "opentelemetry_exporter_otlp_proto_http": "opentelemetry",

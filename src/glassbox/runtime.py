@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from glassbox.introspection.probe import LinearProbe
     from glassbox.introspection.verify import Verifier
     from glassbox.introspection.witness import Encode
+    from glassbox.pathways.config import StudyConfig
+    from glassbox.pathways.orchestration.workplace import Workplace
     from glassbox.rollout.assembly.assembling import Watchers
     from glassbox.rollout.assembly.side import RolloutSide
     from glassbox.rollout.prediction import Predictor
@@ -334,6 +336,21 @@ class Runtime(Stores):
             max_waiting=settings.max_waiting,
         )
         return LocalBackend(spec, folder=settings.folder, owned=True)
+
+    def study(
+        self, config: "StudyConfig", stages: "Stages | None" = None, say: "Say" = _unheard
+    ) -> "Workplace":
+        """Return where the steps of a study of pathways are done.
+
+        Args:
+            config: The study.
+            stages: Opens a stage to report progress to; None reports nothing.
+            say: Told what a step came to.
+        """
+        from glassbox.pathways.orchestration.workplace import Workplace
+        from glassbox.techniques.remote.ray_cluster import join
+
+        return Workplace(config, self.open_engine, stages or _unwatched, say, join)
 
     def runs(self) -> list[str]:
         """Return the finished runs below the runs folder, sorted by name."""

@@ -82,7 +82,9 @@ def running(app):
         yield f"http://127.0.0.1:{port}"
     finally:
         # As the program itself does it: streams of events end when the server says so.
-        app.state.guards.lifecycle.drain()
+        guards = getattr(app.state, "guards", None)
+        if guards is not None:
+            guards.lifecycle.drain()
         server.should_exit = True
         thread.join(20)
 

@@ -17,9 +17,9 @@ from glassbox.charts.registry import ChartInfo
 from glassbox.errors import DependencyMissing, InvalidValue
 
 if TYPE_CHECKING:
-    from jinja2 import Template
+    from jinja2 import Environment, Template
 else:
-    Template = Any
+    Environment = Template = Any
 
 _TEMPLATE = "report.html.j2"
 """The template's file name beside this module."""
@@ -121,10 +121,24 @@ def render_report(report: Report) -> str:
         InvalidValue: A table row with more or fewer cells than its header.
         DependencyMissing: jinja2 is not installed.
     """
+    return render_with(_template(), report)
+
+
+def render_with(template: Template, report: Report, **more: object) -> str:
+    """Return a page whose template is the report's own or extends it.
+
+    Args:
+        template: From ``report_environment``.
+        report: All that the shell shows.
+        more: What the extending template needs besides.
+
+    Raises:
+        InvalidValue: A table row with more or fewer cells than its header.
+    """
     for section in report.sections:
         for table in section.tables:
             _check(table)
-    return _template().render(report=report, anchors=_anchors(report.sections))
+    return template.render(report=report, anchors=_anchors(report.sections), **more)
 
 
 def _check(table: Table) -> None:
@@ -153,12 +167,24 @@ def _is_number(cell: str) -> bool:
 
 @cache
 def _template() -> Template:
+    return report_environment().get_template(_TEMPLATE)
+
+
+def report_environment(package: str = "glassbox.charts") -> Environment:
+    """Return the templates of a package, which may extend the report's shell.
+
+    The shell leaves room for its pieces: ``style``, ``piece`` (in each section, under its
+    paragraphs) and ``script``.
+
+    Raises:
+        DependencyMissing: jinja2 is not installed.
+    """
     try:
-        from jinja2 import Environment, PackageLoader, StrictUndefined
+        from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
     except ImportError as error:
         raise DependencyMissing("jinja2", "charts") from error
     environment = Environment(
-        loader=PackageLoader("glassbox.charts", "."),
+        loader=ChoiceLoader([PackageLoader(package, "."), PackageLoader("glassbox.charts", ".")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -166,4 +192,4 @@ def _template() -> Template:
         keep_trailing_newline=True,
     )
     environment.tests["number"] = _is_number
-    return environment.get_template(_TEMPLATE)
+    return environment

@@ -10,6 +10,7 @@ import typer
 
 from glassbox.cli import options
 from glassbox.cli.evaluate import DEMO_MAX_ERROR, show_main_job
+from glassbox.cli.exit_codes import ExitCode
 from glassbox.runtime import Runtime
 
 app = typer.Typer(
@@ -63,3 +64,23 @@ def rollout(
 
     folder = out or Runtime.load().settings.paths.runs / FOLDER
     play(folder.resolve(), port, opens=browser, stays=stay)
+
+
+@app.command()
+def pathways(
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="Its folder, emptied first; by default 'demo-pathways' in the runs."
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with what is there, after a kill.")
+    ] = False,
+) -> None:
+    """Latents that drive each other, verified: a planted chain is found and nothing else."""
+    from glassbox.cli.demo_pathways import FOLDER, play
+
+    folder = out or Runtime.load().settings.paths.runs / FOLDER
+    if not play(folder.resolve(), fresh=not resume):
+        raise typer.Exit(ExitCode.INCOMPLETE)

@@ -68,6 +68,7 @@ EXTRA_LIBRARIES: Final[Mapping[str, tuple[str, ...]]] = {
     "mlflow": ("mlflow",),
     "otel": ("opentelemetry",),
     "notify": ("apprise",),
+    "pathways": ("yaml",),
 }
 """Each extra and the libraries that it brings."""
 
@@ -78,7 +79,7 @@ EXTRA_PURPOSES: Final[Mapping[str, str]] = {
     "quant": "8-bit and 4-bit weights on CUDA",
     "postgres": "a PostgreSQL database instead of a SQLite file",
     "sagemaker": "adapters from object storage",
-    "ray": "techniques on a Ray cluster",
+    "ray": "techniques and studies on a Ray cluster",
     "modal": "techniques on Modal",
     "mcp": "techniques for agents",
     "drift": "fairness gaps and change detection",
@@ -86,6 +87,7 @@ EXTRA_PURPOSES: Final[Mapping[str, str]] = {
     "mlflow": "showing versions in MLflow",
     "otel": "traces for a collector",
     "notify": "alerts to a hundred more services",
+    "pathways": "a study's configuration in YAML",
 }
 """What each extra is for."""
 

@@ -32,6 +32,9 @@ TECHNIQUES = "Your own functions beside the model"
 ROLLOUT = "The next version in place, without hurting anyone"
 """Panel of the commands about versions and what becomes of them."""
 
+PATHWAYS = "Which latents drive which, and what text sets them off"
+"""Panel of the commands about SAE latents."""
+
 MACHINE = "This machine"
 """Panel of the commands about the installation."""
 
@@ -138,6 +141,13 @@ ENTRIES: Final[tuple[Entry, ...]] = (
         "Who is told when something is wrong, and whether it arrived.",
         ROLLOUT,
     ),
+    Entry(
+        "pathways",
+        "glassbox.cli.pathways:app",
+        "From a patching study to verified pathways between SAE latents.",
+        PATHWAYS,
+    ),
+    Entry("sae", "glassbox.cli.sae:app", "Look at sparse autoencoders, and train some.", PATHWAYS),
     Entry("keys", "glassbox.cli.keys:app", "API keys of the server.", MACHINE),
     Entry("config", "glassbox.cli.config:app", "Settings and where they come from.", MACHINE),
     Entry(
@@ -172,6 +182,7 @@ EXTRAS: Final[dict[str, str]] = {
     "mlflow": "mlflow",
     "opentelemetry": "otel",
     "apprise": "notify",
+    "yaml": "pathways",
     "limits": "serve",
     "matplotlib": "charts",
     "jinja2": "charts",

@@ -49,6 +49,10 @@ def serve(
         list[str] | None,
         typer.Option("--classifier", help="Run whose classifier is served; may be repeated."),
     ] = None,
+    studies: Annotated[
+        Path | None,
+        typer.Option("--studies", help="Folder whose studies of pathways are shown."),
+    ] = None,
     hidden_prompt: Annotated[
         Path | None,
         typer.Option(
@@ -95,6 +99,7 @@ def serve(
         "server.port": port,
         "engine.model": model,
         "techniques.mode": None if techniques is None else techniques.value,
+        "paths.studies": studies,
     }
     runtime = Runtime.load(for_platform(given) if sagemaker else given)
     limits = runtime.settings.server
@@ -141,7 +146,11 @@ def serve(
         if leash is not None:
             leash.ready()
 
-    app = sagemaker_app(limits) if keys is None else whole_app(limits, keys, gate, tracing)
+    app = (
+        sagemaker_app(limits)
+        if keys is None
+        else whole_app(limits, keys, gate, tracing, runtime.settings.paths.studies)
+    )
     guards = None if keys is None else app.state.guards
     with at_end:
         run_server(

@@ -10,6 +10,7 @@ import httpx
 from glassbox.client import calls
 from glassbox.client.answers import StreamReader
 from glassbox.client.blocking_models import ModelMethods
+from glassbox.client.blocking_pathways import PathwayMethods
 from glassbox.client.calls import (
     DEFAULT_URL,
     TIMEOUT_S,
@@ -32,7 +33,7 @@ from glassbox.wire.verify import VerifyAnswered
 T = TypeVar("T")
 
 
-class Client(ModelMethods):
+class Client(ModelMethods, PathwayMethods):
     """A running Glassbox server.
 
     Every method raises the ``GlassboxError`` that the server named (``UsageError`` for a wrong

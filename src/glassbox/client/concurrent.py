@@ -18,6 +18,7 @@ from glassbox.client.calls import (
     Prompt,
 )
 from glassbox.client.concurrent_models import AsyncModelMethods
+from glassbox.client.concurrent_pathways import AsyncPathwayMethods
 from glassbox.client.problems import Retries, our_errors
 from glassbox.client.results import Generated, Health, StreamedPiece
 from glassbox.types import Capture
@@ -32,7 +33,7 @@ from glassbox.wire.verify import VerifyAnswered
 T = TypeVar("T")
 
 
-class AsyncClient(AsyncModelMethods):
+class AsyncClient(AsyncModelMethods, AsyncPathwayMethods):
     """A running Glassbox server, asked without waiting for each answer.
 
     Every method raises the ``GlassboxError`` that the server named (``UsageError`` for a wrong

@@ -22,6 +22,7 @@ from glassbox.server.rates import Rates
 from glassbox.server.refusals import not_ready
 from glassbox.server.signatures import Signatures
 from glassbox.server.speech import Speaker
+from glassbox.server.study_shelf import StudyShelf
 from glassbox.server.technique_record import TechniqueRecord
 from glassbox.server.technique_service import TechniqueService
 from glassbox.server.tracing import Tracing
@@ -117,6 +118,8 @@ class Guards:
     """Traces that others collect."""
     techniques: TechniqueGate | None = None
     """Who may run functions; None lets nobody."""
+    studies: StudyShelf = field(default_factory=StudyShelf)
+    """Finished studies of pathways."""
 
 
 def guards_of(request: Request) -> Guards:

@@ -26,6 +26,7 @@ from glassbox.server.routes.adapters import load_adapter
 from glassbox.server.serving import Guards, Serving, TechniqueGate
 from glassbox.server.signatures import Signatures
 from glassbox.server.speech import Speaker
+from glassbox.server.study_shelf import StudyShelf
 from glassbox.server.supervisor import STUCK
 from glassbox.server.technique_record import TechniqueRecord
 from glassbox.server.technique_service import TechniqueService
@@ -180,6 +181,7 @@ def whole_app(
     keys: KeyStore,
     gate: TechniqueGate | None = None,
     tracing: Tracing | None = None,
+    studies: Path | None = None,
 ) -> FastAPI:
     """Return the whole app, its model yet to come.
 
@@ -188,6 +190,7 @@ def whole_app(
         keys: Who may use it.
         gate: Who may run functions; None lets nobody.
         tracing: Traces that others collect; None keeps none.
+        studies: Folder of finished studies of pathways; None shows none.
     """
     is_own = is_loopback(limits.host)
     # Where others reach the server, it never opens: not even when the last key is revoked.
@@ -201,6 +204,7 @@ def whole_app(
         rates=rates,
         tracing=tracing or Tracing(),
         techniques=gate,
+        studies=StudyShelf(studies),
     )
     return create_app(None, guards)
 

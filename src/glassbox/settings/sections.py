@@ -200,6 +200,8 @@ class PathSettings(Section):
     """Folder in which a run gets its own folder unless `--out` names one."""
     versions: UserPath = Field(default=Path("~/.glassbox/versions"), validate_default=True)
     """Folder in which registered versions are kept, each below its digest."""
+    studies: UserPath = Path("studies")
+    """Folder whose studies of pathways a server shows, each in a folder of its own."""
     adapters: UserPath = Field(default=Path("~/.cache/glassbox/adapters"), validate_default=True)
     """Folder for LoRA adapters fetched from object stores."""
     workers: UserPath = Field(default=Path("~/.cache/glassbox/workers"), validate_default=True)

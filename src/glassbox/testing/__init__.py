@@ -1,4 +1,4 @@
-"""Small engines for tests, ours and yours: real ones of random weights, and a fake without any.
+"""Small engines and SAEs for tests, ours and yours: of random weights, and a fake without any.
 
 Each name is imported when it is first used, so that what needs no torch does without it.
 """
@@ -8,17 +8,28 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from glassbox.testing.fake import FakeEngine
+    from glassbox.testing.sae import shipped_saes, tiny_sae
     from glassbox.testing.tiny import ARCHITECTURES, tiny_engine, tiny_loaded, tiny_tokenizer
 
 _HOMES = {
     "ARCHITECTURES": "tiny",
     "FakeEngine": "fake",
+    "shipped_saes": "sae",
+    "tiny_sae": "sae",
     "tiny_engine": "tiny",
     "tiny_loaded": "tiny",
     "tiny_tokenizer": "tiny",
 }
 
-__all__ = ["ARCHITECTURES", "FakeEngine", "tiny_engine", "tiny_loaded", "tiny_tokenizer"]
+__all__ = [
+    "ARCHITECTURES",
+    "FakeEngine",
+    "shipped_saes",
+    "tiny_engine",
+    "tiny_loaded",
+    "tiny_sae",
+    "tiny_tokenizer",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -55,7 +55,7 @@ class RegisterAsked(Asked):
     input_schema: dict[str, Any] | None = None
     """Names, types and ranges of its features, as a version's metadata shows them; null takes what
     the version tells of itself."""
-    trusted_types: list[FilledText] = []
+    trusted_types: tuple[FilledText, ...] = ()
     """Types that a `.skops` file may make beside those that skops trusts."""
     example: dict[str, Any] | None = None
     """Features asked once before it is registered; null takes a text for a classifier."""

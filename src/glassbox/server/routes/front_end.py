@@ -28,6 +28,7 @@ ADDRESSES = (
     "/drift",
     "/calibration",
     "/versions",
+    "/pathways",
     "/playground",
 )
 """The pages, as in ``web/dashboard/src/app/pages.ts``."""

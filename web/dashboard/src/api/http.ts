@@ -54,14 +54,26 @@ export async function callJson<Answer>(
 /** Where everything about registered models lives. */
 export const MODELS = "/api/v2/models";
 
+/** Where finished studies of pathways live. */
+export const STUDIES = "/v1/pathways";
+
 type Values = Record<string, string | number | null | undefined>;
 
 /** A path below `MODELS` with the query's values that are there. */
 export function modelsPath(path: string, values: Values = {}): string {
-  const query = new URLSearchParams();
+  return `${MODELS}${path}${query(values)}`;
+}
+
+/** A path below one study of pathways. */
+export function studyPath(study: string, path = "", values: Values = {}): string {
+  return `${STUDIES}/${encodeURIComponent(study)}${path}${query(values)}`;
+}
+
+function query(values: Values): string {
+  const given = new URLSearchParams();
   for (const [name, value] of Object.entries(values)) {
-    if (value != null && value !== "") query.set(name, String(value));
+    if (value != null && value !== "") given.set(name, String(value));
   }
-  const said = query.toString();
-  return `${MODELS}${path}${said === "" ? "" : `?${said}`}`;
+  const said = given.toString();
+  return said === "" ? "" : `?${said}`;
 }

@@ -806,6 +806,146 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/pathways": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Studies
+         * @description Return every finished study, by name.
+         */
+        get: operations["studies_v1_pathways_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/pathways/{study}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Study
+         * @description Return a study in its figures: counts, verification, communities, paths to the decision.
+         */
+        get: operations["study_v1_pathways__study__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/pathways/{study}/graph": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Graph
+         * @description Return the strongest part of a study's graph of tokens, latents and the decision.
+         */
+        get: operations["graph_v1_pathways__study__graph_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/pathways/{study}/latents": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Latents
+         * @description Return a study's latents, in order of layer and index.
+         */
+        get: operations["latents_v1_pathways__study__latents_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/pathways/{study}/latents/{latent}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Latent
+         * @description Return all that is known of one latent: texts, tokens, effects, pathways on either side.
+         */
+        get: operations["latent_v1_pathways__study__latents__latent__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/pathways/{study}/pathways": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Pathways
+         * @description Return a study's pathways, strongest first.
+         */
+        get: operations["pathways_v1_pathways__study__pathways_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/pathways/{study}/tokens": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Tokens
+         * @description Return which tokens go with which latents, the surest first.
+         */
+        get: operations["tokens_v1_pathways__study__tokens_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/states": {
         parameters: {
             query?: never;
@@ -1071,6 +1211,22 @@ export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
         /**
+         * AblationPointAnswered
+         * @description The decision with only the strongest latents left alone.
+         */
+        AblationPointAnswered: {
+            /**
+             * Faithfulness
+             * @description Share of the framing's effect on the decision that is left; 1 is all of it.
+             */
+            faithfulness: number;
+            /**
+             * N Kept
+             * @description Latents left alone.
+             */
+            n_kept: number;
+        };
+        /**
          * AdapterAnswered
          * @description One adapter that requests may name.
          */
@@ -1314,6 +1470,84 @@ export interface components {
              * @constant
              */
             role?: "assistant";
+        };
+        /**
+         * AssociationAnswered
+         * @description One token that goes with one latent.
+         */
+        AssociationAnswered: {
+            /**
+             * Activation Mean
+             * @description Mean activation on the token.
+             */
+            activation_mean?: number | null;
+            /**
+             * Condition
+             * @description Condition whose responses were counted.
+             * @default all
+             */
+            condition?: string;
+            /**
+             * Latent
+             * @description The latent.
+             */
+            latent: string;
+            /**
+             * Log Odds
+             * @description Log-odds ratio with an informative prior.
+             */
+            log_odds?: number | null;
+            /**
+             * N Fires
+             * @description Firings on, or beside, the token.
+             */
+            n_fires?: number | null;
+            /**
+             * N Token
+             * @description Occurrences of the token.
+             */
+            n_token?: number | null;
+            /**
+             * Offset
+             * @description Position of the firing relative to the token: 1 is one token later.
+             * @default 0
+             */
+            offset?: number;
+            /**
+             * P
+             * @description Hypergeometric p-value.
+             */
+            p?: number | null;
+            /**
+             * P Shift
+             * @description P-value of circular shifts within responses.
+             */
+            p_shift?: number | null;
+            /**
+             * Pmi
+             * @description Pointwise mutual information, nats; a description, no test.
+             */
+            pmi?: number | null;
+            /**
+             * Q
+             * @description Adjusted p-value.
+             */
+            q?: number | null;
+            /**
+             * Token
+             * @description As the tokenizer writes it.
+             */
+            token: string;
+            /**
+             * Token Id
+             * @description Its number in the vocabulary.
+             */
+            token_id?: number | null;
+            /**
+             * Z
+             * @description The same over its standard deviation.
+             */
+            z?: number | null;
         };
         /**
          * AuditEntry
@@ -1962,6 +2196,32 @@ export interface components {
             texts: string[];
         };
         /**
+         * CommunityAnswered
+         * @description Latents that drive one another more than they drive others.
+         */
+        CommunityAnswered: {
+            /**
+             * Members
+             * @description Latents, strongest first.
+             */
+            members: string[];
+            /**
+             * Number
+             * @description 0 is the largest.
+             */
+            number: number;
+            /**
+             * Share Inside
+             * @description Share of their edges' weight that stays inside, [0, 1].
+             */
+            share_inside: number;
+            /**
+             * Tokens
+             * @description Tokens that fire most of them.
+             */
+            tokens?: string[];
+        };
+        /**
          * Completion
          * @description The answer, or with streaming one chunk of it.
          */
@@ -2179,6 +2439,42 @@ export interface components {
             status: "ok" | "degraded" | "off";
         };
         /**
+         * ConditionRateAnswered
+         * @description Decisions under one condition.
+         */
+        ConditionRateAnswered: {
+            /**
+             * Condition
+             * @description One of the six.
+             */
+            condition: string;
+            /**
+             * High
+             * @description Upper end of it.
+             */
+            high: number | null;
+            /**
+             * Low
+             * @description Lower end of its 95 % interval.
+             */
+            low: number | null;
+            /**
+             * N Stop
+             * @description Of these, those that stopped.
+             */
+            n_stop: number;
+            /**
+             * N Trials
+             * @description Trials whose decision could be read.
+             */
+            n_trials: number;
+            /**
+             * Stop Share
+             * @description The same as a fraction.
+             */
+            stop_share: number | null;
+        };
+        /**
          * DecisionAnswered
          * @description What the policy said last.
          */
@@ -2193,6 +2489,27 @@ export interface components {
              * @description As `wait`, `advance`, `promote`, `rollback`.
              */
             verdict: string;
+        };
+        /**
+         * DecisionPathAnswered
+         * @description A way from a token over latents to the decision.
+         */
+        DecisionPathAnswered: {
+            /**
+             * Nodes
+             * @description Names in order.
+             */
+            nodes: string[];
+            /**
+             * Verified
+             * @description Whether an intervention confirmed every edge.
+             */
+            verified: boolean;
+            /**
+             * Weight
+             * @description Product of the weights of its edges; positive pushes towards stopping.
+             */
+            weight: number;
         };
         /**
          * DeliveryAnswered
@@ -2240,6 +2557,42 @@ export interface components {
              * @description Bounds of the bins, one more than there are bins.
              */
             edges: number[];
+        };
+        /**
+         * DoseAnswered
+         * @description What one change of a source did to a target.
+         */
+        DoseAnswered: {
+            /**
+             * Dose
+             * @description `ablate`, `half` or `double`.
+             */
+            dose: string;
+            /**
+             * Flips
+             * @description Measurements in which its gate opened or closed.
+             */
+            flips: number | null;
+            /**
+             * Measured Post
+             * @description Change of its activation.
+             */
+            measured_post: number | null;
+            /**
+             * Measured Pre
+             * @description Change of the target's pre-activation.
+             */
+            measured_pre: number | null;
+            /**
+             * N Measured
+             * @description Contexts in which it was measured.
+             */
+            n_measured: number;
+            /**
+             * Predicted Pre
+             * @description Gradient times change of activation.
+             */
+            predicted_pre: number | null;
         };
         /**
          * DriftAnswered
@@ -2375,6 +2728,32 @@ export interface components {
              * @description In one word: `drift`, `no_drift`, `not_enough_data`.
              */
             verdict: string;
+        };
+        /**
+         * EdgeAnswered
+         * @description An arrow of the graph.
+         */
+        EdgeAnswered: {
+            /**
+             * Source
+             * @description Name of a node.
+             */
+            source: string;
+            /**
+             * Target
+             * @description Name of a node.
+             */
+            target: string;
+            /**
+             * Verified
+             * @description Whether an intervention confirmed it; null where none was made.
+             */
+            verified?: boolean | null;
+            /**
+             * Weight
+             * @description How much the source moves the target, in [-1, 1].
+             */
+            weight: number;
         };
         /**
          * EnvironmentAnswered
@@ -2951,6 +3330,70 @@ export interface components {
              */
             token_ids: number[];
         };
+        /**
+         * GraphAnswered
+         * @description A study's graph, or its strongest part.
+         */
+        GraphAnswered: {
+            /**
+             * Edges
+             * @description Those of paths to the decision first, then the verified ones, then by weight.
+             */
+            edges: components["schemas"]["EdgeAnswered"][];
+            /**
+             * N Edges
+             * @description Edges of the whole graph.
+             */
+            n_edges: number;
+            /**
+             * N Nodes
+             * @description Nodes of the whole graph.
+             */
+            n_nodes: number;
+            /**
+             * Nodes
+             * @description Ends of the edges.
+             */
+            nodes: components["schemas"]["GraphNodeAnswered"][];
+        };
+        /**
+         * GraphNodeAnswered
+         * @description A node of a study's graph.
+         */
+        GraphNodeAnswered: {
+            /**
+             * Community
+             * @description Number of its community.
+             */
+            community?: number | null;
+            /**
+             * Kind
+             * @description What it stands for; `logit` is the decision.
+             * @enum {string}
+             */
+            kind: "token" | "latent" | "error" | "logit";
+            /**
+             * Label
+             * @description What a reader should see.
+             */
+            label: string;
+            /**
+             * Layer
+             * @description Block of a latent; null for others.
+             */
+            layer?: number | null;
+            /**
+             * Name
+             * @description Unique.
+             */
+            name: string;
+            /**
+             * On Path
+             * @description Whether it lies on a verified path from a token to the decision.
+             * @default false
+             */
+            on_path?: boolean;
+        };
         /** HTTPValidationError */
         HTTPValidationError: {
             /** Detail */
@@ -2983,6 +3426,22 @@ export interface components {
              * @enum {string}
              */
             status: "alive" | "ready";
+        };
+        /**
+         * HistogramAnswered
+         * @description How often which activation occurs.
+         */
+        HistogramAnswered: {
+            /**
+             * Counts
+             * @description Firings in each bin.
+             */
+            counts: number[];
+            /**
+             * Edges
+             * @description Borders of the bins, one more than counts.
+             */
+            edges: number[];
         };
         /**
          * ImportanceAnswered
@@ -3234,6 +3693,199 @@ export interface components {
             labels: components["schemas"]["LabelAsked"][];
         };
         /**
+         * LatentAnswered
+         * @description One latent of a study.
+         */
+        LatentAnswered: {
+            /**
+             * Activation Max
+             * @description Largest activation.
+             */
+            activation_max?: number | null;
+            /**
+             * Activation Mean
+             * @description Mean activation where it fires.
+             */
+            activation_mean?: number | null;
+            /**
+             * Active Share
+             * @description The same as a share of all positions.
+             */
+            active_share?: number | null;
+            /**
+             * Betweenness
+             * @description Share of the strongest paths between others that go through it.
+             * @default 0
+             */
+            betweenness?: number;
+            /**
+             * Cohen D
+             * @description Effect size as the study gave it.
+             */
+            cohen_d?: number | null;
+            /**
+             * Community
+             * @description Number of its community; null where it has no pathway.
+             */
+            community?: number | null;
+            /**
+             * Decision Effect
+             * @description Change of the decision's logit difference when it is ablated.
+             */
+            decision_effect?: number | null;
+            /**
+             * Decision High
+             * @description Upper end of it.
+             */
+            decision_high?: number | null;
+            /**
+             * Decision Low
+             * @description Lower end of its 95 % interval.
+             */
+            decision_low?: number | null;
+            /**
+             * Decision Q
+             * @description Adjusted p-value of that change.
+             */
+            decision_q?: number | null;
+            /**
+             * Effect High
+             * @description Upper end of it.
+             */
+            effect_high?: number | null;
+            /**
+             * Effect Low
+             * @description Lower end of its 95 % interval.
+             */
+            effect_low?: number | null;
+            /**
+             * Hedges G
+             * @description Effect size corrected for few trials.
+             */
+            hedges_g?: number | null;
+            /**
+             * In Strength
+             * @description Sum of absolute weights of the first.
+             * @default 0
+             */
+            in_strength?: number;
+            /**
+             * Index
+             * @description Row in its SAE, counted from 0.
+             */
+            index: number;
+            /**
+             * Is Causal
+             * @description What the patching study said.
+             */
+            is_causal?: boolean | null;
+            /**
+             * Layer
+             * @description Block, counted from 0.
+             */
+            layer: number;
+            /**
+             * N Active
+             * @description Positions where it fires.
+             */
+            n_active?: number | null;
+            /**
+             * N Downstream
+             * @description Kept pathways that start in it.
+             * @default 0
+             */
+            n_downstream?: number;
+            /**
+             * N Upstream
+             * @description Kept pathways that end in it.
+             * @default 0
+             */
+            n_upstream?: number;
+            /**
+             * Name
+             * @description As `L13-2044`.
+             */
+            name: string;
+            /**
+             * On Path
+             * @description Whether it lies on a verified path from a token to the decision.
+             * @default false
+             */
+            on_path?: boolean;
+            /**
+             * Out Strength
+             * @description Sum of absolute weights of the second.
+             * @default 0
+             */
+            out_strength?: number;
+            /**
+             * Q
+             * @description Adjusted p-value of the effect (Benjamini-Hochberg).
+             */
+            q?: number | null;
+            /**
+             * Top Tokens
+             * @description Tokens that fire it beyond chance, strongest first.
+             */
+            top_tokens?: string[];
+        };
+        /**
+         * LatentCardAnswered
+         * @description All that is known of one latent.
+         */
+        LatentCardAnswered: {
+            /**
+             * Contexts
+             * @description Where it fires most.
+             */
+            contexts?: components["schemas"]["TopContextAnswered"][];
+            /**
+             * Downstream
+             * @description Pathways that start in it, strongest first.
+             */
+            downstream?: components["schemas"]["PathwayAnswered"][];
+            /** @description Of its activations, where it fires. */
+            histogram?: components["schemas"]["HistogramAnswered"] | null;
+            /** @description Its figures. */
+            latent: components["schemas"]["LatentAnswered"];
+            /**
+             * Promoted
+             * @description Tokens whose logits it raises most.
+             */
+            promoted?: components["schemas"]["LensTokenAnswered"][];
+            /**
+             * Rates
+             * @description Decisions under each condition when it was patched.
+             */
+            rates?: components["schemas"]["ConditionRateAnswered"][];
+            /**
+             * Suppressed
+             * @description Tokens whose logits it lowers most.
+             */
+            suppressed?: components["schemas"]["LensTokenAnswered"][];
+            /**
+             * Tokens
+             * @description Tokens that go with it.
+             */
+            tokens?: components["schemas"]["AssociationAnswered"][];
+            /**
+             * Upstream
+             * @description Pathways that end in it, strongest first.
+             */
+            upstream?: components["schemas"]["PathwayAnswered"][];
+        };
+        /**
+         * LatentsAnswered
+         * @description Latents of a study.
+         */
+        LatentsAnswered: {
+            /**
+             * Latents
+             * @description By layer and index.
+             */
+            latents: components["schemas"]["LatentAnswered"][];
+        };
+        /**
          * LensAnswered
          * @description The logit lens: final norm and unembedding applied to every layer's output.
          */
@@ -3384,6 +4036,27 @@ export interface components {
              * @description The token alone; half a character shows as a replacement mark.
              */
             text: string;
+        };
+        /**
+         * LensTokenAnswered
+         * @description What a latent does to one token's logit.
+         */
+        LensTokenAnswered: {
+            /**
+             * Logit
+             * @description Per unit of activation, mean over the vocabulary taken off.
+             */
+            logit: number;
+            /**
+             * Token
+             * @description The token.
+             */
+            token: string;
+            /**
+             * Token Id
+             * @description Its number in the vocabulary.
+             */
+            token_id: number;
         };
         /**
          * LoraLoadAsked
@@ -3575,6 +4248,133 @@ export interface components {
              * @description Family of the error.
              */
             type: string;
+        };
+        /**
+         * PathwayAnswered
+         * @description One pathway, from a source latent to a target of a later layer.
+         */
+        PathwayAnswered: {
+            /**
+             * Attribution Mean
+             * @description Mean of gradient times activation.
+             */
+            attribution_mean?: number | null;
+            /**
+             * Attribution Share
+             * @description Its share of all absolute attribution to the target, [0, 1].
+             */
+            attribution_share?: number | null;
+            /**
+             * Direct
+             * @description Virtual weight: what the skip connection alone carries.
+             */
+            direct?: number | null;
+            /**
+             * Doses
+             * @description What replay measured.
+             */
+            doses?: components["schemas"]["DoseAnswered"][];
+            /**
+             * Effect
+             * @description Change of the target's pre-activation when the source is ablated.
+             */
+            effect?: number | null;
+            /**
+             * Gradient Mean
+             * @description Mean derivative of the target's pre-activation by the source's activation.
+             */
+            gradient_mean?: number | null;
+            /**
+             * Gradient Sd
+             * @description Its standard deviation over contexts.
+             */
+            gradient_sd?: number | null;
+            /**
+             * Mediated
+             * @description Total less direct: what attention and MLPs add.
+             */
+            mediated?: number | null;
+            /**
+             * Mode
+             * @description `total` or `frozen`.
+             */
+            mode?: string | null;
+            /**
+             * N Active
+             * @description Of these, those in which the source fires.
+             */
+            n_active?: number | null;
+            /**
+             * N Contexts
+             * @description Contexts of the target.
+             */
+            n_contexts?: number | null;
+            /**
+             * P
+             * @description P-value against matched random sources.
+             */
+            p?: number | null;
+            /**
+             * Path
+             * @description `past` later SAEs, or `through` them.
+             */
+            path?: string | null;
+            /**
+             * Q
+             * @description The same, adjusted over all pathways.
+             */
+            q?: number | null;
+            /**
+             * Same Position Share
+             * @description Share of the attribution that stays at one position, [0, 1].
+             */
+            same_position_share?: number | null;
+            /**
+             * Sign Agreement
+             * @description Share of measurements with the predicted sign.
+             */
+            sign_agreement?: number | null;
+            /**
+             * Source
+             * @description Latent that is changed.
+             */
+            source: string;
+            /**
+             * Source Layer
+             * @description Block of the source.
+             */
+            source_layer: number;
+            /**
+             * Target
+             * @description Latent that is read.
+             */
+            target: string;
+            /**
+             * Target Layer
+             * @description Block of the target.
+             */
+            target_layer: number;
+            /**
+             * Verified
+             * @description Whether replay confirmed it; null where it was not replayed.
+             */
+            verified?: boolean | null;
+        };
+        /**
+         * PathwaysAnswered
+         * @description Some of a study's pathways.
+         */
+        PathwaysAnswered: {
+            /**
+             * N Rows
+             * @description Pathways that fit the question, shown or not.
+             */
+            n_rows: number;
+            /**
+             * Pathways
+             * @description In the order asked for.
+             */
+            pathways: components["schemas"]["PathwayAnswered"][];
         };
         /**
          * PercentilesAnswered
@@ -4918,6 +5718,258 @@ export interface components {
             include_usage?: boolean;
         };
         /**
+         * StudiesAnswered
+         * @description All finished studies.
+         */
+        StudiesAnswered: {
+            /**
+             * Studies
+             * @description By name.
+             */
+            studies: components["schemas"]["StudyBrief"][];
+        };
+        /**
+         * StudyAnswered
+         * @description A study in its figures.
+         */
+        StudyAnswered: {
+            /**
+             * Calibration
+             * @description How predictions compare with what replay measured: Spearman, slope, sign agreement.
+             */
+            calibration?: {
+                [key: string]: number;
+            };
+            /**
+             * Communities
+             * @description The largest first.
+             */
+            communities?: components["schemas"]["CommunityAnswered"][];
+            /**
+             * Conventions
+             * @description How things were read and measured.
+             */
+            conventions?: {
+                [key: string]: string;
+            };
+            /**
+             * Layers
+             * @description Layers with a latent of the study, ascending.
+             */
+            layers?: number[];
+            /**
+             * Made S
+             * @description When its results were put together, Unix time.
+             */
+            made_s: number | null;
+            /**
+             * Model
+             * @description The model under study.
+             */
+            model: string;
+            /**
+             * N Candidates
+             * @description Pathways that the gradients proposed.
+             */
+            n_candidates: number;
+            /**
+             * N Expected By Chance
+             * @description Latents that would have been selected from noise.
+             */
+            n_expected_by_chance?: number | null;
+            /**
+             * N Latents
+             * @description Latents that were studied.
+             */
+            n_latents: number;
+            /**
+             * N Layers
+             * @description Layers that have an SAE.
+             */
+            n_layers?: number | null;
+            /**
+             * N Replayed
+             * @description Pathways that replay measured.
+             */
+            n_replayed: number;
+            /**
+             * N Tokens
+             * @description Pairs of latent and token that go together beyond chance.
+             */
+            n_tokens: number;
+            /**
+             * N Verified
+             * @description Pathways that replay confirmed.
+             */
+            n_verified: number;
+            /**
+             * Name
+             * @description Names it in the other addresses: its folder's name.
+             */
+            name: string;
+            /**
+             * Paths
+             * @description Ways from tokens to the decision, the strongest first.
+             */
+            paths?: components["schemas"]["DecisionPathAnswered"][];
+            /**
+             * Problem
+             * @description Why it cannot be shown; null where it can.
+             */
+            problem?: string | null;
+            /**
+             * Provenance
+             * @description What it was made from.
+             */
+            provenance?: {
+                [key: string]: string;
+            };
+            /** @description Faithfulness and completeness; null where not measured. */
+            subgraph?: components["schemas"]["SubgraphAnswered"] | null;
+            /**
+             * Title
+             * @description What its configuration calls it.
+             */
+            title: string;
+            /**
+             * Warnings
+             * @description What a reader should know.
+             */
+            warnings?: string[];
+        };
+        /**
+         * StudyBrief
+         * @description A study in the list of all.
+         */
+        StudyBrief: {
+            /**
+             * Made S
+             * @description When its results were put together, Unix time.
+             */
+            made_s: number | null;
+            /**
+             * Model
+             * @description The model under study.
+             */
+            model: string;
+            /**
+             * N Latents
+             * @description Latents that were studied.
+             */
+            n_latents: number;
+            /**
+             * N Replayed
+             * @description Pathways that replay measured.
+             */
+            n_replayed: number;
+            /**
+             * N Verified
+             * @description Pathways that replay confirmed.
+             */
+            n_verified: number;
+            /**
+             * Name
+             * @description Names it in the other addresses: its folder's name.
+             */
+            name: string;
+            /**
+             * Problem
+             * @description Why it cannot be shown; null where it can.
+             */
+            problem?: string | null;
+            /**
+             * Title
+             * @description What its configuration calls it.
+             */
+            title: string;
+        };
+        /**
+         * SubgraphAnswered
+         * @description What ablating the found sub-graph, and everything but it, does to the decision.
+         */
+        SubgraphAnswered: {
+            /**
+             * Completeness
+             * @description How much of the effect ablating the sub-graph takes away.
+             */
+            completeness: number | null;
+            /**
+             * Completeness High
+             * @description Upper end of it.
+             */
+            completeness_high?: number | null;
+            /**
+             * Completeness Low
+             * @description Lower end of its 95 % interval.
+             */
+            completeness_low?: number | null;
+            /**
+             * Curve
+             * @description Faithfulness over the number of latents kept.
+             */
+            curve?: components["schemas"]["AblationPointAnswered"][];
+            /**
+             * Empty
+             * @description The same with every latent of the study at its mean.
+             */
+            empty: number;
+            /**
+             * Faithfulness
+             * @description (kept − empty) / (full − empty).
+             */
+            faithfulness: number | null;
+            /**
+             * Faithfulness High
+             * @description Upper end of it.
+             */
+            faithfulness_high?: number | null;
+            /**
+             * Faithfulness Low
+             * @description Lower end of its 95 % interval.
+             */
+            faithfulness_low?: number | null;
+            /**
+             * Full
+             * @description Framing effect of the untouched model, difference of logits.
+             */
+            full: number;
+            /**
+             * Kept
+             * @description The same with all but the sub-graph at their means.
+             */
+            kept: number;
+            /**
+             * N Kept
+             * @description Of these, those of the sub-graph.
+             */
+            n_kept: number;
+            /**
+             * N Latents
+             * @description Latents of the study.
+             */
+            n_latents: number;
+            /**
+             * N Prompts
+             * @description Pairs of prompts that it was measured on.
+             */
+            n_prompts: number;
+            /**
+             * P
+             * @description Share of random sub-graphs at least as faithful.
+             */
+            p?: number | null;
+            /**
+             * Random Faithfulness
+             * @description Faithfulness of random sub-graphs of the same size.
+             */
+            random_faithfulness?: number[];
+            /**
+             * Without
+             * @description The same with the sub-graph at its means.
+             */
+            without: number;
+        };
+        /**
          * SummaryAnswered
          * @description Exact aggregates over the window of the latest predictions.
          */
@@ -5240,6 +6292,60 @@ export interface components {
              * @description Most probable tokens at its place, best first.
              */
             top_logprobs: components["schemas"]["TopLogprob"][];
+        };
+        /**
+         * TokensAnswered
+         * @description Some of a study's token associations.
+         */
+        TokensAnswered: {
+            /**
+             * N Rows
+             * @description Associations that fit the question, shown or not.
+             */
+            n_rows: number;
+            /**
+             * Tokens
+             * @description By z, the largest first.
+             */
+            tokens: components["schemas"]["AssociationAnswered"][];
+        };
+        /**
+         * TopContextAnswered
+         * @description A piece of text around a strong firing.
+         */
+        TopContextAnswered: {
+            /**
+             * Activations
+             * @description One for each token; 0 where the latent is silent.
+             */
+            activations: number[];
+            /**
+             * Condition
+             * @description Condition of its response.
+             * @default
+             */
+            condition?: string;
+            /**
+             * Document
+             * @description Number of the response in the corpus.
+             */
+            document?: number | null;
+            /**
+             * Peak
+             * @description Place of the strongest token.
+             */
+            peak: number;
+            /**
+             * Start
+             * @description Position of the first token in it.
+             * @default 0
+             */
+            start?: number;
+            /**
+             * Tokens
+             * @description In order.
+             */
+            tokens: string[];
         };
         /**
          * TopLogprob
@@ -7075,6 +8181,261 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    studies_v1_pathways_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StudiesAnswered"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    study_v1_pathways__study__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                study: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StudyAnswered"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    graph_v1_pathways__study__graph_get: {
+        parameters: {
+            query?: {
+                /** @description Most edges. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                study: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GraphAnswered"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    latents_v1_pathways__study__latents_get: {
+        parameters: {
+            query?: {
+                /** @description Block, from 0. */
+                layer?: number | null;
+            };
+            header?: never;
+            path: {
+                study: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LatentsAnswered"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    latent_v1_pathways__study__latents__latent__get: {
+        parameters: {
+            query?: {
+                /** @description Most rows. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                latent: string;
+                study: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LatentCardAnswered"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    pathways_v1_pathways__study__pathways_get: {
+        parameters: {
+            query?: {
+                /** @description A latent, as `L13-2044`. */
+                source?: string | null;
+                /** @description A latent, as `L13-2044`. */
+                target?: string | null;
+                /** @description Confirmed by replay, or not. */
+                verified?: boolean | null;
+                order?: "attribution" | "mediated" | "effect" | "q";
+                /** @description Most rows. */
+                limit?: number;
+                /** @description Rows passed over. */
+                offset?: number;
+            };
+            header?: never;
+            path: {
+                study: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PathwaysAnswered"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    tokens_v1_pathways__study__tokens_get: {
+        parameters: {
+            query?: {
+                /** @description A latent, as `L13-2044`. */
+                latent?: string | null;
+                /** @description Exactly this token. */
+                token?: string | null;
+                /** @description One condition. */
+                condition?: string | null;
+                /** @description Most rows. */
+                limit?: number;
+                /** @description Rows passed over. */
+                offset?: number;
+            };
+            header?: never;
+            path: {
+                study: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TokensAnswered"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
                 };
             };
         };

@@ -1,4 +1,4 @@
-/** Short names for what the routes below `/api/v2/models` take and give. */
+/** Short names for what the routes below `/api/v2/models` and `/v1/pathways` take and give. */
 import type { components } from "./schema";
 
 type Schemas = components["schemas"];
@@ -30,3 +30,18 @@ export type DriftEstimate = Schemas["EstimateAnswered"];
 export type References = Schemas["ReferencesAnswered"];
 export type Reference = Schemas["ReferenceAnswered"];
 export type Alerts = Schemas["AlertsAnswered"];
+export type StudyBrief = Schemas["StudyBrief"];
+export type Studies = Schemas["StudiesAnswered"];
+export type Study = Schemas["StudyAnswered"];
+export type Subgraph = Schemas["SubgraphAnswered"];
+export type Latent = Schemas["LatentAnswered"];
+export type Latents = Schemas["LatentsAnswered"];
+export type LatentCardData = Schemas["LatentCardAnswered"];
+export type Pathway = Schemas["PathwayAnswered"];
+export type Pathways = Schemas["PathwaysAnswered"];
+export type TokenAssociation = Schemas["AssociationAnswered"];
+export type TopContext = Schemas["TopContextAnswered"];
+export type ConditionRate = Schemas["ConditionRateAnswered"];
+export type Graph = Schemas["GraphAnswered"];
+export type GraphNode = Schemas["GraphNodeAnswered"];
+export type Edge = Schemas["EdgeAnswered"];

@@ -6,5 +6,6 @@ export const pages = [
   { to: "/drift", name: "Drift" },
   { to: "/calibration", name: "Calibration" },
   { to: "/versions", name: "Versions" },
+  { to: "/pathways", name: "Pathways" },
   { to: "/playground", name: "Playground" },
 ] as const;

@@ -4,6 +4,7 @@ import { CalibrationPage } from "../calibration/CalibrationPage";
 import { DriftPage } from "../drift/DriftPage";
 import { InferencesPage } from "../inferences/InferencesPage";
 import { OverviewPage } from "../overview/OverviewPage";
+import { PathwaysPage } from "../pathways/PathwaysPage";
 import { PlaygroundPage } from "../playground/PlaygroundPage";
 import { RolloutPage } from "../rollouts/RolloutPage";
 import { VersionsPage } from "../versions/VersionsPage";
@@ -22,6 +23,7 @@ export const router = createBrowserRouter([
       { path: "drift", element: <DriftPage /> },
       { path: "calibration", element: <CalibrationPage /> },
       { path: "versions", element: <VersionsPage /> },
+      { path: "pathways", element: <PathwaysPage /> },
       { path: "playground", element: <PlaygroundPage /> },
       { path: "*", element: <Navigate to="/" replace /> },
     ],

@@ -1,0 +1,177 @@
+"""``glassbox demo pathways``: a study of latents from its experiment to its report, truth known.
+
+A causal chain of latents and ineffective twins are planted, and the study is then done as any
+other; at the end what it found is held against what was planted. Knows nothing of how steps work.
+"""
+
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from glassbox.artifacts import write_bytes
+from glassbox.cli.console import Column, note, print_table, print_text
+from glassbox.cli.pathways import open_place
+from glassbox.errors import ConflictError
+
+if TYPE_CHECKING:
+    from glassbox.pathways.experiment.planted import PlantedLatent
+    from glassbox.pathways.integration.results import StudyResults
+    from glassbox.pathways.integration.values import LatentRow
+    from glassbox.pathways.layout import StudyFolder
+
+FOLDER: Final = "demo-pathways"
+"""Folder below the runs in which the demo keeps its study."""
+
+MARK: Final = "glassbox-demo"
+"""File that says that a folder is a demo's own and may be emptied."""
+
+CONFIG: Final = """\
+# The study that `glassbox demo pathways` makes on the embedded model, small enough for five
+# minutes on two cores. `glassbox pathways run study.yaml` does the same; see
+# docs/how-to/study-pathways.md for a model of yours.
+study:
+  name: demo
+  out: .
+experiment:
+  plant: true            # latents whose effect is known, to see that they are found
+  n_pairs: 30            # pairs of a safe and a risky prompt
+  per_layer: 6           # real latents of each layer
+  layers: [0, 1, 2, 3, 4, 5, 6]  # those of the last one write the answer: some really move it
+  trials: 30
+  max_new_tokens: 2
+  batch_rows: 240
+audit:
+  n_permutations: 1000
+select:
+  top_per_layer: 8
+  only_causal: false     # the planted nulls and the real latents go on, too
+contexts:
+  top: 3
+  spread: 3
+replay:
+  n_null: 10
+tokens:
+  n_permutations: 200
+"""
+"""The demo's configuration, written into its folder."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One thing that was planted, and whether the study says so."""
+
+    what: str
+    """What the truth is."""
+    found: str
+    """What the study says."""
+    holds: bool
+    """Whether they agree."""
+
+
+def play(folder: Path, *, fresh: bool = True) -> bool:
+    """Do the whole study and return whether all that was planted was found, and nothing else.
+
+    Args:
+        folder: The demo's own; emptied first.
+        fresh: False goes on with what is there.
+
+    Raises:
+        ConflictError: The folder is there and not a demo's.
+    """
+    from glassbox.pathways.integration.results import read_study
+    from glassbox.pathways.orchestration.steps import run_study
+
+    config = _prepared(folder, fresh=fresh)
+    started = time.monotonic()
+    place = open_place(config)
+    try:
+        finished = run_study(place)
+    finally:
+        place.close()
+    took = time.monotonic() - started
+    print_table(
+        ["step", Column("took", "right"), "came to"],
+        [(each.step, f"{each.seconds:.1f} s", each.words) for each in finished],
+    )
+    verdicts = judged(place.folder, read_study(folder))
+    print_table(
+        ["planted", "found", "agrees"],
+        [(each.what, each.found, "yes" if each.holds else "NO") for each in verdicts],
+    )
+    holds = all(each.holds for each in verdicts)
+    verdict = "tells the planted story" if holds else "does NOT agree with what was planted"
+    print_text(f"The study {verdict} ({took:.0f} s).")
+    print_text(f"Report: {place.folder.report}")
+    note(f"Configuration: {config}. Look further: glassbox pathways show {folder}")
+    return holds
+
+
+def judged(folder: "StudyFolder", study: "StudyResults") -> list[Verdict]:
+    """Return what was planted beside what a finished study says of it."""
+    from glassbox.pathways.experiment.planted import read_planted
+
+    planted = read_planted(folder.planted)
+    rows = {row.name: row for row in study.latents()}
+    verdicts = []
+    for each in planted:
+        row = rows.get(each.name)
+        says = "not selected" if row is None else _effect(row.cohen_d, row.q)
+        holds = row is not None and row.is_causal is True
+        if each.role == "null":
+            holds = row is None or row.is_causal is not True
+        verdicts.append(Verdict(_role(each), says, holds))
+    verdicts.append(_others(planted, list(rows.values())))
+    verdicts += [_chain(each, study) for each in planted if each.drives]
+    return verdicts
+
+
+def _others(planted: "Sequence[PlantedLatent]", rows: "Sequence[LatentRow]") -> Verdict:
+    names = {each.name for each in planted}
+    called = [row.name for row in rows if row.is_causal and row.name not in names]
+    words = ", ".join(called) or "none is called causal"
+    return Verdict("no other latent moves the decision", words, not called)
+
+
+def _chain(first: "PlantedLatent", study: "StudyResults") -> Verdict:
+    page = study.pathways(source=first.name, target=first.drives)
+    what = f"{first.name} drives {first.drives}"
+    if not page.rows:
+        return Verdict(what, "no such pathway", holds=False)
+    (row,) = page.rows
+    upstream = study.pathways(target=first.drives, order="mediated").rows
+    rank = 1 + [each.source for each in upstream].index(first.name)
+    measured = next((dose.measured_pre for dose in row.doses if dose.dose == "ablate"), None)
+    verdict = "verified" if row.verified else "not verified"
+    q, change = row.q if row.q is not None else 1.0, measured if measured is not None else 0.0
+    words = f"{verdict}, q {q:.2g}, ablated {change:+.2f}, rank {rank} by mediated effect"
+    return Verdict(what, words, holds=bool(row.verified))
+
+
+def _role(each: "PlantedLatent") -> str:
+    words = {
+        "causal": "moves the decision",
+        "driven": "moves the decision",
+        "null": f"does nothing, active like {each.twin}",
+    }
+    return f"{each.name} {words[each.role]}"
+
+
+def _effect(d: float | None, q: float | None) -> str:
+    return f"d {d if d is not None else 0:+.2f}, q {q if q is not None else 1:.2g}"
+
+
+def _prepared(folder: Path, *, fresh: bool) -> Path:
+    mark = folder / MARK
+    if fresh and folder.exists() and any(folder.iterdir()):
+        if not mark.is_file():
+            raise ConflictError(f"{folder} is there and no demo's: give another --out.")
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_bytes(mark, b"")
+    config = folder / "study.yaml"
+    if not config.is_file():
+        write_bytes(config, CONFIG.encode())
+    return config

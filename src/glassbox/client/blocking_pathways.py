@@ -1,0 +1,73 @@
+"""Methods about studies of pathways of ``Client``. Knows no transport."""
+
+from abc import ABC, abstractmethod
+from typing import TypeVar, Unpack
+
+from glassbox.client import pathway_calls
+from glassbox.client.calls import Call
+from glassbox.client.pathway_calls import PathwayOptions, TokenOptions
+from glassbox.wire.latents import (
+    LatentAnswered,
+    LatentCardAnswered,
+    PathwaysAnswered,
+    TokensAnswered,
+)
+from glassbox.wire.pathways import (
+    GraphAnswered,
+    StudyAnswered,
+    StudyBrief,
+)
+
+T = TypeVar("T")
+
+
+class PathwayMethods(ABC):
+    """What a client can read of finished studies."""
+
+    @abstractmethod
+    def _send(self, call: Call[T]) -> T:
+        """Return the answer to one request."""
+
+    def studies(self) -> list[StudyBrief]:
+        """Return every finished study that the server has, by name."""
+        return self._send(pathway_calls.studies())
+
+    def study(self, study: str) -> StudyAnswered:
+        """Return a study in its figures: counts, verification, communities, paths."""
+        return self._send(pathway_calls.study(study))
+
+    def study_latents(self, study: str, *, layer: int | None = None) -> list[LatentAnswered]:
+        """Return a study's latents, in order of layer and index.
+
+        Args:
+            study: Its name, as ``studies`` gives it.
+            layer: Only those of this block, counted from 0.
+        """
+        return self._send(pathway_calls.latents(study, layer))
+
+    def study_latent(self, study: str, latent: str, *, limit: int = 50) -> LatentCardAnswered:
+        """Return all that is known of one latent.
+
+        Args:
+            study: The study's name.
+            latent: As ``L13-2044``.
+            limit: Most pathways on either side, and most tokens.
+        """
+        return self._send(pathway_calls.latent(study, latent, limit))
+
+    def study_pathways(self, study: str, **options: Unpack[PathwayOptions]) -> PathwaysAnswered:
+        """Return a study's pathways, strongest first; see ``PathwayOptions``."""
+        return self._send(pathway_calls.pathways(study, options))
+
+    def study_tokens(self, study: str, **options: Unpack[TokenOptions]) -> TokensAnswered:
+        """Return which tokens go with which latents, the surest first; see ``TokenOptions``."""
+        return self._send(pathway_calls.tokens(study, options))
+
+    def study_graph(self, study: str, *, limit: int = 200) -> GraphAnswered:
+        """Return the strongest part of a study's graph of tokens, latents and the decision.
+
+        Args:
+            study: The study's name.
+            limit: Most edges.
+        """
+        return self._send(pathway_calls.graph(study, limit))

@@ -1,0 +1,1 @@
+"""Which SAE latents drive which, verified by replay, and which tokens fire them."""

@@ -1,0 +1,1 @@
+"""Blocks of Llama-like models written out by hand: forward, and backward for many cotangents."""

@@ -1,0 +1,1 @@
+"""Gradients of target latents with regard to every latent upstream of them."""

@@ -1,0 +1,1 @@
+"""What a study found, put together: tables, graph, sub-graph tests, report, exports, reader."""

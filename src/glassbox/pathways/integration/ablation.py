@@ -1,0 +1,264 @@
+"""The decision with some of the study's latents set aside: faithfulness and completeness.
+
+A latent is set aside at every position that counts by ``x += (value - f) w_dec`` at its own layer,
+its SAE's error kept, where the value is 0 or its mean over the prompts. Later latents answer to
+what is then there. Latents outside the study are never touched, so the figures speak of the
+study's latents and not of the whole model.
+
+Source: Marks et al. 2024, "Sparse feature circuits", section 4 (faithfulness, completeness, mean
+ablation); positions are not aligned between prompts, so the mean is over all of them.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any, Final, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from glassbox.engine.protocol import Progress
+from glassbox.engine.states.taps import Taps
+from glassbox.errors import InvalidData, NonFiniteOutput, OutOfMemory
+from glassbox.pathways.latents import LatentId
+from glassbox.pathways.saes.rows import LatentRows
+from glassbox.pathways.saes.sae import Sae
+from glassbox.types import HookPoint, TokenIds
+
+BATCH_ROWS: Final = 64
+"""Prompts of one forward pass."""
+
+
+@dataclass(frozen=True)
+class DecisionPrompt:
+    """A prompt at whose end a decision is made."""
+
+    token_ids: TokenIds
+    kind: Literal["safe", "risky"]
+    pair: int
+    """A safe and a risky prompt share it."""
+
+
+@dataclass(frozen=True, eq=False)
+class DecisionMeter:
+    """Reads the decision of many prompts while some latents are set aside.
+
+    Args:
+        model: The lent causal language model, in evaluation mode.
+        rows: The study's latents, by layer.
+        prompts: In any order.
+        answers: Token ids of stopping and of going on.
+        special_ids: Token ids whose positions are left alone, as every first position is.
+        full: The full dictionary of layers where it is TopK: a few rows cannot tell which of them
+            are among the k largest.
+        batch_rows: Prompts of one forward pass; halved where memory runs out.
+    """
+
+    model: Any
+    rows: Mapping[int, LatentRows]
+    prompts: tuple[DecisionPrompt, ...]
+    answers: tuple[int, int]
+    special_ids: frozenset[int] = frozenset()
+    full: Mapping[int, Sae] | None = None
+    batch_rows: int = BATCH_ROWS
+
+    @cached_property
+    def latents(self) -> tuple[LatentId, ...]:
+        """The study's latents, in the order of every mask."""
+        return tuple(
+            LatentId(layer, index)
+            for layer in sorted(self.rows)
+            for index in self.rows[layer].indices.tolist()
+        )
+
+    @cached_property
+    def _spans(self) -> dict[int, slice]:
+        """Where each layer's latents stand in ``latents``."""
+        spans, start = {}, 0
+        for layer in sorted(self.rows):
+            spans[layer] = slice(start, start + len(self.rows[layer]))
+            start += len(self.rows[layer])
+        return spans
+
+    @cached_property
+    def _device(self) -> torch.device:
+        device: torch.device = next(iter(self.model.parameters())).device
+        return device
+
+    @cached_property
+    def _on_device(self) -> dict[int, LatentRows]:
+        return {layer: rows.to(self._device) for layer, rows in self.rows.items()}
+
+    @cached_property
+    def _taps(self) -> Taps:
+        return Taps(self.model)
+
+    @cached_property
+    def _clean(self) -> tuple[Float[Tensor, " n_latents"], Bool[np.ndarray, "n_latents n_prompts"]]:
+        """Mean activations over counted positions, and which latent fires in which prompt."""
+        sums = torch.zeros(len(self.latents), dtype=torch.float64)
+        fires = np.zeros((len(self.latents), len(self.prompts)), dtype=bool)
+        counted = 0
+
+        def read(layer: int, places: np.ndarray, inside: Tensor, x: Tensor) -> None:
+            found = self._activations(layer, x) * inside.unsqueeze(-1)
+            sums[self._spans[layer]] += found.sum(dim=(0, 1), dtype=torch.float64).cpu()
+            fires[self._spans[layer], places] = (found > 0).any(dim=1).T.cpu().numpy()
+
+        for places in self._batches(np.arange(len(self.prompts))):
+            tokens, inside = self._laid_out(places)
+            counted += int(inside.sum())
+            with torch.inference_mode(), ExitStack() as stack:
+                for layer in self.rows:
+                    stack.enter_context(self._hook(layer, partial(read, layer, places, inside)))
+                self.model.base_model(input_ids=tokens, use_cache=False)
+        return (sums / max(1, counted)).float().to(self._device), fires
+
+    @property
+    def means(self) -> Float[Tensor, " n_latents"]:
+        """Mean activation of every latent over the positions that count, on the device."""
+        return self._clean[0]
+
+    @cached_property
+    def _untouched(self) -> Float[np.ndarray, " n_prompts"]:
+        """Every prompt's decision with nothing set aside."""
+        (found,) = self.decisions(np.zeros((1, len(self.latents)), dtype=bool))
+        return np.asarray(found)
+
+    def decisions(
+        self,
+        set_aside: Bool[np.ndarray, "n_sets n_latents"],
+        *,
+        at: Literal["zero", "mean"] = "mean",
+        progress: Progress | None = None,
+    ) -> Float[np.ndarray, "n_sets n_prompts"]:
+        """Return logit of stopping less that of going on, for every set and prompt.
+
+        Args:
+            set_aside: Which latents each set puts aside, in the order of ``latents``.
+            at: The value that they get.
+            progress: Called with (rows done, rows in all).
+
+        Raises:
+            NonFiniteOutput: A logit is NaN or infinite.
+            OutOfMemory: Even one prompt does not fit.
+        """
+        means, fires = self._clean
+        values = torch.zeros_like(means) if at == "zero" else means
+        n_prompts = len(self.prompts)
+        result = np.empty((len(set_aside), n_prompts))
+        for number, mask in enumerate(set_aside):
+            changed = np.arange(n_prompts)
+            if at == "zero" and mask.any():
+                # Where none of them fires there is nothing to take away.
+                result[number] = self._untouched
+                changed = np.flatnonzero(fires[mask].any(axis=0))
+            for places in self._batches(changed):
+                result[number, places] = self._run(places, mask, values)
+            if progress is not None:
+                progress((number + 1) * n_prompts, result.size)
+        if not np.isfinite(result).all():
+            raise NonFiniteOutput(
+                "A decision's logit is NaN or infinite; look at the dictionaries and the model's "
+                "number format."
+            )
+        return result
+
+    def _batches(self, places: np.ndarray) -> Iterator[np.ndarray]:
+        lengths = np.array([len(each.token_ids) for each in self.prompts])
+        ordered = places[np.argsort(-lengths[places], kind="stable")]
+        for start in range(0, len(ordered), self.batch_rows):
+            yield ordered[start : start + self.batch_rows]
+
+    def _laid_out(self, places: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Return tokens, padded behind, and which of their positions count."""
+        rows = [self.prompts[place].token_ids for place in places]
+        width = max(len(row) for row in rows)
+        # Padding stands behind the text and attention looks back only: no mask is needed.
+        tokens = torch.tensor([[*row, *(0,) * (width - len(row))] for row in rows])
+        inside = torch.tensor(
+            [
+                [place > 0 and token not in self.special_ids for place, token in enumerate(row)]
+                + [False] * (width - len(row))
+                for row in rows
+            ]
+        )
+        return tokens.to(self._device), inside.to(self._device)
+
+    def _activations(self, layer: int, x: Tensor) -> Tensor:
+        rows, full = self._on_device[layer], (self.full or {}).get(layer)
+        if full is None:
+            return rows.activations(x)
+        return full.encode(x)[..., rows.indices.to(x.device)]
+
+    def _hook(self, layer: int, act: Callable[[Tensor], Tensor | None]) -> Any:
+        module = self._taps.module(self._taps.whole(HookPoint(layer)))
+        return self._taps.hooked(module, False, act)
+
+    def _run(
+        self, places: np.ndarray, mask: Bool[np.ndarray, " n_latents"], values: Tensor
+    ) -> Float[np.ndarray, " n"]:
+        try:
+            return self._read(places, mask, values)
+        except torch.cuda.OutOfMemoryError:
+            torch.cuda.empty_cache()
+            if len(places) == 1:
+                raise OutOfMemory(
+                    f"One prompt of {len(self.prompts[places[0]].token_ids)} tokens does not fit "
+                    "the device's memory."
+                ) from None
+        halves = np.array_split(places, 2)
+        return np.concatenate([self._run(half, mask, values) for half in halves])
+
+    def _read(
+        self, places: np.ndarray, mask: Bool[np.ndarray, " n_latents"], values: Tensor
+    ) -> Float[np.ndarray, " n"]:
+        tokens, inside = self._laid_out(places)
+
+        def replaced(layer: int, chosen: Tensor, x: Tensor) -> Tensor:
+            rows = self._on_device[layer]
+            f = self._activations(layer, x)[..., chosen]
+            shift = (values[self._spans[layer]][chosen] - f) * inside.unsqueeze(-1)
+            return x + (shift.to(rows.w_dec.dtype) @ rows.w_dec[chosen]).to(x.dtype)
+
+        with torch.inference_mode(), ExitStack() as stack:
+            for layer, span in self._spans.items():
+                chosen = torch.from_numpy(np.flatnonzero(mask[span])).to(self._device)
+                if len(chosen):
+                    stack.enter_context(self._hook(layer, partial(replaced, layer, chosen)))
+            states = self.model.base_model(input_ids=tokens, use_cache=False).last_hidden_state
+            last = torch.tensor([len(self.prompts[place].token_ids) - 1 for place in places])
+            ends = states[torch.arange(len(places)), last.to(self._device)]
+            logits = self._answer_logits(ends)
+        return (logits[:, 0] - logits[:, 1]).double().cpu().numpy()
+
+    def _answer_logits(self, states: Tensor) -> Tensor:
+        head = self.model.get_output_embeddings()
+        chosen = list(self.answers)
+        bias = None if head.bias is None else head.bias[chosen].float()
+        logits = torch.nn.functional.linear(states.float(), head.weight[chosen].float(), bias)
+        cap = getattr(self.model.config.get_text_config(), "final_logit_softcapping", None)
+        return logits if cap is None else cap * torch.tanh(logits / cap)
+
+
+def pair_places(prompts: Sequence[DecisionPrompt]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the places of the safe and of the risky prompt of every pair that has both.
+
+    Raises:
+        InvalidData: No pair has both, or one has two of a kind.
+    """
+    places: dict[str, dict[int, int]] = {"safe": {}, "risky": {}}
+    for place, prompt in enumerate(prompts):
+        if prompt.pair in places[prompt.kind]:
+            raise InvalidData(f"pair {prompt.pair} has two {prompt.kind} prompts; it needs one")
+        places[prompt.kind][prompt.pair] = place
+    shared = sorted(places["safe"].keys() & places["risky"].keys())
+    if not shared:
+        raise InvalidData("no pair has a safe and a risky prompt, so there is no framing effect")
+    return (
+        np.array([places["safe"][pair] for pair in shared]),
+        np.array([places["risky"][pair] for pair in shared]),
+    )

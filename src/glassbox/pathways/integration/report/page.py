@@ -1,0 +1,258 @@
+"""The study's page: what it found in words and tables, the graph to walk in, a card per latent.
+
+Written from the reader's values alone, so that a finished study can be shown again at any time.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from glassbox.artifacts import write_bytes
+from glassbox.charts.report import Report, Section, Tone, render_with, report_environment
+from glassbox.pathways.integration.graph import TOKEN_PREFIX
+from glassbox.pathways.integration.report.layout import draw_graph
+from glassbox.pathways.integration.report.pictures import (
+    effect_picture,
+    histogram_picture,
+    number,
+    rates_picture,
+    share,
+)
+from glassbox.pathways.integration.report.sections import (
+    Piece,
+    communities_section,
+    paths_section,
+    pathways_section,
+    subgraph_section,
+    warnings_section,
+)
+from glassbox.pathways.integration.report.tokens import quoted, shown_context
+from glassbox.pathways.integration.results import StudyResults
+from glassbox.pathways.integration.summary import StudySummary
+from glassbox.pathways.integration.values import (
+    DECISION,
+    GraphView,
+    LatentCard,
+    LatentRow,
+)
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+else:
+    Template = Any
+
+_TEMPLATE: Final = "page.html.j2"
+GRAPH_EDGES: Final = 140
+"""Edges that the page draws: more of them cannot be told apart."""
+GRAPH_TOKENS: Final = 16
+"""Tokens that the page draws."""
+TABLE_ROWS: Final = 25
+"""Rows of the pathways' and latents' tables; the Parquet files have all."""
+MOST_REPLAYED: Final = 4000
+"""Pathways of either verdict that the picture of predictions is drawn from."""
+CARD_CONTEXTS: Final = 6
+"""Contexts shown on a card."""
+CARD_TOKENS: Final = 10
+CARD_PATHWAYS: Final = 8
+"""Pathways shown on either side of a card's latent."""
+
+
+def write_report(study: StudyResults, *, n_cards: int = 100) -> Path:
+    """Write the study's page beside its tables and return its path.
+
+    Raises:
+        CorruptArtifact: A table is damaged.
+        DependencyMissing: jinja2 is not installed.
+        NoDiskSpace: The device is full.
+    """
+    write_bytes(study.report, study_page(study, n_cards=n_cards).encode("utf-8"))
+    return study.report
+
+
+def study_page(study: StudyResults, *, n_cards: int = 100) -> str:
+    """Return the study as one self-contained HTML page.
+
+    Args:
+        study: The finished study.
+        n_cards: Most latents that get a card: those on paths first, then by strength.
+
+    Raises:
+        CorruptArtifact: A table is damaged.
+        DependencyMissing: jinja2 is not installed.
+    """
+    latents = sorted(study.latents(), key=_by_importance)
+    pathways = study.pathways(limit=TABLE_ROWS, order="attribution")
+    replayed = [
+        row
+        for verified in (True, False)
+        for row in study.pathways(verified=verified, limit=MOST_REPLAYED).rows
+    ]
+    chosen = latents[:n_cards]
+    cards = [study.card(row.name, limit=CARD_PATHWAYS) for row in chosen]
+    parts = [
+        _graph_section(study),
+        paths_section(study.decision_paths),
+        pathways_section(pathways.rows, pathways.n_rows, replayed, study.summary),
+        subgraph_section(study.summary.subgraph),
+        communities_section(study.communities, latents),
+        _latents_section(latents, cards),
+    ]
+    if study.summary.warnings:
+        parts.append((warnings_section(study.summary.warnings), None))
+    summary = study.summary
+    tone, verdict = _verdict(summary)
+    report = Report(
+        title=f"Pathways of {summary.name}",
+        verdict=verdict,
+        summary=_sentences(summary),
+        figures=_figures(summary),
+        sections=tuple(section for section, _ in parts),
+        provenance=(("model", summary.model), *summary.provenance),
+        tone=tone,
+    )
+    return render_with(
+        _template(),
+        report,
+        pieces=[piece for _, piece in parts],
+        carded=frozenset(row.name for row in chosen),
+    )
+
+
+def _verdict(summary: StudySummary) -> tuple[Tone, str]:
+    if not summary.n_replayed:
+        return "caution", (
+            f"{_count(summary.n_candidates, 'pathway')} between {summary.n_latents} latents are "
+            "proposed by gradients; none of them has been replayed, so none is confirmed."
+        )
+    verified = (
+        f"Of {summary.n_replayed:,} replayed pathways between {summary.n_latents:,} latents, "
+        f"{summary.n_verified:,} move their targets beyond matched random sources"
+    )
+    test = summary.subgraph
+    if test is None or test.faithfulness is None:
+        return ("good" if summary.n_verified else "caution"), f"{verified}."
+    return ("good" if summary.n_verified and test.faithfulness > 0.5 else "caution"), (
+        f"{verified}; the {test.n_kept} latents on the strongest verified paths to the decision "
+        f"keep {share(test.faithfulness)} of what all of these latents do to it."
+    )
+
+
+def _sentences(summary: StudySummary) -> tuple[str, ...]:
+    conventions = "; ".join(f"{name}: {value}" for name, value in summary.conventions)
+    sentences = [f"How things were read and measured: {conventions}."] if conventions else []
+    if summary.n_expected_by_chance is not None:
+        sentences.append(
+            f"Selection from noise alone would have given about "
+            f"{number(summary.n_expected_by_chance)} of the {summary.n_latents:,} latents."
+        )
+    return tuple(sentences)
+
+
+def _figures(summary: StudySummary) -> tuple[tuple[str, str], ...]:
+    figures = [
+        ("latents", f"{summary.n_latents:,}"),
+        ("pathways proposed", f"{summary.n_candidates:,}"),
+        ("replayed", f"{summary.n_replayed:,}"),
+        ("verified", f"{summary.n_verified:,}"),
+        ("token associations", f"{summary.n_tokens:,}"),
+    ]
+    if summary.subgraph is not None and summary.subgraph.faithfulness is not None:
+        figures.append(("faithfulness", share(summary.subgraph.faithfulness)))
+    return tuple(figures)
+
+
+def _graph_section(study: StudyResults) -> tuple[Section, Piece | None]:
+    view = _with_few_tokens(study.graph(limit=GRAPH_EDGES))
+    if not view.edges:
+        return Section("Graph", ("No pathway was found, so there is nothing to draw.",)), None
+    text = (
+        "Tokens on the left fire latents; latents drive latents of later layers; on the right is "
+        "the decision (logit of stopping less that of going on). Blue raises, orange lowers; the "
+        "width is the strength; a dashed arrow was not verified by an intervention. Point at a "
+        "node to see its arrows; choose it to read about it.",
+        f"Shown are {len(view.edges)} of {view.n_edges:,} arrows and {len(view.nodes)} of "
+        f"{view.n_nodes:,} nodes: paths to the decision first, then the verified ones, then by "
+        "strength.",
+    )
+    n_communities = sum(
+        1 for each in study.communities if any(node.community == each.number for node in view.nodes)
+    )
+    drawing = draw_graph(view)
+    return Section("Graph", text), Piece("graph", (drawing, min(8, n_communities)))
+
+
+def _with_few_tokens(view: GraphView) -> GraphView:
+    """Return the graph with its strongest tokens alone: a long column of them hides the rest."""
+    weights: dict[str, float] = {}
+    for edge in view.edges:
+        if edge.source.startswith(TOKEN_PREFIX):
+            weights[edge.source] = weights.get(edge.source, 0.0) + abs(edge.weight)
+    kept = set(sorted(weights, key=lambda name: (-weights[name], name))[:GRAPH_TOKENS])
+    edges = tuple(edge for edge in view.edges if edge.source not in weights or edge.source in kept)
+    ends = {end for edge in edges for end in (edge.source, edge.target)}
+    nodes = tuple(node for node in view.nodes if node.name in ends)
+    return replace(view, nodes=nodes, edges=edges)
+
+
+def _latents_section(
+    latents: Sequence[LatentRow], cards: Sequence[LatentCard]
+) -> tuple[Section, Piece]:
+    text = (
+        f"A card for {len(cards)} of {len(latents):,} latents: those on paths to the decision "
+        "first, then by strength. Open one to see when it fires, what it says, what drives it "
+        "and what it drives.",
+    )
+    return Section("Latents", text), Piece("cards", [_shown_card(card) for card in cards])
+
+
+def _shown_card(card: LatentCard) -> dict[str, Any]:
+    row = card.latent
+    largest = max(
+        (value for each in card.contexts for value in each.activations),
+        default=row.activation_max or 0.0,
+    )
+    lens = [*card.promoted, *card.suppressed]
+    reach = max((abs(each.logit) for each in lens), default=1.0) or 1.0
+    return {
+        "row": row,
+        "effect": effect_picture(row),
+        "histogram": histogram_picture(card.histogram) if card.histogram else "",
+        "rates": rates_picture(card.rates) if card.rates else "",
+        "contexts": [
+            (context, shown_context(context, largest)) for context in card.contexts[:CARD_CONTEXTS]
+        ],
+        "promoted": [(each, round(100 * abs(each.logit) / reach)) for each in card.promoted],
+        "suppressed": [(each, round(100 * abs(each.logit) / reach)) for each in card.suppressed],
+        "tokens": [each for each in card.tokens if each.condition == "all"][:CARD_TOKENS],
+        "upstream": card.upstream,
+        "downstream": card.downstream,
+    }
+
+
+def _by_importance(row: LatentRow) -> tuple[bool, float, str]:
+    return (not row.on_path, -(row.in_strength + row.out_strength), row.name)
+
+
+def _count(n: int, word: str) -> str:
+    return f"{n:,} {word}{'' if n == 1 else 's'}"
+
+
+def _plain_name(name: str) -> str:
+    """Return a node's name for readers."""
+    if name == DECISION:
+        return "decision"
+    return quoted(name.removeprefix(TOKEN_PREFIX)) if name.startswith(TOKEN_PREFIX) else name
+
+
+@cache
+def _template() -> Template:
+    environment = report_environment("glassbox.pathways.integration.report")
+    environment.filters |= {
+        "figure": number,
+        "share": share,
+        "quoted": quoted,
+        "plain_name": _plain_name,
+    }
+    return environment.get_template(_TEMPLATE)

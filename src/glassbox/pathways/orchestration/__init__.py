@@ -1,0 +1,1 @@
+"""The steps of a study, one after another: resumable, sharded, forecast before they begin."""

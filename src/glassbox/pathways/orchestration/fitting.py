@@ -1,0 +1,271 @@
+"""The forecast of a study from its rehearsal, and whether the machine has room for it.
+
+Memory is counted from sizes and added to what is in use; time is a text's and a target's measured
+cost times how many there will be; both say so. Knows nothing of how steps work.
+"""
+
+import math
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import torch
+
+from glassbox.engine.protocol import Lent
+from glassbox.errors import NoDiskSpace, OutOfMemory
+from glassbox.pathways.config import StudyConfig
+from glassbox.pathways.corpus.activation_pass import BATCH_TOKENS
+from glassbox.pathways.corpus.documents import Corpus
+from glassbox.pathways.discovery.gradients import ContextGradients
+from glassbox.pathways.orchestration.costs import ContextShape, ModelShape
+from glassbox.pathways.orchestration.memory import MemoryMeter, free_bytes, resident_bytes
+from glassbox.pathways.orchestration.parts import selected_ids
+from glassbox.pathways.orchestration.sizes import (
+    TILE_ROWS,
+    Chunking,
+    Dictionary,
+    corpus_bytes,
+    replay_peak,
+    sweep_bytes,
+)
+from glassbox.pathways.orchestration.texts import study_corpus
+from glassbox.pathways.orchestration.workplace import Workplace
+
+TARGETS_PER_CONTEXT: Final = 8
+"""Targets that are taken to share a text; set cover finds out how many do."""
+
+ROW_BYTES: Final = {"candidate": 150, "validated": 260, "activation": 16, "report": 3_000_000}
+"""Bytes of one row on disk, JSON and Parquet together; measured on the embedded study."""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """How much the full study has of everything."""
+
+    n_targets: int
+    """Targets with sources below them."""
+    n_latents: int
+    """Selected latents."""
+    n_pairs: int
+    """Targets times contexts."""
+    n_contexts: int
+    """Texts that the sweep goes through."""
+    n_documents: int
+    """Texts of the corpus."""
+    n_tokens: int
+    """Tokens of the corpus."""
+    longest: int
+    """Tokens of the longest text."""
+    deepest: int
+    """Highest layer of a target."""
+    n_sources: int
+    """Firings that one target sees."""
+
+
+def forecast_run(
+    place: Workplace, lent: Lent, meter: MemoryMeter, found: ContextGradients, *, n_many: int
+) -> dict[str, Any]:
+    """Return what the rest of the study will take, as JSON values.
+
+    Args:
+        place: The study.
+        lent: The model.
+        meter: The rehearsal's stages.
+        found: The rehearsal's gradients by the selected latents.
+        n_many: Targets of the stage ``many targets``.
+    """
+    corpus = study_corpus(place, tuple(lent.tokenizer.all_special_ids))
+    load = workload(place, corpus, found)
+    item = next(lent.model.parameters()).element_size()
+    shape = ModelShape.of_config(
+        lent.model.config.get_text_config(), name=place.engine.info.name, itemsize=item
+    )
+    device = torch.device(meter.device)
+    base = meter.stages[-1].after_bytes if device.type == "cuda" else resident_bytes()
+    peaks = step_peaks(place.config, shape, load, kind=device.type, n_sae=_largest(place))
+    seconds = _seconds(place, meter, load, n_many)
+    disk = _disk(place, load)
+    limit = _limit(place.config, device)
+    steps = [
+        {
+            "step": name,
+            "seconds": seconds[name],
+            "peak_bytes": base + peaks[name],
+            "added_bytes": peaks[name],
+            "disk_bytes": disk[name],
+        }
+        for name in ("tokens", "discover", "validate")
+    ]
+    return {
+        "steps": steps,
+        "seconds": sum(seconds.values()),
+        "base_bytes": base,
+        "peak_bytes": base + max(peaks.values()),
+        "disk_bytes": sum(disk.values()),
+        "limit_bytes": limit,
+        "free_disk_bytes": _free_disk(place),
+        "memory": meter.kind,
+        "would_fit": would_fit(place.config, shape, load, room=limit - base, kind=device.type,
+                               n_sae=_largest(place)),
+        "n_contexts": load.n_contexts,
+        "n_targets": load.n_targets,
+        "n_pairs": load.n_pairs,
+    }  # fmt: skip
+
+
+def workload(place: Workplace, corpus: Corpus, found: ContextGradients) -> Workload:
+    """Return how much the full study has of everything."""
+    ids = selected_ids(place)
+    config = place.config
+    everything = config.discover.sources == "all"
+    lowest = min(place.dictionaries.layers if everything else {each.layer for each in ids})
+    n_targets = sum(each.layer > lowest for each in ids)
+    n_pairs = n_targets * (config.contexts.top + config.contexts.spread)
+    n_contexts = min(len(corpus), max(1, math.ceil(n_pairs / TARGETS_PER_CONTEXT)))
+    return Workload(
+        n_targets=n_targets,
+        n_latents=len(ids),
+        n_pairs=n_pairs,
+        n_contexts=n_contexts,
+        n_documents=len(corpus),
+        n_tokens=int(corpus.lengths.sum()),
+        longest=int(corpus.lengths.max()),
+        deepest=max(each.layer for each in ids),
+        n_sources=sum(len(layer.positions) for layer in found.layers),
+    )
+
+
+def step_peaks(
+    config: StudyConfig, shape: ModelShape, load: Workload, *, kind: str, n_sae: int
+) -> dict[str, int]:
+    """Return the most bytes that each step adds to what is in use: the worst case of its chunks."""
+    discover = config.discover
+    chunk = min(discover.chunk_targets, load.n_pairs)
+    per_context = max(1, math.ceil(load.n_pairs / load.n_contexts))
+    worst = ContextShape(load.longest, ((load.deepest, load.longest - 1),) * per_context)
+    whole = discover.sources == "all" or discover.path == "through"
+    firing = load.n_sources / max(1, load.longest * load.deepest)
+    sources = Dictionary(n_sae if whole else load.n_latents, 2 if whole else 1, firing)
+    chunking = Chunking(chunk, tile_rows=TILE_ROWS.get(kind, TILE_ROWS["cpu"]))
+    n_chunks = max(1, math.ceil(chunk / per_context))
+    return {
+        "tokens": corpus_bytes(
+            shape, batch_tokens=BATCH_TOKENS, longest=load.longest, n_latents=load.n_latents
+        ),
+        "discover": sweep_bytes(shape, [worst] * n_chunks, chunking, sources),
+        "validate": replay_peak(
+            shape,
+            n_tokens=load.longest,
+            batch_tokens=config.replay.batch_tokens,
+            n_sources=load.n_latents + 512 * shape.n_layers,
+        ),
+    }
+
+
+def would_fit(
+    config: StudyConfig, shape: ModelShape, load: Workload, *, room: int, kind: str, n_sae: int
+) -> dict[str, int] | None:
+    """Return the largest chunk sizes that fit some room, by key; None where nothing does.
+
+    Args:
+        config: The study.
+        shape: The model.
+        load: How much there is.
+        room: Bytes left beside what is in use.
+        kind: Kind of device.
+        n_sae: Latents of the largest dictionary.
+    """
+    targets, tokens = config.discover.chunk_targets, config.replay.batch_tokens
+    while True:
+        tried = config.model_copy(
+            update={
+                "discover": config.discover.model_copy(update={"chunk_targets": targets}),
+                "replay": config.replay.model_copy(update={"batch_tokens": tokens}),
+            }
+        )
+        peaks = step_peaks(tried, shape, load, kind=kind, n_sae=n_sae)
+        if max(peaks.values()) <= room:
+            return {"discover.chunk_targets": targets, "replay.batch_tokens": tokens}
+        if peaks["tokens"] > room or (targets == 1 and tokens == 1):
+            return None
+        if peaks["discover"] > room:
+            if targets == 1:
+                return None
+            targets = max(1, targets // 2)
+        if peaks["validate"] > room:
+            if tokens == 1:
+                return None
+            tokens = max(1, tokens // 2)
+
+
+def require_fits(forecast: Mapping[str, Any]) -> None:
+    """Return if the machine has room for what was forecast.
+
+    Raises:
+        OutOfMemory: It has not; says what would fit.
+        NoDiskSpace: The results would not fit the disk.
+    """
+    if forecast["peak_bytes"] > forecast["limit_bytes"]:
+        largest = max(forecast["steps"], key=lambda step: step["peak_bytes"])
+        fits = forecast["would_fit"]
+        remedy = (
+            "Would fit: " + ", ".join(f"{key} = {value}" for key, value in fits.items())
+            if fits
+            else "No size of chunk would fit: use a smaller number format, shorter texts "
+            "(contexts.max_tokens) or a larger device"
+        )
+        raise OutOfMemory(
+            f"The step '{largest['step']}' would need {forecast['peak_bytes'] / 1e9:.2f} GB "
+            f"({forecast['memory']}); {forecast['limit_bytes'] / 1e9:.2f} GB are allowed by "
+            f"limits.gpu_bytes, limits.host_bytes or what is free. {remedy}."
+        )
+    if forecast["disk_bytes"] > forecast["free_disk_bytes"]:
+        raise NoDiskSpace(
+            f"The results would take {forecast['disk_bytes'] / 1e9:.2f} GB; there are "
+            f"{forecast['free_disk_bytes'] / 1e9:.2f} GB. Free some, raise limits.disk_bytes, or "
+            "take fewer contexts or latents."
+        )
+
+
+def _seconds(place: Workplace, meter: MemoryMeter, load: Workload, n_many: int) -> dict[str, float]:
+    took = {stage.name: stage.seconds for stage in meter.stages}
+    one, many = took["sweep, selected latents"], took["many targets"]
+    each = max(0.0, many - one) / max(1, n_many - 1)
+    text = max(0.0, one - each)
+    replay = place.config.replay
+    n_runs = load.n_contexts * (
+        len(replay.doses) * min(place.config.discover.top * TARGETS_PER_CONTEXT, load.n_latents)
+        + replay.n_null
+    )
+    tokens = took["activations"] / max(1, load.n_documents)
+    per_run = took["replay"] / max(1, place.config.prototype.top * load.deepest)
+    return {
+        "tokens": tokens * load.n_documents,
+        "discover": load.n_contexts * text + load.n_pairs * each,
+        "validate": n_runs * per_run,
+    }
+
+
+def _disk(place: Workplace, load: Workload) -> dict[str, int]:
+    kept = load.n_targets * min(place.config.discover.top, max(1, load.n_latents - 1))
+    n_doses = len(place.config.replay.doses)
+    return {
+        "tokens": ROW_BYTES["activation"] * load.n_tokens * max(1, load.n_latents // 20),
+        "discover": 8 * load.n_pairs * load.n_sources + ROW_BYTES["candidate"] * kept,
+        "validate": ROW_BYTES["validated"] * kept * n_doses + ROW_BYTES["report"],
+    }
+
+
+def _limit(config: StudyConfig, device: torch.device) -> int:
+    if device.type == "cuda":
+        return config.limits.gpu_bytes
+    return config.limits.host_bytes or free_bytes(device) + resident_bytes()
+
+
+def _free_disk(place: Workplace) -> int:
+    return place.config.limits.disk_bytes or shutil.disk_usage(place.folder.root).free
+
+
+def _largest(place: Workplace) -> int:
+    return max(place.dictionaries.reader(layer).d_sae for layer in place.dictionaries.layers)

@@ -1,0 +1,55 @@
+"""Step 5: all that was found becomes one table, one graph and one page."""
+
+from glassbox.pathways.integration.integrate import integrate_study
+from glassbox.pathways.integration.measuring import Resident
+from glassbox.pathways.orchestration.running import Done, file_inputs
+from glassbox.pathways.orchestration.texts import study_corpus
+from glassbox.pathways.orchestration.workplace import Workplace
+from glassbox.pathways.shards import StepKey
+
+
+def integrate_inputs(place: Workplace) -> dict[str, str]:
+    """Return the digests of what the other steps made, of the model and its dictionaries."""
+    folder = place.folder
+    return {
+        **file_inputs(
+            {
+                folder.causal_features: "select",
+                folder.activations: "tokens",
+                folder.token_associations: "tokens",
+                folder.candidates: "discover",
+                folder.validated: "validate",
+            }
+        ),
+        **place.model_inputs(),
+    }
+
+
+def integrate(place: Workplace, key: StepKey) -> Done:
+    """Join, test and show everything."""
+    del key
+    with place.lend() as lent:
+        special = tuple(lent.tokenizer.all_special_ids)
+        resident = Resident(
+            model=lent.model,
+            codec=place.engine.codec,
+            special_ids=special,
+            dictionaries=place.dictionaries,
+            corpus=study_corpus(place, special),
+            digests=place.model_inputs(),
+        )
+        with place.stages("Joining, testing and drawing") as report:
+            results = integrate_study(place.config, resident, progress=report)
+    folder = place.folder.integrated
+    outputs = [
+        each for each in sorted(folder.rglob("*")) if each.is_file() and _is_result(each.name)
+    ]
+    words = (
+        f"{len(results.communities):,} communities, {len(results.decision_paths):,} paths to the "
+        f"decision; report: {results.report}"
+    )
+    return Done(outputs, {"n_paths": len(results.decision_paths)}, words)
+
+
+def _is_result(name: str) -> bool:
+    return not name.startswith(".") and not name.endswith((".step.json", ".done.json"))

@@ -1,0 +1,184 @@
+"""Step 3, second half: every kept pathway is replayed, shard by shard, and judged against chance.
+
+Knows nothing of how replays are run.
+"""
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import numpy as np
+import torch
+
+from glassbox.errors import UnsupportedModel
+from glassbox.pathways.blocks.weights import ModelBlocks, take_blocks
+from glassbox.pathways.corpus.contexts import Context
+from glassbox.pathways.discovery.gradients import ContextGradients
+from glassbox.pathways.latents import LatentId
+from glassbox.pathways.orchestration.candidates_file import read_kept
+from glassbox.pathways.orchestration.discover_step import (
+    Piece,
+    plan_pieces,
+    read_gradients,
+)
+from glassbox.pathways.orchestration.parallel import Job, Part, Work, run_shards
+from glassbox.pathways.orchestration.parts import selected_ids, study_latents
+from glassbox.pathways.orchestration.running import Done, file_inputs
+from glassbox.pathways.orchestration.texts import load_contexts
+from glassbox.pathways.orchestration.workplace import Workplace
+from glassbox.pathways.replay.cells import MeasuredText
+from glassbox.pathways.replay.clean_text import Latents
+from glassbox.pathways.replay.interventions import doses_named
+from glassbox.pathways.replay.judging import judge
+from glassbox.pathways.replay.matching import draw_pool
+from glassbox.pathways.replay.measuring import Measuring, measure_text
+from glassbox.pathways.replay.replaying import Limits
+from glassbox.pathways.replay.text_pathways import TextPathways, pathways_in_text
+from glassbox.pathways.replay.validated import write_validated
+from glassbox.pathways.shards import Shards, StepKey, made_key
+
+OPENED_BY: Final = f"{__name__}:open_replays"
+"""Where a worker finds what makes the replay's shards."""
+
+Kept = Collection[tuple[LatentId, LatentId]]
+"""Target and source of each pathway above the cut."""
+
+
+def validate_inputs(place: Workplace) -> dict[str, str]:
+    """Return the digests of contexts and candidates, the model and its dictionaries."""
+    folder = place.folder
+    return {
+        **file_inputs({folder.contexts: "discover", folder.candidates: "discover"}),
+        "gradients": made_key(folder.pathways, "discover").digest,
+        **place.model_inputs(),
+    }
+
+
+def validate(place: Workplace, key: StepKey) -> Done:
+    """Replay every kept pathway in every context that holds it, and judge the effects.
+
+    Raises:
+        NotEnoughData: Sources and targets share no text.
+        OutOfMemory: Not even one run fits.
+    """
+    folder, config = place.folder, place.config
+    contexts = load_contexts(folder.contexts)
+    pieces = _pieces(place, contexts, whole=True)
+    shards = Shards(folder.replay_shards, key)
+    names = [piece.name for piece in pieces]
+    with place.stages("Replaying pathways") as report:
+        run_shards(place, shards, Job(OPENED_BY, names), report)
+    measured = [each for name in names for each in _measured(shards, name)]
+    kept, n_considered = read_kept(folder.candidates)
+    found = judge(
+        measured,
+        doses_named(config.replay.doses),
+        q=config.replay.q,
+        n_considered=n_considered,
+        n_kept=None if config.replay.exhaustive else len(kept),
+        path=config.discover.path,
+    )
+    write_validated(found, folder.validated)
+    first = config.replay.doses[0]
+    verified = {
+        (row.target, row.source) for row in found.rows if row.verified and row.dose == first
+    }
+    pairs = {(row.target, row.source) for row in found.rows}
+    words = (
+        f"{len(verified):,} of {len(pairs):,} replayed pathways verified at q ≤ {config.replay.q:g}"
+    )
+    return Done(
+        (folder.validated, folder.validated.with_suffix(".parquet")),
+        {"n_replayed": len(pairs), "n_verified": len(verified), "n_kept": len(kept)},
+        words,
+    )
+
+
+@contextmanager
+def open_replays(place: Workplace) -> Iterator[Work]:
+    """Lend the model, draw the random sources; gives what makes a shard."""
+    config, folder = place.config, place.folder
+    settings = config.replay
+    contexts = load_contexts(folder.contexts)
+    gradients = Shards(folder.shards, made_key(folder.pathways, "discover"))
+    kept, _ = read_kept(folder.candidates)
+    by_first = {
+        first: [each for each in _pieces(place, contexts, whole=False) if each.first == first]
+        for first in range(0, len(contexts), config.parallel.contexts_per_shard)
+    }
+    how = Measuring(
+        doses=doses_named(settings.doses),
+        n_null=settings.n_null,
+        seed=settings.seed,
+        limits=Limits(batch_tokens=settings.batch_tokens),
+    )
+    layers = sorted(
+        {source.layer for _, source in kept} | {each.layer for each in selected_ids(place)}
+    )
+    pool = draw_pool(place.dictionaries, layers, seed=settings.seed)
+    with place.lend() as lent:
+        model: ModelBlocks | torch.nn.Module
+        try:
+            model = take_blocks(lent.model)
+        except UnsupportedModel:
+            # Unknown blocks are run through the model's own modules, one replay at a time.
+            model = lent.model
+
+        def work(name: str) -> Part:
+            arrays: dict[str, np.ndarray] = {}
+            done: list[int] = []
+            first = Piece.parse(name).first
+            for found in read_gradients(gradients, by_first[first], contexts):
+                wanted = _wanted(place, found, None if settings.exhaustive else kept)
+                measured = measure_text(model, wanted, _latents(place, wanted), pool, how)
+                at = len(done)
+                done.append(found.context.document_id)
+                arrays |= {f"{at}/{each}": array for each, array in measured.to_arrays().items()}
+            return arrays, {"documents": done}
+
+        yield work
+
+
+def _wanted(place: Workplace, found: ContextGradients, kept: Kept | None) -> TextPathways:
+    settings = place.config.replay
+    return pathways_in_text(
+        found.context, found.layers, kept, below_cut=settings.below_cut, seed=settings.seed
+    )
+
+
+def _latents(place: Workplace, wanted: TextPathways) -> Latents:
+    """Return the rows of a text's targets and sources."""
+    ids = {*wanted.sources(), *(each.latent for each in wanted.context.targets)}
+    latents = study_latents(place, more=sorted(ids))
+    full = dict(latents.full)
+    through = place.config.discover.path == "through"
+    if through:
+        lowest = min((each.layer for each in ids), default=0)
+        for layer in place.dictionaries.layers:
+            if layer > lowest and layer not in full:
+                full[layer] = place.dictionaries.load(layer)
+    return Latents(latents.rows, full, through=through)
+
+
+def _pieces(place: Workplace, contexts: tuple[Context, ...], *, whole: bool) -> list[Piece]:
+    """Return the sweep's pieces; or the replay's, which hold all layers of their contexts."""
+    parallel = place.config.parallel
+    return plan_pieces(
+        contexts,
+        per_shard=parallel.contexts_per_shard,
+        layers_per_shard=None if whole else parallel.layers_per_shard,
+    )
+
+
+def _measured(shards: Shards, name: str) -> list[MeasuredText]:
+    shard = shards.load(name)
+    return [
+        MeasuredText.from_arrays(
+            {
+                each.partition("/")[2]: array
+                for each, array in shard.arrays.items()
+                if each.partition("/")[0] == str(at)
+            }
+        )
+        for at in range(len(shard.meta["documents"]))
+    ]

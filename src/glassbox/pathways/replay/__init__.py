@@ -1,0 +1,1 @@
+"""Changing a latent and measuring what follows: the check of every pathway by intervention."""

@@ -1,0 +1,209 @@
+"""Replays the pathways of one text, random sources like theirs, and a sample below the cut.
+
+Nothing is carried from one text to the next, and what a text gives depends on its own pathways,
+the seed and the document alone: texts can be spread over processes in any way.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import nn
+
+from glassbox.errors import InvalidValue
+from glassbox.pathways.blocks.weights import ModelBlocks
+from glassbox.pathways.latents import LatentId
+from glassbox.pathways.replay.cells import BELOW, KEPT, RANDOM, Cells, MeasuredText, joined_cells
+from glassbox.pathways.replay.clean_text import Latents, run_clean
+from glassbox.pathways.replay.interventions import DOSES, Dose, Effects, Intervention
+from glassbox.pathways.replay.matching import join_rows, random_directions
+from glassbox.pathways.replay.oracle import clean_by_forward, replay_by_forward
+from glassbox.pathways.replay.replaying import Limits, replay_on
+from glassbox.pathways.replay.text_pathways import TextPathways
+from glassbox.pathways.saes.rows import LatentRows
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """How pathways are measured.
+
+    Raises:
+        InvalidValue: No dose, or a negative number of random sources.
+    """
+
+    doses: tuple[Dose, ...] = tuple(DOSES.values())
+    """What is done to each source; the first decides what is verified, and is all that random
+    directions and the sample below the cut get."""
+    n_null: int = 20
+    """Random directions that stand in for each source in each text."""
+    seed: int = 0
+    """Of the random directions."""
+    limits: Limits = field(default_factory=Limits)
+    """Size of a batch; changes no result beyond rounding."""
+
+    def __post_init__(self) -> None:
+        if not self.doses:
+            raise InvalidValue("doses", (), "at least one")
+        if self.n_null < 0:
+            raise InvalidValue("n_null", self.n_null, "0 or more")
+
+
+@torch.no_grad()
+def measure_text(
+    model: ModelBlocks | nn.Module,
+    wanted: TextPathways,
+    latents: Latents,
+    pool: Mapping[int, LatentRows],
+    how: Measuring = Measuring(),
+) -> MeasuredText:
+    """Return what the replays of one text measure.
+
+    Args:
+        model: The blocks; or, where they are not known by heart, the lent model itself, which is
+            run whole for each replay.
+        wanted: The pathways of the text, and the sample below the cut.
+        latents: Rows of all its targets and sources.
+        pool: Random latents by layer, for the null (``draw_pool``).
+        how: Doses, random sources, batches.
+
+    Raises: as ``replay``.
+    """
+    if not len(wanted.target):
+        return MeasuredText(joined_cells([]), wanted.n_considered, wanted.n_below, 0)
+    sources = wanted.sources()
+    layers = sorted({each.layer for each in sources})
+    everything = Latents(join_rows(latents.rows, pool), latents.full, latents.through)
+    if isinstance(model, ModelBlocks):
+        text = run_clean(model, wanted.context, everything, layers)
+    else:
+        text = clean_by_forward(model, wanted.context, everything, layers)
+    rows_of = _rows_of_sources(wanted)
+    plan = [*_of_sources(wanted, rows_of, how.doses), *_of_random(wanted, rows_of, pool, how)]
+    n_unmatched = how.n_null * len(rows_of) - sum(each.is_random for each in plan)
+    runs = [each.run for each in plan]
+    if isinstance(model, ModelBlocks):
+        effects = replay_on(model, text, runs, how.limits)
+    else:
+        effects = replay_by_forward(model, text, runs)
+    norms = _encoder_norms(everything, wanted)
+    parts = []
+    for row, each in enumerate(plan):
+        if each.is_random:
+            parts.append(_cells(effects, row, RANDOM, each, wanted, norms))
+            continue
+        is_kept = wanted.is_kept[each.rows]
+        for kind, some in ((KEPT, each.rows[is_kept]), (BELOW, each.rows[~is_kept])):
+            if len(some) and (kind == KEPT or each.dose == 0):
+                parts.append(_cells(effects, row, kind, replace(each, rows=some), wanted, norms))
+    return MeasuredText(joined_cells(parts), wanted.n_considered, wanted.n_below, n_unmatched)
+
+
+@dataclass(frozen=True, eq=False)
+class _Planned:
+    """One run, and what it is for."""
+
+    run: Intervention
+    dose: int
+    rows: Int[np.ndarray, " n"]
+    """Rows of the wanted pathways that it measures."""
+
+    @property
+    def is_random(self) -> bool:
+        """Whether a random direction stands in for the source's own."""
+        return self.run.writes is not None
+
+
+def _rows_of_sources(wanted: TextPathways) -> dict[LatentId, Int[np.ndarray, " n"]]:
+    """Return the rows of each source's pathways, sources sorted."""
+    order = np.lexsort((wanted.source_index, wanted.source_layer))
+    keys = np.column_stack([wanted.source_layer, wanted.source_index])[order]
+    bounds = np.flatnonzero(np.r_[True, (keys[1:] != keys[:-1]).any(axis=1)])
+    return {
+        LatentId(int(keys[start][0]), int(keys[start][1])): rows
+        for start, rows in zip(bounds, np.split(order, bounds[1:]), strict=True)
+    }
+
+
+def _of_sources(
+    wanted: TextPathways,
+    rows_of: Mapping[LatentId, Int[np.ndarray, " n"]],
+    doses: tuple[Dose, ...],
+) -> list[_Planned]:
+    """Return the runs of the sources; the first dose reaches the sample below the cut too."""
+    plan = []
+    for source, rows in rows_of.items():
+        for number, dose in enumerate(doses):
+            some = rows if number == 0 else rows[wanted.is_kept[rows]]
+            if len(some):
+                reached = tuple(np.unique(wanted.target[some]).tolist())
+                run = Intervention((source,), dose, targets=reached)
+                plan.append(_Planned(run, number, some))
+    return plan
+
+
+def _of_random(
+    wanted: TextPathways,
+    rows_of: Mapping[LatentId, Int[np.ndarray, " n"]],
+    pool: Mapping[int, LatentRows],
+    how: Measuring,
+) -> list[_Planned]:
+    """Return the runs in which random directions stand in for those of the sources."""
+    plan = []
+    for source, rows in rows_of.items():
+        reached = tuple(np.unique(wanted.target[rows]).tolist())
+        seed = (how.seed, wanted.context.document_id)
+        for each in random_directions(source, pool, how.n_null, seed):
+            run = Intervention((source,), how.doses[0], writes=each, targets=reached)
+            plan.append(_Planned(run, 0, rows))
+    return plan
+
+
+def _encoder_norms(latents: Latents, wanted: TextPathways) -> Float[np.ndarray, " n_targets"]:
+    norms = [
+        float(latents.rows[each.latent.layer].w_enc[latents.place(each.latent)].float().norm())
+        for each in wanted.context.targets
+    ]
+    return np.array(norms, np.float32)
+
+
+def _cells(
+    effects: Effects,
+    row: int,
+    kind: int,
+    planned: _Planned,
+    wanted: TextPathways,
+    norms: Float[np.ndarray, " n_targets"],
+) -> Cells:
+    """Return what one run measured of its source's pathways."""
+    source = planned.run.latents[0]
+    at = wanted.target[planned.rows]
+    predicted = wanted.attribution[planned.rows] * np.float32(planned.run.dose.factor - 1)
+    if planned.is_random:
+        predicted = np.full_like(predicted, np.nan)
+    read = np.isfinite(effects.pre[row, at]) & (effects.n_changed[row, at] > 0)
+    at, predicted = at[read], predicted[read]
+    targets = [effects.context.targets[each] for each in at]
+
+    def column(values: list[int]) -> Int[np.ndarray, " n"]:
+        return np.array(values, np.int64)
+
+    n = len(at)
+    return Cells(
+        np.full(n, kind, np.int64),
+        np.full(n, effects.context.document_id, np.int64),
+        column([each.latent.layer for each in targets]),
+        column([each.latent.index for each in targets]),
+        column([each.position for each in targets]),
+        np.full(n, source.layer, np.int64),
+        np.full(n, source.index, np.int64),
+        np.full(n, planned.dose, np.int64),
+        predicted.astype(np.float32),
+        effects.pre[row, at],
+        effects.post[row, at],
+        effects.flips[row, at],
+        effects.change[row, at],
+        effects.size_before[row, at] * norms[at],
+        effects.size_there[row, at] * norms[at],
+    )

@@ -1,0 +1,1 @@
+"""Sparse autoencoders: one canonical form, whatever the file they came in."""

@@ -1,0 +1,1 @@
+"""Files of sparse autoencoders, one module a format, and the tensors in them."""

@@ -1,0 +1,184 @@
+"""One SAE on disk: what it is, and its latents whole, by rows or in chunks.
+
+Opening reads the configuration and the small vectors only. Knows nothing of formats; ``opening``
+finds the format and says how to read it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, Int
+
+from glassbox.artifacts import digest_files
+from glassbox.errors import InvalidValue
+from glassbox.pathways.saes.readers.recipe import Recipe, decoder_norms, fold
+from glassbox.pathways.saes.readers.tensor_files import TensorFile
+from glassbox.pathways.saes.rows import InputNorm, LatentRows
+from glassbox.pathways.saes.sae import Sae, SaeSource, require_indices
+
+_CHUNK = 2048
+"""Latents folded at a time while a whole dictionary is read."""
+
+
+class SaeReader:
+    """One SAE on disk."""
+
+    def __init__(
+        self,
+        file: TensorFile,
+        recipe: Recipe,
+        facts: SaeSource,
+        *,
+        layer: int | None,
+        files: tuple[Path, ...],
+    ) -> None:
+        """Take what a format found out.
+
+        Args:
+            file: The tensors.
+            recipe: How they are read.
+            facts: Where they came from; the digest is computed when it is asked for.
+            layer: Block whose output it reads, where that is known.
+            files: All files that the reading depends on.
+        """
+        self._file, self._recipe, self._facts, self._files = file, recipe, facts, files
+        self._layer = layer
+        axis = recipe.encoder.latent_axis
+        shape = file.shape(recipe.encoder.name)
+        self.d_sae: int = shape[axis]
+        """Number of latents."""
+        self.d_in: int = shape[1 - axis]
+        """Width of what it reads."""
+        self.d_out: int = len(recipe.b_dec)
+        """Width of what it writes."""
+
+    @property
+    def layer(self) -> int:
+        """Block, 0-based, whose output it reads.
+
+        Raises:
+            InvalidValue: Neither the file nor the caller said.
+        """
+        if self._layer is None:
+            raise InvalidValue(
+                f"layer of {self._facts.path}",
+                None,
+                "a block, 0-based",
+                remedy="The file does not say which one it reads: give layer=.",
+            )
+        return self._layer
+
+    @property
+    def knows_layer(self) -> bool:
+        """Whether the file or the caller said which layer it reads."""
+        return self._layer is not None
+
+    @property
+    def k(self) -> int | None:
+        """Latents kept a token; none unless TopK."""
+        return self._recipe.k
+
+    @property
+    def path(self) -> Path:
+        """File of the tensors."""
+        return self._file.path
+
+    @property
+    def facts(self) -> SaeSource:
+        """Where it came from, as the configuration says; without the digest, so at no cost."""
+        return self._facts
+
+    @cached_property
+    def source(self) -> SaeSource:
+        """Where it came from, with the digest of its files (read once, about 1 GB a second)."""
+        return replace(self._facts, digest=digest_files(self._files))
+
+    @property
+    def input_norm(self) -> InputNorm:
+        """What is done to each token's vector before the encoder."""
+        return self._recipe.input_norm
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether z is linear in x: nothing is done to each token's vector first."""
+        return self._recipe.input_norm == "none"
+
+    def decoder_norms(self) -> Float[torch.Tensor, "d_sae"]:
+        """Return the norm of each decoder row as it is in the file, before any folding."""
+        parts = [
+            decoder_norms(self._file, self._recipe, range(start, min(self.d_sae, start + _CHUNK)))
+            for start in range(0, self.d_sae, _CHUNK)
+        ]
+        return torch.cat(parts)
+
+    def load(self, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Sae:
+        """Return the whole dictionary; at most one chunk more than itself is in memory.
+
+        Raises:
+            CorruptArtifact: Values that are no numbers, or a decoder row of zeros to divide by.
+            InvalidValue: The layer is unknown.
+        """
+        layer = self.layer
+        w_enc = torch.empty((self.d_sae, self.d_in), device=device, dtype=dtype)
+        w_dec = torch.empty((self.d_sae, self.d_out), device=device, dtype=dtype)
+        b_enc = torch.empty(self.d_sae, device=device, dtype=dtype)
+        norms = torch.empty(self.d_sae)
+        for start in range(0, self.d_sae, _CHUNK):
+            stop = min(self.d_sae, start + _CHUNK)
+            rows = fold(self._file, self._recipe, range(start, stop))
+            part = slice(start, stop)
+            w_enc[part], w_dec[part], b_enc[part] = rows.w_enc, rows.w_dec, rows.b_enc
+            norms[part] = rows.decoder_norms
+        skip = self._recipe.w_skip
+        return Sae(
+            layer=layer,
+            w_enc=w_enc,
+            b_enc=b_enc,
+            w_dec=w_dec,
+            b_dec=self._recipe.b_dec.to(device, dtype),
+            threshold=self._recipe.threshold.to(device),
+            source=replace(self.source, decoder_norm_mean=float(norms.mean())),
+            k=self._recipe.k,
+            input_norm=self._recipe.input_norm,
+            w_skip=None if skip is None else skip.to(device, dtype),
+        )
+
+    def read_rows(self, indices: Int[torch.Tensor, "n"]) -> LatentRows:
+        """Return some latents' rows, float32, reading only what they need.
+
+        Raises:
+            InvalidValue: An index that this dictionary does not have.
+            CorruptArtifact: As for ``load``.
+        """
+        indices = indices.to(torch.int64).cpu()
+        require_indices(indices, self.d_sae, self._layer)
+        rows = fold(self._file, self._recipe, indices)
+        return LatentRows(
+            self.layer,
+            indices,
+            rows.w_enc,
+            rows.b_enc,
+            rows.w_dec,
+            rows.threshold,
+            self._recipe.k,
+            self._recipe.input_norm,
+        )
+
+    def stream(self, chunk: int = _CHUNK) -> Iterator[LatentRows]:
+        """Yield all latents in order, a chunk of rows at a time, float32."""
+        for start in range(0, self.d_sae, chunk):
+            stop = min(self.d_sae, start + chunk)
+            rows = fold(self._file, self._recipe, range(start, stop))
+            yield LatentRows(
+                self.layer,
+                torch.arange(start, stop),
+                rows.w_enc,
+                rows.b_enc,
+                rows.w_dec,
+                rows.threshold,
+                self._recipe.k,
+                self._recipe.input_norm,
+            )

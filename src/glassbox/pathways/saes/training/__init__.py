@@ -1,0 +1,1 @@
+"""Training SAEs on the residual stream of an engine's model."""

@@ -1,0 +1,232 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from glassbox.errors import InvalidData, NonFiniteOutput
+from glassbox.pathways.integration.ablation import DecisionMeter, DecisionPrompt, pair_places
+from glassbox.pathways.integration.faithfulness import decision_effects, judge_subgraph
+from glassbox.pathways.latents import LatentId
+from tests.pathways.integration.small_models import small_model, small_saes
+
+ANSWERS = (70, 71)
+SPECIAL = frozenset({0, 1})
+LATENTS = [LatentId(0, 3), LatentId(0, 17), LatentId(1, 5), LatentId(1, 30), LatentId(1, 31)]
+
+
+def prompts_of(model, n_pairs=5, seed=0):
+    rng = np.random.default_rng(seed)
+    made = []
+    for pair in range(n_pairs):
+        for kind in ("safe", "risky"):
+            body = rng.integers(5, model.config.vocab_size, int(rng.integers(4, 14))).tolist()
+            made.append(DecisionPrompt((0, *body), kind, pair))
+    return tuple(made)
+
+
+@pytest.fixture(scope="module")
+def world():
+    model, _, width = small_model()
+    saes = small_saes(2, width)
+    return model, saes, prompts_of(model)
+
+
+def meter_of(world, **how):
+    model, saes, prompts = world
+    return DecisionMeter(model, saes.rows(LATENTS), prompts, ANSWERS, SPECIAL, **how)
+
+
+def slowly(model, saes, prompt, mask, values):
+    """One prompt, through hooks of its own, latent by latent."""
+    handles = []
+
+    def put_aside(layer):
+        def hook(_module, _args, output):
+            x = output[0] if isinstance(output, tuple) else output
+            clean = x.clone()
+            for latent, aside, value in zip(LATENTS, mask, values, strict=True):
+                if latent.layer != layer or not aside:
+                    continue
+                sae = saes.load(layer)
+                for position in range(1, x.shape[1]):
+                    if prompt.token_ids[position] in SPECIAL:
+                        continue
+                    f = sae.encode(clean[0, position])[latent.index]
+                    x[0, position] += (value - f) * sae.w_dec[latent.index]
+            return (x, *output[1:]) if isinstance(output, tuple) else x
+
+        return hook
+
+    for layer in (0, 1):
+        handles.append(model.model.layers[layer].register_forward_hook(put_aside(layer)))
+    with torch.inference_mode():
+        logits = model(torch.tensor([prompt.token_ids])).logits[0, -1]
+    for each in handles:
+        each.remove()
+    return float(logits[ANSWERS[0]] - logits[ANSWERS[1]])
+
+
+@pytest.mark.parametrize("at", ["zero", "mean"])
+def test_decisions_are_those_of_the_slow_way(world, at):
+    model, saes, prompts = world
+    meter = meter_of(world)
+    sets = np.array(
+        [[0, 0, 0, 0, 0], [1, 0, 0, 0, 0], [0, 1, 0, 1, 0], [1, 1, 1, 1, 1]], dtype=bool
+    )
+    values = meter.means.tolist() if at == "mean" else [0.0] * 5
+    found = meter.decisions(sets, at=at)
+    expected = [[slowly(model, saes, each, mask, values) for each in prompts] for mask in sets]
+    assert found == pytest.approx(np.array(expected), abs=2e-5)
+    assert np.abs(found[3] - found[0]).max() > 1e-3
+
+
+def test_nothing_set_aside_is_the_plain_model(world):
+    model, _, prompts = world
+    found = meter_of(world).decisions(np.zeros((1, 5), dtype=bool))[0]
+    for prompt, value in zip(prompts, found, strict=True):
+        with torch.inference_mode():
+            logits = model(torch.tensor([prompt.token_ids])).logits[0, -1]
+        assert value == pytest.approx(float(logits[70] - logits[71]), abs=1e-5)
+
+
+@pytest.mark.parametrize("batch_rows", [1, 3, 64])
+def test_batches_change_nothing(world, batch_rows):
+    sets = np.array([[1, 0, 1, 0, 0]], dtype=bool)
+    found = meter_of(world, batch_rows=batch_rows).decisions(sets)
+    assert found == pytest.approx(meter_of(world).decisions(sets), abs=1e-5)
+
+
+def test_means_are_over_positions_that_count(world):
+    model, saes, prompts = world
+    sums, counted = torch.zeros(5), 0
+    for prompt in prompts:
+        states = model(torch.tensor([prompt.token_ids]), output_hidden_states=True).hidden_states
+        inside = [
+            place for place, token in enumerate(prompt.token_ids) if place and token not in SPECIAL
+        ]
+        counted += len(inside)
+        for place, latent in enumerate(LATENTS):
+            if latent.layer == 0:  # the last entry of hidden_states is behind the final norm
+                sums[place] += saes.load(0).encode(states[1][0, inside])[:, latent.index].sum()
+    found = meter_of(world).means
+    assert found[:2].tolist() == pytest.approx((sums / counted)[:2].tolist(), abs=1e-6)
+
+
+def test_topk_rows_are_read_with_the_whole_dictionary():
+    model, _, width = small_model()
+    saes = small_saes(2, width, k=6)
+    full = {layer: saes.load(layer) for layer in saes.layers}
+    prompts = prompts_of(model, 2)
+    meter = DecisionMeter(model, saes.rows(LATENTS), prompts, ANSWERS, SPECIAL, full)
+    sets = np.array([[1, 1, 0, 1, 0]], dtype=bool)
+    expected = [slowly(model, saes, each, sets[0], [0.0] * 5) for each in prompts]
+    assert meter.decisions(sets, at="zero")[0] == pytest.approx(expected, abs=2e-5)
+
+
+def test_effects_are_mean_changes_with_intervals_around_them(world):
+    meter = meter_of(world)
+    found = decision_effects(meter)
+    clean = meter.decisions(np.zeros((1, 5), dtype=bool))
+    for place, latent in enumerate(LATENTS):
+        alone = np.zeros((1, 5), dtype=bool)
+        alone[0, place] = True
+        change = (meter.decisions(alone, at="zero") - clean).mean()
+        assert found[latent].effect == pytest.approx(change, abs=1e-6)
+        assert found[latent].low <= found[latent].effect <= found[latent].high
+        assert 0 <= found[latent].p <= found[latent].q <= 1
+
+
+def test_all_latents_are_a_faithful_and_complete_sub_graph_and_none_is_neither(world):
+    meter = meter_of(world)
+    effects = decision_effects(meter)
+    everything = judge_subgraph(
+        meter, frozenset(each.name for each in LATENTS), effects, n_random=3
+    )
+    assert everything.faithfulness == pytest.approx(1)
+    assert everything.completeness == pytest.approx(1)
+    assert everything.p == 1.0
+    nothing = judge_subgraph(meter, frozenset(), effects, n_random=3)
+    assert nothing.faithfulness == pytest.approx(0, abs=1e-9)
+    assert nothing.completeness == pytest.approx(0, abs=1e-9)
+    assert nothing.curve[0].faithfulness == pytest.approx(0, abs=1e-9)
+    assert nothing.curve[-1].faithfulness == pytest.approx(1)
+
+
+class Pretends:
+    """A meter whose decisions follow a formula: the first latent carries the framing alone."""
+
+    latents = tuple(LATENTS)
+
+    def __init__(self, n_pairs=12, seed=0):
+        self.prompts = tuple(
+            DecisionPrompt((0, 5), kind, pair)
+            for pair in range(n_pairs)
+            for kind in ("safe", "risky")
+        )
+        self.noise = np.random.default_rng(seed).normal(0, 0.1, len(self.prompts))
+
+    def decisions(self, set_aside, *, at="mean"):
+        sign = np.array([1.0 if each.kind == "safe" else -1.0 for each in self.prompts])
+        carried = np.where(set_aside[:, :1], 0.0, 2.0)
+        return carried * sign + 0.5 * sign + self.noise
+
+
+def test_the_latent_that_carries_the_framing_is_the_whole_sub_graph():
+    found = judge_subgraph(Pretends(), frozenset({"L0-3"}), {}, n_random=30)
+    assert found.full == pytest.approx(found.kept)
+    assert found.faithfulness == pytest.approx(1)
+    assert found.completeness == pytest.approx(1)
+    assert found.n_kept == 1
+    # Half of the random choices of one latent of layer 0 are that very latent.
+    assert 0.2 < found.p < 0.8
+
+
+def test_a_sub_graph_beside_it_is_neither():
+    found = judge_subgraph(Pretends(), frozenset({"L1-5", "L1-30"}), {}, n_random=10)
+    assert found.faithfulness == pytest.approx(0)
+    assert found.completeness == pytest.approx(0)
+    assert found.p == 1.0
+
+
+def test_latents_that_carry_nothing_have_no_faithfulness():
+    meter = Pretends()
+    meter.decisions = lambda set_aside, *, at="mean": np.tile(meter.noise, (len(set_aside), 1))
+    found = judge_subgraph(meter, frozenset({"L0-3"}), {})
+    assert found.faithfulness is None
+    assert found.completeness is None
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 1000))
+def test_random_sub_graphs_have_as_many_latents_on_every_layer(seed):
+    asked = []
+
+    class Watches(Pretends):
+        def decisions(self, set_aside, *, at="mean"):
+            asked.append(set_aside)
+            return super().decisions(set_aside, at=at)
+
+    judge_subgraph(Watches(), frozenset({"L0-17", "L1-5", "L1-31"}), {}, n_random=4, seed=seed)
+    (sets,) = asked
+    for row in ~sets[4:8]:
+        assert row[:2].sum() == 1
+        assert row[2:].sum() == 2
+
+
+def test_pairs_need_both_kinds_and_one_of_each():
+    one = [DecisionPrompt((0,), "safe", 0), DecisionPrompt((0,), "risky", 1)]
+    with pytest.raises(InvalidData, match="no pair has a safe and a risky prompt"):
+        pair_places(one)
+    two = [*one, DecisionPrompt((0,), "safe", 0)]
+    with pytest.raises(InvalidData, match="pair 0 has two safe prompts"):
+        pair_places(two)
+
+
+def test_a_model_that_answers_nan_is_named(world):
+    model, saes, prompts = world
+    rows = saes.rows(LATENTS)
+    rows[0].w_dec[0, 0] = float("nan")
+    meter = DecisionMeter(model, rows, prompts, ANSWERS, SPECIAL)
+    with pytest.raises(NonFiniteOutput, match="decision's logit is NaN"):
+        meter.decisions(np.array([[1, 0, 0, 0, 0]], dtype=bool))

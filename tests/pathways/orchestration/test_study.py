@@ -1,0 +1,205 @@
+"""A whole study on the embedded model: killed anywhere, spread anyhow, it ends the same."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from glassbox.artifacts import read_json
+from glassbox.cli.main import main
+from glassbox.errors import ConflictError, OutOfMemory
+from glassbox.pathways.config_file import save_config
+from glassbox.pathways.integration.results import read_study
+from glassbox.pathways.layout import STEPS, StudyFolder
+from glassbox.pathways.orchestration.memory import MemoryMeter
+from glassbox.pathways.orchestration.steps import do_step, run_study
+from glassbox.runtime import Runtime
+from glassbox.types import ModelSpec
+from tests.pathways.orchestration.small_study import config_in, place_of, results_of
+
+
+@pytest.fixture(scope="module")
+def engine():
+    engine = Runtime.load().open_engine(ModelSpec("tiny", dtype="float32", device="cpu"))
+    yield engine
+    engine.close()
+
+
+@pytest.fixture(scope="module")
+def finished(engine, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    run_study(place_of(config_in(folder), engine))
+    return folder
+
+
+def copy_of(finished, folder, *without):
+    """A copy of the finished study, some steps undone."""
+    shutil.copytree(finished, folder, dirs_exist_ok=True)
+    paths = StudyFolder(folder)
+    for step in without:
+        record = paths.of_step(step) / f"{step}.done.json"
+        record.unlink()
+    return paths
+
+
+def test_all_steps_leave_the_files_of_the_plan(finished):
+    paths = StudyFolder(finished)
+    for path in (
+        paths.data_validation,
+        paths.causal_features,
+        paths.prompts_sample,
+        paths.single_feature_test,
+        paths.token_associations,
+        paths.candidates,
+        paths.validated,
+        paths.report,
+    ):
+        assert path.is_file(), path
+    assert all((paths.of_step(step) / f"{step}.done.json").is_file() for step in STEPS)
+    assert read_study(finished).latents()
+
+
+def test_a_finished_study_is_not_done_again(finished, engine):
+    before = results_of(finished)
+    done = run_study(place_of(config_in(finished), engine))
+    assert all(each.was_there for each in done)
+    assert results_of(finished) == before
+
+
+class Killed(BaseException):
+    """Stands for kill -9: nothing catches it."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_study_stopped_at_random_writes_ends_the_same(
+    finished, engine, tmp_path, monkeypatch, seed
+):
+    """Every file is written through one function: it stops there, before or after the write."""
+    rng = random.Random(seed)
+    folder = tmp_path / "killed"
+    left = {"writes": 0, "kills": 0}
+    replace = os.replace
+
+    def mortal(source, target, *args, **kwargs):
+        left["writes"] -= 1
+        if left["writes"] == 0:
+            left["kills"] += 1
+            if rng.random() < 0.5:
+                replace(source, target, *args, **kwargs)
+            raise Killed
+        return replace(source, target, *args, **kwargs)
+
+    monkeypatch.setattr(os, "replace", mortal)
+    for _ in range(60):
+        left["writes"] = rng.randint(6, 40)
+        try:
+            run_study(place_of(config_in(folder), engine))
+        except Killed:
+            continue
+        break
+    assert left["kills"] >= 3
+    monkeypatch.undo()
+    run_study(place_of(config_in(folder), engine))
+    assert results_of(folder) == results_of(finished)
+
+
+@pytest.mark.slow
+def test_a_command_that_is_killed_at_random_moments_ends_the_same(finished, tmp_path):
+    folder = tmp_path / "killed"
+    config = config_in(folder)
+    save_config(config, tmp_path / "study.json")
+    rng = random.Random(0)
+    words = [sys.executable, "-m", "glassbox", "pathways", "run", str(tmp_path / "study.json")]
+    for _ in range(8):
+        process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(rng.uniform(2, 20))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert subprocess.run(words, check=False, capture_output=True).returncode == 0
+    assert results_of(folder) == results_of(finished)
+
+
+@pytest.mark.parametrize(
+    "parallel",
+    [
+        {"contexts_per_shard": 1},
+        {"contexts_per_shard": 100},
+        {"contexts_per_shard": 2, "layers_per_shard": 1},
+    ],
+    ids=["one", "all", "by layer"],
+)
+def test_results_do_not_depend_on_the_shards(finished, engine, tmp_path, parallel):
+    paths = copy_of(finished, tmp_path / "other", "discover", "validate", "integrate")
+    shutil.rmtree(paths.shards)
+    shutil.rmtree(paths.replay_shards)
+    paths.candidates.unlink()
+    place = place_of(config_in(paths.root, parallel=parallel), engine)
+    do_step(place, "discover")
+    same_table(paths.candidates, StudyFolder(finished).candidates)
+    # The replay is asked of the very same candidates.
+    shutil.copyfile(StudyFolder(finished).candidates, paths.candidates)
+    do_step(place, "validate")
+    same_table(
+        paths.validated.with_suffix(".parquet"),
+        StudyFolder(finished).validated.with_suffix(".parquet"),
+    )
+
+
+def same_table(one, other):
+    found, expected = pq.read_table(one), pq.read_table(other)
+    assert found.column_names == expected.column_names
+    for name in found.column_names:
+        left, right = (table[name].to_numpy(zero_copy_only=False) for table in (found, expected))
+        if left.dtype.kind == "f":
+            np.testing.assert_allclose(left, right, rtol=2e-4, atol=2e-6, err_msg=name)
+        else:
+            assert list(left) == list(right), name
+
+
+def test_another_configuration_is_refused_by_name(finished, engine, tmp_path):
+    paths = copy_of(finished, tmp_path / "other")
+    place = place_of(config_in(paths.root, discover={"mode": "frozen"}), engine)
+    with pytest.raises(ConflictError, match=r'discover\.mode was "total" and is "frozen"'):
+        do_step(place, "discover")
+
+
+def test_what_will_not_fit_is_refused_before_it_begins(finished, engine, tmp_path):
+    paths = copy_of(finished, tmp_path / "other", "prototype")
+    place = place_of(config_in(paths.root, limits={"host_bytes": 1_000_000}), engine)
+    with pytest.raises(OutOfMemory, match=r"would need .* GB .*No size of chunk would fit"):
+        do_step(place, "prototype")
+    assert not (paths.prototype / "prototype.done.json").exists()
+
+
+def test_the_forecast_of_memory_holds(finished, engine, tmp_path):
+    paths = copy_of(finished, tmp_path / "other", "discover")
+    shutil.rmtree(paths.shards)
+    forecast = read_json(paths.single_feature_test)["forecast"]
+    meter = MemoryMeter()
+    with meter.stage("discover"):
+        do_step(place_of(config_in(paths.root), engine), "discover")
+    (step,) = (each for each in forecast["steps"] if each["step"] == "discover")
+    assert meter.peak_bytes == pytest.approx(step["peak_bytes"], rel=0.2)
+
+
+def test_the_commands_show_a_finished_study(finished, capsys):
+    assert main(["pathways", "show", str(finished)]) == 0
+    assert "pathways, by mediated effect" in capsys.readouterr().out
+    latent = read_study(finished).latents()[0].name
+    assert main(["pathways", "show", str(finished), "--latent", latent]) == 0
+    assert latent in capsys.readouterr().out
+
+
+def test_the_forecast_of_the_plan_is_printed_beside_it(capsys):
+    assert main(["pathways", "forecast"]) == 0
+    shown = capsys.readouterr().out
+    for words in ("21.0 h", "37,500 pathways at most, not 38,750", "stated: NVIDIA A40"):
+        assert words in " ".join(shown.split())
