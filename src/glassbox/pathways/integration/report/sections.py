@@ -40,8 +40,8 @@ def paths_section(paths: Sequence[DecisionPath]) -> tuple[Section, Piece | None]
     n_verified = sum(path.verified for path in paths)
     text = (
         f"The {len(paths)} strongest ways from a token to the decision, {n_verified} of them with "
-        "every arrow between latents confirmed by replay. Strength is the product of the arrows' "
-        "strengths; + pushes towards stopping, − towards going on.",
+        "every arrow between latents, where there is any, confirmed by replay. Strength is the "
+        "product of the arrows' strengths; + pushes towards stopping, − towards going on.",
     )
     return Section("Paths to the decision", text), Piece("paths", paths[:20])
 
