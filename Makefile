@@ -99,6 +99,9 @@ bench: $(VENV)/.bench ## Run the benchmarks against their baselines
 	$(BIN)/python -m benchmarks.load
 	$(BIN)/python -m benchmarks.memory --lines 1000 20000
 	$(BIN)/python -m benchmarks.techniques
+	$(BIN)/python -m benchmarks.sweep
+	$(BIN)/python -m benchmarks.replay
+	$(BIN)/python -m benchmarks.tokens
 
 ci-like: ## Run .ci/run in a fresh clone of the last commit
 	@folder=$$(mktemp -d) && git clone --quiet . "$$folder/glassbox" \

@@ -1,9 +1,12 @@
 import json
 
 import pytest
+import torch
 
-from glassbox.errors import ConflictError, InvalidData, TextTooLong, UnknownName
+from glassbox.errors import ConflictError, InvalidData, OutOfMemory, TextTooLong, UnknownName
+from glassbox.pathways.experiment import run
 from glassbox.pathways.experiment.conditions import CONDITIONS
+from glassbox.pathways.experiment.patching import answer_rows
 from glassbox.pathways.experiment.run import run_experiment
 from glassbox.pathways.latents import LatentId
 from glassbox.pathways.saes.dictionaries import open_dictionaries
@@ -108,6 +111,28 @@ def test_batches_change_no_response(world, tmp_path):
     for one, other in zip(*results, strict=True):
         assert one["stop_rates"] == other["stop_rates"]
         assert one["cohen_d"] == other["cohen_d"]
+
+
+def test_out_of_memory_halves_the_batch_and_changes_no_response(world, tmp_path, monkeypatch):
+    whole = _run(world, tmp_path / "whole", per_layer=2, batch_rows=64).results
+    sizes = []
+
+    def cramped(model, taps, clean, rows, sampling):
+        sizes.append(len(rows))
+        if len(rows) > most:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+        return answer_rows(model, taps, clean, rows, sampling)
+
+    monkeypatch.setattr(run, "answer_rows", cramped)
+    most = 3
+    halved = _run(world, tmp_path / "halved", per_layer=2, batch_rows=64).results
+    assert max(sizes) > most >= min(sizes)
+    for one, other in zip(whole, halved, strict=True):
+        assert one["stop_rates"] == other["stop_rates"]
+        assert one["cohen_d"] == other["cohen_d"]
+    most = 0
+    with pytest.raises(OutOfMemory, match="One patched prompt does not fit"):
+        _run(world, tmp_path / "none", per_layer=2)
 
 
 def test_results_of_another_configuration_are_refused(world, tmp_path):

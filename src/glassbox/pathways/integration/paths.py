@@ -4,6 +4,8 @@ A path's strength is the product of its edges' absolute weights. Because edges o
 both questions are answered by passing once over the nodes in order, for all sources at once.
 """
 
+from itertools import chain
+
 import numpy as np
 from jaxtyping import Bool, Float
 
@@ -15,7 +17,8 @@ from glassbox.pathways.integration.values import DECISION, DecisionPath
 def strongest_paths(graph: PathwayGraph, n_paths: int) -> tuple[DecisionPath, ...]:
     """Return the strongest ways from a token over at least one latent to the decision.
 
-    Verified ways come first, then the others, each by strength; ties by name.
+    Verified ways come first, and among these the ones on which a latent drives another: a way of
+    one latent says nothing of pathways. Then by strength; ties by name.
 
     Raises:
         InvalidValue: Fewer than one path is asked for.
@@ -28,35 +31,48 @@ def strongest_paths(graph: PathwayGraph, n_paths: int) -> tuple[DecisionPath, ..
         for nodes, weight in _best_paths(graph, n_paths + len(found)):
             found.setdefault(nodes, DecisionPath(nodes, weight, False))
     ranked = sorted(
-        found.values(), key=lambda each: (not each.verified, -abs(each.weight), each.nodes)
+        found.values(),
+        key=lambda each: (not each.verified, len(each.nodes) < 4, -abs(each.weight), each.nodes),
     )
     return tuple(ranked[:n_paths])
 
 
+_Way = tuple[float, tuple[int, ...]]
+"""Signed strength, and the places so far."""
+
+
 def _best_paths(graph: PathwayGraph, n_paths: int) -> list[tuple[tuple[str, ...], float]]:
-    """Return node names and signed strength of the strongest paths from tokens to the decision."""
+    """Return node names and signed strength of the strongest paths from tokens to the decision.
+
+    As many of those over one latent as of those over several, where there are as many.
+    """
     if DECISION not in graph.places:
         return []
     incoming: dict[int, list[tuple[int, float]]] = {}
     for (source, target), weight in zip(graph.ends.tolist(), graph.weights.tolist(), strict=True):
         incoming.setdefault(target, []).append((source, weight))
-    # Of each node, the strongest ways that end in it: (signed strength, places so far).
-    best: list[list[tuple[float, tuple[int, ...]]]] = []
+    # Of each node, the strongest ways that end in it: those of one latent, those of several.
+    best: list[tuple[list[_Way], list[_Way]]] = []
     for place, node in enumerate(graph.nodes):
         if node.kind == "token":
-            best.append([(1.0, (place,))])
+            best.append(([(1.0, (place,))], []))
             continue
-        ways = [
-            (strength * weight, (*way, place))
-            for source, weight in incoming.get(place, ())
-            for strength, way in best[source]
-        ]
-        ways.sort(key=lambda each: (-abs(each[0]), each[1]))
-        best.append(ways[:n_paths])
+        short: list[_Way] = []
+        long: list[_Way] = []
+        for source, weight in incoming.get(place, ()):
+            for strength, way in chain(*best[source]):
+                joins = node.kind == "latent" and len(way) > 1
+                kept = long if joins or len(way) > 2 else short
+                kept.append((strength * weight, (*way, place)))
+        best.append((_strongest(short, n_paths), _strongest(long, n_paths)))
     return [
         (tuple(graph.nodes[place].name for place in way), strength)
-        for strength, way in best[graph.places[DECISION]]
+        for strength, way in chain(*best[graph.places[DECISION]])
     ]
+
+
+def _strongest(ways: list[_Way], n: int) -> list[_Way]:
+    return sorted(ways, key=lambda each: (-abs(each[0]), each[1]))[:n]
 
 
 def strengths(graph: PathwayGraph) -> Float[np.ndarray, "n_nodes 2"]:

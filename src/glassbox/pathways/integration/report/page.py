@@ -144,8 +144,8 @@ def _sentences(summary: StudySummary) -> tuple[str, ...]:
     sentences = [f"How things were read and measured: {conventions}."] if conventions else []
     if summary.n_expected_by_chance is not None:
         sentences.append(
-            f"Selection from noise alone would have given about "
-            f"{number(summary.n_expected_by_chance)} of the {summary.n_latents:,} latents."
+            f"Had no latent of the patching study any effect, its rule would still have chosen "
+            f"about {number(summary.n_expected_by_chance)}; it chose {summary.n_latents:,}."
         )
     return tuple(sentences)
 
