@@ -106,6 +106,9 @@ def test_a_file_gives_back_what_was_written(world, tmp_path):
     assert _as_dict(read) == _as_dict(found)
     assert (read.corpus_digest, read.source_digest) == (corpus.digest, "abc")
     content = (tmp_path / "a.safetensors").read_bytes()
+    for _ in range(8):
+        read.save(tmp_path / "again.safetensors")
+        assert (tmp_path / "again.safetensors").read_bytes() == content
     (tmp_path / "b.safetensors").write_bytes(content[: len(content) // 2])
     with pytest.raises(CorruptArtifact, match="not readable"):
         load_activations(tmp_path / "b.safetensors")

@@ -99,7 +99,7 @@ def test_a_study_stopped_at_random_writes_ends_the_same(
 
     monkeypatch.setattr(os, "replace", mortal)
     for _ in range(60):
-        left["writes"] = rng.randint(6, 40)
+        left["writes"] = rng.randint(4, 25)
         try:
             run_study(place_of(config_in(folder), engine))
         except Killed:

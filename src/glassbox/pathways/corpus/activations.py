@@ -17,6 +17,7 @@ from safetensors.numpy import save
 from glassbox.artifacts import write_bytes
 from glassbox.errors import CorruptArtifact, InvalidValue, UnknownName
 from glassbox.pathways.latents import LatentId
+from glassbox.pathways.shards import sorted_header
 
 ACTIVATIONS_SCHEMA = 1
 """Version of the layout of the file."""
@@ -88,7 +89,7 @@ class Activations:
         return slice(int(start), int(stop))
 
     def save(self, path: Path) -> None:
-        """Write them as one file, whole or not at all.
+        """Write them as one file, whole or not at all; equal content gives equal bytes.
 
         Raises:
             NoDiskSpace: The device is full.
@@ -100,7 +101,7 @@ class Activations:
             "source_digest": self.source_digest,
         }
         arrays = {name: np.ascontiguousarray(getattr(self, name)) for name in _ARRAYS}
-        write_bytes(path, save(arrays, metadata=header))
+        write_bytes(path, sorted_header(save(arrays, metadata=header)))
 
 
 def load_activations(path: Path) -> Activations:
