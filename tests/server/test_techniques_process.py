@@ -3,6 +3,7 @@
 import signal
 import time
 
+import httpx
 import pytest
 
 from glassbox.errors import AccessDenied
@@ -81,6 +82,9 @@ def test_functions_in_a_process_of_their_own_leave_the_server_alone(tmp_path):
         assert ended(client, slow).status in ("failed", "lost", "cancelled")
         again = ended(client, client.submit(call_of("return 7"), wait_s=9))
         assert values.unpack(again.result) == 7
+        counted = httpx.get(f"{server.url}/metrics").text
+        assert 'technique_runs_total{model_name="tiny",status="succeeded"} 1.0' in counted
+        assert 'technique_runs_total{model_name="tiny",status="lost"}' in counted
         client.close()
         assert server.stop(signal.SIGINT) == 0
 

@@ -76,6 +76,8 @@ class Metrics:
             "verify_tokens", "Tokens read and written while responses were judged."
         )
         self._classified = self._counter("classified_texts", "Texts labelled.", "decision")
+        self._runs = self._counter("technique_runs", "Runs of functions that ended.", "status")
+        self._run_s = self._counter("technique_run_seconds", "Seconds that functions ran.")
         self._http = Counter(
             "glassbox:http_requests",
             "HTTP requests by route and status.",
@@ -134,6 +136,11 @@ class Metrics:
     def classified(self, decision: str) -> None:
         """Count a text that was labelled, or whose row has an error."""
         self._classified.labels(self.model, decision).inc()
+
+    def ran(self, status: str, seconds: float) -> None:
+        """Count a run of a function that ended, or was refused."""
+        self._runs.labels(self.model, status).inc()
+        self._run_s.labels(self.model).inc(seconds)
 
     def watch(self, load: Callable[[], tuple[int, int]]) -> None:
         """Ask for (requests running, requests waiting) whenever the counters are read."""

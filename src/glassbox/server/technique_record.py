@@ -7,6 +7,7 @@ server that ran it. Arguments, results, printed lines and messages of errors are
 
 import secrets
 import socket
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Final
 
@@ -27,6 +28,10 @@ WORDS: Final = {
 """What is said of a run that only the log remembers, by how it ended."""
 
 
+def _uncounted(_status: str, _seconds: float) -> None:
+    """Let an end go."""
+
+
 @dataclass(frozen=True)
 class TechniqueRecord:
     """The runs of one server in the log."""
@@ -39,6 +44,8 @@ class TechniqueRecord:
     """Name and port of this server, the same after a restart."""
     life: str = field(default_factory=lambda: secrets.token_hex(4))
     """Names this life of the server."""
+    count: Callable[[str, float], None] = _uncounted
+    """Told of every end: how it ended, or ``refused``, and the seconds that it ran."""
 
     def started(self, run_id: str, call: Call, actor: str) -> None:
         """Note a run before it starts; what cannot be noted does not run.
@@ -81,6 +88,7 @@ class TechniqueRecord:
                 "n_undone": len(run.undone.notes),
             },
         )
+        self.count(run.status, run.timing.run_s)
 
     def refused(self, call: Call, actor: str, error: GlassboxError) -> None:
         """Note a call that a caller may not make.
@@ -89,6 +97,7 @@ class TechniqueRecord:
             CapacityError: The database cannot be reached.
         """
         self.log.append(REFUSED, actor=actor, body={**self._named(call), "code": error.code})
+        self.count("refused", 0.0)
 
     def former(self, run_id: str, actor: str) -> Run:
         """Return what the log tells of a run that this server does not remember.
