@@ -18,7 +18,8 @@ TEST_DATA := $(if $(GLASSBOX_TEST_DATA),$(GLASSBOX_TEST_DATA),$(abspath $(wildca
 NODE := $(shell node -e 'const [a, b] = process.versions.node.split("."); process.exit(+(a * 100 + +b < 2019))' \
 	>/dev/null 2>&1 && command -v npm)
 
-.PHONY: help setup demo demo-pathways test test-slow check check-web web format reference bench ci-like clean
+.PHONY: help setup demo demo-pathways test test-slow check check-web check-infra check-wheel wheel sbom \
+	audit web format reference bench ci-like clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -54,12 +55,12 @@ demo-pathways: $(VENV)/.lean ## Which latents drive which: a planted chain found
 test test-slow bench: export GLASSBOX_TEST_DATA := $(TEST_DATA)
 
 test: $(VENV)/.dev ## Run the tests (set-up included)
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-slow: $(VENV)/.dev ## Run the soaks and long simulations
 	$(BIN)/python -m pytest -m slow --timeout=3600
 
-check: $(VENV)/.dev ## Format, lint, types and imports
+check: $(VENV)/.dev ## Format, lint, types, imports, front end, infra
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -69,8 +70,25 @@ ifdef NODE
 else
 	@echo "Node 20.19 or newer is not here: the front end (web/) is not checked"
 endif
+	@$(MAKE) --no-print-directory check-infra
 
-web/node_modules/.package-lock.json: web/package-lock.json web/package.json web/dashboard/package.json
+check-infra: $(VENV)/.dev ## Terraform, Docker, compose, systemd, wheel, SBOM, audit; says what it skips
+	@$(BIN)/python -m recipes.infra
+
+wheel: $(VENV)/.dev ## Build dist/glassbox_llm-*.whl: the same sources, the same bytes
+	@$(BIN)/python -m recipes.infra.wheels build dist
+
+check-wheel: $(VENV)/.dev ## Install the wheel into empty environments and use it: the client, then the demo
+	@$(BIN)/python -m recipes.infra.wheels check
+
+sbom: $(VENV)/.dev ## List what the package is made of, in build/sbom (CycloneDX)
+	@$(BIN)/python -m recipes.infra --only sbom
+
+audit: $(VENV)/.dev ## Look up known vulnerabilities of everything that is pinned
+	@$(BIN)/python -m recipes.infra --only audit-python audit-web
+
+web/node_modules/.package-lock.json: web/package-lock.json web/package.json web/dashboard/package.json \
+		web/sdk/package.json
 	cd web && npm ci --no-audit --no-fund
 	@touch $@
 

@@ -11,6 +11,9 @@ lives in the engine's process and takes a little of its processor.
 4. For reading, classifying and writing: the highest rate whose 99th percentile stays in time.
 
 Run: ``GLASSBOX_TEST_DATA=... python -m benchmarks.load [--quick] [--dtype float32] [--json FILE]``
+
+With ``--capacity FILE`` none of that: a real server (``glassbox serve``) is asked over HTTP, and
+what it can do is written for ``glassbox plan``.
 """
 
 import argparse
@@ -18,16 +21,21 @@ import json
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 
 from benchmarks.arrivals import goodput, percentile, poisson, search
+from benchmarks.capacity import Bench as MeasuredBench
+from benchmarks.capacity import compared, curves, with_sizes
 from benchmarks.flights import Flown, Start, closed_loop, open_loop
 from benchmarks.machine import as_json, describe_machine, matmul_flops
-from benchmarks.model import model_folder
+from benchmarks.model import make_model, model_folder
 from benchmarks.requests_of import Works
+from benchmarks.served import Caller, served_works, serving_model
+from glassbox.deploy.plan.capacity import Capacity as MeasuredCapacity
+from glassbox.deploy.plan.capacity import write_capacity
 from glassbox.engine.batching.answering import Capacity
 from glassbox.engine.resident import ResidentEngine, load_engine
 from glassbox.types import ModelSpec
@@ -264,6 +272,53 @@ def _rate(room: Mapping[str, float | None]) -> str:
     return f"{rate}{failing}{_ms(room['p50_s'])}{_ms(room['p99_s'])}"
 
 
+def write_measured(options: argparse.Namespace) -> None:
+    """Measure a real server and write its capacity file."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    machine = describe_machine(device)
+    model, point_s = model_folder(), 1.2 if options.quick else 8.0
+    works = served_works(model, (8,))
+    started = time.perf_counter()
+
+    def say(part: str) -> None:
+        print(f"[{time.perf_counter() - started:4.0f} s] {part}", flush=True)
+
+    with serving_model(model, options.dtype, options.threads) as port:
+        bench = MeasuredBench(
+            Caller(port), works, point_s, 6.5 * point_s, 2 if options.quick else 3, say
+        )
+        seen = bench.run()
+        bench.caller.close()
+        capacity = MeasuredCapacity(
+            instance=options.instance or machine.description,
+            machine=f"{machine.description}, {machine.device}, "
+            f"{options.threads or machine.threads} threads, torch {machine.versions['torch']}",
+            model=model.name,
+            n_parameters=sum(each.numel() for each in make_model().parameters()),
+            dtype=options.dtype,
+            measured=time.strftime("%Y-%m-%d"),
+            command=f"python -m benchmarks.load --capacity FILE --dtype {options.dtype}"
+            + (f" --threads {options.threads}" if options.threads else "")
+            + (" --quick" if options.quick else ""),
+            n_rows=Capacity().n_rows,
+            n_waiting=Capacity().n_waiting,
+            works=curves(works, seen),
+        )
+        capacity = with_sizes(capacity, works)
+        capacity = replace(capacity, compared=compared(capacity, seen))
+    write_capacity(options.capacity, capacity)
+    for work in capacity.works.values():
+        curve = ", ".join(f"{point.in_flight}: {point.rate:.1f}/s" for point in work.points)
+        print(f"{work.name}, by requests in flight: {curve}")
+    for each in capacity.compared:
+        print(
+            f"{each.work} at {each.rate:.1f}/s, {each.n} requests: p50 "
+            f"{each.measured_p50_s * 1e3:.0f} ms measured, {each.simulated_p50_s * 1e3:.0f} "
+            f"simulated ({each.p50_error:+.0%}); p99 {each.measured_p99_s * 1e3:.0f} and "
+            f"{each.simulated_p99_s * 1e3:.0f} ({each.p99_error:+.0%})"
+        )
+
+
 def main() -> None:
     """Parse, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -273,7 +328,12 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=Capacity().n_rows)
     parser.add_argument("--quick", action="store_true", help="a few seconds for each figure")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--capacity", type=Path, help="measure a real server for glassbox plan")
+    parser.add_argument("--instance", default="", help="with --capacity: the instance's type")
     options = parser.parse_args()
+    if options.capacity is not None:
+        write_measured(options)
+        return
     spec = ModelSpec(str(model_folder()), dtype=options.dtype, device=options.device)
     started = time.perf_counter()
     engine = load_engine(spec, threads=options.threads, capacity=Capacity(options.rows, N_WAITING))

@@ -32,6 +32,15 @@ LOOPBACK = ("127.", "::1", "localhost")
 TEST_DATA = os.environ.get("GLASSBOX_TEST_DATA", "")
 
 
+LONG = ("tests/docs/", "tests/deploy/ray/", "tests/e2e/", "tests/pathways/orchestration/")
+"""Where single files take minutes: begun first, so that no process is left alone with one."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put long files first, everything else in the order it has."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
+
+
 class NetworkBlocked(RuntimeError):
     """A test tried to leave this machine."""
 

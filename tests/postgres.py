@@ -50,9 +50,28 @@ def postgres(bin_folder: Path) -> Iterator[str]:
 
 def restart(bin_folder: Path, url: str) -> None:
     """Stop a server at once, as a crash does, and start it again."""
+    _control(bin_folder, url, "restart")
+
+
+def stop(bin_folder: Path, url: str) -> None:
+    """Stop a server at once, as a crash does."""
+    _control(bin_folder, url, "stop")
+
+
+def start(bin_folder: Path, url: str) -> None:
+    """Start a server that was stopped."""
+    _control(bin_folder, url, "start")
+
+
+def _control(bin_folder: Path, url: str, verb: str) -> None:
     folder = sa.make_url(url).query["host"]
-    command = [str(bin_folder / "pg_ctl"), "-D", f"{folder}/data", "-m", "immediate", "-w"]
-    command += ["-l", f"{folder}/log", "restart"]
+    command = [str(bin_folder / "pg_ctl"), "-D", f"{folder}/data", "-w", "-l", f"{folder}/log"]
+    options = f"-k {folder} -c listen_addresses='' -c fsync=off"
+    if verb != "start":
+        command += ["-m", "immediate"]
+    if verb == "start":
+        command += ["-o", options]
+    command.append(verb)
     if os.geteuid() == 0:
         command = ["runuser", "-u", ACCOUNT, "--", *command]
     subprocess.run(command, check=True, cwd=str(folder), stdout=subprocess.DEVNULL, timeout=60)

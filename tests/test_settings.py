@@ -59,7 +59,8 @@ def test_arguments_win_over_environment_over_file_over_defaults(folder, monkeypa
 @pytest.mark.parametrize("info", known_settings(), ids=lambda info: info.key)
 def test_each_setting_is_read_from_its_own_variable(info, monkeypatch):
     text = {"str": "abc", "int": "3", "float": "0.25"}
-    others = ("float32", "process", "strict", "sha256", "true", "600", "16")
+    others = ("float32", "process", "strict", "sha256", "gpu", "blue-green", "true", "600", "16")
+    others += ("4096", str(2**34))
     for value in (*others, *text.values()):
         monkeypatch.setenv(info.variable, value)
         try:

@@ -59,10 +59,17 @@ def digest_files(paths: Iterable[Path]) -> str:
 
 def digest_contents(contents: Mapping[str, bytes]) -> str:
     """Return what ``digest_files`` gives for files of these names and contents."""
+    return digest_hashes(
+        {name: hashlib.sha256(each).hexdigest() for name, each in contents.items()}
+    )
+
+
+def digest_hashes(hashes: Mapping[str, str]) -> str:
+    """Return what ``digest_files`` gives for files of these names and SHA-256 (hex)."""
     total = hashlib.sha256()
-    for name in sorted(contents):
+    for name in sorted(hashes):
         total.update(name.encode() + b"\0")
-        total.update(hashlib.sha256(contents[name]).digest())
+        total.update(bytes.fromhex(hashes[name]))
     return total.hexdigest()
 
 
@@ -116,10 +123,15 @@ def write_bytes(path: Path, content: bytes) -> None:
         file.write(content)
 
 
+def indented_json(value: object) -> bytes:
+    """Return JSON as files of ours hold it; numpy values are taken as they are."""
+    options = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
+    return orjson.dumps(value, option=options)
+
+
 def write_json(path: Path, value: object) -> None:
     """Write indented JSON whole or not at all; numpy values are taken as they are."""
-    options = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
-    write_bytes(path, orjson.dumps(value, option=options))
+    write_bytes(path, indented_json(value))
 
 
 def read_json(path: Path) -> Any:
@@ -197,16 +209,27 @@ class Classifier:
         content.pop("made_from")
         return digest_json(content)
 
+    def base_from(self, folder: Path) -> str:
+        """Return what a loader finds the base model by, from wherever it is asked.
+
+        Args:
+            folder: Where the manifest stands: its base model may lie beside it.
+        """
+        below = folder / self.base.path
+        return str(below.resolve()) if below.is_dir() else self.base.path
+
     def with_threshold(self, threshold: Mapping[str, Any] | None) -> Self:
         """Return the same classifier with another threshold."""
         return replace(self, threshold=threshold)
 
+    def to_json(self) -> dict[str, Any]:
+        """Return what ``classifier.json`` holds."""
+        return {"schema_version": CLASSIFIER_SCHEMA, "digest": self.digest, **asdict(self)}
+
     def save(self, folder: Path) -> Path:
         """Write ``classifier.json`` into a folder and return its path."""
         path = folder / CLASSIFIER_FILE
-        write_json(
-            path, {"schema_version": CLASSIFIER_SCHEMA, "digest": self.digest, **asdict(self)}
-        )
+        write_json(path, self.to_json())
         return path
 
     @classmethod

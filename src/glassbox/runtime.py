@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from glassbox.confidence.classify import Labeller
     from glassbox.confidence.job import Job, Report, Stages
     from glassbox.confidence.pipeline import Outcome, Say
+    from glassbox.engine.model.load import LoadedModel
     from glassbox.engine.protocol import Engine
     from glassbox.introspection.probe import LinearProbe
     from glassbox.introspection.verify import Verifier
@@ -86,8 +87,12 @@ class Runtime(Stores):
             quantization=quantization,
         )
 
-    def open_engine(self, spec: ModelSpec) -> "Engine":
+    def open_engine(self, spec: ModelSpec, *, loaded: "LoadedModel | None" = None) -> "Engine":
         """Make a model resident.
+
+        Args:
+            spec: Which model, and how.
+            loaded: The same model, in memory already; None reads its files.
 
         Raises:
             DependencyMissing: torch, transformers or peft is not installed.
@@ -113,6 +118,7 @@ class Runtime(Stores):
                 disk_bytes=engine.adapter_disk_bytes,
                 url_prefix=engine.adapter_url_prefix,
             ),
+            loaded=loaded,
         )
 
     def run_folder(self, name: str | Path | None) -> Path:
@@ -172,7 +178,7 @@ class Runtime(Stores):
             return uncalibrated(manifest, self.open_engine(self.model_spec(model)))
         if model == "base" and manifest.adapter is not None:
             manifest = base_manifest(RunFolder(run), manifest)
-        engine = self.open_engine(self.model_spec(manifest.base.path))
+        engine = self.open_engine(self.model_spec(manifest.base_from(run)))
         return bring_to_life(manifest, run, engine)
 
     def verifier(

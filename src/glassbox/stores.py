@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from glassbox.rollout.versions.registering import Registrar
     from glassbox.rollout.versions.registry import Registry
     from glassbox.storage.keys import KeyStore
+    from glassbox.storage.replicas import ReplicaStore
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,19 @@ class Stores:
         from glassbox.storage.keys import KeyStore
 
         return KeyStore(open_database(self.settings.storage.url))
+
+    def replica_store(self) -> "ReplicaStore":
+        """Return the servers that share the database that the settings name.
+
+        Raises:
+            InvalidValue: The address is none of a database.
+            DependencyMissing: SQLAlchemy or the driver is not installed.
+            CapacityError: The database cannot be reached.
+        """
+        from glassbox.storage.database import open_database
+        from glassbox.storage.replicas import ReplicaStore
+
+        return ReplicaStore(open_database(self.settings.storage.url))
 
     def audit_log(self) -> "AuditLog":
         """Return the audit log of the database that the settings name.

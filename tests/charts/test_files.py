@@ -86,7 +86,7 @@ def test_an_unknown_chart_is_named_with_the_closest_one():
 
 def test_registry_texts_are_complete_sentences():
     for info in CHARTS.values():
-        assert info.folder in ("calibration", "fine_tuning", "probes")
+        assert info.folder in ("calibration", "fine_tuning", "probes", "capacity")
         assert info.alt.endswith(".")
         assert info.reading.endswith(".")
         assert not info.title.endswith(".")
@@ -98,10 +98,10 @@ def test_plain_keeps_values_and_drops_what_does_not_exist():
 
 
 def test_matplotlib_is_imported_only_to_draw_and_torch_never():
-    modules = "business chart comparison confusion histograms probes registry reliability report"
+    modules = "business capacity chart comparison confusion histograms probes registry reliability"
     imports = "; ".join(
         f"import glassbox.charts.{name}"
-        for name in f"{modules} selective style training truth".split()
+        for name in f"{modules} report selective style training truth".split()
     )
     code = f"{imports}; import sys; print({{'matplotlib', 'torch', 'jinja2'}} & set(sys.modules))"
     result = subprocess.run(

@@ -1,5 +1,6 @@
 """Seeded values as ``stats`` makes them, small enough to draw many times."""
 
+import math
 from collections.abc import Callable
 from functools import cache, partial
 from typing import Literal, get_args
@@ -10,6 +11,14 @@ from glassbox.charts.business import (
     BusinessPanel,
     business_reliability,
     business_reliability_progression,
+)
+from glassbox.charts.capacity import (
+    FleetHours,
+    ScalingDay,
+    SimulationError,
+    fleet_day,
+    fleet_spike,
+    simulation_check,
 )
 from glassbox.charts.chart import Chart
 from glassbox.charts.comparison import (
@@ -228,6 +237,40 @@ def probability_panel() -> ProbabilityPanel:
     )
 
 
+def fleet_hours() -> FleetHours:
+    """A day whose afternoon is busy."""
+    waves = [1 + 0.5 * math.cos(2 * math.pi * (hour - 15) / 24) for hour in range(24)]
+    return FleetHours(
+        n_instances=12,
+        n_requests=4_320_000,
+        rates=tuple(50 * wave for wave in waves),
+        utilisations=tuple(0.5 * wave for wave in waves),
+        p50_s=tuple(0.1 * wave for wave in waves),
+        p99_s=tuple(0.3 * wave for wave in waves),
+        target=0.8,
+        limit_s=0.5,
+    )
+
+
+def scaling_day() -> ScalingDay:
+    """A day with a spike in it, ten minutes apart."""
+    rates = np.full(144, 40.0)
+    rates[90:93] = 120.0
+    wanted = np.where(rates > 50, 12, 5)
+    return ScalingDay(
+        step_s=600.0,
+        rates=rates,
+        ready=np.roll(wanted, 1),
+        wanted=wanted,
+        times_s=np.where(rates > 50, 20.0, 0.1),
+        rate_of_one=10.0,
+        limit_s=0.5,
+        cold_start_s=300.0,
+        share_turned_away=0.01,
+        share_late=0.02,
+    )
+
+
 DRAW: dict[str, Callable[[], Chart]] = {
     "raw_confidence_histogram": lambda: raw_confidence_histogram(histogram(panels()[0])),
     "business_reliability": lambda: business_reliability(business(TUNED)),
@@ -247,6 +290,11 @@ DRAW: dict[str, Callable[[], Chart]] = {
     "probe_layers": lambda: probe_layers(layer_map()),
     "probe_roc": lambda: probe_roc(roc_panel()),
     "probe_reliability": lambda: probe_reliability(probability_panel()),
+    "fleet_day": lambda: fleet_day(fleet_hours()),
+    "fleet_spike": lambda: fleet_spike(scaling_day()),
+    "simulation_check": lambda: simulation_check(
+        [SimulationError("verify, 4.6/s", 0.10, 0.28, 0.14, 0.42)]
+    ),
 }
 """How each chart of the registry is drawn."""
 

@@ -45,3 +45,19 @@ def test_a_misspelt_setting_ends_the_command(capsys, monkeypatch):
     out, err = capsys.readouterr()
     assert json.loads(out)["error"]["code"] == "invalid-setting"
     assert "Did you mean 'GLASSBOX_ENGINE__THREADS'?" in err
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg://glassbox:s3cr3t@db/glassbox",
+        "postgresql+psycopg://db/glassbox?user=glassbox&password=s3cr3t",
+    ],
+)
+def test_the_databases_password_is_not_shown(url, capsys, monkeypatch):
+    monkeypatch.setenv("GLASSBOX_STORAGE__URL", url)
+    for words in (["config", "show"], ["config", "show", "--json"]):
+        assert main(words) == 0
+        out, err = capsys.readouterr()
+        assert "s3cr3t" not in out + err
+    assert "***" in out

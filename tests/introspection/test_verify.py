@@ -22,7 +22,6 @@ from glassbox.introspection.evidence import gather, response_ids
 from glassbox.introspection.figures import FUSION, judge_rows, measure
 from glassbox.introspection.fusion import Fusion, choose
 from glassbox.introspection.graded import GradedRow
-from glassbox.introspection.heuristic import estimate_uncertainty
 from glassbox.introspection.swaps import Swaps
 from glassbox.introspection.training import Recipe, fit_fusions, split
 from glassbox.introspection.verdict import Verdict
@@ -31,6 +30,7 @@ from glassbox.introspection.verifier_training import train_verifier
 from glassbox.introspection.verify import Verifier
 from glassbox.introspection.witness import Asked, Plan, Witness, plain_encode
 from glassbox.stats.balanced_logistic import LogisticFit
+from glassbox.stats.heuristic import estimate_uncertainty
 from glassbox.testing import FakeEngine, tiny_engine
 
 PROMPT = "Question: Where does Pito live?\nAnswer:"

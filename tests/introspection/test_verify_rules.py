@@ -12,12 +12,12 @@ from glassbox.introspection.checks import CHECKS, check_info, features, owners
 from glassbox.introspection.equivalence import clusters, equivalence, exact, normalised
 from glassbox.introspection.facts_world import QUESTIONS, embedded_facts, fact_rewrites
 from glassbox.introspection.graded import GradedRow, data_digest, read_graded
-from glassbox.introspection.heuristic import estimate_uncertainty
 from glassbox.introspection.paraphrase import Rewrite, paraphrases_by_rule
 from glassbox.introspection.spans import surprising_spans
 from glassbox.introspection.swaps import Swaps, learn_swaps
 from glassbox.introspection.training import Recipe, split
 from glassbox.introspection.verdict import TokenReading
+from glassbox.stats.heuristic import estimate_uncertainty
 
 probs = st.lists(st.floats(0, 1), max_size=8)
 

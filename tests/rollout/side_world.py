@@ -97,3 +97,4 @@ def open_side(
         yield side
     finally:
         side.close()
+        registry._database.close()

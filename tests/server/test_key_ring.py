@@ -1,12 +1,15 @@
 """Keys as the server sees them: asked for once, never open by mistake, good while they are good."""
 
 import asyncio
+import threading
+import time
 
 import pytest
 from fastapi.testclient import TestClient
 
 from glassbox.errors import CapacityError, NoDiskSpace
-from glassbox.server.key_ring import MOST_MISSED, REMEMBER_S, STALE_S, KeyRing
+from glassbox.server import key_ring
+from glassbox.server.key_ring import MOST_MISSED, PATIENCE_S, REMEMBER_S, STALE_S, KeyRing
 from glassbox.server.start import whole_app
 from glassbox.settings import ServerSettings
 from glassbox.storage.database import open_database
@@ -144,3 +147,58 @@ async def test_a_server_open_to_this_machine_stays_so_for_a_minute_without_its_d
     now = STALE_S + 1
     with pytest.raises(CapacityError, match="did not answer"):
         await ring.needs_key()
+
+
+def test_a_revocation_is_seen_in_less_than_five_seconds_while_the_database_answers():
+    assert REMEMBER_S + PATIENCE_S < 5.0
+
+
+async def test_requests_do_not_wait_for_a_database_that_hangs_and_see_a_revocation_after_it(
+    store, monkeypatch
+):
+    key, secret = store.create("team")
+    now = 0.0
+    ring = KeyRing(store, clock=lambda: now)
+    assert (await ring.find(secret)).id == key.id
+    monkeypatch.setattr(key_ring, "PATIENCE_S", 0.1)
+    monkeypatch.setattr(key_ring, "AWAY_PATIENCE_S", 0.02)
+    answering, find = threading.Event(), store.find
+
+    def hanging(asked):
+        answering.wait(20)
+        return find(asked)
+
+    monkeypatch.setattr(store, "find", hanging)
+    now = REMEMBER_S + 1
+    waits = []
+    for _ in range(3):
+        started = time.monotonic()
+        assert (await ring.find(secret)).id == key.id
+        waits.append(time.monotonic() - started)
+        now += 1
+    # The first found out that it hangs; those behind it go on at their usual speed.
+    assert waits[0] >= 0.1
+    assert max(waits[1:]) < 0.1
+
+    store.revoke(key.id)
+    answering.set()
+    now += 1
+    deadline = time.monotonic() + 10
+    while await ring.find(secret) is not None:
+        assert time.monotonic() < deadline, "the revoked key is still let in"
+        now += 1
+    # It answers again, so it is waited for again.
+    assert not ring._is_away
+
+
+async def test_a_stranger_waits_for_the_database_however_slow_it_is(store, monkeypatch):
+    _, secret = store.create("team")
+    find = store.find
+
+    def slow(asked):
+        time.sleep(0.3)
+        return find(asked)
+
+    monkeypatch.setattr(store, "find", slow)
+    monkeypatch.setattr(key_ring, "PATIENCE_S", 0.01)
+    assert (await KeyRing(store).find(secret)).name == "team"

@@ -1,11 +1,13 @@
 """How often one caller may ask, and which pages elsewhere may."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from glassbox.errors import InvalidValue
 from glassbox.server.app import create_app
 from glassbox.server.cross_origin import origins_in
-from glassbox.server.rates import Rates
+from glassbox.server.rates import Rates, Windows
 from glassbox.server.serving import Guards
 from glassbox.settings import ServerSettings
 from tests.server.model_worlds import client_of, model_server
@@ -43,6 +45,43 @@ def test_health_routes_have_no_limit(tmp_path):
 def test_a_limit_that_is_none_is_refused(text):
     with pytest.raises(InvalidValue, match=r"server\.rate_limit"):
         Rates(text)
+
+
+@given(
+    st.integers(1, 6),
+    st.lists(st.floats(0.0, 3.0, allow_nan=False), min_size=1, max_size=60),
+)
+def test_what_is_allowed_is_what_a_slow_count_of_all_requests_allows(most, gaps):
+    period, now, allowed = 2.0, 10.0, []
+
+    def slow(moment):
+        number = moment // period
+        inside = sum(each // period == number for each in allowed)
+        before = sum(each // period == number - 1 for each in allowed)
+        return before * (1 - (moment % period) / period) + inside <= most - 1
+
+    windows = Windows(most, period, lambda: now)
+    for gap in gaps:
+        now += gap
+        expected = slow(now)
+        wait_s = windows.take("a")
+        assert (wait_s == 0.0) == expected
+        if expected:
+            allowed.append(now)
+            continue
+        # Not a moment earlier than it says, and then indeed.
+        assert 0.0 < wait_s <= 2 * period
+        early, late = now + 0.9 * wait_s, now + wait_s + 1e-6
+        assert not slow(early)
+        assert slow(late)
+
+
+def test_callers_are_counted_apart_and_the_longest_silent_is_forgotten():
+    windows = Windows(1, 1000.0, lambda: 5.0, most_callers=2)
+    assert [windows.take(each) > 0 for each in ("a", "b", "a", "b")] == [False, False, True, True]
+    assert windows.take("c") == 0.0
+    assert windows.take("b") > 0
+    assert windows.take("a") == 0.0
 
 
 def app_for(origins):

@@ -9,6 +9,7 @@ from glassbox.cli.serve import for_platform
 from glassbox.errors import InvalidSetting, InvalidValue, UnknownName
 from glassbox.runtime import SHIPPED, Runtime
 from glassbox.server.app import begin_serving
+from glassbox.server.process import LAST_ANSWERS_S
 from glassbox.server.start import Wanted, assemble, named_path, sagemaker_app, whole_app
 from glassbox.settings import ServerSettings
 from glassbox.storage.database import open_database
@@ -120,7 +121,12 @@ def test_an_app_without_keys_answers_to_this_machines_names_only(tmp_path: Path)
 
 
 def test_the_platforms_app_knows_two_routes() -> None:
-    assert set(sagemaker_app(ServerSettings()).openapi()["paths"]) == {"/ping", "/invocations"}
+    client = TestClient(sagemaker_app(ServerSettings()))
+    for path in ("/v1/models", "/livez", "/metrics", "/invocations/more", "/"):
+        refused = client.get(path)
+        assert refused.status_code == 404, path
+        assert "GET /ping and POST /invocations" in refused.text
+    assert client.get("/ping").status_code == 503, "no model yet"
 
 
 def test_the_platforms_app_describes_no_further_routes() -> None:
@@ -136,11 +142,16 @@ def test_the_platforms_port_and_address_hold_unless_told_otherwise(
     nothing = {"server.host": None, "server.port": None, "engine.model": None}
     found = for_platform(nothing)
     assert (found["server.host"], found["server.port"]) == ("0.0.0.0", 8080)
-    assert for_platform({**nothing, "server.port": 0})["server.port"] == 0
+    assert found["engine.model"] == "/opt/ml/model"
+    assert found["server.max_deadline_s"] < 60, "the platform waits no longer"
+    assert found["server.drain_s"] + 2 * LAST_ANSWERS_S < 30, "it kills what is still there then"
+    assert "server.port" not in for_platform({**nothing, "server.port": 0})
     monkeypatch.setenv("SAGEMAKER_BIND_TO_PORT", "9009")
+    monkeypatch.setenv("MODEL_PATH", "/elsewhere")
     assert for_platform(nothing)["server.port"] == 9009
+    assert for_platform(nothing)["engine.model"] == "/elsewhere"
     monkeypatch.setenv("GLASSBOX_SERVER__PORT", "7000")
-    assert for_platform(nothing)["server.port"] is None
+    assert "server.port" not in for_platform(nothing)
     monkeypatch.delenv("GLASSBOX_SERVER__PORT")
     monkeypatch.setenv("SAGEMAKER_BIND_TO_PORT", "port")
     with pytest.raises(InvalidSetting, match="no port"):

@@ -11,8 +11,8 @@ from typing import Literal
 
 from glassbox.errors import UnknownName
 
-Folder = Literal["calibration", "fine_tuning", "probes"]
-"""The folders of charts: a run writes the first two, a probe the last."""
+Folder = Literal["calibration", "fine_tuning", "probes", "capacity"]
+"""The folders of charts: a run writes the first two, a probe the third, a plan the last."""
 
 
 @dataclass(frozen=True)
@@ -210,10 +210,37 @@ _ALL = (
         "the number of rows in each bin.",
         "A dot on the diagonal keeps its word; dots inside the band cannot be told from it.",
     ),
+    ChartInfo(
+        "fleet_day",
+        "capacity",
+        "A day of the planned fleet",
+        "Two panels over the hours of a day: the fleet's utilisation with the target, and the "
+        "median and 99th percentile of the time requests take, with what is allowed.",
+        "Times rise long before the utilisation reaches 100 %: the gap to the dashed line is what "
+        "is left for chance.",
+    ),
+    ChartInfo(
+        "fleet_spike",
+        "capacity",
+        "A day of a fleet that scales itself, with a spike",
+        "Two panels over the hours of a day: instances needed, decided on and answering, and the "
+        "time a request took, with what is allowed.",
+        "Where the filled area stands above the black line, requests wait until new instances "
+        "answer.",
+    ),
+    ChartInfo(
+        "simulation_check",
+        "capacity",
+        "Simulated times beside measured ones",
+        "Pairs of dots on a logarithmic axis of seconds, one row for each load: median and 99th "
+        "percentile as measured and as simulated.",
+        "The shorter the line between a full and an open dot, the more the simulation is to be "
+        "believed there.",
+    ),
 )
 
 CHARTS: Mapping[str, ChartInfo] = MappingProxyType({each.name: each for each in _ALL})
-"""Every chart that a run can draw, in the order of the report."""
+"""Every chart that a run, a probe or a plan can draw, in the order of their reports."""
 
 
 def chart_info(name: str) -> ChartInfo:

@@ -54,6 +54,7 @@ EXTRA_LIBRARIES: Final[Mapping[str, tuple[str, ...]]] = {
         "prometheus_client",
         "jinja2",
         "limits",
+        "matplotlib",
     ),
     "charts": ("matplotlib", "jinja2"),
     "hub": ("datasets",),

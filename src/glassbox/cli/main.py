@@ -35,6 +35,9 @@ ROLLOUT = "The next version in place, without hurting anyone"
 PATHWAYS = "Which latents drive which, and what text sets them off"
 """Panel of the commands about SAE latents."""
 
+DEPLOY = "Where many can reach it"
+"""Panel of the commands about bundles, targets and how much of them is needed."""
+
 MACHINE = "This machine"
 """Panel of the commands about the installation."""
 
@@ -148,6 +151,25 @@ ENTRIES: Final[tuple[Entry, ...]] = (
         PATHWAYS,
     ),
     Entry("sae", "glassbox.cli.sae:app", "Look at sparse autoencoders, and train some.", PATHWAYS),
+    Entry(
+        "bundle",
+        "glassbox.cli.bundle:app",
+        "Pack all that is served into one hashed folder or archive, and check it.",
+        DEPLOY,
+    ),
+    Entry(
+        "deploy",
+        "glassbox.cli.deploy:app",
+        "Put the server on SageMaker, Modal or Ray, and take it down again.",
+        DEPLOY,
+    ),
+    Entry(
+        "plan",
+        "glassbox.cli.plan:plan",
+        "How many instances some traffic needs, what requests will feel, what they cost.",
+        DEPLOY,
+    ),
+    Entry("fleet", "glassbox.cli.fleet:fleet", "The servers that share one database.", DEPLOY),
     Entry("keys", "glassbox.cli.keys:app", "API keys of the server.", MACHINE),
     Entry("config", "glassbox.cli.config:app", "Settings and where they come from.", MACHINE),
     Entry(

@@ -61,7 +61,9 @@ def settings_page() -> str:
         "Arguments win over the environment, which wins over "
         f"`{CONFIG_FILE}` in the working directory (or the file that `{CONFIG_VARIABLE}` names), "
         "which wins over the defaults. A key or a `GLASSBOX_…` variable that nothing reads is "
-        "refused. `glassbox config show` prints every value in force and where it came from.\n",
+        "refused. A variable with `_FILE` behind its name says in which file the value stands: "
+        "what Docker, systemd and Kubernetes mount as a secret. `glassbox config show` prints "
+        "every value in force and where it came from, but for passwords in addresses.\n",
     ]
     sections: dict[str, list[tuple[str, ...]]] = {}
     for info in known_settings():

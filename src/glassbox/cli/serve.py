@@ -1,10 +1,12 @@
 """``glassbox serve``: the resident model over HTTP."""
 
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,12 +14,31 @@ from glassbox.cli import options
 from glassbox.cli.console import note
 from glassbox.errors import InvalidValue
 from glassbox.runtime import Runtime
-from glassbox.settings import effective, sagemaker_port
+from glassbox.settings import effective, load_settings, sagemaker_model, sagemaker_port
 
 if TYPE_CHECKING:
     import socket
 
+    from glassbox.deploy.bundle import Opened
     from glassbox.server.serving import Serving
+    from glassbox.server.start import Wanted
+
+BUNDLE_FILE = "bundle.json"
+"""What a folder holds that is a bundle and not a bare model."""
+
+MODEL_FOLDER = "/opt/ml/model"
+"""Where SageMaker unpacks a model. Source: Amazon SageMaker, "Custom Inference Code with Hosting
+Services"."""
+
+ANSWER_S = 55.0
+"""Longest that a container works on one request: the platform waits for 60 s."""
+
+DRAIN_S = 22.0
+"""Longest that running requests get at the end: those that do not finish are told so within 6 s
+more, and the platform kills after 30 s."""
+
+PLATFORM_BYTES = 6_291_456
+"""Largest request that the platform sends. Source: SageMaker Runtime's service model, BodyBlob."""
 
 
 class Mode(StrEnum):
@@ -30,6 +51,10 @@ class Mode(StrEnum):
 
 def serve(
     model: options.Model = None,
+    bundle: Annotated[
+        Path | None,
+        typer.Option("--bundle", "-b", help="Folder or archive that 'glassbox bundle make' wrote."),
+    ] = None,
     name: Annotated[
         str | None, typer.Option("--name", help="Name that requests give as their model.")
     ] = None,
@@ -71,7 +96,8 @@ def serve(
         typer.Option(
             "--sagemaker",
             help="Serve /ping and /invocations alone and to everyone, because the platform is the "
-            "guard; on port 8080 of every address, from /opt/ml/model, unless told otherwise.",
+            "guard; on port 8080 of every address, from the bundle or model in /opt/ml/model, "
+            "unless told otherwise.",
         ),
     ] = False,
     techniques: Annotated[
@@ -84,16 +110,14 @@ def serve(
     ] = None,
     sockets: Annotated[str | None, typer.Option("--sockets", hidden=True)] = None,
 ) -> None:
-    """Serve the model: OpenAI's API, states, probes, labels, verdicts, and a page for people."""
+    """Serve the model: OpenAI's API, states, probes, labels, verdicts, and a page for people.
+
+    With --bundle everything comes from a bundle; what is given beside it is added, or wins.
+    """
     from glassbox.server.listening import address_of, bind, check_address
     from glassbox.server.supervisor import Leash
 
-    if sagemaker and hidden_prompt is not None:
-        raise InvalidValue(
-            "--hidden-prompt",
-            str(hidden_prompt),
-            "nothing together with --sagemaker, whose answers hold the states of the prompt",
-        )
+    _check_hidden(hidden_prompt, sagemaker=sagemaker)
     given = {
         "server.host": host,
         "server.port": port,
@@ -101,7 +125,10 @@ def serve(
         "techniques.mode": None if techniques is None else techniques.value,
         "paths.studies": studies,
     }
-    runtime = Runtime.load(for_platform(given) if sagemaker else given)
+    usual = for_platform(given) if sagemaker else {}
+    platform = in_force(usual, None, given) if sagemaker else None
+    packed = packed_in(bundle, model, platform)
+    runtime = Runtime.load(in_force(usual, packed, given))
     limits = runtime.settings.server
     keys = None if sagemaker else runtime.key_store()
     if keys is not None:
@@ -130,7 +157,7 @@ def serve(
     at_end = ExitStack()
     gate = None if keys is None else open_gate(runtime, keys, listener.getsockname()[1], at_end)
     tracing = open_tracing(runtime.settings.telemetry)
-    wanted = Wanted(
+    asked = Wanted(
         name=name,
         adapters=tuple(named_path(each) for each in adapter or ()),
         probes=tuple(probe or ()),
@@ -139,7 +166,13 @@ def serve(
         hidden=hidden,
         gate=gate,
         is_supervised=leash is not None,
+        address=url,
     )
+
+    def load() -> "Serving":
+        # A bundle's base model may have to be fetched first; connections are taken meanwhile.
+        wanted = asked if packed is None else together(packed.wanted, asked)
+        return assemble(runtime, wanted, guards)
 
     def on_ready(serving: "Serving") -> None:
         _welcome(serving, url, sagemaker=sagemaker)
@@ -156,10 +189,19 @@ def serve(
         run_server(
             app,
             listener,
-            lambda: assemble(runtime, wanted, guards),
+            load,
             on_ready=on_ready,
         )
     note("Stopped.")
+
+
+def _check_hidden(hidden_prompt: Path | None, *, sagemaker: bool) -> None:
+    if sagemaker and hidden_prompt is not None:
+        raise InvalidValue(
+            "--hidden-prompt",
+            str(hidden_prompt),
+            "nothing together with --sagemaker, whose answers hold the states of the prompt",
+        )
 
 
 def supervised(listener: "socket.socket") -> int:
@@ -170,15 +212,80 @@ def supervised(listener: "socket.socket") -> int:
     return Supervisor(command, listener, note).run()
 
 
-def for_platform(given: dict[str, Any]) -> dict[str, Any]:
-    """Return where the platform asks and where it unpacks the model, unless told otherwise."""
-    usual = {
+def for_platform(given: Mapping[str, object]) -> dict[str, object]:
+    """Return what a SageMaker container does where nobody has said otherwise, by setting.
+
+    Args:
+        given: What the command line says, by setting; None where it does not.
+    """
+    usual: dict[str, object] = {
         "server.host": "0.0.0.0",
         "server.port": sagemaker_port() or 8080,
-        "engine.model": "/opt/ml/model",
+        "server.max_deadline_s": ANSWER_S,
+        "server.drain_s": DRAIN_S,
+        "server.max_body_bytes": PLATFORM_BYTES,
+        "engine.model": sagemaker_model() or MODEL_FOLDER,
     }
     unsaid = {each.key for each in effective(given) if each.source == "default"}
-    return given | {key: value for key, value in usual.items() if key in unsaid}
+    return {key: value for key, value in usual.items() if key in unsaid}
+
+
+def packed_in(
+    bundle: Path | None, model: str | None, platform: Mapping[str, object] | None = None
+) -> "Opened | None":
+    """Return the bundle that is to be served, ready; None where a model alone is.
+
+    Args:
+        bundle: What the command line names.
+        model: Where the command line says that the base model is.
+        platform: Settings in a SageMaker container, whose model's folder may be a bundle's; None
+            elsewhere.
+
+    Raises:
+        UnknownName: There is no bundle.
+        CorruptArtifact: It is not what it says it is.
+    """
+    if bundle is None and platform is not None:
+        folder = Path(load_settings(platform).engine.model).expanduser()
+        # A bundle lies where a model would; its base model is wherever it says.
+        bundle, model = (folder, None) if (folder / BUNDLE_FILE).is_file() else (None, model)
+    if bundle is None:
+        return None
+    from glassbox.deploy.bundle import opened
+
+    return opened(bundle, base=model)
+
+
+def in_force(
+    usual: Mapping[str, object], packed: "Opened | None", given: Mapping[str, object]
+) -> dict[str, object]:
+    """Return the settings of a server: the command line's before the bundle's before the usual."""
+    said = {key: value for key, value in given.items() if value is not None}
+    if packed is None:
+        return {**usual, **said}
+    # Its base model is the one that the bundle found, be it by the command line's word.
+    return {**usual, **packed.overrides, **said, "engine.model": packed.overrides["engine.model"]}
+
+
+def together(packed: "Wanted", asked: "Wanted") -> "Wanted":
+    """Return what is served: all that a bundle holds, and what the command line adds or replaces.
+
+    Args:
+        packed: The bundle's.
+        asked: The command line's.
+    """
+    classifiers = {Path(run).name: run for run in (*packed.classifiers, *asked.classifiers)}
+    return replace(
+        asked,
+        model=packed.model,
+        name=asked.name or packed.name,
+        adapters=tuple({**dict(packed.adapters), **dict(asked.adapters)}.items()),
+        probes=packed.probes + asked.probes,
+        classifiers=tuple(classifiers.values()),
+        verifier=asked.verifier or packed.verifier,
+        base_digest=packed.base_digest,
+        bundle_digest=packed.bundle_digest,
+    )
 
 
 def _welcome(serving: "Serving", url: str, *, sagemaker: bool) -> None:
@@ -187,6 +294,8 @@ def _welcome(serving: "Serving", url: str, *, sagemaker: bool) -> None:
         f"\nReady: {serving.name} ({info.n_parameters / 1e6:,.1f}M parameters, {info.n_layers} "
         f"layers, {info.dtype} on {info.device})"
     )
+    if serving.bundle_digest:
+        note(f"  bundle       {serving.bundle_digest[:12]}")
     if sagemaker:
         note(f"  invocations  {url}/invocations")
         return

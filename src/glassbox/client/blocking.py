@@ -19,14 +19,23 @@ from glassbox.client.calls import (
     Messages,
     Prompt,
 )
+from glassbox.client.invocation_calls import (
+    InvocationOptions,
+    estimate_uncertainty,
+    invoke,
+)
 from glassbox.client.problems import Retries, our_errors
 from glassbox.client.results import Generated, Health, StreamedPiece
+from glassbox.client.sagemaker_transport import sagemaker_transport
+from glassbox.client.version_skew import VersionWatch
+from glassbox.errors import GlassboxError
 from glassbox.types import Capture
 from glassbox.wire.adapters import AdapterAnswered
 from glassbox.wire.classify import ClassifyAnswered
 from glassbox.wire.extension import CaptureAsked
 from glassbox.wire.lens import LensAnswered
 from glassbox.wire.models import ServedModel
+from glassbox.wire.sagemaker import InvocationAnswered
 from glassbox.wire.states import TextStates
 from glassbox.wire.verify import VerifyAnswered
 
@@ -43,7 +52,8 @@ class Client(ModelMethods, PathwayMethods):
     Glassbox server.
 
     Args:
-        url: Address of the server.
+        url: Address of the server, or ``sagemaker://ENDPOINT?region=…`` (also ``profile``,
+            ``variant``, ``component``), which carries what predicts and takes no key.
         key: API key, where the server wants one; None takes ``GLASSBOX_API_KEY``.
         timeout_s: Seconds to wait for an answer, or between two parts of a stream; the server
             is told, and works no longer on an answer than somebody waits for it.
@@ -67,7 +77,8 @@ class Client(ModelMethods, PathwayMethods):
             base_url=self._url,
             headers=calls.headers(key),
             timeout=timeout_s,
-            transport=transport,
+            transport=transport or sagemaker_transport(url, key, timeout_s),
+            event_hooks=VersionWatch().hooks(),
         )
 
     def __enter__(self) -> Self:
@@ -173,6 +184,22 @@ class Client(ModelMethods, PathwayMethods):
         )
         return self._send(call)
 
+    def invoke_with_hidden_states(
+        self, text: str, **options: Unpack[InvocationOptions]
+    ) -> InvocationAnswered:
+        """Return a text with the hidden states of its prompt, in the Shadow Self's own fields.
+
+        Args:
+            text: The prompt, as the model reads it.
+            options: Layers, length, temperature, adapter; the source document's defaults.
+        """
+        return self._send(invoke(text, options))
+
+    @staticmethod
+    def estimate_uncertainty(answer: InvocationAnswered) -> float:
+        """Return how unsure the model sounds, in [0, 1]; ``verify`` gives a validated verdict."""
+        return estimate_uncertainty(answer)
+
     def models(self) -> list[ServedModel]:
         """Return every name that a request may give as its model."""
         return self._send(calls.models())
@@ -193,7 +220,7 @@ class Client(ModelMethods, PathwayMethods):
         """Return whether the server lives and is ready; never raises."""
         try:
             live, ready = (self._http.get(path).is_success for path in ("/livez", "/readyz"))
-        except httpx.RequestError:
+        except (httpx.RequestError, GlassboxError):
             return Health(live=False, ready=False)
         return Health(live, ready)
 

@@ -16,6 +16,7 @@ from glassbox.wire.audit import (
     VerificationAnswered,
 )
 from glassbox.wire.drift import DriftAnswered, DriftPoint, DriftReportAnswered, ReferenceAnswered
+from glassbox.wire.fleet import FleetAnswered
 from glassbox.wire.inference import (
     BatchAnswered,
     InferenceHealth,
@@ -213,3 +214,7 @@ class ModelMethods(ABC):
     def alerts(self, *, limit: int = 100) -> AlertsAnswered:
         """Return which rules fire and who was told."""
         return self._send(model_calls.alerts(limit))
+
+    def fleet(self) -> FleetAnswered:
+        """Return the servers that share the server's database, and where they differ."""
+        return self._send(model_calls.fleet())

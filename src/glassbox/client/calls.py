@@ -21,6 +21,7 @@ from glassbox.client.answers import (
     reader,
 )
 from glassbox.client.results import Generated
+from glassbox.client.sagemaker_address import EXAMPLE, SCHEME, endpoint_of, is_endpoint
 from glassbox.errors import InvalidValue, UsageError
 from glassbox.settings import client_key
 from glassbox.types import Capture
@@ -101,12 +102,15 @@ class Call(Generic[T]):
 
 
 def address(url: str) -> str:
-    """Return a server's address without a slash at its end.
+    """Return a server's address without a slash at its end; of SageMaker's, the endpoint alone.
 
     Raises:
-        InvalidValue: It is no address of a web server.
+        InvalidValue: It is no address of a web server or of an endpoint.
+        UnknownName: It has an option that addresses of endpoints do not have.
     """
-    allowed = f"an address such as {DEFAULT_URL}"
+    if is_endpoint(url):
+        return f"{SCHEME}://{endpoint_of(url).name}"
+    allowed = f"an address such as {DEFAULT_URL} or {EXAMPLE}"
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL as error:

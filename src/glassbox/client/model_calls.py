@@ -27,6 +27,7 @@ from glassbox.wire.drift import (
     ReferenceAnswered,
     ReferencesAnswered,
 )
+from glassbox.wire.fleet import FleetAnswered
 from glassbox.wire.inference import (
     BatchAnswered,
     InferenceHealth,
@@ -250,6 +251,11 @@ def make_reference(
 def alerts(limit: int) -> Call[AlertsAnswered]:
     """Return the request for what fires."""
     return Call("GET", _path("/alerts", limit=limit), reader(AlertsAnswered))
+
+
+def fleet() -> Call[FleetAnswered]:
+    """Return the request for the servers of one database."""
+    return Call("GET", "/v1/fleet", reader(FleetAnswered))
 
 
 def _many(model: type[M]) -> Callable[[httpx.Response], list[M]]:

@@ -12,6 +12,7 @@ import httpx
 import orjson
 from pydantic import ValidationError
 
+from glassbox.client.version_skew import skew_hint
 from glassbox.errors import (
     AccessDenied,
     CapacityError,
@@ -25,6 +26,9 @@ from glassbox.errors import (
 
 RETRIED = frozenset({429, 503})
 """Statuses that say: come back later."""
+
+NOT_UNDERSTOOD = frozenset({400, 404, 405, 415, 422})
+"""Statuses that a field or a route gets which only one side knows."""
 
 FIRST_WAIT_S = 0.25
 """Wait before the first repetition where the server names none; doubled each time."""
@@ -74,6 +78,8 @@ def error_of(response: httpx.Response) -> GlassboxError:
         response: Of status 400 or more, its body read.
     """
     code, message = _read(response)
+    if response.status_code in NOT_UNDERSTOOD:
+        message += skew_hint(response)
     if code in _CLASSES:
         return _remade(_CLASSES[code], message, response)
     if response.status_code in (401, 403):

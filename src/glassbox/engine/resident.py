@@ -24,7 +24,7 @@ from glassbox.engine.lora.weights import BaseModel
 from glassbox.engine.model.codec import TokenizerCodec
 from glassbox.engine.model.devices import dtype_name, keep_freed_memory
 from glassbox.engine.model.lending import Lending
-from glassbox.engine.model.load import LoadedModel, load_model
+from glassbox.engine.model.load import LoadedModel, load_model, moved
 from glassbox.engine.model.turns import Turns
 from glassbox.engine.protocol import (
     AdapterFit,
@@ -337,6 +337,7 @@ def load_engine(
     threads: int | None = None,
     capacity: Capacity | None = None,
     adapters: AdapterPlaces | None = None,
+    loaded: LoadedModel | None = None,
 ) -> ResidentEngine:
     """Return a model made resident; any Hugging Face causal language model by folder or name.
 
@@ -347,6 +348,7 @@ def load_engine(
         threads: CPU threads of torch in this process; None leaves them as they are.
         capacity: How many requests may be under way, and in how much memory; None takes defaults.
         adapters: How much room adapters may take, and where from; None takes defaults.
+        loaded: The same model, in memory already; it is moved to the device.
 
     Raises:
         UnknownName: No such model here or on the hub.
@@ -358,7 +360,7 @@ def load_engine(
     """
     if threads is not None:
         torch.set_num_threads(threads)
-    loaded = load_model(spec)
+    loaded = load_model(spec) if loaded is None else moved(loaded, spec.device)
     if loaded.model.device.type == "cpu":
         keep_freed_memory()
     engine = ResidentEngine(

@@ -17,7 +17,6 @@ from glassbox.introspection.checks import CHECKS, check_info
 from glassbox.introspection.equivalence import Equivalence
 from glassbox.introspection.evidence import Evidence, gather
 from glassbox.introspection.fusion import Fusion, Judgement, choose
-from glassbox.introspection.heuristic import ENTROPY_SCALE, estimate_uncertainty
 from glassbox.introspection.readable import ReadableProbe
 from glassbox.introspection.spans import read_tokens, surprising_spans
 from glassbox.introspection.verdict import (
@@ -32,6 +31,7 @@ from glassbox.introspection.verdict import (
 )
 from glassbox.introspection.verifier_file import VerifierManifest
 from glassbox.introspection.witness import Encode, Plan, Witness, n_run, own_answer, plain_encode
+from glassbox.stats.heuristic import ENTROPY_SCALE, estimate_uncertainty
 
 __all__ = ["Check", "Sample", "Span", "TokenReading", "Verdict", "Verifier"]
 

@@ -24,7 +24,14 @@ SENT: Final = (
 )
 """Headers that a page may send."""
 
-READ: Final = ("etag", "retry-after", "x-glassbox-error", "x-request-id")
+READ: Final = (
+    "etag",
+    "glassbox-replica",
+    "glassbox-version",
+    "retry-after",
+    "x-glassbox-error",
+    "x-request-id",
+)
 """Headers of an answer that a page may read."""
 
 PREFLIGHT_S: Final = 600

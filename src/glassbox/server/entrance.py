@@ -6,6 +6,7 @@ it. Knows no route.
 
 import asyncio
 import hashlib
+import importlib.metadata
 import logging
 import re
 import secrets
@@ -21,10 +22,17 @@ from glassbox.server.error_table import refusal_answered
 from glassbox.server.refusals import Refusal
 from glassbox.server.serving import Guards
 from glassbox.server.tracing import trace_id_of
+from glassbox.wire.fleet import REPLICA_HEADER, VERSION_HEADER
 from glassbox.wire.techniques import RUN_TYPE
 
 ACCESS_LOG: Final = "glassbox.access"
 """Name of the logger with a line for each request."""
+
+VERSION: Final = importlib.metadata.version("glassbox-llm").encode()
+"""Of this Glassbox; sent with answers, so that clients can tell when theirs is another."""
+
+UNKNOWN_CALLER: Final = 401
+"""Status of the answer to a stranger, who is told neither version nor server."""
 
 ID_HEADER: Final = "x-request-id"
 """Name of a request, taken from the caller where it is harmless, sent back with the answer."""
@@ -89,6 +97,11 @@ class Entrance:
                 # A route may have given the request another name, because its own was taken.
                 name = state["request_id"].encode()
                 message["headers"] = [*message["headers"], (ID_HEADER.encode(), name)]
+                if status != UNKNOWN_CALLER and scope["path"] not in OPEN:
+                    message["headers"] += [
+                        (VERSION_HEADER.encode(), VERSION),
+                        (REPLICA_HEADER.encode(), self._guards.replica_id.encode()),
+                    ]
             await send(message)
 
         lifecycle = self._guards.lifecycle

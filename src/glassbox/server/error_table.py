@@ -89,6 +89,11 @@ def refusal_answered(request: Request, refusal: Refusal) -> Response:
     return _on_http(request, refusal)
 
 
+def error_answered(request: Request, error: GlassboxError) -> Response:
+    """Return the answer to a request that fails outside of the app."""
+    return _on_ours(request, error)
+
+
 def _on_ours(request: Request, error: Exception) -> Response:
     assert isinstance(error, GlassboxError)
     status = status_of(type(error))

@@ -2,7 +2,9 @@
 
 Without any key in the database everyone who can reach the server may do everything, which is why
 the server then listens on this machine alone. While the database does not answer, keys that it has
-named within the last minute stay good, and nobody else is let in.
+named within the last minute stay good, and nobody else is let in. A key that was revoked through
+another server is refused here as soon: within ``REMEMBER_S`` and ``PATIENCE_S``, together less than
+five seconds.
 """
 
 import asyncio
@@ -12,9 +14,9 @@ import math
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
 
@@ -24,11 +26,18 @@ from glassbox.storage.signing_keys import SigningKey
 
 T = TypeVar("T")
 
-REMEMBER_S = 5.0
-"""How long an answer of the database holds: a revoked key works no longer than this."""
+REMEMBER_S = 2.0
+"""How long an answer of the database holds."""
+
+PATIENCE_S = 2.0
+"""How long a request waits for it to say whether a key that it named lately is still good; slower
+than that, it does not answer."""
+
+AWAY_PATIENCE_S = 0.25
+"""The same while it has not answered the last time: requests go on at their usual speed."""
 
 STALE_S = 60.0
-"""How long it holds where the database does not answer."""
+"""How long an answer holds where the database does not answer."""
 
 MOST_REMEMBERED = 4096
 """Keys remembered at a time, those used last."""
@@ -80,7 +89,9 @@ class KeyRing:
         self._found: OrderedDict[str, tuple[float, ApiKey]] = OrderedDict()
         self._missed: OrderedDict[str, float] = OrderedDict()
         self._signing: OrderedDict[str, tuple[float, tuple[ApiKey, SigningKey]]] = OrderedDict()
-        self._looking: dict[str, asyncio.Task[ApiKey | None]] = {}
+        self._looking: dict[str, asyncio.Task[Any]] = {}
+        self._is_away = False
+        self._failed_s = -math.inf
         self._has_warned = False
         self._needed: tuple[float, bool] | None = None
 
@@ -92,17 +103,16 @@ class KeyRing:
         """
         if self._always or self._store is None:
             return self._always
-        moment = self._clock()
-        needed = self._needed
-        if needed is not None and (needed[1] or moment - needed[0] <= REMEMBER_S):
-            return needed[1]
-        try:
-            self._needed = (moment, await anyio.to_thread.run_sync(self._store.any_active))
-        except CapacityError:
-            if needed is None or moment - needed[0] > STALE_S:
-                raise
-            return needed[1]
-        return self._needed[1]
+        moment, known = self._clock(), self._needed
+        if known is not None and (known[1] or moment - known[0] <= REMEMBER_S):
+            return known[1]
+        store = self._store
+
+        async def look() -> bool:
+            self._needed = (moment, await anyio.to_thread.run_sync(store.any_active))
+            return self._needed[1]
+
+        return await self._told("", look, known)
 
     async def find(self, secret: str) -> ApiKey | None:
         """Return the key that a secret is of; None for a stranger's or a revoked one.
@@ -120,18 +130,12 @@ class KeyRing:
             return known[1]
         if moment - self._missed.get(digest, -math.inf) <= REMEMBER_S:
             return None
-        looking = self._looking.get(digest)
-        if looking is None:
-            # A thousand requests of one key at once ask the database once.
-            looking = asyncio.create_task(self._look(self._store, secret, digest, moment))
-            self._looking[digest] = looking
-            looking.add_done_callback(lambda task: self._looked(digest, task))
-        try:
-            return await asyncio.shield(looking)
-        except CapacityError:
-            if known is None or moment - known[0] > STALE_S:
-                raise
-            return known[1]
+        store = self._store
+
+        async def look() -> ApiKey | None:
+            return await self._look(store, secret, digest, moment)
+
+        return await self._told(digest, look, known)
 
     async def find_signing(self, signing_id: str) -> tuple[ApiKey, SigningKey] | None:
         """Return the key that signs under a name; None for a stranger's or a revoked one.
@@ -148,19 +152,49 @@ class KeyRing:
             return known[1]
         if moment - self._missed.get(signing_id, -math.inf) <= REMEMBER_S:
             return None
-        try:
-            found = await anyio.to_thread.run_sync(self._store.find_signing, signing_id)
-        except CapacityError:
-            if known is None or moment - known[0] > STALE_S:
-                raise
+        store = self._store
+
+        async def look() -> tuple[ApiKey, SigningKey] | None:
+            found = await anyio.to_thread.run_sync(store.find_signing, signing_id)
+            self._signing.pop(signing_id, None)
+            if found is None or found[0].revoked_s is not None:
+                _remember(self._missed, signing_id, moment, MOST_MISSED)
+                return None
+            await anyio.to_thread.run_sync(self._note, store, found[0])
+            _remember(self._signing, signing_id, (moment, found), MOST_REMEMBERED)
+            return found
+
+        return await self._told(signing_id, look, known)
+
+    async def _told(
+        self, name: str, look: Callable[[], Awaitable[T]], known: tuple[float, T] | None
+    ) -> T:
+        """Return what the database says now, or what it said where it does not answer in time.
+
+        Args:
+            name: A thousand requests that ask for the same at once ask the database once.
+            look: Asks it, and remembers the answer.
+            known: What it said last, and when.
+
+        Raises:
+            CapacityError: It does not answer, and what it said is too old or nothing.
+        """
+        moment = self._clock()
+        may_be_old = known is not None and moment - known[0] <= STALE_S
+        if known is not None and may_be_old and moment - self._failed_s <= AWAY_PATIENCE_S:
             return known[1]
-        self._signing.pop(signing_id, None)
-        if found is None or found[0].revoked_s is not None:
-            _remember(self._missed, signing_id, moment, MOST_MISSED)
-            return None
-        await anyio.to_thread.run_sync(self._note, self._store, found[0])
-        _remember(self._signing, signing_id, (moment, found), MOST_REMEMBERED)
-        return found
+        looking: asyncio.Task[T] | None = self._looking.get(name)
+        if looking is None:
+            looking = asyncio.create_task(_awaited(look))
+            self._looking[name] = looking
+            looking.add_done_callback(lambda task: self._looked(name, task))
+        if known is None or not may_be_old:
+            return await asyncio.shield(looking)
+        await asyncio.wait({looking}, timeout=AWAY_PATIENCE_S if self._is_away else PATIENCE_S)
+        if looking.done() and not isinstance(looking.exception(), CapacityError):
+            return looking.result()
+        self._is_away, self._failed_s = True, self._clock()
+        return known[1]
 
     async def _look(
         self, store: KeyStore, secret: str, digest: str, moment: float
@@ -189,11 +223,15 @@ class KeyRing:
                 _log.warning("the last use of keys cannot be noted: %s", error)
             self._has_warned = True
 
-    def _looked(self, digest: str, task: "asyncio.Task[ApiKey | None]") -> None:
-        self._looking.pop(digest, None)
-        if not task.cancelled():
-            # Whoever waited has it; where nobody waits any more, nobody misses it.
-            task.exception()
+    def _looked(self, name: str, task: "asyncio.Task[Any]") -> None:
+        self._looking.pop(name, None)
+        # Whoever waited has it; where nobody waits any more, nobody misses it.
+        if not task.cancelled() and task.exception() is None:
+            self._is_away = False
+
+
+async def _awaited(look: Callable[[], Awaitable[T]]) -> T:
+    return await look()
 
 
 def _remember(table: OrderedDict[str, T], digest: str, value: T, most: int) -> None:

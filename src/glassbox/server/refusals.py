@@ -22,6 +22,9 @@ CODES: Final[dict[int, str]] = {
 """Stable code of a status that the framework answers with by itself."""
 
 
+LOST_CODE: Final = "replica-lost"
+"""Stable code of a request whose server, one of a cluster's, went away before it answered."""
+
 HTTP_CODES: Final[dict[str, tuple[int, str]]] = {
     "bad-request": (400, "The request is no HTTP that the server understands."),
     "invalid-json": (400, "The body is no JSON in UTF-8."),
@@ -30,6 +33,8 @@ HTTP_CODES: Final[dict[str, tuple[int, str]]] = {
     "not-acceptable": (406, "The route has no answer of a type that `Accept` allows."),
     "body-too-slow": (408, "The body did not come in time."),
     "body-too-large": (413, "The body is larger than `server.max_body_bytes`."),
+    "answer-too-large": (413, "The answer is larger than SageMaker carries."),
+    "answer-not-stored": (502, "A large answer could not be put into the object store."),
     "unsupported-media-type": (415, "The body is not said to be `application/json`."),
     "bad-signature": (401, "A request to run functions is not signed, forged, or of another time."),
     "replayed-request": (401, "A signed request came a second time."),
@@ -40,6 +45,7 @@ HTTP_CODES: Final[dict[str, tuple[int, str]]] = {
     "http-error": (500, "Another status of HTTP, which the answer says."),
     "unexpected": (500, "A fault in Glassbox itself; the server's log has it."),
     "not-ready": (503, "The model is being loaded, could not be, or the server is about to end."),
+    LOST_CODE: (503, "The replica of a cluster that had the request went away before it answered."),
     "too-many-connections": (503, "`server.max_connections` requests are being answered."),
 }
 """Codes that only HTTP knows: usual status, meaning. ``access-denied`` is of the errors' tree."""

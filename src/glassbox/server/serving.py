@@ -4,6 +4,7 @@ Routes take these as dependencies: ``Served`` is the model's side and answers 50
 Knows no route.
 """
 
+import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from glassbox.confidence.classify import Labeller
 from glassbox.engine.protocol import Engine
 from glassbox.introspection.verify import Verifier
 from glassbox.rollout.assembly.side import RolloutSide
+from glassbox.server.fleet_member import FleetMember
 from glassbox.server.key_ring import KeyRing
 from glassbox.server.lifecycle import Lifecycle
 from glassbox.server.metrics import Metrics
@@ -61,6 +63,10 @@ class Serving:
     """Runs functions beside the model; None where the server runs none."""
     rollout: RolloutSide | None = None
     """Versions, predictions and what is kept of them; None keeps none."""
+    bundle_digest: str = ""
+    """Digest of the bundle that all of it comes from (hex); empty without one."""
+    fleet: FleetMember | None = None
+    """Place among the servers of its database; None where it keeps none."""
     created: int = field(default_factory=lambda: int(time.time()))
     """Unix time at which serving began."""
 
@@ -76,6 +82,9 @@ class Serving:
 
     def close(self) -> None:
         """End all of it; what was recorded is on the disk when this returns."""
+        if self.fleet is not None:
+            # First, while there is still something to say.
+            self.fleet.close()
         if self.techniques is not None:
             self.techniques.close()
         if self.rollout is not None:
@@ -96,6 +105,11 @@ class TechniqueGate:
     """Largest body with a function and its arguments."""
 
 
+def new_replica_id() -> str:
+    """Return a name that no other server has; it tells nothing of the machine."""
+    return secrets.token_hex(4)
+
+
 @dataclass(frozen=True, eq=False)
 class Guards:
     """What stands between the network and the model."""
@@ -108,6 +122,8 @@ class Guards:
     """What is counted."""
     lifecycle: Lifecycle = field(default_factory=Lifecycle)
     """Loading, ready, draining."""
+    replica_id: str = field(default_factory=new_replica_id)
+    """Names this server among those of its database, and in its answers."""
     hosts: frozenset[str] | None = None
     """Names that the Host header may hold while there are no keys; None allows all."""
     clock: Callable[[], float] = time.monotonic

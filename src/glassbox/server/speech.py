@@ -135,6 +135,10 @@ class Speaker:
             return model
         raise UnknownName("model", str(model), [self.name, *(each.name for each in adapters)])
 
+    def digest_of(self, adapter: str | None) -> str | None:
+        """Return the digest of a loaded adapter; None for the base model."""
+        return next((each.digest for each in self.engine.adapters if each.name == adapter), None)
+
     def question(self, prompt: str) -> Asked:
         """Return a question as the model is asked it: by its chat template where it has one."""
         prompter = self.prompter
@@ -244,7 +248,7 @@ class Speaker:
                 together with a hidden system prompt.
         """
         adapter = self.adapter_of(model)
-        probes = self.chosen_probes(asked.probes, self._digest_of(adapter))
+        probes = self.chosen_probes(asked.probes, self.digest_of(adapter))
         if prompt.n_hidden:
             scope = None if asked.capture is None else asked.capture.scope
             if isinstance(asked.probes, bool):
@@ -353,9 +357,6 @@ class Speaker:
             scope: Scope = "generated" if is_hidden else "prompt"
             return Capture(tuple(HookPoint(layer) for layer in layers), ("norm",), scope)
         return replace(wanted, pooling=tuple(dict.fromkeys([*wanted.pooling, "norm"])))
-
-    def _digest_of(self, adapter: str | None) -> str | None:
-        return next((each.digest for each in self.engine.adapters if each.name == adapter), None)
 
 
 def choice_seeds(seed: int | None, n: int) -> list[int | None]:

@@ -5,23 +5,37 @@ import os
 import socket
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from fastapi import FastAPI
 
+from glassbox.engine.model.load import LoadedModel
 from glassbox.engine.protocol import Engine
-from glassbox.errors import ConflictError, InvalidValue
+from glassbox.errors import ConflictError, CorruptArtifact, InvalidValue
 from glassbox.introspection.probe import LinearProbe
 from glassbox.rollout.assembly.assembling import Watchers
 from glassbox.rollout.assembly.side import RolloutSide
 from glassbox.runtime import Runtime
 from glassbox.server.app import create_app
+from glassbox.server.fleet_facts import join_fleet
+from glassbox.server.fleet_member import FleetMember
 from glassbox.server.key_ring import KeyRing
+from glassbox.server.large_answers import LargeAnswers
 from glassbox.server.listening import is_loopback
+from glassbox.server.platform_door import PlatformDoor
 from glassbox.server.rates import Rates
-from glassbox.server.routes import sagemaker
+from glassbox.server.routes import (
+    classify,
+    lens,
+    models,
+    openai_chat,
+    openai_completions,
+    sagemaker,
+    states,
+    verify,
+)
 from glassbox.server.routes.adapters import load_adapter
 from glassbox.server.serving import Guards, Serving, TechniqueGate
 from glassbox.server.signatures import Signatures
@@ -40,6 +54,19 @@ _log = logging.getLogger("glassbox.server")
 
 OWN_NAMES: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 """Names by which a browser on this machine reaches a server that needs no key."""
+
+
+CARRIED_ROUTERS: Final = (
+    sagemaker.router,
+    classify.router,
+    lens.router,
+    models.router,
+    openai_chat.router,
+    openai_completions.router,
+    states.router,
+    verify.router,
+)
+"""Routes of a SageMaker container; the door in front of them lets through what predicts."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +91,12 @@ class Wanted:
     """Who may run functions; None runs none."""
     is_supervised: bool = False
     """Whether a parent starts the server again when a function took it down."""
+    base_digest: str = ""
+    """Digest that the base model must have (hex); empty takes any."""
+    bundle_digest: str = ""
+    """Digest of the bundle that all of it comes from (hex); empty without one."""
+    address: str = ""
+    """Where the server listens, as the others are told; empty where that is not known."""
 
 
 def named_path(text: str) -> tuple[str, str]:
@@ -78,7 +111,13 @@ def named_path(text: str) -> tuple[str, str]:
     return name, path
 
 
-def assemble(runtime: Runtime, wanted: Wanted, guards: Guards | None = None) -> Serving:
+def assemble(
+    runtime: Runtime,
+    wanted: Wanted,
+    guards: Guards | None = None,
+    *,
+    loaded: LoadedModel | None = None,
+) -> Serving:
     """Return everything that the routes answer with, the model resident.
 
     Args:
@@ -86,11 +125,33 @@ def assemble(runtime: Runtime, wanted: Wanted, guards: Guards | None = None) -> 
         wanted: What is to be served.
         guards: Of the app, whose counters and traces follow predictions; None keeps no versions
             and no predictions.
+        loaded: The base model, in memory already; None reads its files.
 
     Raises:
         GlassboxError: The model cannot be loaded, or something does not fit it.
     """
-    engine = runtime.open_engine(runtime.model_spec(wanted.model))
+    if guards is None:
+        return _assembled(runtime, wanted, None, loaded, None)
+    member, facts = join_fleet(runtime.replica_store(), guards, runtime.settings, wanted.address)
+    try:
+        serving = _assembled(runtime, wanted, guards, loaded, member)
+    except BaseException:
+        # The others are told why one less comes than was started.
+        member.close("failed")
+        raise
+    facts.serve(serving)
+    return serving
+
+
+def _assembled(
+    runtime: Runtime,
+    wanted: Wanted,
+    guards: Guards | None,
+    loaded: LoadedModel | None,
+    member: FleetMember | None,
+) -> Serving:
+    engine = runtime.open_engine(runtime.model_spec(wanted.model), loaded=loaded)
+    _check_base(engine, wanted)
     name = wanted.name or Path(engine.info.name).name
     reserved = {name, engine.info.digest, *(Path(run).name for run in wanted.classifiers)}
     for adapter, path in wanted.adapters:
@@ -114,9 +175,22 @@ def assemble(runtime: Runtime, wanted: Wanted, guards: Guards | None = None) -> 
         speaker,
         labellers,
         verifier,
-        techniques=_techniques(runtime, engine, wanted),
+        techniques=_techniques(runtime, engine, wanted, guards),
+        bundle_digest=wanted.bundle_digest,
         rollout=None if guards is None else _rollout(runtime, engine, runs, guards),
+        fleet=member,
     )
+
+
+def _check_base(engine: Engine, wanted: Wanted) -> None:
+    if wanted.base_digest not in ("", engine.info.digest):
+        raise CorruptArtifact(
+            engine.info.name,
+            f"the base model here has digest {engine.info.digest[:12]}; the bundle was made for "
+            f"{wanted.base_digest[:12]}",
+            remedy="Its adapters, probes and calibrators would mean nothing on it: bring the model "
+            "that it was made for, or make the bundle again on this one.",
+        )
 
 
 def _rollout(runtime: Runtime, engine: Engine, runs: Sequence[Path], guards: Guards) -> RolloutSide:
@@ -129,7 +203,9 @@ def _rollout(runtime: Runtime, engine: Engine, runs: Sequence[Path], guards: Gua
     return side
 
 
-def _techniques(runtime: Runtime, engine: Engine, wanted: Wanted) -> TechniqueService | None:
+def _techniques(
+    runtime: Runtime, engine: Engine, wanted: Wanted, guards: Guards | None
+) -> TechniqueService | None:
     if wanted.gate is None:
         return None
     settings = runtime.settings.techniques
@@ -138,7 +214,10 @@ def _techniques(runtime: Runtime, engine: Engine, wanted: Wanted) -> TechniqueSe
     backend.start(lambda _what, _share: None)
     terms = Terms(runtime.technique_limits(), allowed_digests(settings.allowed))
     on_stuck = _give_up if wanted.is_supervised else None
-    return TechniqueService(backend, wanted.gate.record, terms, on_stuck=on_stuck)
+    record = wanted.gate.record
+    if guards is not None:
+        record = replace(record, count=guards.metrics.ran)
+    return TechniqueService(backend, record, terms, on_stuck=on_stuck)
 
 
 def _give_up(reason: str) -> None:
@@ -210,5 +289,14 @@ def whole_app(
 
 
 def sagemaker_app(limits: ServerSettings) -> FastAPI:
-    """Return the app of a SageMaker container: two routes, no keys, because the platform guards."""
-    return create_app(None, Guards(limits=limits), routers=[sagemaker.router], is_described=False)
+    """Return the app of a SageMaker container: two routes, no keys, because the platform guards.
+
+    The routes for predictions are behind ``/invocations``, for requests that name one.
+
+    Raises:
+        InvalidValue: The place for large answers is no address in an object store.
+    """
+    store = LargeAnswers(limits.large_answers) if limits.large_answers else None
+    app = create_app(None, Guards(limits=limits), routers=CARRIED_ROUTERS, is_described=False)
+    app.add_middleware(PlatformDoor, most_bytes=limits.max_answer_bytes, store=store)
+    return app

@@ -1,11 +1,13 @@
-"""Every setting, where it may come from, and the only place that reads the environment.
+"""Every setting, where it may come from; this package alone reads the environment.
 
-Arguments win over the environment (``GLASSBOX_ENGINE__MODEL``), which wins over ``glassbox.toml``
+Arguments win over the environment (``GLASSBOX_ENGINE__MODEL``, or the file that
+``GLASSBOX_ENGINE__MODEL_FILE`` names), which wins over ``glassbox.toml``
 (in the working directory, or the file named by ``GLASSBOX_CONFIG``), which wins over the defaults.
 A key or variable that nothing reads is refused, because a misspelt setting that is silently
 ignored is worse than none. Per-call choices are parameters, not settings. Knows nothing of models.
 """
 
+import functools
 import os
 import tomllib
 from collections.abc import Mapping
@@ -22,12 +24,15 @@ from pydantic_settings import (
 )
 
 from glassbox.errors import InvalidSetting
+from glassbox.settings.secret_files import FILE_SUFFIX, file_of, value_in_file, values_in_files
 from glassbox.settings.sections import (
     AlertSettings,
     AuditSettings,
     ConfidenceSettings,
     DriftSettings,
+    EndpointSettings,
     EngineSettings,
+    ModalSettings,
     PathSettings,
     RolloutSettings,
     ServerSettings,
@@ -44,6 +49,9 @@ CONFIG_VARIABLE = "GLASSBOX_CONFIG"
 
 SAGEMAKER_PORT_VARIABLE = "SAGEMAKER_BIND_TO_PORT"
 """Port on which SageMaker will ask its container; the platform's own variable."""
+
+SAGEMAKER_MODEL_VARIABLE = "MODEL_PATH"
+"""Folder of the model in a SageMaker container. Source: the source document's Dockerfile."""
 
 KEY_VARIABLE = "GLASSBOX_API_KEY"
 """API key that programs send to a server unless they name another."""
@@ -78,9 +86,6 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         frozen=True,
         extra="forbid",
-        env_prefix=ENV_PREFIX,
-        env_nested_delimiter="__",
-        env_ignore_empty=True,
         use_attribute_docstrings=True,
         nested_model_default_partial_update=True,
     )
@@ -103,6 +108,10 @@ class Settings(BaseSettings):
     """Who is told when something is wrong."""
     telemetry: TelemetrySettings = TelemetrySettings()
     """Traces for others to collect."""
+    endpoint: EndpointSettings = EndpointSettings()
+    """An endpoint at SageMaker."""
+    modal: ModalSettings = ModalSettings()
+    """A server at Modal."""
     storage: StorageSettings = StorageSettings()
     """The database."""
     paths: PathSettings = PathSettings()
@@ -113,7 +122,7 @@ class Settings(BaseSettings):
         cls,
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003  takes …_FILE for a key
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  named by pydantic-settings
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
@@ -121,7 +130,7 @@ class Settings(BaseSettings):
         aliases = InitSettingsSource(settings_cls, _nest(_aliased()))
         return (
             init_settings,
-            env_settings,
+            InitSettingsSource(settings_cls, _nest(_in_environment())),
             aliases,
             InitSettingsSource(settings_cls, _read_config()),
         )
@@ -163,6 +172,7 @@ class HubEnvironment:
     """Address of the hub."""
 
 
+@functools.cache
 def known_settings() -> tuple[SettingInfo, ...]:
     """Return every setting there is, in the order of the sections."""
     return tuple(
@@ -258,7 +268,7 @@ def environment_of(values: Mapping[str, object]) -> dict[str, str]:
 
 def client_key() -> str | None:
     """Return the API key that programs send unless they name another, None without one."""
-    return os.environ.get(KEY_VARIABLE, "").strip() or None
+    return os.environ.get(KEY_VARIABLE, "").strip() or value_in_file(KEY_VARIABLE)
 
 
 def take_hidden_system_prompt() -> str | None:
@@ -284,6 +294,11 @@ def sagemaker_port() -> int | None:
         problem = f"is {given!r}, which is no port: a whole number from 1 to 65535"
         raise InvalidSetting(SAGEMAKER_PORT_VARIABLE, "environment", problem=problem)
     return int(given)
+
+
+def sagemaker_model() -> str | None:
+    """Return the folder in which a SageMaker container is told to find its model, if it is."""
+    return os.environ.get(SAGEMAKER_MODEL_VARIABLE, "").strip() or None
 
 
 def _sections() -> dict[str, type[BaseModel]]:
@@ -316,11 +331,20 @@ def _aliased() -> dict[str, str]:
     return said
 
 
+def _in_environment() -> dict[str, str]:
+    """Return what the environment says, and the files that it names, by key."""
+    keys = {info.variable: info.key for info in known_settings()}
+    said = {name.upper(): value for name, value in os.environ.items() if value}
+    said |= values_in_files(keys)
+    return {key: said[variable] for variable, key in keys.items() if variable in said}
+
+
 def _check_environment() -> None:
     known = {info.variable for info in known_settings()} | ALIASES.keys()
+    files = {name + FILE_SUFFIX for name in (*(i.variable for i in known_settings()), KEY_VARIABLE)}
     known |= {CONFIG_VARIABLE, TEST_DATA_VARIABLE, HIDDEN_PROMPT_VARIABLE, KEY_VARIABLE}
     for name in sorted(os.environ):
-        if name.upper().startswith(ENV_PREFIX) and name.upper() not in known:
+        if name.upper().startswith(ENV_PREFIX) and name.upper() not in known | files:
             raise InvalidSetting(name, "environment", sorted(known))
 
 
@@ -355,6 +379,8 @@ def _origin(key: str, overrides: Mapping[str, object]) -> str:
     named = {name.upper(): name for name in os.environ if os.environ[name]}
     if variable in named:
         return f"environment {named[variable]}"
+    if (found := file_of(variable)) is not None:
+        return f"environment {found[0]}"
     for name, aliased in ALIASES.items():
         if aliased == key and os.environ.get(name, "").strip():
             return f"environment {name}"

@@ -82,6 +82,10 @@ class ServerSettings(Section):
     """Most requests of one caller, as in `100/second`; empty sets no limit."""
     observe_rate_limit: str = "50/second"
     """Most requests of one caller to records, drift and rollouts; empty sets no limit."""
+    max_answer_bytes: int = Field(default=6_291_456, ge=1024)
+    """Largest answer of a SageMaker container in bytes, streams apart: the platform's limit."""
+    large_answers: str = ""
+    """Where it puts larger ones, as `s3://bucket/prefix/`; empty refuses them."""
 
 
 class TechniqueSettings(Section):
@@ -186,6 +190,98 @@ class TelemetrySettings(Section):
     """Share of requests that are traced where the caller has not decided, in [0, 1]."""
 
 
+class EndpointSettings(Section):
+    """The SageMaker endpoint that `glassbox deploy sagemaker` makes, changes and removes."""
+
+    name: str = "glassbox"
+    """Name of the endpoint and beginning of the names of all that belongs to it."""
+    region: str = ""
+    """Region of AWS; empty takes the one of AWS's own configuration."""
+    profile: str = ""
+    """Profile of AWS's own configuration; empty takes its default."""
+    image: str = ""
+    """Container image in ECR, as `ACCOUNT.dkr.ecr.REGION.amazonaws.com/REPOSITORY:TAG`."""
+    role: str = ""
+    """ARN of the role that the container runs under."""
+    artifacts: str = ""
+    """Where bundles and adapters are put, as `s3://bucket/prefix`, in the same region."""
+    kms_key: str = ""
+    """Key that encrypts what is put there and the instances' volumes; empty takes AWS's own."""
+    instance_type: str = "ml.g5.2xlarge"
+    """Kind of machine that each copy of the model runs on."""
+    instances: int = Field(default=5, ge=1)
+    """Machines at first."""
+    min_instances: int = Field(default=5, ge=1)
+    """Fewest machines that autoscaling leaves."""
+    max_instances: int = Field(default=300, ge=1)
+    """Most machines that autoscaling takes."""
+    scaling: Literal["concurrency", "gpu", "off"] = "concurrency"
+    """What autoscaling follows: requests at a time (every 10 s), or the GPU's use (every 60 s)."""
+    concurrency_target: float = Field(default=8.0, gt=0.0)
+    """Requests at a time for each copy of the model that autoscaling aims at."""
+    gpu_target: float = Field(default=0.8, gt=0.0, le=1.0)
+    """Share of the GPU's time in use that autoscaling aims at, a fraction in (0, 1]."""
+    alarm_p99_s: float = Field(default=0.5, gt=0.0)
+    """Seconds of model latency from which the 99th percentile raises the alarm."""
+    alarm_topic: str = ""
+    """ARN of the SNS topic that the alarm tells; empty tells nobody."""
+    update: Literal["rolling", "blue-green"] = "rolling"
+    """How a new configuration replaces the old: in batches, or beside all of it at once."""
+    startup_s: int = Field(default=900, ge=60, le=3600)
+    """Seconds that a container may take until its model is resident."""
+    download_s: int = Field(default=1800, ge=60, le=3600)
+    """Seconds that fetching a bundle onto a machine may take."""
+    ami: str = ""
+    """Machine image that decides the GPU driver, as `al2023-ami-sagemaker-inference-gpu-4-1`."""
+    subnets: str = ""
+    """Subnets of your VPC for the containers, with commas; empty is AWS's own network."""
+    security_groups: str = ""
+    """Security groups of your VPC for the containers, with commas."""
+    isolated: bool = False
+    """Whether the containers have no network: then bundles need weights, adapters are in them."""
+    components: bool = False
+    """Whether base and adapters become inference components; never exercised."""
+    component_memory_bytes: int = Field(default=20 * 2**30, ge=128 * 2**20)
+    """Host memory that one copy of the base component needs, in bytes."""
+    shadow_instances: int = Field(default=1, ge=1)
+    """Machines of the shadow variant, where there is one."""
+    shadow_share: float = Field(default=0.1, gt=0.0, le=1.0)
+    """Share of requests that the shadow variant gets a copy of, a fraction in (0, 1]."""
+
+
+class ModalSettings(Section):
+    """The server that `glassbox deploy modal` defines."""
+
+    app: str = "glassbox"
+    """Name of the app, and last part of its address: `https://WORKSPACE--APP.modal.run`."""
+    environment: str = ""
+    """Environment of your workspace; empty takes that of Modal's own profile."""
+    gpu: str = ""
+    """Kind of GPU, as `L4`, `A10G`, `H100` or `any`; empty runs on processors."""
+    cpu: float | None = Field(default=None, gt=0.0)
+    """Processor cores reserved for a container; unset is Modal's least."""
+    memory_bytes: int | None = Field(default=None, ge=2**20)
+    """Host memory reserved for a container, in bytes; unset is Modal's least."""
+    region: str = ""
+    """Regions it may run in, with commas, as `eu,us-east`; empty is anywhere."""
+    min_containers: int = Field(default=0, ge=0)
+    """Containers that stay however long nobody asks; 0 scales to zero."""
+    max_containers: int = Field(default=1, ge=1)
+    """Most containers at a time; more than one should share a database."""
+    scaledown_window_s: int = Field(default=300, ge=2, le=3600)
+    """Seconds without a request after which the others are let go."""
+    max_inputs: int = Field(default=100, ge=1, le=1000)
+    """Requests that one container answers at a time; further ones start another."""
+    target_inputs: int | None = Field(default=None, ge=1)
+    """Requests at a time that scaling aims at; unset is `max_inputs`."""
+    snapshot: bool = True
+    """Whether a container's memory with the loaded model is kept, so that later ones start fast."""
+    secrets: str = ""
+    """Names of Modal secrets for the container, with commas, such as one that holds HF_TOKEN."""
+    database_secret: str = ""
+    """Modal secret with GLASSBOX_STORAGE__URL, a PostgreSQL address that all containers share."""
+
+
 class StorageSettings(Section):
     """Where API keys and the audit log are kept."""
 
@@ -204,5 +300,7 @@ class PathSettings(Section):
     """Folder whose studies of pathways a server shows, each in a folder of its own."""
     adapters: UserPath = Field(default=Path("~/.cache/glassbox/adapters"), validate_default=True)
     """Folder for LoRA adapters fetched from object stores."""
+    bundles: UserPath = Field(default=Path("~/.cache/glassbox/bundles"), validate_default=True)
+    """Folder in which archived bundles are opened and base models of object stores are kept."""
     workers: UserPath = Field(default=Path("~/.cache/glassbox/workers"), validate_default=True)
     """Folder in which programs of this machine find models that are resident for techniques."""

@@ -30,6 +30,31 @@ FLUSHED = "glassbox_flushed"
 WRITERS_LOCK = 0x676C6173
 """Number of the lock that writers of a PostgreSQL database take in turn."""
 
+STATEMENT_TIMEOUT_S = 30.0
+"""Seconds that PostgreSQL works on one statement, waiting for a lock included."""
+
+SILENT_WRITER_S = 10.0
+"""Seconds after which PostgreSQL ends a writer that holds the lock and says nothing: a process that
+hangs, or a machine that went away, must not hold all others up."""
+
+VANISHED_S = 10.0
+"""Seconds after which a connection is given up whose other end confirms nothing any more."""
+
+_SESSION = {
+    "statement_timeout": STATEMENT_TIMEOUT_S,
+    # Whoever reads an answer page by page is silent between two of them.
+    "idle_in_transaction_session_timeout": 2 * STATEMENT_TIMEOUT_S,
+}
+"""Limits of a PostgreSQL session in seconds. Source: PostgreSQL 17, section 19.11.1."""
+
+_TURN = sa.select(
+    # Holds until the transaction ends, like the lock.
+    sa.func.set_config(
+        "idle_in_transaction_session_timeout", str(round(1000 * SILENT_WRITER_S)), True
+    ),
+    sa.func.pg_advisory_xact_lock(WRITERS_LOCK),
+)
+
 
 class Database:
     """A database whose tables are up to date.
@@ -46,7 +71,9 @@ class Database:
         )
 
     @contextmanager
-    def transaction(self, *, flushed: bool = False) -> Iterator[sa.Connection]:
+    def transaction(
+        self, *, flushed: bool = False, in_turn: bool = True
+    ) -> Iterator[sa.Connection]:
         """Give a connection whose changes are kept together if the block ends well, or not at all.
 
         Only one block at a time runs, whatever the database: what one reads, no other changes.
@@ -54,6 +81,8 @@ class Database:
         Args:
             flushed: Whether the block ends only when the disk has the changes, so that they
                 outlive a loss of power; without it they outlive the end of the process alone.
+            in_turn: Whether it waits for its turn among all writers. A block that writes rows of
+                its own alone need not: PostgreSQL then runs it beside others.
 
         Raises:
             CapacityError: The database cannot be reached, or stayed locked.
@@ -61,9 +90,9 @@ class Database:
         """
         engine = self._engine.execution_options(**{FLUSHED: flushed})
         with self._turn, _translated(), engine.begin() as connection:
-            if connection.dialect.name == "postgresql":
+            if in_turn and connection.dialect.name == "postgresql":
                 # SQLite lets one writer in at a time; two that read the same here would both go on.
-                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(WRITERS_LOCK)))
+                connection.execute(_TURN)
             yield connection
 
     @property
@@ -109,7 +138,9 @@ def open_database(url: str) -> Database:
 
     Args:
         url: As in ``sqlite:///glassbox.db`` or ``postgresql+psycopg://user@host/name``;
-            ``sqlite://`` alone lives in memory; a leading ``~`` of a file is the home folder.
+            ``sqlite://`` alone lives in memory; a leading ``~`` of a file is the home folder. What
+            the address says of PostgreSQL's limits counts, as in
+            ``?options=-c statement_timeout=5min``.
 
     Raises:
         InvalidValue: Not the address of a SQLite or PostgreSQL database.
@@ -118,18 +149,7 @@ def open_database(url: str) -> Database:
         ConflictError: A newer Glassbox has changed its tables.
     """
     parsed = _parse(url)
-    if parsed.get_backend_name() == "sqlite":
-        engine = _sqlite(parsed)
-    else:
-        try:
-            engine = sa.create_engine(
-                parsed,
-                pool_pre_ping=True,
-                pool_timeout=CONNECT_TIMEOUT_S,
-                connect_args={"connect_timeout": round(CONNECT_TIMEOUT_S)},
-            )
-        except ModuleNotFoundError as error:
-            raise DependencyMissing(error.name or "psycopg", "postgres") from error
+    engine = _sqlite(parsed) if parsed.get_backend_name() == "sqlite" else _postgres(parsed)
     database = Database(engine)
     try:
         with _translated():
@@ -153,6 +173,41 @@ def _parse(url: str) -> sa.URL:
     if parsed.drivername not in ("sqlite", "sqlite+pysqlite", "postgresql+psycopg"):
         raise InvalidValue("storage.url", parsed.drivername, allowed)
     return parsed
+
+
+def _postgres(url: sa.URL) -> sa.Engine:
+    own = url.query.get("options", "")
+    said = own if isinstance(own, str) else " ".join(own)
+    # Source: PostgreSQL 17, section 32.1.2. What the address itself says counts.
+    waits = {
+        "connect_timeout": round(CONNECT_TIMEOUT_S),
+        "keepalives_idle": round(VANISHED_S),
+        "keepalives_interval": 2,
+        "keepalives_count": 3,
+        "tcp_user_timeout": round(1000 * VANISHED_S),
+    }
+    try:
+        engine = sa.create_engine(
+            url,
+            pool_pre_ping=True,
+            pool_timeout=CONNECT_TIMEOUT_S,
+            connect_args={name: value for name, value in waits.items() if name not in url.query},
+        )
+    except ModuleNotFoundError as error:
+        raise DependencyMissing(error.name or "psycopg", "postgres") from error
+    limits = {name: value for name, value in _SESSION.items() if name not in said}
+
+    def prepare(connection: Any, _record: object) -> None:
+        # Not as an option of the connection: poolers between here and there refuse those.
+        with connection.cursor() as cursor:
+            for name, seconds in limits.items():
+                cursor.execute(
+                    "SELECT set_config(%s, %s, false)", (name, str(round(1000 * seconds)))
+                )
+        connection.commit()
+
+    sa.event.listen(engine, "connect", prepare)
+    return engine
 
 
 def _sqlite(url: sa.URL) -> sa.Engine:

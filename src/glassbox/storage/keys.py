@@ -9,14 +9,15 @@ import hashlib
 import hmac
 import secrets
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
 import sqlalchemy as sa
 
 from glassbox.errors import InvalidValue, UnknownName
 from glassbox.storage.database import Database
+from glassbox.storage.key_record import KeyRecord
 from glassbox.storage.signing_keys import SigningKey, signing_key
 
 KeyScope = Literal["predict", "observe", "admin", "techniques"]
@@ -167,6 +168,36 @@ class KeyStore:
         query = sa.select(_TABLE.c.id).where(_TABLE.c.revoked_s.is_(None)).limit(1)
         with self._database.reading() as connection:
             return connection.execute(query).first() is not None
+
+    def records(self) -> list[KeyRecord]:
+        """Return what another database needs to let the active keys in, oldest first.
+
+        What they sign with stays here, so that functions cannot be run with them there.
+        """
+        query = _TABLE.select().where(_TABLE.c.revoked_s.is_(None))
+        with self._database.reading() as connection:
+            rows = connection.execute(query.order_by(_TABLE.c.created_s, _TABLE.c.id)).all()
+        return [
+            KeyRecord(
+                row.id,
+                row.digest,
+                row.prefix,
+                row.name,
+                tuple(row.scopes.split(",")),
+                float(row.created_s),
+                row.signing_id,
+            )
+            for row in rows
+        ]
+
+    def adopt(self, records: Iterable[KeyRecord]) -> None:
+        """Let keys of another database in; those that are known already stay as they are."""
+        known = {each.id for each in self.all()}
+        with self._database.transaction() as connection:
+            for each in records:
+                if each.id not in known:
+                    row = {**asdict(each), "scopes": ",".join(each.scopes)}
+                    connection.execute(_TABLE.insert().values(**row))
 
     def revoke(self, id_or_prefix: str) -> ApiKey:
         """Refuse a key from now on and return it; a revoked one stays as it is.

@@ -11,7 +11,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from glassbox.errors import ConflictError
-from glassbox.storage.tables import alerts, drift, inference, registry, rollouts
+from glassbox.storage.tables import alerts, drift, fleet, inference, registry, rollouts
 
 READS_ONLY: Final = "glassbox_reads_only"
 """Execution option of a connection that takes no write lock."""
@@ -87,6 +87,7 @@ MIGRATIONS: Final[tuple[Migration, ...]] = (
     Migration(6, "rollouts", rollouts.STATEMENTS),
     Migration(7, "drift", drift.STATEMENTS),
     Migration(8, "alerts", alerts.STATEMENTS),
+    Migration(9, "servers of one database", fleet.STATEMENTS),
 )
 """All steps, in order."""
 
@@ -115,6 +116,9 @@ def migrate(engine: sa.Engine, migrations: tuple[Migration, ...] = MIGRATIONS) -
             return len(migrations)
     with engine.begin() as connection:
         if connection.dialect.name == "postgresql":
+            # A step over large tables takes as long as it takes, and so does waiting for another
+            # server that does it.
+            connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
             connection.execute(
                 sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": POSTGRES_LOCK}
             )

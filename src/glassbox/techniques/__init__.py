@@ -9,13 +9,13 @@ if TYPE_CHECKING:
     from glassbox.techniques.client.concurrent import AsyncInterpClient
     from glassbox.techniques.client.folders import load_techniques_from_dir
     from glassbox.techniques.conversion.standalone import convert_technique_to_standalone
-    from glassbox.techniques.remote.modal_app import base_image
+    from glassbox.techniques.remote.modal_image import base_image
 
 _HOMES = {
     "AsyncInterpClient": "client.concurrent",
     "InterpClient": "client.blocking",
     "Limits": "calls",
-    "base_image": "remote.modal_app",
+    "base_image": "remote.modal_image",
     "convert_technique_to_standalone": "conversion.standalone",
     "load_techniques_from_dir": "client.folders",
 }

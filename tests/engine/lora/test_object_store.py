@@ -1,8 +1,10 @@
 """Adapters in an object store: fetched whole or not at all, and never from anywhere else."""
 
 import builtins
+import io
 import os
 import shutil
+import tarfile
 import threading
 import time
 from pathlib import Path
@@ -427,3 +429,58 @@ def test_only_addresses_of_object_stores_are_urls():
     assert is_url(URL)
     assert not is_url("runs/tuned")
     assert not is_url(Path("s3:/x"))
+
+
+def pack(folder: Path, *, entries: dict[str, bytes] | None = None, link: str = "") -> bytes:
+    files = entries or {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+        if link:
+            entry = tarfile.TarInfo(link)
+            entry.type, entry.linkname = tarfile.SYMTYPE, "/etc/passwd"
+            tar.addfile(entry)
+    return packed.getvalue()
+
+
+PACKED = f"{URL}.tar.gz"
+
+
+def test_a_packed_adapter_is_the_same_adapter(s3, made, tmp_path):
+    s3.put_object(Bucket="models", Key="adapters/tuned.tar.gz", Body=pack(made))
+    places = AdapterPlaces(folder=tmp_path, url_prefix="s3://models/adapters")
+    bank = AdapterBank(tiny_base(), places)
+    local = AdapterBank(tiny_base()).register(made)
+    assert bank.register(PACKED, "tuned").digest == local.digest
+    assert bank.acquire(PACKED).digest == local.digest
+    (folder,) = visible(tmp_path)
+    assert sorted(path.name for path in folder.iterdir()) == [CONFIG_FILE, WEIGHTS_FILE]
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        (lambda made: b"no archive", "no whole .tar.gz"),
+        (lambda made: pack(made)[:-40], "no whole .tar.gz"),
+        (lambda made: pack(made, entries={"readme": b"x"}), f"{CONFIG_FILE}: the file is missing"),
+        (lambda made: pack(made, entries={f"deep/{CONFIG_FILE}": b"{}"}), "missing at its top"),
+        (lambda made: pack(made, entries={CONFIG_FILE: b"{}"}, link=WEIGHTS_FILE), "a link"),
+        (lambda made: pack(made, entries={CONFIG_FILE: b"{}", f"./{CONFIG_FILE}": b"{}"}), "twice"),
+        (lambda made: pack(made, entries={WEIGHTS_FILE: bytes(8 << 20)}), "64 times the archive"),
+    ],
+)
+def test_an_archive_that_is_no_adapter_leaves_nothing(s3, made, tmp_path, content, match):
+    s3.put_object(Bucket="models", Key="adapters/tuned.tar.gz", Body=content(made))
+    store = AdapterStore(tmp_path / "disk")
+    with pytest.raises(CorruptArtifact, match=match), store.fetched(PACKED):
+        pass
+    assert visible(tmp_path / "disk") == []
+
+
+def test_an_archive_that_is_not_there_is_said(s3, tmp_path):
+    store = AdapterStore(tmp_path)
+    with pytest.raises(UnknownName, match="No adapter 's3://"), store.fetched(PACKED):
+        pass

@@ -11,7 +11,7 @@ from glassbox.settings import take_hidden_system_prompt
 from glassbox.settings.loading import HIDDEN_PROMPT_VARIABLE
 from glassbox.techniques.calls import Limits
 from glassbox.techniques.container_spec import container
-from glassbox.techniques.remote import modal_app, modal_backend
+from glassbox.techniques.remote import modal_account, modal_app, modal_image
 from glassbox.techniques.remote.modal_backend import ModalBackend
 from glassbox.techniques.worker_spec import WorkerSpec
 
@@ -75,11 +75,11 @@ def test_what_modal_would_not_take_is_refused_before_it_is_asked(asked, match):
 def test_the_base_image_has_our_versions_and_can_be_extended():
     import torch
 
-    pinned = dict(each.split("==") for each in modal_app.requirements() if "==" in each)
+    pinned = dict(each.split("==") for each in modal_image.requirements() if "==" in each)
     assert pinned["torch"] == torch.__version__.partition("+")[0]
     assert {"transformers", "peft", "numpy", "cloudpickle"} <= set(pinned)
     assert "pytest" not in pinned
-    extended = modal_app.base_image(["scipy"]).pip_install("einops")
+    extended = modal_image.base_image(["scipy"]).pip_install("einops")
     wanted, _ = container(image=extended)
     assert wanted.image.made is extended
     modal_app.define(SPEC, wanted)
@@ -216,5 +216,5 @@ def test_a_folder_is_uploaded_once(tmp_path):
 
     volume = Volume()
     for _ in range(2):
-        modal_backend._upload(volume, tmp_path, "/models/abc")
+        modal_account.put_folder(volume, tmp_path, "/models/abc")
     assert volume.put == [(str(tmp_path), "/models/abc")]

@@ -19,7 +19,8 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from glassbox.artifacts import digest_json, disk_errors
-from glassbox.engine.lora.files import CONFIG_FILE, ORIGIN_FILE, WEIGHTS_FILE
+from glassbox.engine.lora.archives import ENDING, FILES, unpack_adapter
+from glassbox.engine.lora.files import CONFIG_FILE, WEIGHTS_FILE
 from glassbox.errors import (
     AccessDenied,
     CapacityError,
@@ -42,7 +43,7 @@ ABANDONED_S = 6 * 3600.0
 _UNFINISHED = ".part-"
 """Start of the names of folders that are not whole yet."""
 
-_FILES = (CONFIG_FILE, WEIGHTS_FILE, ORIGIN_FILE)
+_ARCHIVE = "adapter.part"
 _CHUNK_BYTES = 1 << 20
 _PATIENCE = {
     "connect_timeout": 10,
@@ -100,7 +101,7 @@ class AdapterStore:
         """Keep an adapter's files in a folder while the block runs.
 
         Args:
-            url: ``s3://bucket/prefix``.
+            url: ``s3://bucket/prefix`` of its files, or ``s3://bucket/key.tar.gz``.
             fresh: Ask the store for the present version, not for the one fetched before.
 
         Raises:
@@ -144,8 +145,11 @@ class AdapterStore:
     def _fetch(self, url: str, root: Path, reading: ExitStack) -> Path:
         """Return the folder of the store's present version, which stays while it is read."""
         bucket, _, prefix = url.removeprefix(SCHEME).partition("/")
-        with _store_errors(url):
-            stored = self._list(url, bucket, prefix.rstrip("/") + "/")
+        with store_errors(url):
+            if prefix.endswith(ENDING):
+                stored = self._packed(bucket, prefix)
+            else:
+                stored = self._list(url, bucket, prefix.rstrip("/") + "/")
             version = {name: [each.etag, each.n_bytes] for name, each in stored.items()}
             folder = root / digest_json([url, version])[:32]
             reading.enter_context(self._unswept(folder))
@@ -159,7 +163,7 @@ class AdapterStore:
         for page in pages.paginate(Bucket=bucket, Prefix=prefix, Delimiter="/"):
             for each in page.get("Contents", ()):
                 name = each["Key"].removeprefix(prefix)
-                if name in _FILES:
+                if name in FILES:
                     found[name] = _Stored(each["Key"], each["ETag"], each["Size"])
         if not found:
             raise UnknownName("adapter", url, remedy="The object store has no adapter there.")
@@ -167,6 +171,10 @@ class AdapterStore:
             if name not in found:
                 raise CorruptArtifact(f"{url.rstrip('/')}/{name}", "the file is missing")
         return found
+
+    def _packed(self, bucket: str, key: str) -> dict[str, _Stored]:
+        head = self._s3().head_object(Bucket=bucket, Key=key)
+        return {_ARCHIVE: _Stored(key, head["ETag"], head["ContentLength"])}
 
     def _download(self, url: str, bucket: str, stored: Mapping[str, _Stored], folder: Path) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -184,6 +192,9 @@ class AdapterStore:
                     raise CorruptArtifact(
                         f"{url}/{name}", f"{n_bytes} of {each.n_bytes} bytes arrived"
                     )
+            if _ARCHIVE in stored:
+                unpack_adapter(unfinished / _ARCHIVE, unfinished, url)
+                (unfinished / _ARCHIVE).unlink()
             try:
                 unfinished.rename(folder)
             except OSError:
@@ -212,14 +223,9 @@ class AdapterStore:
         self._held = {url: folder for url, folder in self._held.items() if folder.is_dir()}
 
     def _s3(self) -> Any:
-        try:
-            import boto3
-            from botocore.config import Config
-        except ImportError as error:
-            raise DependencyMissing("boto3", "sagemaker") from error
         with self._lock:
             if self._client is None:
-                self._client = boto3.client("s3", config=Config(**_PATIENCE))
+                self._client = connect()
             return self._client
 
 
@@ -228,9 +234,28 @@ def is_url(source: object) -> bool:
     return isinstance(source, str) and source.startswith(SCHEME)
 
 
+def connect() -> Any:
+    """Return a client of object stores that waits for a bounded time.
+
+    Raises:
+        DependencyMissing: The library is not installed.
+    """
+    try:
+        import boto3
+        from botocore.config import Config
+    except ImportError as error:
+        raise DependencyMissing("boto3", "sagemaker") from error
+    return boto3.client("s3", config=Config(**_PATIENCE))
+
+
 @contextmanager
-def _store_errors(url: str) -> Iterator[None]:
-    """Give the object store's own errors our words."""
+def store_errors(url: str, kind: str = "adapter") -> Iterator[None]:
+    """Give the object store's own errors our words.
+
+    Args:
+        url: What is fetched or written.
+        kind: What it is, as a reader would say it.
+    """
     try:
         from botocore.exceptions import (
             BotoCoreError,
@@ -244,14 +269,16 @@ def _store_errors(url: str) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        raise _in_our_words(url, error, error.response) from error
+        raise _in_our_words(url, kind, error, error.response) from error
     except (NoCredentialsError, PartialCredentialsError) as error:
         raise _refused(url, error) from error
     except (BotoCoreError, HTTPClientError) as error:
         raise CapacityError(f"{url} could not be fetched ({error}). Try again later.") from error
 
 
-def _in_our_words(url: str, error: Exception, response: Mapping[str, Any]) -> GlassboxError:
+def _in_our_words(
+    url: str, kind: str, error: Exception, response: Mapping[str, Any]
+) -> GlassboxError:
     code = str(response.get("Error", {}).get("Code", ""))
     status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     if code in _CHANGED:
@@ -260,7 +287,7 @@ def _in_our_words(url: str, error: Exception, response: Mapping[str, Any]) -> Gl
         return CapacityError(f"The object store of {url} is busy ({error}). Try again later.")
     if code not in _NOT_THERE and status in (401, 403):
         return _refused(url, error)
-    return UnknownName("adapter", url, remedy=f"The object store says {error}.")
+    return UnknownName(kind, url, remedy=f"The object store says {error}.")
 
 
 def _refused(url: str, error: Exception) -> AccessDenied:

@@ -7,7 +7,7 @@ and the library's loaders; knows nothing of scoring.
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -94,6 +94,16 @@ def load_model(spec: ModelSpec) -> LoadedModel:
     )
 
 
+def moved(loaded: LoadedModel, device: str) -> LoadedModel:
+    """Return a model on another device, as a snapshot's that was loaded without one.
+
+    Raises:
+        InvalidValue: Not the name of a device.
+        UnsupportedModel: This machine has no such device.
+    """
+    return replace(loaded, model=loaded.model.to(choose_device(device)))  # type: ignore[arg-type]
+
+
 def find_model(name: str, revision: str | None = None) -> Path:
     """Return the folder that holds a model; a hub name is fetched unless it is already here.
 
@@ -131,6 +141,25 @@ def find_model(name: str, revision: str | None = None) -> Path:
             remedy="It is no folder here and not in the hub's cache, and the hub cannot be "
             "reached. Give a folder, or 'tiny' for the embedded model.",
         ) from error
+
+
+def cached_model(name: str, revision: str | None = None) -> Path | None:
+    """Return the folder of a hub model that was fetched before; None where it is not whole here."""
+    if not _HUB_NAME.fullmatch(name):
+        raise UnknownName("model", name, remedy="Give a folder, a hub name or 'tiny'.")
+    try:
+        folder = Path(
+            snapshot_download(
+                name,
+                revision=revision,
+                allow_patterns=list(MODEL_FILES),
+                local_files_only=True,
+            )
+        )
+        check_files(folder)
+    except (LocalEntryNotFoundError, HFValidationError, OSError, UnsupportedModel, CorruptArtifact):
+        return None
+    return folder
 
 
 def check_files(folder: Path) -> None:

@@ -89,6 +89,7 @@ class RoutingView:
         self._turn = threading.Lock()
         self._failures: dict[str, str] = {}
         self._seen: dict[str, float] = {}
+        self._adopted_s = 0.0
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -96,6 +97,11 @@ class RoutingView:
     def failures(self) -> Mapping[str, str]:
         """Why a routing that should be in force is not, by model; ``""`` names the registry."""
         return dict(self._failures)
+
+    @property
+    def adopted_s(self) -> float:
+        """Unix time since which requests are answered as they are now; 0 before the first look."""
+        return self._adopted_s
 
     @property
     def snapshot(self) -> Snapshot:
@@ -150,8 +156,10 @@ class RoutingView:
                     routings[model] = routing
             gone = routings.keys() - wanted.routings.keys()
             routings = {model: each for model, each in routings.items() if model not in gone}
-            before = self._view.routings
+            before, revision = self._view.routings, self._view.snapshot.revision
             self._view = View(routings, wanted.snapshot)
+            if before != routings or revision != wanted.snapshot.revision:
+                self._adopted_s = time.time()
             for model, routing in routings.items():
                 if before.get(model) != routing:
                     self._adopted(routing)

@@ -88,6 +88,12 @@ class Background:
         """Return how every job is going."""
         return tuple(self._status.values())
 
+    def done_for_all(self) -> tuple[str, ...]:
+        """Return the work that one server does, as far as this one is it."""
+        return tuple(
+            each.name for each in self._jobs if each.is_shared and self._status[each.name].is_ours
+        )
+
     def close(self) -> None:
         """End; waits a little for what is under way. Idempotent."""
         self._ended.set()

@@ -175,7 +175,7 @@ class Registrar:
             answering |= {str(each.relative_to(folder)): each for each in files}
         digest = self._store.put(answering, self._evidence(folder))
         metadata = {
-            "base": {"path": _base_path(manifest), "digest": manifest.base.digest},
+            "base": {"path": _base_path(manifest, folder), "digest": manifest.base.digest},
             "adapter_digest": None if manifest.adapter is None else manifest.adapter.digest,
             "classifier_digest": manifest.digest,
             "labels": list(manifest.labels.get("classes", ())),
@@ -194,7 +194,8 @@ class Registrar:
         }
         drawn = sorted((folder / "charts").rglob("*.json"))
         found |= {f"charts/{each.name}": each for each in drawn}
-        if not drawn and self._charts is not None:
+        # Of a run that came in a bundle only what was drawn is there.
+        if not drawn and self._charts is not None and (folder / "run.json").is_file():
             values = self._charts(folder)
             found |= {f"charts/{name}.json": orjson.dumps(each) for name, each in values.items()}
         return found
@@ -260,8 +261,8 @@ def kind_of(source: str) -> VersionKind:
     )
 
 
-def _base_path(manifest: Classifier) -> str:
-    path = Path(manifest.base.path)
+def _base_path(manifest: Classifier, folder: Path) -> str:
+    path = Path(manifest.base_from(folder))
     # A relative folder would mean another one where the server runs.
     return str(path.resolve()) if path.is_dir() else manifest.base.path
 

@@ -28,6 +28,7 @@ ADDRESSES = (
     "/drift",
     "/calibration",
     "/versions",
+    "/fleet",
     "/pathways",
     "/playground",
 )

@@ -6,13 +6,26 @@ from starlette.responses import Response
 from glassbox.engine.requests import Request as EngineRequest
 from glassbox.server.access import Deadline, Predicting
 from glassbox.server.answering import large_response
-from glassbox.server.invocations import Invocation, invocation, invocation_answered
+from glassbox.server.invocation_stream import LineStream, lines
+from glassbox.server.invocations import (
+    Invocation,
+    chosen_adapter,
+    echoed,
+    invocation,
+    invocation_answered,
+)
 from glassbox.server.serving import Guarded, Served
 from glassbox.server.speech import check_ended
 from glassbox.server.tickets import Running
 from glassbox.server.waiting import CLIENT_GONE, ClientGone, unless_gone
+from glassbox.wire.invocation_attributes import ADAPTER, ATTRIBUTES_HEADER, read_attributes
 from glassbox.wire.problem import PROBLEM_TYPE, Problem
-from glassbox.wire.sagemaker import InvocationAnswered, InvocationAsked, PingAnswered
+from glassbox.wire.sagemaker import (
+    NDJSON_TYPE,
+    InvocationAnswered,
+    InvocationAsked,
+    PingAnswered,
+)
 
 router = APIRouter(tags=["sagemaker"])
 
@@ -27,7 +40,7 @@ async def ping(_serving: Served) -> PingAnswered:
     "/invocations",
     response_model=None,
     responses={
-        200: {"model": InvocationAnswered},
+        200: {"model": InvocationAnswered, "content": {NDJSON_TYPE: {}}},
         "4XX": {"model": Problem, "content": {PROBLEM_TYPE: {}}},
     },
 )
@@ -41,23 +54,45 @@ async def invocations(
 ) -> Response:
     """Continue a prompt; return the text, its probabilities and the prompt's hidden states."""
     speaker = serving.speaker
+    named = read_attributes(http.headers.get(ATTRIBUTES_HEADER, "")).get(ADAPTER)
     prepared: list[Invocation] = []
 
     def prepare() -> list[EngineRequest]:
-        info = speaker.engine.info
+        adapter = chosen_adapter(asked, speaker, named)
         prepared.append(
-            invocation(asked, speaker.prompter, info, client=caller.client, deadline_s=deadline_s)
+            invocation(
+                asked,
+                speaker.prompter,
+                speaker.engine.info,
+                adapter=adapter,
+                client=caller.client,
+                deadline_s=deadline_s,
+            )
         )
         return [prepared[0].request]
 
-    async def work(running: Running) -> InvocationAnswered:
-        await running.submit(prepare)
+    running = Running(serving.engine, guards.metrics)
+    is_stream = asked.parameters.stream or _wants_lines(http.headers.get("accept", ""))
+    await running.submit(prepare, stream=is_stream)
+    if is_stream:
+        digest = speaker.digest_of(prepared[0].request.adapter)
+        headers = {ATTRIBUTES_HEADER: echoed(serving.bundle_digest, digest)}
+        return LineStream(lines(prepared[0], running), running.close, headers)
+
+    async def work() -> InvocationAnswered:
         (answer,) = await running.answers()
         return invocation_answered(prepared[0], check_ended(answer))
 
-    async with Running(serving.engine, guards.metrics) as running:
+    async with running:
         try:
-            answer = await unless_gone(http.receive, work(running))
+            answer = await unless_gone(http.receive, work())
         except ClientGone:
             return Response(status_code=CLIENT_GONE)
-    return await large_response(answer.to_json, "application/json")
+    response = await large_response(answer.to_json, "application/json")
+    response.headers[ATTRIBUTES_HEADER] = echoed(serving.bundle_digest, answer.adapter_digest)
+    return response
+
+
+def _wants_lines(accept: str) -> bool:
+    kinds = [each.partition(";")[0].strip().lower() for each in accept.split(",")]
+    return kinds[0] == NDJSON_TYPE

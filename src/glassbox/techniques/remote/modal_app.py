@@ -1,37 +1,33 @@
-"""Our settings as a Modal app: image, weights, secrets, and one class that holds a model.
+"""Our settings as a Modal app: weights, secrets, and one class that holds a model.
 
 Defining an app needs neither network nor token. Modal is imported inside the functions; the class
 is made in one, so Modal ships it by value together with this package.
 """
 
-import importlib
 import re
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, distribution, requires, version
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from glassbox.artifacts import digest_files
-from glassbox.errors import DependencyMissing, InvalidValue
+from glassbox.errors import InvalidValue
 from glassbox.settings.loading import HIDDEN_PROMPT_VARIABLE
 from glassbox.techniques.container_spec import MODAL_SCALEDOWN_S, Container
 from glassbox.techniques.remote.modal_container import ModalResidence
+from glassbox.techniques.remote.modal_image import (
+    STARTUP_S,
+    VOLUME_NAME,
+    WEIGHTS,
+    base_image,
+    modal_library,
+    with_this_package,
+)
 from glassbox.techniques.worker_spec import WorkerSpec
-
-DISTRIBUTION = "glassbox-llm"
-"""Name under which this package is installed."""
 
 CLASS_NAME = "Resident"
 """Name of the class in every app of ours."""
-
-VOLUME_NAME = "glassbox-weights"
-"""Modal Volume in which weights stay between containers."""
-
-WEIGHTS = "/weights"
-"""Where it is in a container."""
 
 N_INPUTS = 100
 """Questions that a container answers at a time: most wait for a run; one technique runs at a time.
@@ -39,17 +35,11 @@ N_INPUTS = 100
 Source: chosen; the desk, not Modal, gives the model to one technique after another.
 """
 
-STARTUP_S = 1800
-"""Seconds that a container may take to fetch and load its model."""
-
 INPUT_S = 86_400
 """Seconds that a run may take where its limits say nothing.
 
 Source: Modal's guide "Timeouts": from 1 second to 24 hours.
 """
-
-_EXTRA = re.compile(r"""extra\s*==\s*['"](?P<name>[\w-]+)['"]""")
-_NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,57 +54,6 @@ class ModalApp:
     """The ``modal.Cls`` that holds the model."""
     uploads: tuple[tuple[Path, str], ...]
     """Local folders of the model and adapter, and where they belong in the volume."""
-
-
-def modal_library() -> ModuleType:
-    """Return Modal.
-
-    Raises:
-        DependencyMissing: It is not installed.
-    """
-    try:
-        return importlib.import_module("modal")
-    except ModuleNotFoundError as error:
-        raise DependencyMissing("modal", "modal") from error
-
-
-def base_image(packages: Sequence[str] = ()) -> Any:
-    """Return our base image (a ``modal.Image``), which may be extended like any other.
-
-    It has the Python of this program and the very versions of torch, transformers and the rest
-    that are installed here, so that code from here meets there what it knows. This package itself
-    is added last, when an app is defined.
-
-    Args:
-        packages: Further requirements.
-
-    Raises:
-        DependencyMissing: Modal is not installed.
-    """
-    modal = modal_library()
-    python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    image = modal.Image.debian_slim(python_version=python).pip_install(*requirements())
-    if packages:
-        image = image.pip_install(*packages)
-    return image.env({"HF_HOME": f"{WEIGHTS}/hub", "TOKENIZERS_PARALLELISM": "false"})
-
-
-def requirements() -> tuple[str, ...]:
-    """Return what the model side needs, each at the version that is installed here."""
-    found = []
-    for line in requires(DISTRIBUTION) or ():
-        requirement, _, marker = (part.strip() for part in line.partition(";"))
-        extra = _EXTRA.search(marker)
-        if extra is not None and extra["name"] != "serve":
-            continue
-        name = _NAME.match(requirement)
-        assert name is not None, requirement
-        try:
-            # A local build such as 2.13.0+cpu is of this machine, not of the index.
-            found.append(f"{name[0]}=={version(name[0]).partition('+')[0]}")
-        except PackageNotFoundError:
-            found.append(requirement)
-    return tuple(sorted(found))
 
 
 def app_name(spec: WorkerSpec) -> str:
@@ -171,7 +110,7 @@ def define(
     weights = {WEIGHTS: modal.Volume.from_name(VOLUME_NAME, create_if_missing=True)}
     wall_s = spec.limits.wall_s
     options: dict[str, Any] = {
-        "image": _with_this_package(wanted.image.made or base_image(wanted.image.packages)),
+        "image": with_this_package(wanted.image.made or base_image(wanted.image.packages)),
         "gpu": None if wanted.gpu is None else list(wanted.gpu.modal),
         "volumes": {} if rehearsal else weights,
         "secrets": [*_hidden(modal, spec), *(modal.Secret.from_name(each) for each in secrets)],
@@ -247,15 +186,3 @@ def _hidden(modal: ModuleType, spec: WorkerSpec) -> list[Any]:
     if spec.hidden_system_prompt is None:
         return []
     return [modal.Secret.from_dict({HIDDEN_PROMPT_VARIABLE: spec.hidden_system_prompt})]
-
-
-def _with_this_package(image: Any) -> Any:
-    """Return an image with this package as it is here, its metadata included."""
-    package = Path(__file__).resolve().parents[2]
-    image = image.add_local_dir(package, "/root/glassbox", ignore=["**/__pycache__", "**/*.pyc"])
-    files = distribution(DISTRIBUTION).files or ()
-    metadata = next((each for each in files if each.name == "METADATA"), None)
-    if metadata is None:
-        return image
-    folder = Path(str(metadata.locate())).parent
-    return image.add_local_dir(folder, f"/root/{folder.name}")

@@ -5,32 +5,19 @@ and its desk takes one technique after another. Modal is imported inside the fun
 """
 
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
-from glassbox.errors import (
-    AccessDenied,
-    GlassboxError,
-    InvalidValue,
-    TechniqueFailed,
-    UnknownName,
-    Unreachable,
-)
+from glassbox.errors import InvalidValue
 from glassbox.techniques.calls import FINAL, Call, Environment, ModelInfo, Packed, Run
 from glassbox.techniques.carrying.far_side import FarBackend
 from glassbox.techniques.container_spec import SCALEDOWN_WINDOW_S, Container
 from glassbox.techniques.packed.framing import frame, unframe
 from glassbox.techniques.protocol import Progress
-from glassbox.techniques.remote.modal_app import (
-    CLASS_NAME,
-    VOLUME_NAME,
-    ModalApp,
-    app_name,
-    check,
-    define,
-    modal_library,
-)
+from glassbox.techniques.remote.modal_account import modal_errors, put_folders
+from glassbox.techniques.remote.modal_app import CLASS_NAME, ModalApp, app_name, check, define
+from glassbox.techniques.remote.modal_image import modal_library
 from glassbox.techniques.worker_spec import WorkerSpec
 
 
@@ -138,14 +125,8 @@ class ModalBackend:
 
     def _deploy(self) -> None:
         made = self.app
-        modal = modal_library()
         with self._our_errors():
-            volume = None
-            for folder, place in made.uploads:
-                volume = volume or modal.Volume.from_name(
-                    VOLUME_NAME, create_if_missing=True, environment_name=self._environment
-                )
-                _upload(volume, folder, place)
+            put_folders(made.uploads, environment=self._environment)
             made.app.deploy(environment_name=self._environment)
         self._deploys = False
 
@@ -176,47 +157,7 @@ class ModalBackend:
             method = self._obj().answer
             return unframe(method.local(framed) if self._rehearses else method.remote(framed))
 
-    @contextmanager
-    def _our_errors(self) -> Iterator[None]:
-        """Turn Modal's errors into ours, with what to do."""
-        modal = modal_library()
-        name = app_name(self._spec)
-        try:
-            yield
-        except modal.exception.AuthError as error:
-            raise AccessDenied(
-                f"Modal does not know you ({_first_line(error)}). Run 'modal token new', or set "
-                "MODAL_TOKEN_ID and MODAL_TOKEN_SECRET; nothing else of Glassbox needs them."
-            ) from error
-        except modal.exception.NotFoundError as error:
-            raise UnknownName(
-                "deployed Modal app", name,
-                remedy="Say deploy=True once, with the same model, app_name and limits; "
-                f"Modal says: {_first_line(error)}",
-            ) from error  # fmt: skip
-        except (modal.exception.ConnectionError, ConnectionError, OSError) as error:
-            raise Unreachable(
-                f"Modal cannot be reached ({_first_line(error)}). Is this machine online?"
-            ) from error
-        except (modal.exception.RemoteError, modal.exception.TimeoutError) as error:
-            raise TechniqueFailed(
-                f"The Modal container that held the model went away: {_first_line(error)}"
-            ) from error
-        except modal.exception.Error as error:
-            raise GlassboxError(f"Modal refused: {_first_line(error)}") from error
-
-
-def _upload(volume: Any, folder: Any, place: str) -> None:
-    """Put a folder into a volume, unless what has its digest as a name is there already."""
-    modal = modal_library()
-    try:
-        if volume.listdir(place):
-            return
-    except modal.exception.NotFoundError:
-        pass
-    with volume.batch_upload() as batch:
-        batch.put_directory(str(folder), place)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    def _our_errors(self) -> AbstractContextManager[None]:
+        return modal_errors(
+            app_name(self._spec), "Say deploy=True once, with the same model, app_name and limits"
+        )

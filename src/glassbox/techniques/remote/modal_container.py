@@ -77,12 +77,8 @@ class ModalResidence:
     def _open(self, progress: Progress) -> "Desk":
         if self._loaded is None:
             return open_desk(self._spec, progress)
-        from glassbox.engine.model.devices import choose_device
-        from glassbox.engine.resident import ResidentEngine
+        from glassbox.engine.resident import load_engine
 
         loaded, self._loaded = self._loaded, None
-        model = loaded.model.to(choose_device(self._spec.device))  # type: ignore[arg-type]
-        engine = ResidentEngine(replace(loaded, model=model))
-        if self._spec.adapter is not None:
-            engine.load_adapter(self._spec.adapter, name=self._spec.adapter)
+        engine = load_engine(self._spec.model_spec, threads=self._spec.threads, loaded=loaded)
         return desk_of(engine, self._spec, on_close=engine.close)

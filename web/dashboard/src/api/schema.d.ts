@@ -726,6 +726,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/fleet": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Fleet
+         * @description Return every server, what it sees, what all of them counted, and where they differ.
+         */
+        get: operations["fleet_v1_fleet_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/lens": {
         parameters: {
             query?: never;
@@ -1293,6 +1313,33 @@ export interface components {
             object?: "list";
         };
         /**
+         * AgreementAnswered
+         * @description Whether all servers that take requests answer under the same revision of the registry.
+         */
+        AgreementAnswered: {
+            /**
+             * N Behind
+             * @description Those of them that answer under an older one.
+             */
+            n_behind: number;
+            /**
+             * N Ready
+             * @description Servers that take requests.
+             */
+            n_ready: number;
+            /**
+             * Reached S
+             * @description Seconds from the first server that had it to the last; null where some do not, or all had it
+             *     from their start.
+             */
+            reached_s: number | null;
+            /**
+             * Revision
+             * @description Newest revision that any of them has; null without one.
+             */
+            revision: number | null;
+        };
+        /**
          * AlertMessageAnswered
          * @description One message: a rule began to hold, or ceased to.
          */
@@ -1744,6 +1791,37 @@ export interface components {
              * @description First event that does not fit.
              */
             sequence: number;
+        };
+        /**
+         * BucketsAnswered
+         * @description A histogram of durations.
+         */
+        BucketsAnswered: {
+            /**
+             * Counts
+             * @description Observations in each bucket, one number more than edges.
+             */
+            counts: number[];
+            /**
+             * Edges
+             * @description Upper edges of the buckets in seconds, ascending; a last bucket without edge follows.
+             */
+            edges: number[];
+            /**
+             * P50 S
+             * @description Median, interpolated within its bucket; null without observations.
+             */
+            p50_s: number | null;
+            /**
+             * P99 S
+             * @description 99th percentile, likewise; the last edge where it lies behind it.
+             */
+            p99_s: number | null;
+            /**
+             * Total S
+             * @description Sum of all observations in seconds.
+             */
+            total_s: number;
         };
         /**
          * CachedTokens
@@ -2475,6 +2553,61 @@ export interface components {
             stop_share: number | null;
         };
         /**
+         * CountersAnswered
+         * @description What was counted since the beginning, all servers that ever ran together or one of them.
+         */
+        CountersAnswered: {
+            /**
+             * Generation Tokens
+             * @description Tokens written.
+             */
+            generation_tokens: number;
+            /**
+             * Labels
+             * @description Truths told about predictions.
+             */
+            labels: number;
+            /**
+             * Prediction S
+             * @description Seconds of a prediction, by version that answered.
+             */
+            prediction_s: {
+                [key: string]: components["schemas"]["BucketsAnswered"];
+            };
+            /**
+             * Predictions
+             * @description Predictions by version that answered and how they ended.
+             */
+            predictions: {
+                [key: string]: {
+                    [key: string]: number;
+                };
+            };
+            /**
+             * Prompt Tokens
+             * @description Tokens of prompts.
+             */
+            prompt_tokens: number;
+            /** @description Seconds from request to the end of its answer. */
+            request_s: components["schemas"]["BucketsAnswered"];
+            /**
+             * Requests
+             * @description Answered API requests by class of status, as `2xx`; pages, health and metrics left out.
+             */
+            requests: {
+                [key: string]: number;
+            };
+            /**
+             * Shadows
+             * @description Copies by challenger and how they ended.
+             */
+            shadows: {
+                [key: string]: {
+                    [key: string]: number;
+                };
+            };
+        };
+        /**
          * DecisionAnswered
          * @description What the policy said last.
          */
@@ -3099,6 +3232,58 @@ export interface components {
             value: number | null;
         };
         /**
+         * FleetAnswered
+         * @description The servers that share one database.
+         */
+        FleetAnswered: {
+            /** @description Whether they answer alike. */
+            agreement: components["schemas"]["AgreementAnswered"];
+            /**
+             * Answered By
+             * @description Id of the server that answered.
+             */
+            answered_by: string;
+            /**
+             * Replicas
+             * @description Oldest first; those that ended stay for a quarter of an hour.
+             */
+            replicas: components["schemas"]["ReplicaAnswered"][];
+            /**
+             * Time S
+             * @description Unix time of this answer, by the database's clock.
+             */
+            time_s: number;
+            /** @description What all servers of this database have counted, those that ended included: never falls. */
+            totals: components["schemas"]["CountersAnswered"];
+            /**
+             * Warnings
+             * @description In what they differ.
+             */
+            warnings: components["schemas"]["FleetWarning"][];
+        };
+        /**
+         * FleetWarning
+         * @description Something in which servers differ, or that is wrong with one.
+         */
+        FleetWarning: {
+            /**
+             * Kind
+             * @description What it is about.
+             * @enum {string}
+             */
+            kind: "versions" | "models" | "bundles" | "settings" | "adapters" | "routing" | "part" | "clock" | "lost";
+            /**
+             * Message
+             * @description What is wrong and what to do.
+             */
+            message: string;
+            /**
+             * Replicas
+             * @description Ids of the servers that it is about.
+             */
+            replicas: string[];
+        };
+        /**
          * GapAnswered
          * @description How differently the groups of one segment fare.
          */
@@ -3509,6 +3694,11 @@ export interface components {
          */
         InvocationAnswered: {
             /**
+             * Adapter Digest
+             * @description Digest of the adapter that answered; left out where the base model did.
+             */
+            adapter_digest?: string | null;
+            /**
              * Generated Text
              * @description The text.
              */
@@ -3523,7 +3713,7 @@ export interface components {
              * @description By `layer_` and the index as it was asked for.
              */
             hidden_states: {
-                [key: string]: components["schemas"]["PooledStates"];
+                [key: string]: components["schemas"]["PooledStates"] | components["schemas"]["PackedStates"];
             };
             /**
              * Logits Entropy
@@ -3553,8 +3743,10 @@ export interface components {
             inputs: string;
             /**
              * @default {
+             *       "encoding": "json",
              *       "max_new_tokens": 256,
              *       "return_probs": true,
+             *       "stream": false,
              *       "target_layers": [
              *         -1,
              *         -4,
@@ -3571,6 +3763,18 @@ export interface components {
          */
         InvocationParameters: {
             /**
+             * Adapter
+             * @description Name or digest of the LoRA adapter that answers; without it the base model does.
+             */
+            adapter?: string | null;
+            /**
+             * Encoding
+             * @description How vectors are written: lists of numbers, or a tenth of that as half-precision `.npy`.
+             * @default json
+             * @enum {string}
+             */
+            encoding?: "json" | "float16";
+            /**
              * Max New Tokens
              * @description Most tokens to write.
              * @default 256
@@ -3582,6 +3786,12 @@ export interface components {
              * @default true
              */
             return_probs?: boolean;
+            /**
+             * Stream
+             * @description Whether the text comes piece by piece, a line of JSON each.
+             * @default false
+             */
+            stream?: boolean;
             /**
              * Target Layers
              * @description Indices of hidden states; negative ones count from the end.
@@ -4250,6 +4460,27 @@ export interface components {
             type: string;
         };
         /**
+         * PackedStates
+         * @description One hidden state over the prompt, its vectors in half precision.
+         */
+        PackedStates: {
+            /**
+             * Last Token
+             * @description Vector of the prompt's last token, likewise.
+             */
+            last_token: string;
+            /**
+             * Mean
+             * @description Mean vector over the prompt's tokens: a `.npy` file of float16, in base64.
+             */
+            mean: string;
+            /**
+             * Norm
+             * @description Mean over the prompt's tokens of the L2 norm.
+             */
+            norm: number;
+        };
+        /**
          * PathwayAnswered
          * @description One pathway, from a source latent to a target of a later layer.
          */
@@ -4892,6 +5123,137 @@ export interface components {
             shadow_version: string | null;
         };
         /**
+         * ReplicaAnswered
+         * @description One server.
+         */
+        ReplicaAnswered: {
+            /**
+             * Adapters
+             * @description Adapters that it has loaded, by name.
+             */
+            adapters: string[];
+            /**
+             * Address
+             * @description Where it listens; empty where that is not known.
+             */
+            address: string;
+            /**
+             * Beat S
+             * @description Unix time at which it was last heard of, by the database's clock.
+             */
+            beat_s: number;
+            /**
+             * Bundle Digest
+             * @description Digest of the bundle that it serves (hex); empty without one.
+             */
+            bundle_digest: string;
+            /**
+             * Clock Skew S
+             * @description Seconds that its clock is ahead of the database's.
+             */
+            clock_skew_s: number;
+            /** @description What it has counted since it started. */
+            counters: components["schemas"]["CountersAnswered"];
+            /**
+             * Degraded
+             * @description Parts that are not well, with their reasons.
+             */
+            degraded: {
+                [key: string]: string;
+            };
+            /**
+             * Host
+             * @description Machine or container.
+             */
+            host: string;
+            /**
+             * Id
+             * @description Names it for as long as it runs; the header `Glassbox-Replica` of its answers.
+             */
+            id: string;
+            /**
+             * Jobs
+             * @description Work beside requests that it does for all servers.
+             */
+            jobs: string[];
+            /** @description How much it has to do. */
+            load: components["schemas"]["ReplicaLoad"];
+            /**
+             * Model
+             * @description Base model that it serves; empty while it loads.
+             */
+            model: string;
+            /**
+             * Model Digest
+             * @description Digest of that model (hex); empty while it loads.
+             */
+            model_digest: string;
+            /**
+             * Pid
+             * @description Process there.
+             */
+            pid: number;
+            /**
+             * Revision
+             * @description Revision of the registry under which it answers; null before it has looked.
+             */
+            revision: number | null;
+            /**
+             * Routings
+             * @description Who answers, by registered model.
+             */
+            routings: {
+                [key: string]: components["schemas"]["RoutingSeen"];
+            };
+            /**
+             * Silent S
+             * @description Seconds since then.
+             */
+            silent_s: number;
+            /**
+             * Started S
+             * @description Unix time of its start, by its own clock.
+             */
+            started_s: number;
+            /**
+             * Status
+             * @description How it is.
+             * @enum {string}
+             */
+            status: "loading" | "ready" | "failed" | "draining" | "left" | "lost";
+            /**
+             * Version
+             * @description Of Glassbox.
+             */
+            version: string;
+        };
+        /**
+         * ReplicaLoad
+         * @description How much one server has to do.
+         */
+        ReplicaLoad: {
+            /**
+             * Requests Per S
+             * @description API requests answered a second, over the last beat; null in the first one.
+             */
+            requests_per_s: number | null;
+            /**
+             * Resident Bytes
+             * @description Memory of the process; null where the system does not tell.
+             */
+            resident_bytes: number | null;
+            /**
+             * Running
+             * @description Requests that the model works on.
+             */
+            running: number;
+            /**
+             * Waiting
+             * @description Requests in its queue.
+             */
+            waiting: number;
+        };
+        /**
          * ResidentModelAnswered
          * @description The model that techniques run beside.
          */
@@ -5176,6 +5538,37 @@ export interface components {
              * @description Newest first.
              */
             rollouts: components["schemas"]["RolloutBrief"][];
+        };
+        /**
+         * RoutingSeen
+         * @description Who answers for one registered model, as one server sees it.
+         */
+        RoutingSeen: {
+            /**
+             * Canary
+             * @description Version that answers a share; null outside a rollout's canary steps.
+             */
+            canary: string | null;
+            /**
+             * Canary Weight
+             * @description That share, [0, 1].
+             */
+            canary_weight: number;
+            /**
+             * Challengers
+             * @description Versions that see copies.
+             */
+            challengers: string[];
+            /**
+             * Champion
+             * @description Version that answers.
+             */
+            champion: string;
+            /**
+             * Rollout Id
+             * @description Rollout under way; null without one.
+             */
+            rollout_id: string | null;
         };
         /**
          * RowError
@@ -7780,6 +8173,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["InvocationAnswered"];
+                    "application/x-ndjson": unknown;
                 };
             };
             /** @description Client Error */
@@ -8062,6 +8456,36 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAIError"];
+                };
+            };
+        };
+    };
+    fleet_v1_fleet_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FleetAnswered"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
                 };
             };
         };

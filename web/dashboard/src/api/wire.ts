@@ -1,4 +1,4 @@
-/** Short names for what the routes below `/api/v2/models` and `/v1/pathways` take and give. */
+/** Short names for what the routes below `/api/v2/models`, `/v1/fleet` and `/v1/pathways` take and give. */
 import type { components } from "./schema";
 
 type Schemas = components["schemas"];
@@ -30,6 +30,8 @@ export type DriftEstimate = Schemas["EstimateAnswered"];
 export type References = Schemas["ReferencesAnswered"];
 export type Reference = Schemas["ReferenceAnswered"];
 export type Alerts = Schemas["AlertsAnswered"];
+export type Fleet = Schemas["FleetAnswered"];
+export type FleetReplica = Schemas["ReplicaAnswered"];
 export type StudyBrief = Schemas["StudyBrief"];
 export type Studies = Schemas["StudiesAnswered"];
 export type Study = Schemas["StudyAnswered"];

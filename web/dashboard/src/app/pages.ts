@@ -6,6 +6,7 @@ export const pages = [
   { to: "/drift", name: "Drift" },
   { to: "/calibration", name: "Calibration" },
   { to: "/versions", name: "Versions" },
+  { to: "/fleet", name: "Fleet" },
   { to: "/pathways", name: "Pathways" },
   { to: "/playground", name: "Playground" },
 ] as const;

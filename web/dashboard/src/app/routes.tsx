@@ -2,6 +2,7 @@ import { createBrowserRouter, Navigate } from "react-router";
 
 import { CalibrationPage } from "../calibration/CalibrationPage";
 import { DriftPage } from "../drift/DriftPage";
+import { FleetPage } from "../fleet/FleetPage";
 import { InferencesPage } from "../inferences/InferencesPage";
 import { OverviewPage } from "../overview/OverviewPage";
 import { PathwaysPage } from "../pathways/PathwaysPage";
@@ -23,6 +24,7 @@ export const router = createBrowserRouter([
       { path: "drift", element: <DriftPage /> },
       { path: "calibration", element: <CalibrationPage /> },
       { path: "versions", element: <VersionsPage /> },
+      { path: "fleet", element: <FleetPage /> },
       { path: "pathways", element: <PathwaysPage /> },
       { path: "playground", element: <PlaygroundPage /> },
       { path: "*", element: <Navigate to="/" replace /> },

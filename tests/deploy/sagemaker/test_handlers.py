@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,17 +12,19 @@ from fastapi.testclient import TestClient
 from glassbox.deploy.sagemaker import (
     ShadowSelfModel,
     input_fn,
+    model_fn,
     output_fn,
     predict_fn,
     shadow_self,
 )
 from glassbox.engine.resident import ResidentEngine
-from glassbox.errors import InvalidData, InvalidHookPoint, InvalidValue
+from glassbox.errors import InvalidData, InvalidHookPoint, InvalidValue, UnknownName
 from glassbox.server.app import create_app
 from glassbox.server.routes import sagemaker
 from glassbox.server.serving import Guards, Serving
 from glassbox.server.speech import Speaker
 from glassbox.testing import FakeEngine, tiny_engine
+from tests.bundles import make
 
 PROMPT = "The negative and the positive are in the way of it all"
 
@@ -222,3 +225,20 @@ def test_a_body_without_a_type_and_a_large_wrong_value_are_told_in_a_few_words(
     with pytest.raises(InvalidValue) as caught:
         predict_fn({"inputs": ["a" * 10**6]}, model)
     assert len(str(caught.value)) < 400
+
+
+def test_the_functions_of_a_bundle_answer_by_adapter_or_not_at_all(tmp_path: Path) -> None:
+    place, bundle = make(tmp_path, classifiers={}, verifier=None)
+    model = model_fn(str(place))
+    try:
+        asked = ask(max_new_tokens=2, temperature=0, target_layers=[])
+        base = predict_fn(asked, model)
+        tuned = predict_fn(ask(**asked["parameters"], adapter="support"), model)
+        assert tuned["adapter_digest"] == bundle.adapters["support"].digest
+        assert tuned["logits_entropy_raw"] != base["logits_entropy_raw"]
+        with pytest.raises(UnknownName, match="'third'"):
+            predict_fn(ask(adapter="third"), model)
+        with pytest.raises(InvalidValue, match="in one piece"):
+            predict_fn(ask(stream=True), model)
+    finally:
+        model.engine.close()

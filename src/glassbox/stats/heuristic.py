@@ -1,7 +1,7 @@
 """The untrained combination of entropy and mean probability: the named baseline ``heuristic``.
 
 Nobody validated it: it says how sure the model sounds, not how often it is right. Knows nothing
-of engines and checks.
+of engines and of checks.
 """
 
 import math

@@ -5,15 +5,23 @@ one at a time, as the toolkit calls them. Fields and defaults are those of the s
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import orjson
 
+from glassbox.deploy.bundle import BUNDLE_FILE, opened
 from glassbox.engine.protocol import Engine
 from glassbox.errors import InvalidData, InvalidValue
 from glassbox.runtime import Runtime
-from glassbox.server.invocations import invocation, invocation_answered, read_invocation
-from glassbox.server.prompting import Prompter
+from glassbox.server.invocations import (
+    chosen_adapter,
+    invocation,
+    invocation_answered,
+    read_invocation,
+)
+from glassbox.server.speech import Speaker
+from glassbox.server.start import assemble
 
 JSON_TYPE = "application/json"
 """The only type that is read and written."""
@@ -25,25 +33,32 @@ _ACCEPTED = ("", "*/*", "application/*", JSON_TYPE)
 class ShadowSelfModel:
     """A resident model as the container holds it."""
 
-    engine: Engine
-    """The model."""
-    prompter: Prompter
-    """Its prompts."""
+    speaker: Speaker
+    """The model, its prompts and its adapters."""
+
+    @property
+    def engine(self) -> Engine:
+        """The model."""
+        return self.speaker.engine
 
 
 def model_fn(model_dir: str) -> ShadowSelfModel:
-    """Return the model of a folder, resident.
+    """Return the model of a folder, resident; with its adapters where the folder is a bundle.
 
     Raises:
         GlassboxError: It cannot be loaded.
     """
+    folder = Path(model_dir)
+    if (folder / BUNDLE_FILE).is_file():
+        found = opened(folder)
+        return ShadowSelfModel(assemble(Runtime.load(found.overrides), found.wanted).speaker)
     runtime = Runtime.load({"engine.model": model_dir})
     return shadow_self(runtime.open_engine(runtime.model_spec()))
 
 
 def shadow_self(engine: Engine) -> ShadowSelfModel:
     """Return a model that is resident already, as the container holds it."""
-    return ShadowSelfModel(engine, Prompter(engine.codec, engine.info.context))
+    return ShadowSelfModel(Speaker(engine, Path(engine.info.name).name))
 
 
 def input_fn(request_body: str | bytes, request_content_type: str | None) -> dict[str, Any]:
@@ -72,11 +87,17 @@ def predict_fn(data: dict[str, Any], model: ShadowSelfModel) -> dict[str, Any]:
         model: What ``model_fn`` returned.
 
     Raises:
-        InvalidValue: A field is missing, unknown or wrong.
+        InvalidValue: A field is missing, unknown or wrong, or an answer in parts is wanted.
         InvalidHookPoint: A layer that the model does not have.
+        UnknownName: An adapter that is not there.
         GlassboxError: As ``Engine.generate``.
     """
-    asked = invocation(read_invocation(data), model.prompter, model.engine.info)
+    read = read_invocation(data)
+    if read.parameters.stream:
+        raise InvalidValue("stream", True, "false: the toolkit's functions answer in one piece")
+    speaker = model.speaker
+    adapter = chosen_adapter(read, speaker, None)
+    asked = invocation(read, speaker.prompter, model.engine.info, adapter=adapter)
     (answer,) = model.engine.generate([asked.request])
     return invocation_answered(asked, answer).model_dump(mode="json")
 

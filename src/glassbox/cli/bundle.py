@@ -1,0 +1,235 @@
+"""``glassbox bundle``: everything that is served as one described, hashed folder or archive."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import orjson
+import typer
+
+from glassbox.cli import options
+from glassbox.cli.console import Column, note, print_json, print_table, progress
+from glassbox.cli.exit_codes import ExitCode
+from glassbox.errors import InvalidValue
+from glassbox.runtime import Runtime
+
+if TYPE_CHECKING:
+    from glassbox.deploy.bundle import Bundle
+    from glassbox.deploy.bundle.description import Value
+
+app = typer.Typer(
+    help="Pack a model reference, adapters, probes, classifiers and settings for every target.",
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+)
+
+Place = Annotated[Path, typer.Argument(help="Folder or archive that 'bundle make' wrote.")]
+
+
+@app.command()
+def make(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder, or the archive's file.")],
+    base: Annotated[
+        str | None,
+        typer.Option(
+            "--base",
+            "-m",
+            help="Folder, hub name, s3:// address or 'tiny'; by default the model of the settings.",
+        ),
+    ] = None,
+    revision: Annotated[
+        str | None,
+        typer.Option("--revision", help="Commit, tag or branch of a hub model; a commit is kept."),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Name that requests give as their model.")
+    ] = None,
+    adapter: Annotated[
+        list[str] | None,
+        typer.Option("--adapter", help="NAME=FOLDER of a LoRA adapter; may be repeated."),
+    ] = None,
+    classifier: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--classifier",
+            help="Run, or NAME=RUN, whose classifier is served with its calibrator and threshold; "
+            "may be repeated.",
+        ),
+    ] = None,
+    probe: Annotated[
+        list[Path] | None,
+        typer.Option("--probe", help="Folder of a trained probe; may be repeated."),
+    ] = None,
+    verifier: Annotated[
+        Path | None, typer.Option("--verifier", help="Folder of a trained verifier.")
+    ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="KEY=VALUE of an engine or server setting, as engine.dtype=float16; a "
+            "target's own settings win; may be repeated.",
+        ),
+    ] = None,
+    archive: Annotated[
+        bool | None,
+        typer.Option(
+            "--archive/--folder",
+            help="One .tar.gz, the same bytes for the same content; by default by --out's name.",
+        ),
+    ] = None,
+    with_weights: Annotated[
+        bool | None,
+        typer.Option(
+            "--with-weights/--without-weights",
+            help="Pack the base model's files; by default those of a folder only.",
+        ),
+    ] = None,
+    replaces: Annotated[
+        bool, typer.Option("--replace", help="Put it in the place of another bundle.")
+    ] = False,
+    json: options.AsJson = False,
+) -> None:
+    """Make a bundle: checked as a server would, hashed file by file, whole or not at all."""
+    from glassbox.deploy.bundle import Contents, make_bundle
+
+    contents = Contents(
+        base=base,
+        revision=revision,
+        name=name,
+        adapters={key: Path(value) for key, value in _pairs("--adapter", adapter).items()},
+        classifiers=dict(_named_run(each) for each in classifier or ()),
+        probes=tuple(probe or ()),
+        verifier=verifier,
+        settings={key: _value(value) for key, value in _pairs("--set", setting).items()},
+    )
+    packs = out.name.endswith((".tar.gz", ".tgz")) if archive is None else archive
+    with progress("Packing", quiet=json) as report:
+        bundle = make_bundle(
+            Runtime.load(),
+            contents,
+            out,
+            archive=packs,
+            with_weights=with_weights,
+            replaces=replaces,
+            report=report,
+        )
+    if json:
+        print_json({"path": str(out), **bundle.to_json()})
+        return
+    _show(bundle)
+    note(f"Wrote {out}. Serve it: glassbox serve --bundle {out}")
+
+
+@app.command()
+def inspect(path: Place, json: options.AsJson = False) -> None:
+    """Show what a bundle says of itself; its files are not looked at."""
+    from glassbox.deploy.bundle import read_bundle
+
+    bundle = read_bundle(path)
+    if json:
+        print_json(bundle.to_json())
+        return
+    _show(bundle)
+
+
+@app.command()
+def verify(path: Place, json: options.AsJson = False) -> None:
+    """Hash every file of a bundle and list every fault; exit code 5 if there is one."""
+    from glassbox.deploy.bundle import verify_bundle
+
+    with progress("Hashing", quiet=json) as report:
+        found = verify_bundle(path, report=report)
+    if json:
+        print_json(
+            {
+                "digest": found.bundle.digest,
+                "whole": found.is_whole,
+                "files": found.n_files,
+                "n_bytes": found.n_bytes,
+                "faults": [{"path": each.path, "reason": each.reason} for each in found.faults],
+            }
+        )
+    elif found.is_whole:
+        note(
+            f"Whole: {found.n_files} files, {_size(found.n_bytes)}, every hash as described. "
+            f"Digest {found.bundle.digest}"
+        )
+    else:
+        print_table(
+            ["file or part", "what is wrong"], [(each.path, each.reason) for each in found.faults]
+        )
+        note(f"{path} is not what it says it is: fetch it again, or make it again.")
+    if not found.is_whole:
+        raise typer.Exit(ExitCode.INTEGRITY)
+
+
+def _show(bundle: "Bundle") -> None:
+    base = bundle.base
+    where = {
+        "embedded": "comes with Glassbox",
+        "folder": "a folder of the target",
+        "hub": f"the hub, commit {base.revision}",
+        "s3": "an object store",
+    }[base.kind]
+    rows: list[tuple[str, str, str, str]] = [
+        (
+            "base model",
+            base.reference,
+            base.digest[:12] or "not at hand",
+            "its files are packed" if base.has_weights else where,
+        )
+    ]
+    for kind, parts in (
+        ("adapter", bundle.adapters),
+        ("classifier", bundle.classifiers),
+        ("probe", bundle.probes),
+        ("verifier", {} if bundle.verifier is None else {"verifier": bundle.verifier}),
+    ):
+        rows += [(kind, name, part.digest[:12], part.path) for name, part in parts.items()]
+    rows += [("setting", key, "", str(value)) for key, value in bundle.settings.items()]
+    columns: list[Column | str] = ["part", "name", Column("digest", wraps=False), "where"]
+    print_table(
+        columns,
+        rows,
+        title=f"{bundle.name}: {len(bundle.files)} files, {_size(bundle.n_bytes)}, made by "
+        f"Glassbox {bundle.glassbox}",
+    )
+    note(f"Digest {bundle.digest}")
+
+
+def _size(n_bytes: int) -> str:
+    size, unit = float(n_bytes), "bytes"
+    for larger in ("kB", "MB", "GB"):
+        if size < 1000:
+            break
+        size, unit = size / 1000, larger
+    return f"{size:,.0f} {unit}" if unit == "bytes" else f"{size:,.1f} {unit}"
+
+
+def _pairs(option: str, given: list[str] | None) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for each in given or ():
+        name, is_pair, value = each.partition("=")
+        if not is_pair or not name or not value:
+            raise InvalidValue(option, each, "NAME=VALUE, as in support=runs/support/adapter")
+        if name in found:
+            raise InvalidValue(option, each, f"{name!r} once")
+        found[name] = value
+    return found
+
+
+def _named_run(text: str) -> tuple[str, str]:
+    """Return the name under which a run's classifier is served, and the run."""
+    name, is_pair, run = text.partition("=")
+    if is_pair and name and run:
+        return name, run
+    return Path(text).name, text
+
+
+def _value(text: str) -> "Value":
+    """Return a setting's value: JSON's numbers and truths as such, all else as text."""
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return text
+    return value if isinstance(value, str | int | float | bool) or value is None else text

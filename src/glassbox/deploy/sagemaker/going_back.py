@@ -1,0 +1,61 @@
+"""The way back: the configuration that an endpoint had before; pure."""
+
+from glassbox.deploy.sagemaker.calls import Action, Wait
+from glassbox.deploy.sagemaker.naming import BUNDLE_TAG, PREVIOUS_TAG, Names
+from glassbox.deploy.sagemaker.observed import MOVING, Observed
+from glassbox.deploy.sagemaker.plan import Plan
+from glassbox.deploy.sagemaker.steps import remember, update_endpoint
+from glassbox.errors import ConflictError, UnknownName
+
+
+def going_back(names: Names, region: str, there: Observed, to: str | None = None) -> Plan:
+    """Return the steps that give an endpoint an earlier configuration.
+
+    All machines are replaced at once, beside the old ones: the way back is not the time to wait.
+
+    Args:
+        names: The deployment's.
+        region: Where it is.
+        there: What is there of it.
+        to: The configuration; None takes the one before, so twice is there and back again.
+
+    Raises:
+        UnknownName: There is no such endpoint or configuration.
+        ConflictError: It is not this deployment's, or there is nothing to go back to.
+    """
+    there.check_maker()
+    endpoint = there.endpoint
+    if endpoint is None:
+        raise UnknownName("endpoint", names.deployment, remedy=f"There is none in {region}.")
+    if not endpoint.belongs_to(names.deployment):
+        raise ConflictError(f"The endpoint {endpoint.name} is not a deployment of Glassbox.")
+    ours = [name for name, each in there.configs.items() if each.belongs_to(names.deployment)]
+    wished = to or endpoint.tags.get(PREVIOUS_TAG, "")
+    if to is None and (not wished or wished == there.config_name):
+        others = ", ".join(name for name in ours if name != there.config_name) or "none"
+        raise ConflictError(
+            f"The endpoint {endpoint.name} has had no other configuration than "
+            f"{there.config_name}, as far as its tags say. Others of this deployment: {others}; "
+            "name one with --to."
+        )
+    if wished not in ours:
+        raise UnknownName("endpoint configuration", wished, ours)
+    if wished == there.config_name and there.status == "InService":
+        return Plan(names.deployment, region, ())
+    if there.status == "Failed":
+        raise ConflictError(
+            f"The endpoint {endpoint.name} failed and cannot be changed, only made anew: apply the "
+            "bundle that you want back."
+        )
+    steps: list[Action] = []
+    if there.status in MOVING:
+        steps.append(Wait("endpoint", endpoint.name, "settled", why=f"it is {there.status}"))
+    bundle = there.configs[wished].tags.get(BUNDLE_TAG, "")
+    actions = (
+        *steps,
+        remember(there, bundle),
+        update_endpoint(names.deployment, wished, there),
+        Wait("endpoint", endpoint.name, "in service", wished),
+    )
+    note = f"From {there.config_name} to {wished} (bundle {bundle[:12] or 'unknown'})."
+    return Plan(names.deployment, region, actions, notes=(note,))

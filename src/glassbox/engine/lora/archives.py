@@ -1,0 +1,78 @@
+"""An adapter that comes as one ``.tar.gz``, unpacked into its files and nothing else.
+
+Only an adapter's own files are taken, and only plain ones: no link, no path, no second file of a
+name leads anywhere. Knows nothing of where the archive came from.
+"""
+
+import gzip
+import tarfile
+import zlib
+from pathlib import Path
+from typing import Final
+
+from glassbox.engine.lora.files import CONFIG_FILE, ORIGIN_FILE, WEIGHTS_FILE
+from glassbox.errors import CorruptArtifact
+
+ENDING: Final = ".tar.gz"
+"""End of the name of a packed adapter."""
+
+MAX_GROWTH: Final = 64
+"""Most bytes that come out of one byte of archive: weights hardly shrink, a bomb does."""
+
+FILES: Final = (CONFIG_FILE, WEIGHTS_FILE, ORIGIN_FILE)
+"""Files of an adapter that are read."""
+
+_CHUNK_BYTES = 1 << 20
+_SMALL_BYTES = 1 << 20
+_FAULTS = (tarfile.TarError, EOFError, zlib.error, OSError)
+
+
+def unpack_adapter(archive: Path, folder: Path, source: str) -> None:
+    """Write an adapter's files into a folder; whatever else the archive holds is left out.
+
+    Args:
+        archive: The ``.tar.gz``.
+        folder: Where the files go; it is there and empty.
+        source: What the archive is called, for errors.
+
+    Raises:
+        CorruptArtifact: It is no whole archive, holds no adapter, or grows beyond reason.
+    """
+    room = archive.stat().st_size * MAX_GROWTH + _SMALL_BYTES
+    try:
+        with gzip.open(archive) as content, tarfile.open(fileobj=content, mode="r:") as tar:
+            while (entry := tar.next()) is not None:
+                name = entry.name.removeprefix("./")
+                if name in FILES:
+                    room -= entry.size
+                    _check(entry, folder / name, room, source)
+                    _write(tar, entry, folder / name)
+            # Only at its end does gzip know whether all of it was right.
+            while room >= 0 and (chunk := content.read(_CHUNK_BYTES)):
+                room -= len(chunk)
+    except _FAULTS as error:
+        raise CorruptArtifact(
+            source, f"it is no whole .tar.gz ({error})", remedy="Pack it again."
+        ) from error
+    for name in (CONFIG_FILE, WEIGHTS_FILE):
+        if not (folder / name).exists():
+            raise CorruptArtifact(f"{source}/{name}", "the file is missing at its top")
+
+
+def _check(entry: tarfile.TarInfo, target: Path, room: int, source: str) -> None:
+    if not entry.isreg():
+        raise CorruptArtifact(f"{source}/{entry.name}", "it is a link or a device, no file")
+    if target.exists():
+        raise CorruptArtifact(f"{source}/{entry.name}", "the archive holds it twice")
+    if room < 0:
+        raise CorruptArtifact(
+            f"{source}/{entry.name}", f"it grows to more than {MAX_GROWTH} times the archive"
+        )
+
+
+def _write(tar: tarfile.TarFile, entry: tarfile.TarInfo, target: Path) -> None:
+    content = tar.extractfile(entry)
+    assert content is not None
+    with target.open("wb") as file:
+        while chunk := content.read(_CHUNK_BYTES):
+            file.write(chunk)

@@ -1,0 +1,29 @@
+"""``GET /v1/fleet``: the servers that share this one's database."""
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from glassbox.errors import UnknownName
+from glassbox.server.access import Observing
+from glassbox.server.answering import json_response
+from glassbox.server.fleet_view import fleet_shown
+from glassbox.server.serving import Served
+from glassbox.wire.fleet import FleetAnswered
+from glassbox.wire.problem import PROBLEM_TYPE, Problem
+
+router = APIRouter(
+    prefix="/v1/fleet",
+    tags=["fleet"],
+    responses={"4XX": {"model": Problem, "content": {PROBLEM_TYPE: {}}}},
+)
+
+
+@router.get("", response_model=FleetAnswered)
+def fleet(_caller: Observing, serving: Served) -> Response:
+    """Return every server, what it sees, what all of them counted, and where they differ."""
+    member = serving.fleet
+    if member is None:
+        raise UnknownName(
+            "fleet", "this server", remedy="It was started without a database: it knows no others."
+        )
+    return json_response(fleet_shown(member.store.fleet(), member.id))
