@@ -1,0 +1,87 @@
+#!/bin/sh
+# Usage: restore.sh FOLDER/TIME
+#
+# Puts a copy made by back-up.sh back: the files of versions, then the database, which must be empty (PostgreSQL) or not
+# there (SQLite), then checks that the audit log still holds up to the end that was noted. The server must not run.
+#
+# What happened after the copy has not happened: API keys revoked since then are valid again (`glassbox keys list`), and
+# the champion is the one of then (`glassbox versions list`).
+set -eu
+umask 077
+
+[ $# -eq 1 ] || { echo "usage: $0 FOLDER/TIME" >&2; exit 2; }
+source=$1
+url=${GLASSBOX_STORAGE__URL:-}
+[ -n "$url" ] || [ -z "${GLASSBOX_STORAGE__URL_FILE:-}" ] || url=$(cat "$GLASSBOX_STORAGE__URL_FILE")
+url=${url:-"sqlite:///$HOME/.glassbox/glassbox.db"}
+versions=${GLASSBOX_PATHS__VERSIONS:-$HOME/.glassbox/versions}
+python=$(command -v python3 || command -v python)
+
+# What PostgreSQL's programs are given; the password in the environment, because everybody sees their words.
+address() {
+  printf '%s' "$url" | "$python" -c 'import sys
+from urllib.parse import unquote, urlsplit
+parts = urlsplit(sys.stdin.read().strip())
+if sys.argv[1] == "password":
+    print(unquote(parts.password or ""))
+else:
+    user, _, host = parts.netloc.rpartition("@")
+    netloc = user.partition(":")[0] + "@" + host if user else host
+    print("postgresql://" + netloc + parts.path + ("?" + parts.query if parts.query else ""))' "$1"
+}
+case $url in
+  postgresql*)
+    place=$(address place)
+    password=$(address password)
+    [ -z "$password" ] || export PGPASSWORD="$password"
+    ;;
+esac
+
+(cd "$source" && sha256sum --check --quiet SHA256SUMS) || { echo "$source is damaged: nothing was changed" >&2; exit 1; }
+
+case $url in
+  postgresql*)
+    [ -f "$source/database.dump" ] || { echo "$source is no copy of PostgreSQL" >&2; exit 2; }
+    n=$(psql --no-psqlrc --tuples-only --no-align --dbname="$place" \
+      --command="select count(*) from pg_tables where schemaname = 'public'")
+    [ "$n" = 0 ] || { echo "The database has $n tables: make an empty one, and name it in storage.url" >&2; exit 2; }
+    ;;
+  sqlite:///*)
+    [ -f "$source/database.db" ] || { echo "$source is no copy of SQLite" >&2; exit 2; }
+    path=${url#sqlite:///}
+    case $path in "~/"*) path=$HOME/${path#"~/"} ;; esac
+    for each in "$path" "$path-wal" "$path-shm"; do
+      [ ! -e "$each" ] || { echo "$each is there: move it away first" >&2; exit 2; }
+    done
+    ;;
+  *)
+    echo "storage.url is neither PostgreSQL nor a file of SQLite" >&2
+    exit 2
+    ;;
+esac
+
+# A version's folder is named by what is in it, so one that is there already is the same.
+if [ -f "$source/versions.tar" ]; then
+  mkdir -p "$versions"
+  tar --extract --skip-old-files --directory "$versions" --file "$source/versions.tar"
+fi
+
+case $url in
+  postgresql*)
+    pg_restore --exit-on-error --single-transaction --no-owner --dbname="$place" "$source/database.dump"
+    ;;
+  *)
+    mkdir -p "$(dirname "$path")"
+    cp "$source/database.db" "$path.part"
+    mv "$path.part" "$path"
+    ;;
+esac
+
+known=$("$python" -c 'import json, sys
+head = json.load(open(sys.argv[1]))["predictions"]["head"]
+print("{sequence}:{hash}".format(**head) if head["sequence"] else "")' "$source/audit.json")
+if [ -n "$known" ]; then
+  glassbox audit verify --known "$known"
+else
+  glassbox audit verify
+fi
