@@ -1,0 +1,48 @@
+"""What the TypeScript client and this one must have in common, read from its source."""
+
+import importlib.metadata
+import json
+import re
+from pathlib import Path
+
+from glassbox import errors
+from glassbox.cli.reference import error_classes
+from glassbox.wire import invocation_attributes as wire
+
+SDK = Path(__file__).parents[2] / "web" / "sdk"
+
+
+def _source(name: str) -> str:
+    return (SDK / "src" / name).read_text(encoding="utf-8")
+
+
+def test_each_error_has_the_nearest_class_that_there_is():
+    text = _source("errors.ts")
+    table = text.partition("export const CLASSES")[2]
+    found = dict(re.findall(r'^  "?([a-z-]+)"?: (\w+),$', table, re.MULTILINE))
+    classes = dict(re.findall(r"export class (\w+) extends (\w+)", text))
+    for kind in error_classes():
+        nearest = next(each.__name__ for each in kind.__mro__ if each.__name__ in classes)
+        assert found.get(kind.code) == nearest, f"{kind.code} is a {nearest}"
+    for name, parent in classes.items():
+        assert issubclass(getattr(errors, name), getattr(errors, parent, Exception))
+    code = re.compile(
+        r'class (\w+) extends \w+ \{[^}]*?static (?:override )?readonly code.* "(.*)"'
+    )
+    codes = dict(code.findall(text))
+    assert codes == {name: getattr(errors, name).code for name in classes}
+
+
+def test_an_endpoint_carries_the_same_requests():
+    text = _source("sagemaker/attributes.ts")
+    carried = set(re.findall(r'^  "([A-Z]+) (/\S+)",$', text, re.MULTILINE))
+    assert carried == wire.CARRIED
+    assert f"MOST_ATTRIBUTES = {wire.MOST_ATTRIBUTES};" in text
+    assert f"MOST_BODY_BYTES = {wire.MOST_BODY_BYTES:_};" in text
+    used = set(re.findall(r'"(glassbox-[a-z]+)"', _source("sagemaker/fetch.ts")))
+    assert used <= wire.ASKED | {wire.LOCATION, wire.TYPE}
+
+
+def test_it_has_the_version_of_the_server_that_it_is_released_with():
+    package = json.loads((SDK / "package.json").read_text(encoding="utf-8"))
+    assert package["version"] == importlib.metadata.version("glassbox-llm")
