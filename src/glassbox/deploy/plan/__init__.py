@@ -1,0 +1,1 @@
+"""How many instances some traffic needs, what they cost, and what requests will feel."""
