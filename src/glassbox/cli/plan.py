@@ -195,7 +195,9 @@ def _show_source(prices: "Prices", *, json: bool) -> None:
         print_json({"rows": again, "notes": source_notes(price) + adapter_notes(RATE_OF_ONE, KEPT)})
         return
     header, rows = source_rows(prices, again=again)
-    print_table([header[0], *(Column(name, "right") for name in header[1:])], rows)
+    # Three sizes and many figures: the sizes side by side fit any terminal.
+    (names, *sizes), *figures = zip(header, *rows, strict=True)
+    print_table([names, *(Column(size, "right") for size in sizes)], figures)
     for each in source_notes(price):
         print_text(f"- {each}")
     print_text("")
