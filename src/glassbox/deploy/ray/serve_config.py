@@ -20,6 +20,12 @@ PROXY_FACE: Final = "glassbox.server.proxy_face:middlewares"
 PROXY_VARIABLE: Final = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"
 """Where Ray's proxies look for that. Source: Ray Serve 2.60, ``_private/constants.py``."""
 
+PROXY_START_S: Final = "60"
+"""Seconds that a proxy gets to start."""
+
+PATIENCE_VARIABLE: Final = "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S"
+"""Where Ray reads that; 5 s where it is not set. Source: as above."""
+
 MOST_ONGOING: Final = 1024
 """Requests that one replica is given at a time: Glassbox batches them and says itself when it is
 full, as ``server.max_waiting`` tells it. Ray's default of 5 would starve the batch."""
@@ -59,8 +65,13 @@ def serve_config(plan: RayPlan) -> dict[str, Any]:
 
 
 def controller_options() -> dict[str, Any]:
-    """Return what the proxies inherit: our form for the errors that Ray itself answers with."""
-    return {"runtime_env": {"env_vars": {PROXY_VARIABLE: PROXY_FACE}}}
+    """Return what the proxies inherit: our form for Ray's own errors, and time to start.
+
+    Ray kills a proxy that has not started within five seconds, which on a busy machine is any.
+    """
+    return {
+        "runtime_env": {"env_vars": {PROXY_VARIABLE: PROXY_FACE, PATIENCE_VARIABLE: PROXY_START_S}}
+    }
 
 
 def application(plan: RayPlan) -> dict[str, Any]:
