@@ -186,11 +186,12 @@ def _written_out(page: Path, folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def got(user, world):
+def got(user, world, tmp_path_factory):
     """What a user's TypeScript program, compiled without leniency, got from all of it.
 
     The pages' examples are compiled beside it.
     """
+    user = shutil.copytree(user, tmp_path_factory.mktemp("with") / "user")
     program = user / "program"
     program.mkdir()
     shutil.copy(PROGRAMS / "user.ts", program)
