@@ -18,9 +18,6 @@ TEST_DATA := $(if $(GLASSBOX_TEST_DATA),$(GLASSBOX_TEST_DATA),$(abspath $(wildca
 NODE := $(shell node -e 'const [a, b] = process.versions.node.split("."); process.exit(+(a * 100 + +b < 2019))' \
 	>/dev/null 2>&1 && command -v npm)
 
-# One more process than processors: many tests wait for servers and clocks.
-TEST_PROCESSES := $(shell $(PYTHON) -c 'import os; print(min(5, 1 + (os.cpu_count() or 1)))')
-
 .PHONY: help setup demo demo-pathways test test-slow check check-web check-infra check-wheel wheel sbom \
 	audit web format reference bench ci-like clean
 
@@ -58,7 +55,7 @@ demo-pathways: $(VENV)/.lean ## Which latents drive which: a planted chain found
 test test-slow bench: export GLASSBOX_TEST_DATA := $(TEST_DATA)
 
 test: $(VENV)/.dev ## Run the tests (set-up included)
-	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-slow: $(VENV)/.dev ## Run the soaks and long simulations
 	$(BIN)/python -m pytest -m slow --timeout=3600

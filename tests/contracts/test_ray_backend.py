@@ -51,6 +51,7 @@ def _is_there(ray, name):
     return True
 
 
+@pytest.mark.slow
 def test_replicas_share_the_calls_are_found_again_and_go_when_idle(ray_cluster):
     idle = Container(scaledown_window_s=8)
     backend = RayBackend(SPEC, container=idle, replicas=2, num_cpus=0.1)
