@@ -22,7 +22,8 @@ def test_one_caller_too_often_is_told_when_to_come_back(tmp_path):
         refused = client.get("/registry")
         assert refused.status_code == 429
         assert refused.json()["code"] == "too-many-requests"
-        assert 1 <= int(refused.headers["retry-after"]) <= 60
+        # Three at the end of one minute fill a third of the next one, too.
+        assert 1 <= int(refused.headers["retry-after"]) <= 80
         assert "server.observe_rate_limit" in refused.json()["detail"]
         # Predictions have a limit of their own.
         assert client.post("/predict", json={"features": {"x": 1}}).status_code == 200
