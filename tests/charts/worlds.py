@@ -58,7 +58,7 @@ from glassbox.charts.training import TrainingCurve, training_curve
 from glassbox.charts.truth import TruthPanel, truth_versus_confidence
 from glassbox.stats.bands import binned_band
 from glassbox.stats.binning import reliability_curve
-from glassbox.stats.business import business_curve
+from glassbox.stats.business import business_curve, business_figures
 from glassbox.stats.calibration_error import ece_interval, null_level
 from glassbox.stats.corp import corp_curve
 from glassbox.stats.detection import detection_auroc, roc_curve, tpr_at_fpr
@@ -119,13 +119,18 @@ def histogram(value: ReliabilityPanel) -> HistogramPanel:
 
 
 def business(outcome: tuple[np.ndarray, np.ndarray], max_error: float = 0.3) -> BusinessPanel:
+    threshold = choose_threshold(*outcome, max_error=max_error)
+    share = None
+    if threshold.value is not None:
+        share = business_figures(*outcome, threshold.value).share_automated
     return BusinessPanel(
         "Tuned model, Platt scaling",
         "tuned",
         "test part",
         business_curve(*outcome),
-        choose_threshold(*outcome, max_error=max_error),
+        threshold,
         "threshold part",
+        share,
     )
 
 

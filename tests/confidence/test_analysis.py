@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,7 @@ from glassbox.confidence.analysis import METHODS
 from glassbox.confidence.comparing import compare_runs, comparison_table
 from glassbox.confidence.job import Promise
 from glassbox.confidence.run import RunFolder
-from glassbox.confidence.tables import terminal_tables, verdict
+from glassbox.confidence.tables import off_task, terminal_tables, verdict
 from glassbox.errors import CorruptArtifact, NotEnoughData, UnknownName
 from glassbox.stats.business import Costs
 from tests.confidence.rows_world import drawn_rows
@@ -86,6 +88,13 @@ def test_tables_and_sentences_can_be_made(run):
     assert len(verdict(run)) == 3
 
 
+def test_a_model_that_wants_to_say_something_else_is_warned_of(run):
+    assert off_task(run) == ()
+    elsewhere = replace(run.final, mean_label_mass=0.2)
+    (warning,) = off_task(replace(run, models={**run.models, run.final.name: elsewhere}))
+    assert "Mean label mass 20.0 %" in warning
+
+
 def test_a_saved_run_gives_the_same_figures_again(run, tmp_path):
     folder = RunFolder(tmp_path)
     folder.write_run({})
@@ -124,7 +133,10 @@ def test_keeping_a_choice_changes_the_manifest(run, tmp_path):
     kept = Classifier.load(tmp_path)
     assert kept.threshold["max_error"] == 0.05
     assert kept.calibrator["kind"] == run.final.chosen
-    assert reopen(folder).question.promise == Promise(0.05, 0.9)
+    again = reopen(folder)
+    assert again.question.promise == Promise(0.05, 0.9)
+    assert again.question.samples == run.question.samples
+    assert folder.read_run()["classifier"] == kept.digest
 
 
 def test_runs_are_compared_on_shared_rows(run):

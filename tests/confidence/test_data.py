@@ -1,5 +1,6 @@
 import sys
 import types
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -261,6 +262,12 @@ def test_labels_are_mapped_and_unknown_ones_named_by_line(write):
         read_texts(path, labels=LABELS)
     path = write("y.txt", "1\tone\n0\ttwo\n1\tthree\n0\tfour\n")
     assert read_texts(path, labels=LABELS).labels == ("positive", "negative") * 2
+
+
+def test_a_label_set_may_say_what_an_empty_label_stands_for(write):
+    named = replace(LABELS, values=(("", "0"), ("1",)))
+    rows = read_texts(write("x.csv", "text,label\none,1\ntwo,\n"), labels=named)
+    assert rows.labels == ("positive", "negative")
 
 
 def test_repeats_and_contradictions_are_counted(write):

@@ -165,10 +165,15 @@ def test_samples_are_exact_proportional_and_nested(n_small, n_large):
 def test_samples_that_cannot_be(held_out):
     assert held_out.sample(200) == held_out
     for n_rows in (0, 201):
-        with pytest.raises(InvalidValue, match=r"sample is \d+; allowed: 1 to 200"):
+        with pytest.raises(InvalidValue, match=r"sample is \d+; allowed: \d+ to 200") as refused:
             held_out.sample(n_rows)
-    with pytest.raises(NotEnoughData, match="part that holds class"):
-        held_out.sample(3)
+    fewest = int(refused.value.allowed.split()[0])
+    smallest = held_out.sample(fewest)
+    classes = {row.label for row in held_out.rows}
+    for part in ("calibrator", "threshold", "test"):
+        assert {row.label for row in smallest.part(part)} == classes
+    with pytest.raises(InvalidValue, match=f"allowed: {fewest} to 200"):
+        held_out.sample(fewest - 1)
 
 
 def test_plain_data_have_no_category_or_truth():

@@ -1,7 +1,6 @@
-"""The label loss agrees with inference and touches label positions alone; forecasts add up."""
+"""The label loss agrees with inference and touches label positions alone."""
 
 import dataclasses
-import math
 
 import numpy as np
 import pytest
@@ -10,13 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from glassbox.confidence.tuning import Probe, Workload, forecast, label_loss, probe
+from glassbox.confidence.tuning import label_loss
 from glassbox.confidence.verbalisers import class_logprobs, group_continuations
 from glassbox.engine.layout.trie import build_trie
-from glassbox.engine.protocol import AdapterRecipe, EngineInfo, Example
 from glassbox.engine.scoring.forward import continuation_logprobs
-from glassbox.errors import InvalidValue, NotEnoughData
-from glassbox.testing import tiny_engine
+from glassbox.errors import InvalidValue
 from tests.engine.fit_world import tiny_model
 
 NESTED = group_continuations(
@@ -152,42 +149,6 @@ def test_the_training_forward_makes_logits_at_label_positions_alone():
 def test_weights_out_of_range_are_refused(groups, options, what):
     with pytest.raises(InvalidValue, match=f"{what} is"):
         label_loss(groups, {}, **options)
-
-
-INFO = EngineInfo(
-    name="m", digest="d", architecture="L", n_parameters=1_000_000, n_layers=4, d_model=64,
-    d_vocab=1000, context=512, dtype="bfloat16", device="cpu", scoring_path="packed",
-)  # fmt: skip
-
-
-def test_a_forecast_adds_up_sizes_and_scales_the_measured_step():
-    measured = Probe(step_s=0.2, step_tokens=1000, inference_s=0.05, n_trainable=20_000)
-    work = Workload(n_train=7200, n_validation=800, n_inference=2000, tokens=40.0)
-    found = forecast(INFO, measured, work, AdapterRecipe(epochs=3, validations_per_epoch=2))
-    assert found.tuning_seconds == pytest.approx(7200 * 40 * 3 * 2e-4 + 800 * 40 * 6 * 5e-5)
-    assert found.inference_seconds == pytest.approx(2000 * 40 * 5e-5)
-    assert found.trainable_fraction == pytest.approx(20_000 / 1_020_000)
-    assert 2_000_000 < found.inference_memory_bytes < found.tuning_memory_bytes
-    wider = forecast(INFO, measured, work, AdapterRecipe(batch_size=64))
-    assert found.tuning_memory_bytes < wider.tuning_memory_bytes < 2 * found.tuning_memory_bytes
-
-
-def test_a_probe_measures_one_step_and_leaves_nothing_behind():
-    engine = tiny_engine()
-    examples = [Example((1, 40 + row % 9, 50 + row % 7, 60 + row), row % 2) for row in range(16)]
-    loss = label_loss([[0], [1]], {})
-    recipe = AdapterRecipe(rank=2, batch_size=4)
-    prompts = [example.prompt for example in examples]
-    before = engine.logprobs(prompts, [(5,), (6,)]).values
-    measured = probe(engine, examples, [(5,), (6,)], loss, recipe)
-    assert math.isfinite(measured.step_s)
-    assert measured.step_s > 0
-    assert measured.inference_s > 0
-    assert measured.step_tokens == 4 * 4
-    assert measured.n_trainable > 0
-    np.testing.assert_array_equal(engine.logprobs(prompts, [(5,), (6,)]).values, before)
-    with pytest.raises(NotEnoughData, match="Trying out one batch needs at least 2 rows"):
-        probe(engine, examples[:1], [(5,), (6,)], loss, recipe)
 
 
 def test_the_loss_is_part_of_a_fits_identity():

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glassbox.confidence.unlabelled import MAX_LINE_BYTES, stream_texts
+from glassbox.confidence.unlabelled import MAX_LINE_BYTES, given_texts, stream_texts
 from glassbox.errors import InvalidData, UnknownName
 
 
@@ -27,6 +27,13 @@ def test_one_text_a_line_and_the_rest_continues():
     assert "line 4: holds a zero byte" in found[3][1]
     assert "line 5: holds a byte that is not in the file's encoding" in found[4][1]
     assert found[5][1] == "last"
+
+
+def test_texts_given_one_by_one_are_checked_like_lines():
+    found = list(given_texts([" one ", "", "b\udcff"]))
+    assert found[0] == (1, "one")
+    assert str(found[1][1]) == "texts, line 2: the text is empty"
+    assert isinstance(found[2][1], InvalidData)
 
 
 def test_json_lines():
@@ -79,7 +86,9 @@ def test_columns_of_tables():
 def test_file_formats_by_suffix_and_encoding(tmp_path):
     path = tmp_path / "x.csv"
     path.write_bytes("text\ncafé crème\n".encode("cp1252") + b"plain\n" * 20)
-    assert next(stream_texts(path)) == (2, "café crème")
+    said: list[str] = []
+    assert next(stream_texts(path, say=said.append)) == (2, "café crème")
+    assert said == [f"{path}: read as cp1252 (guessed from the bytes); --encoding names another."]
     path.write_bytes("\ufefftext\nüber\n".encode())
     assert list(stream_texts(path)) == [(2, "über")]
     lines = tmp_path / "x.txt"

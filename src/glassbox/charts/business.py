@@ -38,6 +38,9 @@ class BusinessPanel:
     """The threshold chosen on its own part of the data, or the reason why there is none."""
     threshold_part: str
     """The part of the data the threshold was chosen on, as in "threshold part"."""
+    share_automated: float | None = None
+    """Share of the curve's part at or above the threshold; None where that was not measured, and
+    what was seen where it was chosen is told."""
 
 
 def business_reliability(panel: BusinessPanel) -> Chart:
@@ -190,13 +193,15 @@ def _promise(panel: BusinessPanel) -> str:
         )
     return (
         f"Every answer with a confidence of {style.percent(chosen.value)} or more is automated. "
-        f"Among {style.count(chosen.n_automated)} such rows stood {style.count(chosen.n_errors)} "
-        f"errors, which shows a true error of at most {allowed}; {kept} of such promises are kept."
+        f"Among {style.count(chosen.n_automated)} such rows of the {panel.threshold_part} stood "
+        f"{style.count(chosen.n_errors)} errors, which shows a true error of at most {allowed}; "
+        f"{kept} of such promises are kept."
     )
 
 
 def _automated(panel: BusinessPanel) -> str:
-    return f"{style.percent(panel.threshold.coverage)} automated"
+    share = panel.share_automated
+    return f"{style.percent(panel.threshold.coverage if share is None else share)} automated"
 
 
 def _outcome(figure: Figure, panel: BusinessPanel, x: float, y: float) -> None:

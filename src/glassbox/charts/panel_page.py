@@ -7,6 +7,7 @@ that is not ours is escaped. Computes nothing.
 import html
 from collections.abc import Sequence
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 from typing import Final
 
@@ -61,8 +62,12 @@ def panels_fragment(title: str, panels: Sequence[Panel], note: str = "") -> str:
     parts = [f"<style>{_look()}</style><h2>{html.escape(title)}</h2>"]
     if note:
         parts.append(f"<p>{html.escape(note)}</p>")
-    for panel in panels:
-        parts.append(f"<h3>{html.escape(panel.title)}</h3>{_panel(panel)}")
+    for is_heat, some in groupby(panels, key=lambda each: isinstance(each, HeatMap)):
+        sections = [
+            f"<section><h3>{html.escape(each.title)}</h3>{_panel(each)}</section>" for each in some
+        ]
+        # Heat maps stand beside one another where there is room.
+        parts += [f"<div class=row>{''.join(sections)}</div>"] if is_heat else sections
     return f'<div class="gb-view">{"".join(parts)}</div>'
 
 
@@ -166,14 +171,15 @@ def _bars(panel: Bars) -> str:
     low, high = min(0.0, float(values.min())), max(0.0, float(values.max()))
     span = (high - low) or 1.0
     zero = -low / span * 100
-    rows = []
+    rows, digits = [], decimals(low, high)
     for name, value in zip(panel.names, panel.values, strict=True):
         size = abs(float(np.nan_to_num(value))) / span * 100
         start = zero if value >= 0 else zero - size
         rows.append(
             f"<span>{html.escape(shown(name))}</span>"
             f'<span class="bar {"b" if value >= 0 else "o"}" style="--zero:{zero:.2f}%">'
-            f'<i style="left:{start:.2f}%;width:{size:.2f}%"></i></span><span>{value:.3g}</span>'
+            f'<i style="left:{start:.2f}%;width:{size:.2f}%"></i></span>'
+            f"<span>{fixed(float(value), digits) or '–'}</span>"
         )
     return f"<div class=bars>{''.join(rows)}</div>"
 
@@ -195,7 +201,8 @@ def _lines(panel: Lines) -> str:
         value = low + share * (high - low)
         y = at(first, value)[1]
         parts.append(f'<line class=grid x1="60" x2="460" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(f'<text x="54" y="{y + 4:.1f}" text-anchor="end">{value:.3g}</text>')
+        name = fixed(value, decimals(low, high))
+        parts.append(f'<text x="54" y="{y + 4:.1f}" text-anchor="end">{name}</text>')
     step = max(1, len(panel.x) // 8)
     for x in panel.x[::step]:
         parts.append(

@@ -78,12 +78,11 @@ def draw_tokens(figure: Figure, panel: TokenColouring, y: float) -> None:
         for index, column, text in line:
             value, x = panel.values[index], column * _LETTER
             share = float(np.clip((value - low) / (high - low), 0, 1)) if value == value else 0.0
+            # A gap to the next box; the sign of a line end fills its letter's width to the edge.
+            width = len(text) * _LETTER + (0.03 if text.endswith("↵") else -0.012)
             axes.add_patch(
-                Rectangle(
-                    (x, top - 0.2), len(text) * _LETTER - 0.012, 0.225, linewidth=0,
-                    facecolor=colours(share),
-                )
-            )  # fmt: skip
+                Rectangle((x, top - 0.2), width, 0.225, linewidth=0, facecolor=colours(share))
+            )
             axes.text(
                 x, top - 0.088, drawable(text, _MONO), family=_MONO, size=_SIZE, va="center",
                 color=ink_on(colours(share)),

@@ -146,7 +146,9 @@ def with_promise(run: RunAnalysis, promise: Promise, costs: Costs | None) -> Run
     fitted = {name: (each.calibrators, each.choice, each.bias) for name, each in run.models.items()}
     rows = {name: each.rows for name, each in run.models.items()}
     again = analyse(rows, (), question, fitted)
-    return replace(again, consistency=run.consistency)
+    # Consistency does not depend on the promise, so it is taken over and not measured again.
+    asked = replace(question, samples=run.question.samples)
+    return replace(again, consistency=run.consistency, question=asked)
 
 
 def save(run: RunAnalysis, paraphrases: tuple[EvaluatedRows, ...], folder: RunFolder) -> None:
@@ -192,6 +194,7 @@ def save_choice(run: RunAnalysis, folder: RunFolder) -> Classifier:
     )
     save_figures(run, folder)
     manifest.save(folder.root)
+    folder.write_run({**folder.read_run(), "classifier": manifest.digest})
     return manifest
 
 

@@ -15,6 +15,7 @@ import orjson
 
 from glassbox.artifacts import Classifier
 from glassbox.confidence.labels import LabelSet
+from glassbox.confidence.prompts import SHORTEN
 from glassbox.confidence.scoring import LabelModel
 from glassbox.engine.protocol import Engine
 from glassbox.errors import AdapterMismatch, CorruptArtifact, GlassboxError, TextTooLong
@@ -234,10 +235,14 @@ def _classify_batch(
         half = len(texts) // 2
         return [*_classify_batch(labeller, texts[:half]), *_classify_batch(labeller, texts[half:])]
     return [
-        each if each is not None else _skipped(labeller, i, texts) for i, each in enumerate(answers)
+        too_long(labeller, text) if each is None else each
+        for text, each in zip(texts, answers, strict=True)
     ]
 
 
-def _skipped(labeller: Labeller, index: int, texts: Sequence[str]) -> TextTooLong:
-    n_tokens = len(labeller.model.engine.codec.encode([texts[index]])[0])
-    return TextTooLong(n_tokens, labeller.model.prompts.limit)
+def too_long(labeller: Labeller, text: str) -> TextTooLong:
+    """Return the error of a text that was left out because its prompt does not fit."""
+    prompts = labeller.model.prompts
+    return TextTooLong(
+        prompts.n_tokens(text), prompts.limit, which="prompt of the text", remedy=SHORTEN
+    )

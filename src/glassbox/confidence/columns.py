@@ -110,7 +110,7 @@ def find_column(
         kind,
         columns,
         remedy=f"{source}: none has a usual name; name it with {kind}_column (--{kind}-column). "
-        "If the file has no header, say data_format='lines'.",
+        "If the file has no header, say data_format='lines' (--data-format lines).",
     )
 
 
@@ -122,7 +122,11 @@ def clean_row(row: RawRow, columns: Columns, labels: LabelSet | None) -> CleanRo
     """
     text = row.cells.get(columns.text)
     if text is None or (isinstance(text, str) and not text.strip()):
-        raise _unusable(row, "empty text", "the text is empty; remove the row or drop bad rows")
+        raise _unusable(
+            row,
+            "empty text",
+            "the text is empty; remove the row, or leave such rows out (--bad-rows drop)",
+        )
     if not isinstance(text, str):
         raise _unusable(
             row, "text is no text", f"column {columns.text!r} holds {text!r}, not a text"
@@ -148,6 +152,9 @@ def _label(row: RawRow, value: Cell, columns: Columns, labels: LabelSet | None) 
         label = ""
     else:
         raise _unusable(row, "label is no label", f"column {columns.label!r} holds {value!r}")
+    # A label set may say what an empty label stands for.
+    if labels is not None and (name := labels.find(label)) is not None:
+        return name
     if label in MISSING_LABELS:
         raise _unusable(
             row, "missing label", f"column {columns.label!r} holds no label (empty or NaN)"

@@ -38,6 +38,10 @@ _SAMPLE_BYTES = 1 << 16
 _CONTROL = bytes(i for i in range(32) if i not in b"\t\n\v\f\r\x1b")
 
 
+GUESSED = "guessed from the bytes"
+"""How an encoding is known that is neither given nor marked nor UTF-8."""
+
+
 @dataclass(frozen=True)
 class Encoding:
     """An encoding and how it is known."""
@@ -45,7 +49,7 @@ class Encoding:
     name: str
     """Python's name of the codec."""
     reason: str
-    """``given``, ``byte-order mark``, ``detected`` or ``guessed from the bytes``."""
+    """``given``, ``byte-order mark``, ``detected`` or ``GUESSED``."""
 
     def __str__(self) -> str:
         return f"{self.name} ({self.reason})"
@@ -110,12 +114,12 @@ def _guess(
         )
     if high_fraction <= LATIN_FRACTION:
         if _reads_as_cp1252(sample):
-            return Encoding("cp1252", "guessed from the bytes")
+            return Encoding("cp1252", GUESSED)
         raise bad_byte(first_bad[1], source, first_bad[0], "utf-8")
     best = from_bytes(sample).best()
     if best is None:
         raise bad_byte(first_bad[1], source, first_bad[0], "utf-8")
-    return Encoding(best.encoding, "guessed from the bytes")
+    return Encoding(best.encoding, GUESSED)
 
 
 def _reads_as_cp1252(sample: bytes) -> bool:
@@ -167,7 +171,7 @@ def bad_byte(error: UnicodeDecodeError, source: str, line: int, encoding: str) -
     """Return the error that names a byte, its line and what to do about it."""
     return InvalidData(
         f"byte 0x{error.object[error.start]:02x} is not {encoding}. Mend the line, or name the "
-        "encoding of the file (for instance cp1252)",
+        "encoding of the file (for instance --encoding cp1252)",
         source=source,
         line=line,
     )

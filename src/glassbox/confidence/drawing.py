@@ -48,7 +48,7 @@ from glassbox.confidence.job import Report
 from glassbox.confidence.run import RunFolder
 from glassbox.stats.bands import binned_band
 from glassbox.stats.binning import reliability_curve
-from glassbox.stats.business import business_curve
+from glassbox.stats.business import business_curve, business_figures
 from glassbox.stats.corp import corp_curve
 from glassbox.stats.ranking import risk_coverage_curve
 from glassbox.stats.selective import rows_for_power, rows_needed
@@ -193,7 +193,10 @@ def _calibration(run: RunAnalysis) -> Iterator[Chart]:
 
 
 def _business(run: RunAnalysis, model: ModelAnalysis, kind: str) -> BusinessPanel:
-    answers = model.answers[kind]
+    answers, value = model.answers[kind], model.thresholds[kind].value
+    share = None
+    if value is not None:
+        share = business_figures(answers.confidence, answers.correct, value).share_automated
     return BusinessPanel(
         title=_title(model, kind),
         role=_role(model),
@@ -201,6 +204,7 @@ def _business(run: RunAnalysis, model: ModelAnalysis, kind: str) -> BusinessPane
         curve=business_curve(answers.confidence, answers.correct, costs=run.question.costs),
         threshold=model.thresholds[kind],
         threshold_part="threshold part",
+        share_automated=share,
     )
 
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from jaxtyping import Float, Int
 
 from glassbox.artifacts import atomic_file
-from glassbox.confidence.cache import EvaluatorKey, RowCache
+from glassbox.confidence.cache import RowCache
 from glassbox.confidence.data import label_indices, truth_probs
 from glassbox.confidence.held_out import HeldOutRows
 from glassbox.confidence.scoring import LabelModel
@@ -175,8 +175,7 @@ class Answered:
 def evaluate_rows(
     model: LabelModel,
     held_out: HeldOut,
-    key: EvaluatorKey,
-    cache_folder: Path,
+    cache: RowCache,
     *,
     progress: Progress | None = None,
 ) -> Answered:
@@ -190,7 +189,6 @@ def evaluate_rows(
         NonFiniteOutput: The model answered NaN or infinity.
         NoDiskSpace: The cache could not be written.
     """
-    cache = RowCache(cache_folder, key, len(model.labels.classes))
     wanted = cache.find(held_out.texts).missing
     first = len(held_out) - len(wanted)
     computed = truncated = 0

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from glassbox.confidence.classify import Classification, Labeller
+from glassbox.confidence.classify import Classification, Labeller, too_long
 from glassbox.engine.protocol import Engine
 
 
@@ -108,11 +108,12 @@ def explain(labeller: Labeller, text: str, *, top_k: int = 10) -> Explanation:
     """Return a classification with every number behind it.
 
     Raises:
-        TextTooLong: The text does not fit the context and the policy is ``error``.
+        TextTooLong: The text does not fit the context, and the policy is not to cut it.
     """
     model = labeller.model
     (answer,) = labeller.classify([text])
-    assert answer is not None, "one text is answered or raises"
+    if answer is None:
+        raise too_long(labeller, text)
     prompt = model.prompt(text)
     verbalisers = model.verbalisers
     values = model.engine.logprobs(

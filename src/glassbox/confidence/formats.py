@@ -341,8 +341,8 @@ def find_line_format(lines: Sequence[str], source: str) -> str:
             source=source,
         )
     raise InvalidData(
-        "no separator cuts every line into a text and one of a few labels. Give the data format: "
-        f"{', '.join(FILE_FORMATS)}; or a folder with one text file per class",
+        "no separator cuts every line into a text and one of a few labels. Give the data format "
+        f"(--data-format): {', '.join(FILE_FORMATS)}; or a folder with one text file per class",
         source=source,
     )
 

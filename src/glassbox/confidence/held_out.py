@@ -3,13 +3,14 @@
 Knows nothing of models; whatever evaluates a model reads the same rows from here.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
 from glassbox.artifacts import digest_json, read_object, write_json
 from glassbox.confidence.data import LabelledTexts
-from glassbox.confidence.split import HELD_OUT_PARTS, PartName, Split, check_classes
+from glassbox.confidence.split import HELD_OUT_PARTS, PartName, Split
 from glassbox.errors import CorruptArtifact, InvalidValue
 
 TEST_SET_SCHEMA = 1
@@ -85,11 +86,8 @@ class HeldOutRows:
             n_rows: Rows wanted, from one to all.
 
         Raises:
-            InvalidValue: More rows than there are, or fewer than one.
-            NotEnoughData: A part would lack a class.
+            InvalidValue: More rows than there are, or so few that a part would lack a class.
         """
-        if not 1 <= n_rows <= len(self.rows):
-            raise InvalidValue("sample", n_rows, f"1 to {len(self.rows)}, the held-out rows")
         # A row's rank is how deep it lies in its own part: cutting all parts at one depth keeps
         # their proportions.
         parts = [self.part(name) for name in HELD_OUT_PARTS]
@@ -98,13 +96,22 @@ class HeldOutRows:
             for which, rows in enumerate(parts)
             for i in range(len(rows))
         )
-        wanted = set(ranked[:n_rows])
-        labels = [row.label for row in self.rows]
-        chosen: list[HeldOutRow] = []
-        for which, (name, rows) in enumerate(zip(HELD_OUT_PARTS, parts, strict=True)):
-            own = [row for i, row in enumerate(rows) if ((i + 0.5) / len(rows), which, i) in wanted]
-            check_classes(name, [row.label for row in own], labels, sorted(set(labels)))
-            chosen += own
+        order = [(which, i) for _, which, i in ranked]
+        fewest = 1 + max(order.index(first) for first in _first_of_each_class(parts))
+        if not fewest <= n_rows <= len(self.rows):
+            raise InvalidValue(
+                "sample",
+                n_rows,
+                f"{fewest} to {len(self.rows)}, the held-out rows; fewer leave a part without one "
+                "of the classes",
+            )
+        wanted = set(order[:n_rows])
+        chosen = [
+            row
+            for which, rows in enumerate(parts)
+            for i, row in enumerate(rows)
+            if (which, i) in wanted
+        ]
         return type(self)(
             rows=tuple(chosen),
             seed=self.seed,
@@ -146,3 +153,10 @@ class HeldOutRows:
             return cls(rows=rows, **content)
         except (KeyError, TypeError) as error:
             raise CorruptArtifact(path, f"a field is missing or unknown ({error})") from error
+
+
+def _first_of_each_class(parts: Sequence[tuple[HeldOutRow, ...]]) -> Iterator[tuple[int, int]]:
+    """Yield the place (part, row) of the first row of every class in every part."""
+    for which, rows in enumerate(parts):
+        labels = [row.label for row in rows]
+        yield from ((which, labels.index(name)) for name in set(labels))

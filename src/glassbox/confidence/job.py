@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from glassbox.confidence.data import BadRows
 from glassbox.engine.protocol import AdapterRecipe, Engine
 from glassbox.stats.business import Costs
 from glassbox.types import ModelSpec, OverlongPolicy
@@ -25,9 +26,6 @@ Stages = Callable[[str], AbstractContextManager[Report]]
 OpenEngine = Callable[[ModelSpec], Engine]
 """Makes a model resident; called only when something has to be computed."""
 
-EMBEDDED = "tiny"
-"""Name of the embedded model and of the embedded dataset."""
-
 
 @dataclass(frozen=True)
 class DataChoice:
@@ -39,6 +37,12 @@ class DataChoice:
     """Column of the texts; None looks for a usual name."""
     label_column: str | None = None
     """Column of the labels; None looks for a usual name."""
+    data_format: str | None = None
+    """What the source is read as; None finds out."""
+    encoding: str | None = None
+    """Python's name of the codec; None detects it."""
+    bad_rows: BadRows = "error"
+    """Whether a row that cannot be used stops the reading, or is left out and counted."""
     labels_file: Path | None = None
     """``labels.toml``; None makes the label set from the labels in the data."""
     sample: int | None = None

@@ -131,7 +131,7 @@ class LabelSet:
         Raises:
             UnknownName: Neither a class name nor one of the values of a class.
         """
-        name = self._by_value().get(value)
+        name = self.find(value)
         if name is None:
             raise UnknownName(
                 "label",
@@ -142,9 +142,12 @@ class LabelSet:
             )
         return name
 
-    def _by_value(self) -> Mapping[str, str]:
-        pairs = zip(self.classes, self.values, strict=True)
-        return {value: name for name, own in pairs for value in (name, *own)}
+    def find(self, value: str) -> str | None:
+        """Return the class that a value in the data stands for, or None."""
+        for name, own in zip(self.classes, self.values, strict=True):
+            if value == name or value in own:
+                return name
+        return None
 
     @property
     def digest(self) -> str:

@@ -18,10 +18,17 @@ from glassbox.artifacts import Classifier, digest_json
 from glassbox.confidence import analysed, tuning
 from glassbox.confidence.analysed import Question, RunAnalysis
 from glassbox.confidence.baseline import fit_baseline
-from glassbox.confidence.cache import EvaluatorKey
+from glassbox.confidence.cache import EvaluatorKey, RowCache
 from glassbox.confidence.consistency import check_samples, paraphrased
 from glassbox.confidence.data import LabelledTexts, read_texts
 from glassbox.confidence.evaluation import EvaluatedRows, HeldOut, evaluate_rows
+from glassbox.confidence.forecast import (
+    TRIED_TEXTS,
+    Workload,
+    forecast_asking,
+    forecast_tuning,
+    probe,
+)
 from glassbox.confidence.held_out import HeldOutRows
 from glassbox.confidence.job import Job, OpenEngine, Report, Stages
 from glassbox.confidence.labels import LabelSet, default_labels, load_labels
@@ -29,8 +36,10 @@ from glassbox.confidence.record import manifest, run_record
 from glassbox.confidence.run import RunFolder
 from glassbox.confidence.scoring import LabelModel
 from glassbox.confidence.split import Split, split_rows
+from glassbox.confidence.tuned_rows import n_tuned_on, write_tuned_on
+from glassbox.engine.lora.files import STATE_FILE, WEIGHTS_FILE
 from glassbox.engine.protocol import AdapterFit, Engine, Example
-from glassbox.errors import InvalidValue
+from glassbox.errors import AdapterMismatch, InvalidValue
 
 Say = Callable[[str], None]
 """Called with one line for people: what was found, what it will take."""
@@ -46,8 +55,10 @@ class Material:
     """Classes, verbalisers and prompt."""
     split: Split
     """Which row belongs to which part."""
+    rows: HeldOutRows
+    """The rows that tuning never sees, as they are written down."""
     held_out: HeldOut
-    """The rows that tuning never sees."""
+    """The same as columns."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +76,7 @@ class Outcome:
 
 
 def prepare(job: Job) -> Material:
-    """Return texts, labels and split of a job, and write ``test_set.json``.
+    """Return texts, labels and split of a job; nothing is written.
 
     Raises:
         UsageError: The data or the label set cannot be used; says what to change.
@@ -76,7 +87,10 @@ def prepare(job: Job) -> Material:
         choice.source,
         text_column=choice.text_column,
         label_column=choice.label_column,
+        data_format=choice.data_format,
+        encoding=choice.encoding,
         labels=labels,
+        bad_rows=choice.bad_rows,
     )
     if labels is None:
         labels = default_labels(texts.classes)
@@ -84,8 +98,7 @@ def prepare(job: Job) -> Material:
     rows = HeldOutRows.of(texts, split)
     if choice.sample is not None:
         rows = rows.sample(choice.sample)
-    rows.save(RunFolder(job.out).test_set)
-    return Material(texts, labels, split, HeldOut.of(rows, labels.classes))
+    return Material(texts, labels, split, rows, HeldOut.of(rows, labels.classes))
 
 
 class MainJob:
@@ -120,13 +133,18 @@ class MainJob:
 
         Raises:
             UsageError: Data, labels or model cannot be used.
+            AdapterMismatch: The adapter was tuned on texts that are held out here.
             NonFiniteOutput: The model answered NaN or infinity.
             NoDiskSpace: The run folder's device is full; starting again goes on.
         """
         material, engine = self._begin()
+        adapter = self._adapter_at_hand(engine, material.held_out)
+        material.rows.save(self.folder.test_set)
         model = LabelModel(engine, material.labels, overlong=self.job.overlong)
         answers = {"base": self._ask("base", model, material)}
-        fit, adapter = self._adapter(model, material)
+        fit = None if self.job.tuning == "no" else self._fit(model, material)
+        if fit is not None:
+            adapter = fit.folder
         if adapter is not None:
             name = engine.load_adapter(adapter)
             model = LabelModel(engine, material.labels, adapter=name, overlong=self.job.overlong)
@@ -158,6 +176,7 @@ class MainJob:
             UsageError: Data, labels or model cannot be used.
         """
         material, engine = self._begin()
+        material.rows.save(self.folder.test_set)
         return self._fit(LabelModel(engine, material.labels, overlong=self.job.overlong), material)
 
     def _begin(self) -> tuple[Material, Engine]:
@@ -198,10 +217,16 @@ class MainJob:
             prompt_digest=digest_json([model.labels.digest, self.job.overlong]),
             dtype=info.dtype,
         )
+        cache = RowCache(self.folder.evaluation / "cache", key, len(model.labels.classes))
+        texts = material.held_out.texts
+        missing = [texts[i] for i in cache.find(texts).missing]
+        if len(missing) > TRIED_TEXTS:
+            with self._stage(f"{name} forecast", f"Trying out the {name} model"):
+                expected = forecast_asking(model, missing)
+            if expected.n_texts:  # none is left where all that are missing are too long
+                self._say(expected.sentence)
         with self._stage(name, f"Asking the {name} model") as report:
-            answered = evaluate_rows(
-                model, material.held_out, key, self.folder.evaluation / "cache", progress=report
-            )
+            answered = evaluate_rows(model, material.held_out, cache, progress=report)
         for line in answered.remarks():
             self._say(line)
         return answered.rows
@@ -220,51 +245,65 @@ class MainJob:
             for number, other in enumerate(others, start=1)
         )
 
-    def _adapter(
-        self, model: LabelModel, material: Material
-    ) -> tuple[AdapterFit | None, Path | None]:
+    def _adapter_at_hand(self, engine: Engine, held_out: HeldOut) -> Path | None:
+        """Return the adapter to be used as it is: brought along, or in the run folder."""
         job, own = self.job, self.folder.adapter
+        if job.tuning != "no":
+            return None
         if job.model.adapter is not None:
-            return None, Path(job.model.adapter)
-        if job.tuning == "no":
-            if not (own / "adapter_model.safetensors").exists():
-                return None, None
+            adapter = Path(job.model.adapter)
+        elif (own / WEIGHTS_FILE).exists():
             self._say(f"Using the adapter in {own}; --retune fits it again.")
-            return None, own
-        if job.tuning == "again" and own.exists():
-            shutil.rmtree(own)
-        fit = self._fit(model, material)
-        return fit, fit.folder
+            adapter = own
+        else:
+            return None
+        self._check_unseen(adapter, engine.load_adapter(adapter), held_out)
+        return adapter
+
+    def _check_unseen(self, adapter: Path, digest: str, held_out: HeldOut) -> None:
+        """Refuse an adapter that has seen held-out texts: every figure would be too good."""
+        n_seen = n_tuned_on(adapter, digest, held_out.texts)
+        if n_seen:
+            raise AdapterMismatch(
+                f"The adapter in {adapter} was tuned on {n_seen:,} of the {len(held_out):,} texts "
+                "that are held out here, so its figures would be too good. Fit it again with "
+                "--retune, or evaluate it on the data and with the seed that it was tuned with."
+            )
+        if n_seen is None:
+            self._say(
+                f"The adapter in {adapter} does not say which texts it was tuned on. If any of "
+                "them are held out here, its figures are too good."
+            )
 
     def _fit(self, model: LabelModel, material: Material) -> AdapterFit:
+        # An unfinished fit is what an interrupted --retune left: it goes on.
+        own = self.folder.adapter
+        if self.job.tuning == "again" and own.exists() and not (own / STATE_FILE).exists():
+            shutil.rmtree(own)
         train = _examples(model, material, material.split.train)
         validation = _examples(model, material, material.split.validation)
         verbalisers = model.verbalisers
         loss = tuning.label_loss(verbalisers.groups, verbalisers.nested)
         rank = self.job.rank or tuning.default_rank(model.engine.info.d_model)
         recipe = replace(self.job.recipe, rank=rank, alpha=2 * rank, seed=self.job.seed)
-        if not self.folder.adapter.exists():
-            with self._stage("forecast", "Trying out one batch"):
-                measured = tuning.probe(
-                    model.engine, train, verbalisers.continuations, loss, recipe
-                )
-            work = tuning.Workload(
-                n_train=len(train),
-                n_validation=len(validation),
-                n_inference=len(material.held_out),
-                tokens=float(np.mean([len(each.prompt) for each in train])),
-            )
-            self._say(_sentence(tuning.forecast(model.engine.info, measured, work, recipe)))
+        if not own.exists():
+            with self._stage("tuning forecast", "Trying out one batch"):
+                measured = probe(model.engine, train, verbalisers.continuations, loss, recipe)
+            tokens = float(np.mean([len(each.prompt) for each in train]))
+            work = Workload(len(train), len(validation), tokens)
+            self._say(forecast_tuning(model.engine.info, measured, work, recipe).sentence)
         with self._stage("tune", "Tuning") as report:
             fit = model.engine.fit_adapter(
                 train,
                 validation,
                 verbalisers.continuations,
                 loss,
-                self.folder.adapter,
+                own,
                 recipe,
                 progress=lambda _point, done, total: report(done, total),
             )
+        seen = (*material.split.train, *material.split.validation)
+        write_tuned_on(fit.folder, fit.digest, (material.texts.texts[i] for i in seen))
         self._say(
             f"Trained {fit.n_trainable:,} of {fit.n_parameters:,} parameters "
             f"({fit.n_trainable / fit.n_parameters:.1%}); lowest validation loss "
@@ -304,17 +343,3 @@ def _bag_of_words(material: Material) -> EvaluatedRows:
     probs = model.label_probs(material.held_out.texts)
     logprobs = np.log(np.clip(probs, np.finfo(np.float64).tiny, 1.0))
     return EvaluatedRows(classes, material.held_out, logprobs, -(probs * logprobs).sum(axis=1))
-
-
-def _sentence(expected: tuning.Forecast) -> str:
-    gib = 2**30
-    return (
-        f"Tuning trains {expected.trainable_fraction:.1%} of the parameters and will take about "
-        f"{_duration(expected.tuning_seconds)} and {expected.tuning_memory_bytes / gib:.1f} GiB; "
-        f"each evaluation about {_duration(expected.inference_seconds)} and "
-        f"{expected.inference_memory_bytes / gib:.1f} GiB."
-    )
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

@@ -16,6 +16,11 @@ from glassbox.types import OverlongPolicy, TokenIds
 _SAMPLE = "A text."
 """Stands for the text where only the end of the prompt matters."""
 
+SHORTEN = (
+    "Shorten it, or evaluate with --overlong truncate (keeps the beginning) or --overlong skip."
+)
+"""What to do about a text that does not fit."""
+
 _MARK = "\ue000text\ue001"
 """Stands for the text while a chat template is rendered; texts have no private-use characters."""
 
@@ -69,7 +74,7 @@ class PromptBuilder:
         self.verbalisers: Verbalisers = tokenise_verbalisers(labels, self, codec)
         self.limit = context - self.verbalisers.n_longest
         """Most tokens of a prompt, so that the longest verbaliser still fits after it."""
-        n_empty = len(self._encode([""])[0])
+        n_empty = self.n_tokens("")
         if n_empty > self.limit:
             raise TextTooLong(n_empty, self.limit, which="prompt without any text")
 
@@ -87,6 +92,10 @@ class PromptBuilder:
         """Return the prompt of one text as characters; surrounding white space is taken off it."""
         return self._head + text.strip() + self._tail
 
+    def n_tokens(self, text: str) -> int:
+        """Return the tokens of one text's whole prompt, however long."""
+        return len(self._encode([text])[0])
+
     def build(self, texts: Sequence[str]) -> BuiltPrompts:
         """Return the prompts of some texts.
 
@@ -101,9 +110,8 @@ class PromptBuilder:
             return BuiltPrompts(tuple(prompts), tuple(range(len(texts))), 0, 0)
         if self.overlong == "error":
             first = overlong[0]
-            raise TextTooLong(
-                len(prompts[first]), self.limit, which=f"prompt of text {first + 1} of {len(texts)}"
-            )
+            which = f"prompt of text {first + 1} of {len(texts)}"
+            raise TextTooLong(len(prompts[first]), self.limit, which=which, remedy=SHORTEN)
         if self.overlong == "skip":
             left_out = set(overlong)
             kept = tuple(i for i in range(len(texts)) if i not in left_out)

@@ -145,12 +145,7 @@ def _models(run: RunAnalysis, charts: tuple[ChartImage, ...]) -> Section:
             "TF-IDF is a bag of words with logistic regression, trained on the same training "
             "rows. Where it does as well, a language model is not needed for this job."
         )
-    if run.final.mean_label_mass < 0.5:
-        paragraphs.append(
-            f"Mean label mass {percent(run.final.mean_label_mass)}: the model mostly wanted to say "
-            "something that is no label. Look at the prompt and the verbalisers before anything "
-            "else."
-        )
+    paragraphs += tables.off_task(run)
     return Section(
         "How good the models are",
         paragraphs=tuple(paragraphs),
@@ -168,7 +163,7 @@ def _calibration(run: RunAnalysis, charts: tuple[ChartImage, ...]) -> Section:
             "perfectly calibrated model would fall with as many rows.",
             *BELOW_HALF,
         ),
-        tables=_some(tables.all_methods(run), tables.candidates(run.final)),
+        tables=(tables.all_methods(run), tables.proper_scores(run), tables.candidates(run.final)),
         charts=charts,
     )
 

@@ -91,16 +91,6 @@ class RunFolder:
         """Write ``results.json``."""
         write_json(self.results, {"schema_version": RUN_SCHEMA, **content})
 
-    def read_results(self) -> dict[str, Any]:
-        """Return ``results.json``.
-
-        Raises:
-            UnknownName: The folder holds no finished evaluation.
-            CorruptArtifact: The file is damaged.
-        """
-        self._require(self.results)
-        return read_object(self.results, schema=RUN_SCHEMA)
-
     def _require(self, path: Path) -> None:
         if path.exists():
             return

@@ -198,12 +198,7 @@ def check_classes(
     for name in classes:
         if name in present:
             continue
-        n_class, n_all = (
-            all_labels.count(name)
-            if isinstance(all_labels, tuple)
-            else list(all_labels).count(name),
-            len(all_labels),
-        )
+        n_class, n_all = all_labels.count(name), len(all_labels)
         if n_class == 0:
             raise NotEnoughData(
                 f"Class {name!r}",

@@ -23,6 +23,10 @@ METHOD_NAMES = {
 """How calibrators are called where people read."""
 
 
+LOW_LABEL_MASS = 0.5
+"""Mean label mass below which the figures rest on what the model hardly wanted to say."""
+
+
 def percent(value: float | None, digits: int = 1) -> str:
     """Return a fraction in per cent; a dash for None."""
     return "–" if value is None else f"{100 * value:.{digits}f} %"
@@ -77,45 +81,62 @@ def _figures(metrics: Metrics) -> tuple[str, ...]:
 
 
 def all_methods(run: RunAnalysis) -> Table:
-    """Return every calibrator of every model with every calibration figure."""
-    rows = []
-    for name, model in run.models.items():
-        for kind, metrics in model.metrics.items():
-            split = metrics.brier_split
-            rows.append(
-                (
-                    MODEL_NAMES[name],
-                    METHOD_NAMES[kind] + (" *" if kind == model.chosen else ""),
-                    f"{metrics.nll:.4f}",
-                    with_interval(metrics.ece, as_percent=False),
-                    f"{metrics.null.mean:.3f} / {metrics.null.quantile_99:.3f}",
-                    f"{metrics.debiased_ece:.3f}",
-                    f"{metrics.smooth_ece:.3f}",
-                    f"{metrics.mce.value:.3f} (n = {metrics.mce.n_rows})",
-                    f"{split.miscalibration:.4f}",
-                    f"{split.refinement:.4f}",
-                )
-            )
+    """Return every calibrator of every model with every calibration error."""
     return Table(
-        caption=f"Every calibrator on {run.final.best.n_rows} test rows",
+        caption=f"Every calibrator on {run.final.best.n_rows} test rows: calibration errors",
         header=(
             "Model",
             "Confidence",
-            "NLL",
             "ECE",
-            "Perfect: mean / 99 %",
+            "Perfect: mean – 99 %",
             "Debiased",
             "Smooth ECE",
             "MCE",
-            "Brier: calibration",
-            "Brier: refinement",
         ),
-        rows=tuple(rows),
+        rows=tuple(
+            (
+                *_method(model, kind),
+                with_interval(metrics.ece, as_percent=False),
+                f"{metrics.null.mean:.3f} – {metrics.null.quantile_99:.3f}",
+                f"{metrics.debiased_ece:.3f}",
+                f"{metrics.smooth_ece:.3f}",
+                f"{metrics.mce.value:.3f} (n = {metrics.mce.n_rows})",
+            )
+            for model in run.models.values()
+            for kind, metrics in model.metrics.items()
+        ),
         notes=(
             "* chosen: lowest cross-validated NLL on the calibrator rows. MCE is the error of the "
             "worst bin, with the rows in it: in a small bin it is mostly noise.",
         ),
     )
+
+
+def proper_scores(run: RunAnalysis) -> Table:
+    """Return every calibrator of every model with NLL and Brier score, the latter split."""
+    return Table(
+        caption="The same, by scores that only honest probabilities make lowest",
+        header=("Model", "Confidence", "NLL", "Brier", "Top label: calibration", "refinement"),
+        rows=tuple(
+            (
+                *_method(model, kind),
+                f"{metrics.nll:.4f}",
+                f"{metrics.brier:.4f}",
+                f"{metrics.brier_split.miscalibration:.4f}",
+                f"{metrics.brier_split.refinement:.4f}",
+            )
+            for model in run.models.values()
+            for kind, metrics in model.metrics.items()
+        ),
+        notes=(
+            "Brier: over all labels. That of the predicted label alone is the sum of the last two "
+            "columns: what calibration could still mend, and what only a better model could.",
+        ),
+    )
+
+
+def _method(model: ModelAnalysis, kind: str) -> tuple[str, str]:
+    return MODEL_NAMES[model.name], METHOD_NAMES[kind] + (" *" if kind == model.chosen else "")
 
 
 def candidates(model: ModelAnalysis) -> Table:
@@ -139,7 +160,8 @@ def candidates(model: ModelAnalysis) -> Table:
 
 def automation(run: RunAnalysis) -> Table:
     """Return what each model's threshold promises and what it did on the test rows."""
-    promise, priced = run.question.promise, run.question.costs is not None
+    promise, costs = run.question.promise, run.question.costs
+    priced = costs is not None
     header = (
         "Model",
         "Confidence",
@@ -158,6 +180,11 @@ def automation(run: RunAnalysis) -> Table:
         notes=(
             "Threshold and bound come from the threshold rows, the test columns from the test "
             "rows. Wrong per 1,000 counts wrong automated answers among all texts that come in.",
+            *(
+                ()
+                if costs is None
+                else (f"Giving every text to a person costs {costs.human_review:.4g} a decision.",)
+            ),
         ),
     )
 
@@ -306,14 +333,27 @@ def verdict(run: RunAnalysis) -> tuple[str, ...]:
             f"{percent(outcome.share_automated)} automated, {percent(outcome.error_rate)} of those "
             f"wrong ({outcome.errors_per_1000:.0f} wrong automated answers per 1,000 texts)."
         )
-    best = final.best
-    inside = best.ece.estimate <= best.null.quantile_99
+    found, null = final.best.ece.estimate, final.best.null
+    inside = found <= null.quantile_99
+    # One digit more where three would show the two as equal.
+    digits = 3 if f"{found:.3f}" != f"{null.quantile_99:.3f}" else 4
     sentences.append(
-        f"Calibrated ECE {best.ece.estimate:.3f}; a perfectly calibrated model would show "
-        f"{best.null.mean:.3f} on average and up to {best.null.quantile_99:.3f} in 99 of 100 "
+        f"Calibrated ECE {found:.{digits}f}; a perfectly calibrated model would show "
+        f"{null.mean:.{digits}f} on average and up to {null.quantile_99:.{digits}f} in 99 of 100 "
         f"cases: {'no sign of miscalibration is left' if inside else 'miscalibration remains'}."
     )
     return tuple(sentences)
+
+
+def off_task(run: RunAnalysis) -> tuple[str, ...]:
+    """Return a warning where the final model mostly wanted to say something that is no label."""
+    mass = run.final.mean_label_mass
+    if mass >= LOW_LABEL_MASS:
+        return ()
+    return (
+        f"Mean label mass {percent(mass)}: the model mostly wanted to say something that is no "
+        "label. Look at the prompt and the verbalisers before anything else.",
+    )
 
 
 def consistency_sentences(value: ConsistencyValue) -> tuple[str, ...]:

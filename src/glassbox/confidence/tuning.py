@@ -1,4 +1,4 @@
-"""Tuning for labels: the loss, and a forecast of what tuning and inference will take.
+"""Tuning for labels: the loss and the default rank.
 
 The loss sees log-probabilities of the verbalisers after the prompt and nothing else, so no other
 token of a text is trained. A class is the union of its verbalisers, made disjoint where one is the
@@ -6,40 +6,18 @@ beginning of another, exactly as in inference. Knows nothing of files, splits or
 """
 
 import math
-import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int
 from torch.nn.functional import cross_entropy
 
 from glassbox.confidence.verbalisers import SMALLEST_REMAINDER
-from glassbox.engine.protocol import (
-    AdapterRecipe,
-    ContinuationLoss,
-    Engine,
-    EngineInfo,
-    Example,
-)
-from glassbox.errors import InvalidValue, NotEnoughData
-from glassbox.types import TokenIds
+from glassbox.errors import InvalidValue
 
 _LEAST_GAP = -math.log1p(-SMALLEST_REMAINDER)
 """The same remainder as in inference, as a difference of logs."""
-
-ACTIVATION_WIDTHS = 32
-"""Float32 numbers kept for the backward pass, per token and layer, in units of ``d_model``.
-Measured on a Llama with feed-forward 2.75 x d_model and LoRA on every linear layer, dropout on."""
-
-_DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "8bit": 1, "4bit": 0.5}
-
-_LORA_BYTES = 4 * 6
-"""Bytes per trained parameter: float32 weight, gradient, AdamW's two moments, the copies of the
-current and the best weights."""
-
 
 RANKS = (8, 16, 32, 64)
 """Ranks to choose from: below 8 tuning is hampered, above 64 it is slow and rarely better."""
@@ -138,136 +116,6 @@ def label_loss(
         nested=tuple((index, tuple(deeper)) for index, deeper in sorted(nested.items()) if deeper),
         vocabulary_weight=vocabulary_weight,
         smoothing=smoothing,
-    )
-
-
-@dataclass(frozen=True)
-class Probe:
-    """What one batch took when it was tried."""
-
-    step_s: float
-    """One step of the optimiser, seconds."""
-    step_tokens: int
-    """Prompt tokens in that step."""
-    inference_s: float
-    """Answering the same prompts, seconds."""
-    n_trainable: int
-    """Parameters trained."""
-
-
-@dataclass(frozen=True)
-class Forecast:
-    """What tuning and inference are expected to take."""
-
-    tuning_memory_bytes: int
-    """Weights, LoRA with AdamW, and the activations of one batch."""
-    tuning_seconds: float
-    """All epochs and validations; early stopping makes it less."""
-    inference_memory_bytes: int
-    """Weights and the activations of one batch without a backward pass."""
-    inference_seconds: float
-    """Answering the rows to be evaluated."""
-    trainable_fraction: float
-    """Trained parameters among all, adapter included, [0, 1]."""
-
-
-@dataclass(frozen=True)
-class Workload:
-    """How much there is to do."""
-
-    n_train: int
-    """Examples to learn from."""
-    n_validation: int
-    """Examples for early stopping."""
-    n_inference: int
-    """Rows to be evaluated afterwards."""
-    tokens: float
-    """Mean prompt length."""
-
-
-def probe(
-    engine: Engine,
-    examples: Sequence[Example],
-    continuations: Sequence[TokenIds],
-    loss: ContinuationLoss,
-    recipe: AdapterRecipe,
-) -> Probe:
-    """Return the measured time of one training step and of answering as many prompts.
-
-    Two steps are run in a folder that is thrown away, and the second is timed. Nothing of it stays
-    in the engine.
-
-    Raises:
-        NotEnoughData: Fewer examples than two steps take.
-        OutOfMemory: A batch of this recipe does not fit: better known before than after an hour.
-    """
-    size = recipe.batch_size * recipe.accumulation
-    if len(examples) < 2:
-        raise NotEnoughData("Trying out one batch", len(examples), 2)
-    size = min(size, len(examples) // 2)
-    trial = AdapterRecipe(
-        rank=recipe.rank,
-        alpha=recipe.alpha,
-        dropout=recipe.dropout,
-        learning_rate=recipe.learning_rate,
-        epochs=1,
-        batch_size=min(recipe.batch_size, size),
-        accumulation=recipe.accumulation,
-        patience=2,
-        validations_per_epoch=2,
-        seed=recipe.seed,
-    )
-    with tempfile.TemporaryDirectory(prefix="glassbox-probe-") as folder:
-        fitted = engine.fit_adapter(
-            examples[: 2 * size], examples[:1], continuations, loss, Path(folder), trial
-        )
-    first, last = fitted.curve[0], fitted.curve[-1]
-    prompts = [example.prompt for example in examples[: 2 * size]]
-    engine.logprobs(prompts[size:], continuations)
-    started = time.perf_counter()
-    engine.logprobs(prompts[:size], continuations)
-    inference_s = time.perf_counter() - started
-    return Probe(
-        step_s=(last.seconds - first.seconds) / max(1, last.step - first.step),
-        step_tokens=sum(map(len, prompts)) // 2,
-        inference_s=inference_s,
-        n_trainable=fitted.n_trainable,
-    )
-
-
-def forecast(
-    info: EngineInfo, measured: Probe, workload: Workload, recipe: AdapterRecipe
-) -> Forecast:
-    """Return the time and memory that tuning and inference are expected to take.
-
-    Time is the measured step, scaled by tokens. Memory is added up from sizes: weights in their
-    number format, LoRA with gradient and AdamW in float32, and activations per token and layer
-    (``ACTIVATION_WIDTHS`` times ``d_model``, a figure of Llama-like models: expect a third more or
-    less elsewhere). The allocator's own overhead is not in it.
-
-    Args:
-        info: The resident model.
-        measured: From ``probe``.
-        workload: Numbers of rows and their mean length.
-        recipe: Sizes and epochs.
-    """
-    train_tokens = workload.n_train * workload.tokens * recipe.epochs
-    n_validations = recipe.epochs * recipe.validations_per_epoch
-    validation_tokens = workload.n_validation * workload.tokens * n_validations
-    step_s_per_token = measured.step_s / measured.step_tokens
-    inference_s_per_token = measured.inference_s / measured.step_tokens
-    weights = info.n_parameters * _DTYPE_BYTES.get(info.dtype, 4)
-    batch_tokens = recipe.batch_size * workload.tokens
-    per_layer = batch_tokens * ACTIVATION_WIDTHS * info.d_model * 4
-    # Logits, their log-softmax and its gradient, at the one position that is read per row.
-    logits = recipe.batch_size * info.d_vocab * 4 * 3
-    lora = measured.n_trainable * _LORA_BYTES
-    return Forecast(
-        tuning_memory_bytes=round(weights + lora + per_layer * info.n_layers + logits),
-        tuning_seconds=train_tokens * step_s_per_token + validation_tokens * inference_s_per_token,
-        inference_memory_bytes=round(weights + per_layer + logits),
-        inference_seconds=workload.n_inference * workload.tokens * inference_s_per_token,
-        trainable_fraction=measured.n_trainable / (info.n_parameters + measured.n_trainable),
     )
 
 

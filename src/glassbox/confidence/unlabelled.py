@@ -5,7 +5,7 @@ used is handed on as an error with its number, and reading goes on. Knows nothin
 """
 
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Protocol
 
 from glassbox.confidence.columns import TEXT_COLUMNS, find_column
 from glassbox.confidence.decoding import (
+    GUESSED,
     Encoding,
     detect_encoding,
     has_half_characters,
@@ -57,6 +58,7 @@ def stream_texts(
     data_format: str | None = None,
     text_column: str | None = None,
     encoding: str | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Iterator[Numbered]:
     """Yield (line number, text or error) for each line, in order.
 
@@ -68,6 +70,7 @@ def stream_texts(
         data_format: One of ``STREAM_FORMATS``; None decides by suffix, then by the first line.
         text_column: Column or key of the texts; None looks for a usual name.
         encoding: Python's name of the codec; None detects it.
+        say: Told of an encoding that was guessed.
 
     Raises:
         UnknownName: No such file, format, encoding or column.
@@ -83,6 +86,8 @@ def stream_texts(
                 "Convert the file to UTF-8",
                 source=name,
             )
+        if say is not None and codec.reason == GUESSED:
+            say(f"{name}: read as {codec}; --encoding names another.")
         lines = _decoded(file, codec, name)
         first = next(lines, None)
         if first is None:
@@ -95,6 +100,12 @@ def stream_texts(
             "tsv": _tsv_texts,
         }
         yield from read[chosen](chain([first], lines), name, text_column)
+
+
+def given_texts(texts: Iterable[str]) -> Iterator[Numbered]:
+    """Yield (number, text or error) for texts that were given one by one."""
+    for number, text in enumerate(texts, start=1):
+        yield number, _checked(text, "texts", number)
 
 
 @contextmanager
@@ -262,7 +273,8 @@ def _checked(text: object, name: str, number: int) -> str | InvalidData:
         return InvalidData("holds a zero byte, so it is not text", source=name, line=number)
     if has_half_characters(text):
         return InvalidData(
-            "holds a byte that is not in the file's encoding; name the encoding (such as cp1252)",
+            "holds a byte that is not in the file's encoding; name the encoding "
+            "(such as --encoding cp1252)",
             source=name,
             line=number,
         )

@@ -186,7 +186,10 @@ def class_logprobs(
         )
     dead = np.flatnonzero(~np.isfinite(classes).any(axis=1))
     if dead.size:
-        raise NonFiniteOutput(f"Row {int(dead[0])}: the model gives no class any probability.")
+        raise NonFiniteOutput(
+            f"Row {int(dead[0])}: the model gives no class any probability. 'glassbox logprobs' "
+            "shows what it would say: choose verbalisers among that, or load it in float32."
+        )
     return classes
 
 

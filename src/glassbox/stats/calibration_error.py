@@ -5,7 +5,7 @@ level that a perfectly calibrated model would show at the same number of rows. A
 error says nothing of how well confidence separates right from wrong: see ``ranking``.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -210,8 +210,9 @@ def ece_interval(
 ) -> Interval:
     """ECE with its percentile bootstrap interval over rows.
 
-    The interval shares ECE's upward bias: for a calibrated model it lies above 0. ``null_level``
-    is the yardstick for that.
+    The interval shares ECE's upward bias, doubled by resampling: for a calibrated model it lies
+    above 0 and often above the estimate, to which it is then widened. ``null_level`` is the
+    yardstick for that.
 
     Raises:
         InvalidData: NaN, out of range, or different lengths.
@@ -227,7 +228,8 @@ def ece_interval(
         sums = np.bincount(cell.ravel(), gap[rows].ravel(), minlength=n_bins * n_sets)
         return np.asarray(np.abs(sums.reshape(n_sets, n_bins)).sum(axis=1) / size)
 
-    return bootstrap_interval(resampled, confidence.size, level=level, n_draws=n_draws, seed=seed)
+    found = bootstrap_interval(resampled, confidence.size, level=level, n_draws=n_draws, seed=seed)
+    return replace(found, low=min(found.low, found.estimate), high=max(found.high, found.estimate))
 
 
 def null_level(

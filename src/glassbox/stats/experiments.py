@@ -15,7 +15,11 @@ from glassbox.errors import InvalidValue, NotEnoughData
 from glassbox.stats.checking import checked_count, checked_fraction
 from glassbox.stats.intervals import wilson
 from glassbox.stats.sequential import BoundedMean
-from glassbox.stats.sequential_difference import difference_bounds, difference_p_values
+from glassbox.stats.sequential_difference import (
+    difference_bounds,
+    difference_p_values,
+    is_difference_sure,
+)
 
 Method = Literal["fixed horizon, rates", "fixed horizon, means", "sequential"]
 """How arms are compared."""
@@ -228,8 +232,7 @@ def rows_for_sequential(
             old.add_many(1.0, k)
             new.add_many(0.0, step - (k := int(rng.binomial(step, rate + change))))
             new.add_many(1.0, k)
-            below, above = difference_p_values(new, old)
-            if min(below, above) <= tail:
+            if is_difference_sure(new, old, tail):
                 end = look
                 break
         ends.append(end)

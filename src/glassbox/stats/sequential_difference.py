@@ -4,18 +4,20 @@ The two are observed apart, as the arms of an experiment are. Knows nothing of w
 """
 
 import math
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
 from jaxtyping import Float
 
-from glassbox.stats.sequential import BoundedMean, Bounds, Coins, lowest_mean
+from glassbox.stats.checking import checked_fraction
+from glassbox.stats.sequential import PRECISION, BoundedMean, Bounds, Coins
 
-N_NARROWINGS: Final = 8
-"""Times that the range of a mean that is not asked about is narrowed to two of eleven parts."""
+N_NARROWINGS: Final = 10
+"""Most times that the range of a mean not asked about is narrowed to two of eleven parts."""
 
 LOG_ROUNDING: Final = 1e-3
-"""Taken off the logarithm of coins that were found by narrowing."""
+"""How far below the logarithm of the least coins what is found may be."""
 
 _SHARES: Final[Float[np.ndarray, " shares"]] = np.linspace(0.0, 1.0, 12)
 
@@ -48,15 +50,14 @@ def difference_bounds(
     Source: product of e-values over a nuisance parameter, Ramdas & others 2023, Statistical
         Science 38(4), section 5; Turner, Ly & Grünwald 2024, JSPI 230.
     """
-    if not first.n:
-        return Bounds(math.nan, first.low - second.high, first.high - second.low)
-    pair = _Pair(first, second, second_at_most)
+    wanted_low, wanted_high = _wanted(alpha_low), _wanted(alpha_high)
     lowest, highest = first.low - second.high, first.high - second.low
+    if not first.n:
+        return Bounds(math.nan, lowest, highest)
+    below, above = _both_sides(first, second, second_at_most)
     value = first.mean - (second.mean if second.n else 0.0)
-    high = lowest_mean(pair.log_coins_below, lowest, highest, alpha_high, at_once=1)
-    low = -lowest_mean(
-        lambda means: pair.log_coins_above(-means), -highest, -lowest, alpha_low, at_once=1
-    )
+    high = _lowest(lambda each: below.reach(each, wanted_high), lowest, highest)
+    low = -_lowest(lambda each: above.reach(-each, wanted_low), -highest, -lowest)
     return Bounds(value, low, high)
 
 
@@ -70,47 +71,108 @@ def difference_p_values(
 
     Source: Ville 1939; p = 1 / coins, as in Ramdas & others 2023, Statistical Science 38(4).
     """
-    pair, means = _Pair(first, second, math.inf), np.array([at])
-    below, above = pair.log_coins_below(means)[0], pair.log_coins_above(means)[0]
-    return math.exp(-max(float(below), 0.0)), math.exp(-max(float(above), 0.0))
+    below, above = _both_sides(first, second, math.inf)
+    return math.exp(-max(below.at(at), 0.0)), math.exp(-max(above.at(at), 0.0))
 
 
-class _Pair:
+def is_difference_sure(first: BoundedMean, second: BoundedMean, alpha: float) -> bool:
+    """Return whether one of ``difference_p_values`` is at most alpha; sooner than these are known.
+
+    Raises:
+        InvalidValue: alpha outside (0, 1).
+    """
+    wanted = _wanted(alpha)
+    return any(each.reach(0.0, wanted) for each in _both_sides(first, second, math.inf))
+
+
+class _Product:
     """Coins against claims on a difference, whatever the second mean is."""
 
-    def __init__(self, first: BoundedMean, second: BoundedMean, second_at_most: float) -> None:
-        self._first = first
-        self._second = second
-        self._low = second.low
-        self._high = min(second.high, second_at_most)
+    def __init__(
+        self, of_first: Coins, of_second: Coins, low: float, high: float, *, is_alone: bool
+    ) -> None:
+        self._of_first = of_first
+        self._of_second = of_second
+        self._low = low
+        self._high = high
+        self._is_alone = is_alone
+        self._known = (0.0, low, high)
 
-    def log_coins_below(self, means: Float[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
-        return self._least(means, self._first.log_coins_below, self._second.log_coins_above)
+    def at(self, difference: float) -> float:
+        """Return the logarithm of the coins against a difference, rounded down."""
+        return self._least(difference, math.nan)
 
-    def log_coins_above(self, means: Float[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
-        return self._least(means, self._first.log_coins_above, self._second.log_coins_below)
+    def reach(self, difference: float, wanted: float) -> bool:
+        """Return whether that is at least so much."""
+        return self._least(difference, wanted) >= wanted
 
-    def _least(
-        self, means: Float[np.ndarray, " m"], of_first: Coins, of_second: Coins
-    ) -> Float[np.ndarray, " m"]:
-        """Return the smallest product of coins over all second means.
+    def _least(self, difference: float, wanted: float) -> float:
+        """Return the least over all second means, or what is on the same side of ``wanted``.
 
         The logarithm is convex in the second mean: with a stake f it is, up to constants, a sum of
         log(a - m) - log(high - m) with a >= high, and so is the logarithm of a sum of such coins.
-        What surrounds the lowest of some values therefore holds the minimum.
+        What surrounds the lowest of some values therefore holds the minimum, which lies above the
+        lines through them, carried on.
         """
-        if not self._second.n:
+        if self._is_alone:
             # Then either end of its range is the worst.
-            return np.minimum(of_first(means + self._low), of_first(means + self._high))
-        low, high = np.full(means.size, self._low), np.full(means.size, self._high)
-        least = np.zeros(means.size)
-        rows = np.arange(means.size)
+            return float(self._of_first(difference + np.array([self._low, self._high])).min())
+        low, high = self._around(difference)
+        least = math.inf
         for _ in range(N_NARROWINGS):
-            grid = low[:, None] + (high - low)[:, None] * _SHARES[None, :]
-            coins = of_first((means[:, None] + grid).ravel()) + of_second(grid.ravel())
-            coins = coins.reshape(grid.shape)
-            place = coins.argmin(axis=1)
-            least = coins[rows, place]
-            low = grid[rows, np.maximum(place - 1, 0)]
-            high = grid[rows, np.minimum(place + 1, grid.shape[1] - 1)]
+            grid = low + (high - low) * _SHARES
+            coins = self._of_first(difference + grid) + self._of_second(grid)
+            place = int(coins.argmin())
+            least = float(coins[place])
+            low = float(grid[max(place - 1, 0)])
+            high = float(grid[min(place + 1, grid.size - 1)])
+            self._known = difference, low, high
+            if least < wanted or math.isinf(least):
+                return least
+            # At an end of the range the line of the two values beside it is the one that counts.
+            middle = min(max(place, 1), coins.size - 2)
+            before, here, after = (float(each) for each in coins[middle - 1 : middle + 2])
+            depth = max(before, after) - here
+            if depth <= LOG_ROUNDING or least - depth >= wanted:
+                return least - depth
         return least - LOG_ROUNDING
+
+    def _around(self, difference: float) -> tuple[float, float]:
+        """Return where the minimum is, known from where it was for another difference.
+
+        As the difference grows it moves down, and by no more than that, because both are convex.
+
+        Source: Topkis 1978, Operations Research 26(2), theorem 6.1.
+        """
+        other, low, high = self._known
+        moved = difference - other
+        low, high = low - max(moved, 0.0), high - min(moved, 0.0)
+        return max(low, self._low), min(high, self._high)
+
+
+def _both_sides(
+    first: BoundedMean, second: BoundedMean, second_at_most: float
+) -> tuple[_Product, _Product]:
+    """Return coins against "the difference is at least" and against "it is at most"."""
+    low, high = second.low, min(second.high, second_at_most)
+    is_alone = second.n == 0
+    return (
+        _Product(first.log_coins_below, second.log_coins_above, low, high, is_alone=is_alone),
+        _Product(first.log_coins_above, second.log_coins_below, low, high, is_alone=is_alone),
+    )
+
+
+def _wanted(alpha: float) -> float:
+    return math.log(1 / checked_fraction("alpha", alpha))
+
+
+def _lowest(is_refuted: Callable[[float], bool], low: float, high: float) -> float:
+    """Return the lowest number that is refuted, rounded up; all above it are, too."""
+    width = (high - low) * PRECISION
+    while high - low > width:
+        middle = (low + high) / 2
+        if is_refuted(middle):
+            high = middle
+        else:
+            low = middle
+    return high
