@@ -1,5 +1,6 @@
 """Requests over tiny models, and the one-at-a-time answers they must equal."""
 
+import hashlib
 import random
 from functools import cache
 
@@ -7,9 +8,12 @@ import numpy as np
 
 from glassbox.engine.batching.plain_generation import plain_generation
 from glassbox.engine.model.codec import TokenizerCodec
+from glassbox.engine.model.load import LoadedModel
 from glassbox.engine.requests import Readout, Request, Sampling
-from glassbox.testing import tiny_loaded
+from glassbox.testing import ARCHITECTURES, tiny_loaded
+from glassbox.testing.tiny import CONTEXT
 from glassbox.types import Capture, HookPoint
+from tests.techniques.library.worlds import world
 
 CLOSE = 1e-4
 STATES_CLOSE = 1e-3
@@ -24,13 +28,17 @@ POOLINGS = ("mean", "last", "norm", "none")
 
 def loaded(architecture):
     """Return a model of its own for each engine: an engine is the only user of its model."""
-    return tiny_loaded(architecture)
+    if architecture in ARCHITECTURES:
+        return tiny_loaded(architecture)
+    model, tokenizer = world(architecture)
+    digest = hashlib.sha256(architecture.encode()).hexdigest()
+    return LoadedModel(model, tokenizer, f"tiny-{architecture}", digest, CONTEXT)
 
 
 @cache
 def oracle(architecture):
     """Return a second copy: the engine is the only user of its own."""
-    return tiny_loaded(architecture)
+    return loaded(architecture)
 
 
 def alone(architecture, request):

@@ -211,4 +211,4 @@ def test_an_adapter_of_the_spec_is_loaded(tmp_path, monkeypatch):
         ResidentEngine, "load_adapter", lambda _self, folder, name=None: calls.append(folder)
     )
     load_engine(ModelSpec("tiny", adapter=str(tmp_path)), threads=1)
-    assert calls == [str(tmp_path)]
+    assert calls == [tmp_path]

@@ -204,6 +204,11 @@ def test_without_samples_the_lean_fusion_judges_and_a_note_says_so() -> None:
     full, lean = verifier.verify(PROMPT, "Vienna"), verifier.verify(PROMPT, "Vienna", k=0)
     assert full.uncertainty != lean.uncertainty
     assert "instead of" in " ".join(lean.notes)
+    # Nothing is run that is not weighed.
+    assert lean.n_tokens == lean.checks[0].n_tokens < full.n_tokens
+    unread = [check for check in lean.checks if check.value is None]
+    assert {check.name for check in unread} >= {"agreement", "paraphrase-logprob"}
+    assert all("k is 0" in check.note for check in unread)
     fewer = verifier.verify(PROMPT, "Vienna", k=2)
     assert "trained with 4 samples; here it had 2" in " ".join(fewer.notes)
 
@@ -283,6 +288,16 @@ def test_too_few_rows_are_refused() -> None:
     rows, values = simulated(60)
     with pytest.raises(NotEnoughData, match="part of given responses"):
         fit_fusions(rows, values, split(rows, Recipe()), Recipe())
+
+
+def test_too_few_rows_are_refused_before_the_model_is_asked(tmp_path: Path) -> None:
+    engine = FakeEngine()
+    witness = Witness(engine, plain_encode(engine.codec), Plan(k=2))
+    rows = [GradedRow("Where?", f"there {n}", n % 2 == 0, group="all one") for n in range(500)]
+    with pytest.raises(NotEnoughData, match="about 250 graded responses in groups"):
+        train_verifier(witness, rows, tmp_path / "verifier", Recipe())
+    assert engine.n_prompts == 0
+    assert not (tmp_path / "verifier").exists()
 
 
 def test_a_fusion_of_the_same_origin_goes_before_a_fuller_one() -> None:

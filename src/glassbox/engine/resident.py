@@ -20,11 +20,12 @@ from glassbox.engine.fitting.fit import FitTask, fit
 from glassbox.engine.layout.trie import build_trie
 from glassbox.engine.lens import LensRequest, LogitLens
 from glassbox.engine.lora.bank import AdapterBank, AdapterPlaces
+from glassbox.engine.lora.object_store import is_url
 from glassbox.engine.lora.weights import BaseModel
 from glassbox.engine.model.codec import TokenizerCodec
 from glassbox.engine.model.devices import dtype_name, keep_freed_memory
 from glassbox.engine.model.lending import Lending
-from glassbox.engine.model.load import LoadedModel, load_model, moved
+from glassbox.engine.model.load import LoadedModel, find_adapter, load_model, moved
 from glassbox.engine.model.turns import Turns
 from glassbox.engine.protocol import (
     AdapterFit,
@@ -371,5 +372,6 @@ def load_engine(
         adapters=adapters,
     )
     if spec.adapter is not None:
-        engine.load_adapter(spec.adapter, name=spec.adapter)
+        source = spec.adapter if is_url(spec.adapter) else find_adapter(spec.adapter)
+        engine.load_adapter(source, name=spec.adapter)
     return engine

@@ -37,7 +37,7 @@ class CheckInfo:
     unit: Literal["nats", "fraction", "logit"]
     """Unit of its value."""
     meaning: str
-    """One sentence for a newcomer."""
+    """One sentence for a newcomer, short enough for a table."""
     is_logprob: bool = False
     """Whether the value is a log-probability: it then enters a fusion as probability too."""
     sign: int = 1
@@ -47,10 +47,10 @@ class CheckInfo:
 _ALL: Final = (
     CheckInfo(
         "mean-logprob", "reading", "nats",
-        "How probable the model finds the response's tokens, on average; 0 is certain.", True,
+        "How probable the response's tokens are; 0 is certain.", True,
     ),
     CheckInfo(
-        "min-logprob", "reading", "nats", "How probable it finds the least probable token.", True,
+        "min-logprob", "reading", "nats", "How probable its least probable token is.", True,
     ),
     CheckInfo(
         "mean-prob",
@@ -60,39 +60,39 @@ _ALL: Final = (
     ),
     CheckInfo(
         "margin", "reading", "nats",
-        "How far the tokens fall behind those the model would have written; 0 is its own choice.",
+        "How far the response falls behind the model's own choice.",
         True,
     ),
     CheckInfo(
         "mean-entropy", "reading", "nats",
-        "How open the next token was before each token of the response; 0 is no choice at all.",
+        "How open each next token was; 0 is no choice at all.",
         sign=-1,
     ),
     CheckInfo(
         "agreement", "asking", "fraction",
-        "Share of the model's own answers, when asked again, that mean the same.",
+        "Share of the model's own answers that mean the same.",
     ),
     CheckInfo(
         "answer-entropy", "asking", "nats",
-        "How scattered the model's own answers are in meaning; 0 is one answer every time.",
+        "How scattered the model's answers are; 0 is all the same.",
         sign=-1,
     ),
     CheckInfo(
         "paraphrase-logprob", "rewording", "nats",
-        "How probable the response stays when the question is worded otherwise.", True,
+        "How probable the response is after other wordings.", True,
     ),
     CheckInfo(
         "swap-mean", "swapping", "nats",
-        "How probable the response stays when a token of the question is swapped: the typical one.",
+        "The same with one token of the question swapped.",
         True,
     ),
     CheckInfo(
         "swap-least", "swapping", "nats",
-        "The same for the token on which the response depends most.", True,
+        "That for the token on which it depends most.", True,
     ),
     CheckInfo(
         "swap-most", "swapping", "nats",
-        "The same for the token on which the response depends least.", True,
+        "That for the token on which it depends least.", True,
     ),
 )  # fmt: skip
 

@@ -66,12 +66,6 @@ class Proof:
     null: NullLevel
     """That of a perfectly calibrated confidence."""
 
-    @property
-    def worst_written_gap(self) -> StratumFigures:
-        """The exposure whose generated responses have the largest gap."""
-        written = [each for each in self.strata if each.origin == "written"]
-        return max(written, key=lambda each: abs(each.gap))
-
 
 def exposure(row: GradedRow) -> int:
     """Return how often the row's fact was told: its stratum is ``told N times``."""

@@ -5,7 +5,7 @@ the calibrator and the threshold, the test part measures and shapes nothing. Kno
 of rows, charts or the terminal.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -349,8 +349,3 @@ def figures_json(outcome: TrainedProbe) -> dict[str, Any]:
         "baselines": [asdict(each) for each in outcome.baselines],
         "domains": [asdict(each) for each in outcome.domains],
     }
-
-
-def seen_rows(probe: LinearProbe, rows: ProbeRows) -> Sequence[int]:
-    """Return the numbers of rows whose group fitted the probe."""
-    return [i for i, row in enumerate(rows.rows) if row.key in probe.trained_on]

@@ -33,6 +33,12 @@ N_FOLDS: Final = 5
 """Folds of that cross-validation, cut between groups."""
 FEWEST_PER_ORIGIN: Final = 40
 """Rows that a part of one origin needs for a fusion of its own."""
+FEWEST_REMEDY: Final = (
+    "The rows are cut into four parts, between groups; about 250 graded responses in groups of "
+    "their own are a start."
+)
+"""What to do about too few rows. The smallest of these parts takes a fifth: 40 of 200, and some
+more, because groups differ in size."""
 
 Values = Mapping[str, float]
 """Value of each check that could be read."""
@@ -77,6 +83,36 @@ def split(rows: Sequence[GradedRow], recipe: Recipe) -> list[Part]:
     return [part_of[row.unit] for row in rows]
 
 
+def fitting_origins(rows: Sequence[GradedRow], parts: Sequence[Part]) -> list[Origin]:
+    """Return whose responses are enough for fusions of their own; needs no model.
+
+    Of the threshold part one row of each group counts.
+
+    Raises:
+        NotEnoughData: Nobody's are.
+    """
+    origins: tuple[Origin, ...] = ("given", "written")
+    found: list[Origin] = []
+    trouble: NotEnoughData | None = None
+    for origin in origins:
+        own = [(row, part) for row, part in zip(rows, parts, strict=True) if row.origin == origin]
+        sizes = {name: sum(part == name for _, part in own) for name in PARTS[:3]}
+        sizes["threshold"] = len({row.unit for row, part in own if part == "threshold"})
+        short = next((name for name in PARTS[:3] if sizes[name] < FEWEST_PER_ORIGIN), None)
+        if short is None:
+            found.append(origin)
+        elif own:
+            trouble = trouble or NotEnoughData(
+                f"The {short} part of {origin} responses",
+                sizes[short],
+                FEWEST_PER_ORIGIN,
+                remedy=FEWEST_REMEDY,
+            )
+    if not found:
+        raise trouble or NotEnoughData("Training a verifier", 0, 4 * FEWEST_PER_ORIGIN)
+    return found
+
+
 def fit_fusions(
     rows: Sequence[GradedRow], values: Sequence[Values], parts: Sequence[Part], recipe: Recipe
 ) -> tuple[Fusion, ...]:
@@ -91,21 +127,18 @@ def fit_fusions(
     everywhere = [name for name in _names(values) if all(name in each for each in values)]
     lean = tuple(name for name in everywhere if name in READING or name.startswith(PROBE_PREFIX))
     sets = list(dict.fromkeys([tuple(everywhere), lean]))
-    origins: tuple[Origin, ...] = ("given", "written")
     found: list[Fusion] = []
     trouble: NotEnoughData | None = None
-    for origin in origins:
+    for origin in fitting_origins(rows, parts):
         chosen = [at for at, row in enumerate(rows) if row.origin == origin]
-        if not chosen:
-            continue
         own = _Table.of([rows[i] for i in chosen], [values[i] for i in chosen],
                         [parts[i] for i in chosen])  # fmt: skip
         try:
             found += [_fit(origin, checks, own, recipe) for checks in sets]
         except NotEnoughData as error:
             trouble = error
-    if not found:
-        raise trouble or NotEnoughData("Training a verifier", 0, 4 * FEWEST_PER_ORIGIN)
+    if trouble is not None and not found:
+        raise trouble
     return tuple(found)
 
 
@@ -163,10 +196,6 @@ def _independent(table: _Table, seed: int) -> _Table:
 def _fit(origin: Origin, checks: tuple[str, ...], table: _Table, recipe: Recipe) -> Fusion:
     weighed, calibrated, kept = (table.part(name) for name in PARTS[:3])
     kept = _independent(kept, recipe.seed)
-    for name, part in zip(PARTS, (weighed, calibrated, kept), strict=False):
-        if len(part.correct) < FEWEST_PER_ORIGIN:
-            raise NotEnoughData(f"The {name} part of {origin} responses", len(part.correct),
-                                FEWEST_PER_ORIGIN)  # fmt: skip
     balance = recipe.balance if origin == "written" else None
     design = features(weighed.values, checks)
     # Balancing the calibrator alone moves the numbers and leaves the order of responses as it is.

@@ -17,7 +17,7 @@ from glassbox.introspection.graded import GradedRow, data_digest
 from glassbox.introspection.probe import LinearProbe
 from glassbox.introspection.probe_file import save_probe
 from glassbox.introspection.swaps import learn_swaps
-from glassbox.introspection.training import Recipe, Values, fit_fusions, split
+from glassbox.introspection.training import Recipe, Values, fit_fusions, fitting_origins, split
 from glassbox.introspection.verifier_file import PROBES_FOLDER, VerifierManifest
 from glassbox.introspection.witness import Plan, Witness
 
@@ -70,10 +70,12 @@ def train_verifier(
         GlassboxError: As the engine.
     """
     rows = [replace(row, prompt=witness.plan.framed(row.prompt)) for row in rows]
+    parts = split(rows, recipe)
+    # Reading may take hours: what it cannot lead to is said before it.
+    fitting_origins(rows, parts)
     plan = with_swaps(witness, [row.prompt for row in rows])
     witness = replace(witness, plan=plan, probes=tuple(probes))
     values = _values(witness, rows, folder / EVIDENCE_FOLDER, progress)
-    parts = split(rows, recipe)
     fusions = fit_fusions(rows, values, parts, recipe)
     test = [at for at, part in enumerate(parts) if part == "test"]
     judged = judge_rows([rows[i] for i in test], [values[i] for i in test], fusions)

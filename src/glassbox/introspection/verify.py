@@ -41,6 +41,9 @@ UNVALIDATED = (
 )
 """Said with every verdict of the heuristic."""
 
+ONLY_READ = "one pass only (k is 0)"
+"""Why nothing but the reading is done where a call does not want the model asked again."""
+
 WRITTEN = -1
 """Number of the answer that is judged where no response was given."""
 
@@ -102,7 +105,8 @@ class Verifier:
         Args:
             prompt: What was asked.
             response: What was answered; None lets the model write an answer and judges that.
-            k: Times the model is asked again; None is the verifier's own number, 0 does not ask.
+            k: Times the model is asked again; None is the verifier's own number. 0 only reads the
+                response, in one pass: nothing else is weighed without asking.
             paraphrases: Other wordings of the prompt; None makes them by rule.
             client: For whom: clients take turns at the engine.
             deadline_s: Seconds that all of it may take; None sets no limit.
@@ -117,13 +121,15 @@ class Verifier:
         started = time.perf_counter()
         until_s = None if deadline_s is None else time.monotonic() + deadline_s
         witness = replace(self._witness, client=client, until_s=until_s, between=between)
+        only_read = k == 0 < witness.plan.k
         if k is not None:
-            witness = replace(witness, plan=replace(witness.plan, k=k))
+            swaps = None if only_read else witness.plan.swaps
+            witness = replace(witness, plan=replace(witness.plan, k=k, swaps=swaps))
         if not prompt.strip():
             raise InvalidValue("prompt", prompt, "a prompt that is not empty")
         prompt = witness.plan.framed(prompt)
-        if paraphrases is not None:
-            paraphrases = [witness.plan.framed(each) for each in paraphrases]
+        if paraphrases is not None or only_read:
+            paraphrases = [witness.plan.framed(each) for each in paraphrases or ()]
         origin: Origin = "given"
         n_written = 0
         if response is None:
@@ -132,6 +138,9 @@ class Verifier:
             (written,) = witness.answers([asked_for])
             response, n_written = _written(written), n_run(written, asked_for)
         evidence = gather(witness, [(prompt, response)], paraphrases=paraphrases)[0]
+        if only_read:
+            why = dict.fromkeys(("asking", "rewording", "swapping"), ONLY_READ)
+            evidence = replace(evidence, missing={**evidence.missing, **why})
         manifest = self._manifest
         fusion = None if manifest is None else choose(manifest.fusions, origin, evidence.values)
         judgement = _by_heuristic(evidence) if fusion is None else fusion.judge(evidence.values)
@@ -240,8 +249,8 @@ def _notes(
         fullest = max(len(each.checks) for each in manifest.fusions)
         if len(fusion.checks) < fullest:
             notes.append(
-                f"Judged by {len(fusion.checks)} checks instead of {fullest}: the others could "
-                "not be read."
+                f"Judged by {len(fusion.checks)} checks instead of {fullest}: the others were not "
+                "all read."
             )
         if "agreement" in fusion.checks and k != manifest.plan.k:
             notes.append(

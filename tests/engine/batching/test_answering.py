@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glassbox.engine import resident
-from glassbox.engine.batching import answering, running_batch
+from glassbox.engine.batching import answering, row, running_batch
 from glassbox.engine.batching.answering import Capacity
 from glassbox.engine.batching.text_out import TextOut
 from glassbox.engine.protocol import AdapterFit, AdapterRecipe
@@ -41,6 +41,7 @@ from tests.engine.batch_world import (
     random_readouts,
     random_request,
 )
+from tests.techniques.library.worlds import EVERY
 
 GREEDY = Sampling(max_tokens=12, temperature=0.0, stop_at_end=False)
 PROMPT = (0, 9, 8, 7, 20, 21, 22)
@@ -64,18 +65,21 @@ def slow_steps(monkeypatch, seconds=0.02):
     monkeypatch.setattr(running_batch.Stepper, "run", run)
 
 
-@pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
+@pytest.mark.parametrize("architecture", EVERY)
 def test_a_crowd_is_answered_as_each_alone(architecture):
     draw = random.Random(7)
     shared = tuple(draw.randrange(300) for _ in range(40))
-    requests = [random_request(draw, shared) for _ in range(24)]
-    crowd = ResidentEngine(loaded(architecture), capacity=Capacity(n_rows=7), batch_tokens=48)
+    requests = [random_request(draw, shared) for _ in range(12)]
+    crowd = ResidentEngine(loaded(architecture), capacity=Capacity(n_rows=5), batch_tokens=48)
     assert crowd.info.states
-    answers = crowd.generate(requests) + crowd.generate(requests)
+    first, again = crowd.generate(requests), crowd.generate(requests)
     crowd.close()
-    for request, answer in zip(requests * 2, answers, strict=True):
-        assert_same(answer, alone(architecture, request))
-    assert any(answer.n_cached > 0 for answer in answers)
+    for request, *answers in zip(requests, first, again, strict=True):
+        expected = alone(architecture, request)
+        for answer in answers:
+            assert_same(answer, expected)
+    # The library's own attention of stablelm takes no other: it is answered one by one.
+    assert architecture == "stablelm" or any(answer.n_cached > 0 for answer in again)
 
 
 @pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
@@ -100,7 +104,7 @@ def test_the_parts_of_a_block_add_up_to_its_output(engine):
     np.testing.assert_allclose(middle + mlp, after, atol=1e-5)
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(seed=st.integers(0, 10_000), data=st.data())
 def test_random_arrivals_and_cancellations_change_no_answer(seed, data):
     draw = random.Random(seed)
@@ -382,13 +386,21 @@ def test_what_only_one_row_can_do_wrong_ends_that_row(engine, monkeypatch):
     assert tickets[1].result(60).finish_reason == "length"
 
 
-def test_rows_that_outgrow_their_room_take_turns():
+def test_rows_that_outgrow_their_room_take_turns(monkeypatch):
     place_bytes = 2 * 2 * 2 * 8 * 4
-    # Room for two rows of 256 places: three that write 230 tokens do not fit.
-    engine = ResidentEngine(loaded("llama"), capacity=Capacity(keys_bytes=640 * place_bytes))
+    # Room for three rows of 64 places, or for two of 128: the youngest has to give way.
+    engine = ResidentEngine(loaded("llama"), capacity=Capacity(keys_bytes=256 * place_bytes))
+    monkeypatch.setattr(row, "AHEAD_TOKENS", 16)
+    put_back, gave_way = row.Row.put_back, []
+
+    def noted(self):
+        gave_way.append(self)
+        put_back(self)
+
+    monkeypatch.setattr(row.Row, "put_back", noted)
     capture = Capture(POINTS, POOLINGS, "all")
     readouts = random_readouts()
-    long = Sampling(max_tokens=230, temperature=1.0, seed=4, stop_at_end=False)
+    long = Sampling(max_tokens=90, temperature=1.0, seed=4, stop_at_end=False)
     requests = [
         Request((0, 9, 8 + n), sampling=long, capture=capture, readouts=readouts) for n in range(3)
     ]
@@ -402,6 +414,7 @@ def test_rows_that_outgrow_their_room_take_turns():
         assert_same(answer, alone("llama", request))
         assert "".join(piece.text for piece in told) == answer.text
         assert sum(len(piece.readouts["ramp"]) for piece in told) == len(answer.readouts["ramp"])
+    assert gave_way
 
 
 def test_a_stream_that_is_cut_short_ends_with_its_whole_text(engine, monkeypatch):

@@ -3,10 +3,14 @@
 import threading
 
 import pytest
+import torch
+from transformers import AutoModelForCausalLM, MambaConfig, OpenAIGPTConfig
 
+from glassbox.engine.model.load import MOST_CONTEXT, LoadedModel, context_of
 from glassbox.engine.requests import Request, Sampling
 from glassbox.engine.resident import ResidentEngine
 from glassbox.errors import DeadlineExceeded, IntegrityError
+from glassbox.testing.tiny import D_VOCAB, tiny_tokenizer
 from glassbox.types import Capture
 from tests.engine.batch_world import POINTS, POOLINGS, alone, assert_same, loaded, random_readouts
 
@@ -50,6 +54,35 @@ def test_the_plain_way_answers_like_the_oracle(engine):
     ]
     for found, request in zip(engine.generate(requests), requests, strict=True):
         assert_same(found, alone("llama", request))
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        MambaConfig(vocab_size=D_VOCAB, hidden_size=32, num_hidden_layers=2, state_size=4),
+        OpenAIGPTConfig(vocab_size=D_VOCAB, n_embd=32, n_layer=2, n_head=4, n_positions=64),
+    ],
+    ids=["mamba", "openai-gpt"],
+)
+def test_a_model_without_keys_and_values_writes_and_reads_all_the_same(config):
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+    model.requires_grad_(False)
+    context = context_of(model, tiny_tokenizer())
+    assert context == (64 if config.model_type == "openai-gpt" else MOST_CONTEXT)
+    engine = ResidentEngine(LoadedModel(model, tiny_tokenizer(), "odd", "0" * 64, context))
+    prompt = (5, 6, 7, 90, 12)
+    (written,) = engine.generate([Request(prompt, sampling=SHORT)])
+    (read,) = engine.generate([Request(prompt, response=written.tokens.token_ids)])
+    scored = engine.logprobs([prompt, prompt[:2]], [written.tokens.token_ids])
+    engine.close()
+    tokens = list(prompt)
+    for token in written.tokens.token_ids:
+        logits = model(input_ids=torch.tensor([tokens]), use_cache=False).logits[0, -1]
+        assert int(logits.argmax()) == token
+        tokens.append(token)
+    assert read.tokens.logprobs == pytest.approx(written.tokens.logprobs, abs=1e-4)
+    assert scored.values[0, 0] == pytest.approx(float(read.tokens.logprobs.sum()), abs=1e-4)
 
 
 def test_one_that_waits_is_cancelled_while_another_is_written(engine):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from glassbox.engine.model.load import find_model, load_model
+from glassbox.engine.model.load import find_adapter, find_model, load_model
 from glassbox.engine.resident import load_engine
 from glassbox.errors import CorruptArtifact, InvalidValue, UnknownName, UnsupportedModel
 from glassbox.testing import tiny_loaded
@@ -131,6 +131,26 @@ def test_a_hub_name_without_a_hub(name, tmp_path, monkeypatch):
 def test_a_folder_that_is_not_there(name):
     with pytest.raises(UnknownName, match="Give a folder"):
         find_model(name)
+
+
+def test_an_adapter_is_found_as_a_model_is(tmp_path, monkeypatch):
+    asked = []
+
+    def fetch(name, *, revision, allow_patterns):
+        asked.append((name, revision, allow_patterns))
+        return str(tmp_path)
+
+    assert find_adapter(str(tmp_path)) == tmp_path
+    with pytest.raises(UnknownName, match="Give a folder or a hub name"):
+        find_adapter("runs/of/mine")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(UnknownName, match=r"No adapter 'somebody/lora'.* cannot be reached"):
+        find_adapter("somebody/lora")
+    monkeypatch.setattr("glassbox.engine.model.load.snapshot_download", fetch)
+    assert find_adapter("somebody/lora") == tmp_path
+    ((name, revision, files),) = asked
+    assert (name, revision) == ("somebody/lora", None)
+    assert {"adapter_config.json", "adapter_model.safetensors"} <= set(files)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

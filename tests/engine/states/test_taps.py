@@ -5,13 +5,18 @@ from glassbox.engine.states import taps as module
 from glassbox.engine.states.places import point_of_hidden_state
 from glassbox.engine.states.taps import NAMES, Names, Taps
 from glassbox.errors import InvalidHookPoint, UnsupportedModel
-from glassbox.testing import ARCHITECTURES, tiny_loaded
+from glassbox.testing import tiny_loaded
 from glassbox.types import HookPoint
+from tests.techniques.library.worlds import EVERY, world
 
 
-@pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
+def test_every_row_of_the_table_has_a_tiny_model():
+    assert {world(name)[0].config.model_type for name in EVERY} == set(NAMES)
+
+
+@pytest.mark.parametrize("architecture", EVERY)
 def test_taps_show_the_librarys_hidden_states(architecture):
-    model = tiny_loaded(architecture).model
+    model, _ = world(architecture)
     taps = Taps(model)
     tokens = torch.tensor([[3, 14, 15, 92, 65]])
     points = [point_of_hidden_state(index, 2) for index in range(3)]

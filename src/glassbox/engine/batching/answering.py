@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedModel
 
-from glassbox.engine.batching.choose_way import choose_slots
+from glassbox.engine.batching.choose_way import choose_slots, goes_on
 from glassbox.engine.batching.plain_batch import PlainBatch
 from glassbox.engine.batching.plain_generation import end_ids
 from glassbox.engine.batching.prompt_cache import PromptCache
@@ -110,7 +110,7 @@ class Answering:
         self.cache = PromptCache(capacity.cache_bytes)
         batch: Batch
         if slots is None:
-            batch = PlainBatch(model, codec, bank, info.context)
+            batch = PlainBatch(model, codec, bank, info.context, goes_on=goes_on(model))
         else:
             limits = Limits(
                 capacity.n_rows,

@@ -1,16 +1,19 @@
 """Whether a loaded model can join a running batch: decided by trying, like the scoring path.
 
 Some short rows are read in pieces and written on in one batch, and what comes out is compared with
-the library's ordinary forward pass. Knows models; knows nothing of requests.
+the library's ordinary forward pass. One that cannot is tried alone. Knows models; knows nothing of
+requests.
 """
 
 import random
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from glassbox.engine.batching.plain_generation import go_on
 from glassbox.engine.batching.slots import Slots
 from glassbox.engine.batching.stepper import Part, Stepper
 from glassbox.engine.model.distributions import largest_gap
@@ -19,6 +22,7 @@ from glassbox.engine.scoring.forward import prefix_states
 from glassbox.types import TokenIds
 
 _N_ROWS = 3
+_N_ALONE = 6
 _TRIAL_BYTES = 2**40
 """No bound: the trial takes three short rows."""
 
@@ -48,6 +52,32 @@ def choose_slots(
         slots.release()
         slots.budget_bytes = budget_bytes
     return (None, reason) if reason else (slots, "")
+
+
+def goes_on(model: PreTrainedModel) -> bool:
+    """Return whether a model that answers alone goes on from what it keeps, token by token.
+
+    Models without keys and values, and those whose state the library keeps in another form, do
+    not: each of their tokens costs a pass over the whole text.
+
+    Args:
+        model: The library's model.
+    """
+    draw = random.Random(0)
+    d_vocab = int(model.config.get_text_config().vocab_size)
+    tokens = tuple(draw.randrange(d_vocab) for _ in range(_N_ALONE))
+    cache: Any = None
+    with torch.inference_mode():
+        whole = model(input_ids=torch.tensor([tokens], device=model.device), use_cache=False)
+        try:
+            for part in (tokens[:-2], tokens[-2:-1]):
+                cache = go_on(model, part, cache)[2]
+            logits, _, cache = go_on(model, tokens[-1:], cache)
+        except FAILURES:
+            return False
+    expected = torch.log_softmax(whole.logits[0, -1:].float(), dim=-1)
+    gap = largest_gap(torch.log_softmax(logits[-1:].float(), dim=-1), expected)
+    return cache is not None and gap <= TOLERANCE.get(model.dtype, TOLERANCE[torch.bfloat16])
 
 
 def _steps_differ(model: PreTrainedModel, slots: Slots, context: int) -> str:

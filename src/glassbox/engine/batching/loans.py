@@ -46,7 +46,7 @@ class Loans:
             if not self._turns.acquire(left):
                 raise DeadlineExceeded(
                     f"The model did not become free within {lease_s} s: texts are being scored or "
-                    "an adapter is being fitted."
+                    "an adapter is being fitted. Try again later, or allow more time."
                 )
             try:
                 self.require_unharmed()

@@ -29,15 +29,23 @@ class PlainBatch:
         codec: Its tokenizer.
         bank: Its adapters.
         context: Most tokens of prompt and response together.
+        goes_on: Whether the model goes on from what it keeps of a text.
     """
 
     def __init__(
-        self, model: PreTrainedModel, codec: TokenizerCodec, bank: AdapterBank, context: int
+        self,
+        model: PreTrainedModel,
+        codec: TokenizerCodec,
+        bank: AdapterBank,
+        context: int,
+        *,
+        goes_on: bool = True,
     ) -> None:
         self._model = model
         self._codec = codec
         self._bank = bank
         self._context = context
+        self._goes_on = goes_on
         self._running: _Running | None = None
 
     @property
@@ -78,8 +86,9 @@ class PlainBatch:
     def _begin(self, row: Row) -> "_Running":
         running = _Running(row)
         running.answer = PlainAnswer(
-            self._model, self._codec, row.request, context=self._context, listen=running.listen
-        )
+            self._model, self._codec, row.request, context=self._context,
+            listen=running.listen, goes_on=self._goes_on,
+        )  # fmt: skip
         return running
 
     def _end(self, reason: FinishReason | Exception, told: Told) -> None:

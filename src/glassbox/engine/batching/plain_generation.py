@@ -67,19 +67,15 @@ def plain_generation(
     listen: Listener | None = None,
     stopped: Callable[[], FinishReason | None] = lambda: None,
 ) -> Generation:
-    """Return the answer to one request.
+    """Return the answer to one request; arguments and errors as of ``PlainAnswer``.
 
     Args:
         model: The library's model, in evaluation mode.
         codec: Its tokenizer.
-        request: What to write or to read; its adapter is the caller's business.
+        request: What to write or to read.
         context: Most tokens of prompt and response together.
         listen: Called with each piece of a written response.
         stopped: Asked before each step; a reason ends the response.
-
-    Raises:
-        NonFiniteOutput: The model answered NaN or infinity.
-        InvalidHookPoint: The library shows no such place.
     """
     answer = PlainAnswer(model, codec, request, context=context, listen=listen)
     while True:
@@ -97,6 +93,8 @@ class PlainAnswer:
         request: What to write or to read; its adapter is the caller's business at every step.
         context: Most tokens of prompt and response together.
         listen: Called with each piece of a written response.
+        goes_on: Whether the model goes on from keys and values that it kept; else each token is
+            written by a pass over the whole text.
 
     Raises:
         InvalidHookPoint: The library shows no such place.
@@ -110,6 +108,7 @@ class PlainAnswer:
         *,
         context: int,
         listen: Listener | None = None,
+        goes_on: bool = True,
     ) -> None:
         self._model = model
         self._codec = codec
@@ -122,7 +121,8 @@ class PlainAnswer:
         self._draw = random.Random(request.sampling.seed)
         self._ends = end_ids(model) if request.sampling.stop_at_end else frozenset()
         self._room = min(request.sampling.max_tokens, context - len(request.prompt))
-        self._feed = request.prompt
+        self._goes_on = goes_on
+        self._n_run = 0
         self._cache: Any = None
         self._sent, self._n_sent = "", 0
 
@@ -166,7 +166,7 @@ class PlainAnswer:
 
     def _read(self, given: TokenIds, last_post: list[Tensor]) -> FinishReason:
         whole = (*self._request.prompt, *given)
-        logits, hidden, _ = _forward(self._model, whole, None)
+        logits, hidden = _forward(self._model, whole)
         self._places.add(hidden, last_post, len(whole))
         for at, token in enumerate(given, start=len(self._request.prompt)):
             _note(self._row, logits[at - 1], token, self._request.sampling, sampled=False)
@@ -174,8 +174,13 @@ class PlainAnswer:
 
     def _write(self, last_post: list[Tensor]) -> FinishReason | None:
         sampling, row = self._request.sampling, self._row
-        logits, hidden, self._cache = _forward(self._model, self._feed, self._cache)
-        new = self._places.add(hidden, last_post, len(self._feed))
+        whole = (*self._request.prompt, *row.token_ids)
+        n_new, self._n_run = len(whole) - self._n_run, len(whole)
+        if self._goes_on:
+            logits, hidden, self._cache = go_on(self._model, whole[-n_new:], self._cache)
+        else:
+            logits, hidden = _forward(self._model, whole)
+        new = self._places.add(hidden, last_post, n_new)
         token = choose(logits[-1], sampling, self._draw)
         _note(row, logits[-1], token, sampling, sampled=sampling.temperature > 0)
         if self._first_token_s is None:
@@ -192,7 +197,6 @@ class PlainAnswer:
             tokens = row.read(self._n_sent, sampling.top_logprobs)
             self._listen(Piece(safe[len(self._sent) :], tokens, new))
             self._sent, self._n_sent = safe, len(row.token_ids)
-        self._feed = (token,)
         return reason
 
 
@@ -267,14 +271,26 @@ def _note(row: _Row, logits: Tensor, token: int, sampling: Sampling, *, sampled:
     row.top_logprobs.append(top.values.cpu().numpy())
 
 
-def _forward(model: PreTrainedModel, tokens: TokenIds, cache: Any) -> tuple[Tensor, Any, Any]:
+def go_on(
+    model: PreTrainedModel, tokens: TokenIds, cache: Any
+) -> tuple[Tensor, tuple[Tensor, ...], Any]:
+    """Return logits and hidden states of some tokens, and what the next ones go on from."""
     output = model(
         input_ids=torch.tensor([tokens], device=model.device),
         past_key_values=cache,
         use_cache=True,
         output_hidden_states=True,
     )
-    return output.logits[0], output.hidden_states, output.past_key_values
+    return output.logits[0], tuple(output.hidden_states or ()), output.past_key_values
+
+
+def _forward(model: PreTrainedModel, tokens: TokenIds) -> tuple[Tensor, tuple[Tensor, ...]]:
+    output = model(
+        input_ids=torch.tensor([tokens], device=model.device),
+        use_cache=False,
+        output_hidden_states=True,
+    )
+    return output.logits[0], tuple(output.hidden_states or ())
 
 
 @contextmanager
@@ -283,7 +299,7 @@ def _last_post(model: PreTrainedModel) -> Iterator[list[Tensor]]:
     layer, caught = last_layer(model), [torch.empty(0)]
 
     def catch(_module: Any, _args: Any, output: Any) -> None:
-        caught[0] = output[0] if isinstance(output, tuple) else output
+        caught[0] = output[0] if isinstance(output, tuple | list) else output
 
     if layer is None:
         yield caught

@@ -69,7 +69,7 @@ class Slots:
             raise OutOfMemory(
                 f"{n_slots} running requests of up to {places} tokens need "
                 f"{n_slots * places * self.place_bytes} bytes for their keys and values; the "
-                f"budget is {self.budget_bytes}."
+                f"budget is {self.budget_bytes}. Ask for fewer tokens, or free memory."
             )
         # Room to grow where the budget has it; else exactly what is asked for.
         roomy = max(n_slots, 2 * self.n_slots) if n_slots > self.n_slots else self.n_slots

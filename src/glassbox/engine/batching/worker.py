@@ -187,7 +187,8 @@ class Worker:
                 wait_s = None if patient else lease_s
                 if not self._changed.wait_for(lambda: self._is_free, wait_s):
                     raise DeadlineExceeded(
-                        f"The model did not become free within {lease_s} s: requests are running."
+                        f"The model did not become free within {lease_s} s: requests are running. "
+                        "Try again later, or allow more time."
                     )
             yield
         finally:

@@ -8,6 +8,9 @@ from pathlib import Path
 MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt")
 """What a model consists of, and all that is fetched of it; no code, no pickles."""
 
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "glassbox.json")
+"""What is fetched of a PEFT adapter."""
+
 NOTES = frozenset({"metrics.json", "training_args.json", "trainer_state.json"})
 """Files that lie beside a model and tell of it without changing what it answers."""
 

@@ -5,7 +5,7 @@ and the library's loaders; knows nothing of scoring.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.resources import files
@@ -36,7 +36,7 @@ from transformers.utils import logging as library_logging
 
 from glassbox.artifacts import digest_files, read_json
 from glassbox.engine.model.devices import choose_device, choose_dtype
-from glassbox.engine.model.files import MODEL_FILES, model_files
+from glassbox.engine.model.files import ADAPTER_FILES, MODEL_FILES, model_files
 from glassbox.errors import (
     CorruptArtifact,
     DependencyMissing,
@@ -50,6 +50,9 @@ TINY = "tiny"
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 _WEIGHTS_INDEX = "model.safetensors.index.json"
+
+MOST_CONTEXT = 2**20
+"""Tokens of a text where neither model nor tokenizer names a limit, as with recurrent models."""
 
 
 @dataclass(frozen=True)
@@ -123,8 +126,28 @@ def find_model(name: str, revision: str | None = None) -> Path:
         return folder
     if not _HUB_NAME.fullmatch(name) or folder.exists():
         raise UnknownName("model", name, remedy="Give a folder, a hub name or 'tiny'.")
+    return _fetched("model", name, revision, MODEL_FILES)
+
+
+def find_adapter(name: str) -> Path:
+    """Return the folder that holds a PEFT adapter; a hub name is fetched unless it is here.
+
+    Raises:
+        UnknownName: Nothing of that name, here or on the hub.
+        UnsupportedModel: The hub refused access.
+    """
+    folder = Path(name).expanduser()
+    if folder.exists():
+        return folder
+    if "/" not in name or not _HUB_NAME.fullmatch(name):
+        raise UnknownName("adapter", name, remedy="Give a folder or a hub name.")
+    return _fetched("adapter", name, None, ADAPTER_FILES)
+
+
+def _fetched(kind: str, name: str, revision: str | None, wanted: Sequence[str]) -> Path:
+    """Return the folder of what the hub has under a name, in its cache."""
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=list(MODEL_FILES)))
+        return Path(snapshot_download(name, revision=revision, allow_patterns=list(wanted)))
     except GatedRepoError as error:
         raise UnsupportedModel(
             f"The hub does not let you have {name!r}: accept its terms there and set HF_TOKEN."
@@ -132,14 +155,15 @@ def find_model(name: str, revision: str | None = None) -> Path:
     except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError) as error:
         where = f" with revision {revision!r}" if revision else ""
         raise UnknownName(
-            "model", name, remedy=f"It is no folder here, and the hub has none{where}."
+            kind, name, remedy=f"It is no folder here, and the hub has none{where}."
         ) from error
     except (LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError, OSError) as error:
+        hint = ", or 'tiny' for the embedded model" if kind == "model" else ""
         raise UnknownName(
-            "model",
+            kind,
             name,
             remedy="It is no folder here and not in the hub's cache, and the hub cannot be "
-            "reached. Give a folder, or 'tiny' for the embedded model.",
+            f"reached. Give a folder{hint}.",
         ) from error
 
 
@@ -202,10 +226,16 @@ def check_files(folder: Path) -> None:
 
 
 def context_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
-    """Return how many tokens a model was made for; without a limit, the tokenizer's."""
+    """Return how many tokens a model was made for; without a limit, the tokenizer's if it has one.
+
+    A tokenizer without one says 10^30.
+    """
     config = model.config.get_text_config()
-    limit = getattr(config, "max_position_embeddings", None)
-    return int(limit if limit else tokenizer.model_max_length)
+    for name in ("max_position_embeddings", "max_seq_len"):
+        limit = getattr(config, name, None)
+        if limit:
+            return int(limit)
+    return min(int(tokenizer.model_max_length), MOST_CONTEXT)
 
 
 @contextmanager

@@ -34,7 +34,11 @@ def plain_read_logits(
         logits_to_keep=kept,
     )
     ends = torch.tensor([len(row) - shortest for row in rows], device=model.device)
-    logits: Tensor = output.logits[torch.arange(len(rows), device=model.device), ends]
+    logits: Tensor = output.logits
+    if logits.shape[1] == longest:
+        # A few architectures answer at every position whatever is asked for.
+        logits = logits[:, kept]
+    logits = logits[torch.arange(len(rows), device=model.device), ends]
     return logits.view(len(prompts), len(beginnings), -1)
 
 
