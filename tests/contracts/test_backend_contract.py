@@ -16,6 +16,7 @@ from glassbox.techniques import values
 from glassbox.techniques.calls import FINAL, Limits, Shipment
 from glassbox.techniques.protocol import Backend
 from glassbox.techniques.values import RemoteValue
+from glassbox.techniques.worker_spec import WorkerSpec
 from tests.contracts.backend_world import (
     answer,
     call_of,
@@ -332,31 +333,30 @@ def test_waiting_has_its_end(backend):
 
 
 @pytest.mark.parametrize("backend", LIVES_ELSEWHERE, indirect=True)
-def test_a_run_that_took_its_worker_down_is_lost_and_the_next_one_runs(backend):
+def test_a_run_that_took_its_worker_down_is_lost_like_those_before_and_the_next_one_runs(backend):
     def leaves(model, tokenizer):
         import os
 
         os._exit(3)
 
-    run, _ = ended(backend, backend.submit(call_of(leaves), wait_s=5.0))
-    assert run.status == "lost"
-    assert run.error.code == "technique-failed"
-    assert len(run.error.message) > 20
+    waiting = backend.submit(call_of(endless))
+    until(lambda: backend.run(waiting.id).status == "running")
+    other = backend.submit(call_of(leaves))
+    backend.cancel(waiting.id)
+    lost, _ = ended(backend, other)
+    assert (lost.status, lost.error.code) == ("lost", "technique-failed")
+    assert len(lost.error.message) > 20
+    assert backend.run(other.id).status == "lost"
     assert answer(backend, fresh("return 'alive'")) == "alive"
 
 
-@pytest.mark.parametrize("backend", LIVES_ELSEWHERE, indirect=True)
-def test_what_ran_before_a_restart_is_lost_not_awaited(backend):
-    waiting = backend.submit(call_of(endless))
-    until(lambda: backend.run(waiting.id).status == "running")
+def test_what_goes_wrong_while_ray_loads_is_said_and_can_be_tried_again(ray_cluster):
+    # Here for its cluster, which takes longer to start than all of this.
+    from glassbox.techniques.remote.ray_backend import RayBackend
 
-    def leaves(model, tokenizer):
-        import os
-
-        os._exit(3)
-
-    other = backend.submit(call_of(leaves))
-    backend.cancel(waiting.id)
-    assert ended(backend, other)[0].status == "lost"
-    assert backend.run(other.id).status == "lost"
-    assert answer(backend, fresh("return 1")) == 1
+    spec = WorkerSpec(model="/no/such/model", app_name="nothing", threads=1)
+    backend = RayBackend(spec, num_cpus=0.1)
+    for _ in range(2):
+        with pytest.raises(UnknownName, match="No model '/no/such/model'"):
+            backend.start(untold)
+    backend.stop()

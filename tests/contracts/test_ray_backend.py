@@ -7,7 +7,13 @@ from types import ModuleType
 
 import pytest
 
-from glassbox.errors import CapacityError, DependencyMissing, InvalidValue, Unreachable
+from glassbox.errors import (
+    AccessDenied,
+    CapacityError,
+    DependencyMissing,
+    InvalidValue,
+    Unreachable,
+)
 from glassbox.techniques.container_spec import Container, container
 from glassbox.techniques.remote import ray_cluster as ray_cluster_module
 from glassbox.techniques.remote.ray_backend import RayBackend
@@ -82,20 +88,15 @@ def test_replicas_share_the_calls_are_found_again_and_go_when_idle(ray_cluster):
     assert not any(_is_there(ray_cluster, name) for name in names)
 
 
-def test_a_cluster_of_our_own_has_what_the_machine_has(ray_cluster):
+def test_a_cluster_of_our_own_has_what_the_machine_has(monkeypatch):
+    small = ModuleType("small")
+    small.is_initialized = lambda: True
+    small.cluster_resources = lambda: {"CPU": 2.0}
+    monkeypatch.setattr(ray_cluster_module, "ray_library", lambda: small)
     with pytest.raises(CapacityError, match=r"1 replica\(s\) with 1 GPU each need 1"):
         RayBackend(SPEC, container=container(gpu="any")[0]).start(untold)
     with pytest.raises(CapacityError, match="need 4; this machine's cluster has 2"):
         RayBackend(SPEC, replicas=4).start(untold)
-
-
-def test_what_goes_wrong_while_loading_is_said_and_can_be_tried_again(ray_cluster):
-    backend = RayBackend(replace(SPEC, model="/no/such/model"), num_cpus=0.1)
-    for _ in range(2):
-        with pytest.raises(Exception, match="No model '/no/such/model'") as caught:
-            backend.start(untold)
-        assert caught.value.code == "unknown-name"
-    backend.stop()
 
 
 @pytest.mark.parametrize(
@@ -140,6 +141,21 @@ def test_a_cluster_that_does_not_answer_is_named(monkeypatch):
         RayBackend(SPEC).start(untold)
     with pytest.raises(InvalidValue, match="address is ''"):
         RayBackend(SPEC, address="").start(untold)
+
+
+def test_a_cluster_that_asks_for_a_token_says_where_it_is(monkeypatch):
+    library = pytest.importorskip("ray")
+
+    def refuses(**_options):
+        raise library.exceptions.AuthenticationError("no token")
+
+    closed = ModuleType("closed")
+    closed.is_initialized = lambda: False
+    closed.init = refuses
+    closed.exceptions = library.exceptions
+    monkeypatch.setattr(ray_cluster_module, "ray_library", lambda: closed)
+    with pytest.raises(AccessDenied, match=r"'auto' asks for its token \(no token.*auth_token"):
+        RayBackend(SPEC, address="auto").start(untold)
 
 
 def test_without_ray_the_extra_is_named(monkeypatch):

@@ -242,9 +242,12 @@ def _check_size(packer: Packer, n_bytes: int, limit: int | None, about: str) -> 
     part = ""
     if largest[0] > n_bytes // 2 and (len(packer.sizes) > 1 or largest[1] is not None):
         part = f", of which {packer.spelled(largest[1])} ({largest[2]}) has {_size(largest[0])}"
+    size, most = _size(n_bytes), _size(limit)
+    if size == most:
+        size, most = f"{n_bytes:,} bytes", f"{limit:,}"
     raise NotShippable(
-        f"The {packer.spelled(None) or 'arguments'} would be {about}{_size(n_bytes)}{part}; "
-        f"at most {_size(limit)} may travel. Reduce it beside the model (a slice, a mean, half "
+        f"The {packer.spelled(None) or 'arguments'} would be {about}{size}{part}; "
+        f"at most {most} may travel. Reduce it beside the model (a slice, a mean, half "
         "precision), keep it there in a session, or allow more."
     )
 

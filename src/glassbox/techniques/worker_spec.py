@@ -5,6 +5,7 @@ where other users of the machine could read a hidden prompt. Knows neither proce
 """
 
 import hashlib
+import os
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -28,9 +29,9 @@ class WorkerSpec:
     """A resident model that techniques run beside, and how long it stays."""
 
     model: str = "tiny"
-    """Folder, hub name, or ``tiny`` for the embedded model."""
+    """Folder (absolute from here on), hub name, or ``tiny`` for the embedded model."""
     adapter: str | None = None
-    """Folder of a PEFT adapter that is part of it."""
+    """Folder or hub name of a PEFT adapter that is part of it."""
     app_name: str = "default"
     """Groups workers and runs: two names never share a worker."""
     dtype: Dtype = "auto"
@@ -59,6 +60,10 @@ class WorkerSpec:
             raise InvalidValue("app_name", self.app_name, "a name that is not empty")
         if self.idle_s is not None and not self.idle_s > 0:
             raise InvalidValue("idle_s", self.idle_s, "more than 0 seconds, or None to stay")
+        # A worker's working folder is another one.
+        object.__setattr__(self, "model", _absolute(self.model))
+        if self.adapter is not None:
+            object.__setattr__(self, "adapter", _absolute(self.adapter))
 
     @property
     def model_spec(self) -> ModelSpec:
@@ -79,8 +84,8 @@ class WorkerSpec:
         del identity["idle_s"]
         for name in ("model", "adapter"):
             given = identity[name]
-            if given is not None and Path(given).expanduser().is_dir():
-                identity[name] = str(Path(given).expanduser().resolve())
+            if given is not None and Path(given).is_dir():
+                identity[name] = str(Path(given).resolve())
         identity["glassbox"] = version("glassbox-llm")
         return hashlib.sha256(orjson.dumps(identity, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
@@ -93,3 +98,10 @@ class WorkerSpec:
         """Return what ``to_json`` wrote."""
         fields: dict[str, Any] = orjson.loads(line)
         return cls(**{**fields, "limits": Limits(**fields["limits"])})
+
+
+def _absolute(name: str) -> str:
+    """Return where a folder is, from wherever one looks; any other name as it is."""
+    folder = Path(name).expanduser()
+    # A folder called as the embedded model does not stand for it.
+    return os.path.abspath(folder) if name != "tiny" and folder.is_dir() else name  # noqa: PTH100

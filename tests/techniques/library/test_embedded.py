@@ -1,12 +1,17 @@
 """Techniques on the embedded model, whose knowledge is known because its world was generated."""
 
 import json
+import subprocess
 from importlib.resources import files
 
 import numpy as np
 import pytest
 
+from glassbox.charts.chart import plain
 from glassbox.engine.model.load import load_model
+from glassbox.techniques.catalogue.arguments import parse_arguments
+from glassbox.techniques.catalogue.built_in import library
+from glassbox.techniques.catalogue.examples import EXAMPLES, calls_of
 from glassbox.techniques.library.activation_patching import activation_patching
 from glassbox.techniques.library.attribution_patching import attribution_patching
 from glassbox.techniques.library.direct_logit_attribution import direct_logit_attribution
@@ -100,3 +105,31 @@ def test_sentiment_can_be_read_off_the_last_layers(tiny):
     assert found.layers == (0, 5, 7)
     assert found.auroc[-1] > 0.9
     assert found.auroc[-1] > found.auroc[0]
+
+
+def test_the_example_of_every_technique_is_a_call_that_says_something(tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    texts = "The waiters were superb.\nThe soup was cold.\nWe waited for an hour.\n" * 4
+    (tmp_path / "texts.txt").write_text(texts, encoding="utf-8")
+    assert set(EXAMPLES) == set(library())
+    made = {}
+    for name in sorted(EXAMPLES, key=lambda each: (bool(EXAMPLES[each].made_by), each)):
+        example = EXAMPLES[name]
+        if example.made_by:
+            text = json.dumps({"result": plain(made[example.made_by])})
+            (tmp_path / example.file).write_text(text, encoding="utf-8")
+        arguments = parse_arguments(library()[name], example.arguments)
+        made[name] = library()[name].function(*tiny, **arguments)
+    assert made["logit_lens"].top_tokens[-1][-1][0] == " Athens"
+    assert made["activation_patching"].clean > 2 > -2 > made["activation_patching"].corrupted
+    assert made["steer"].plain != made["steer"].steered
+
+
+def test_an_example_is_written_as_a_shell_reads_it():
+    for name in EXAMPLES:
+        *_, line = calls_of(name)
+        script = f"glassbox() {{ printf '%s\\0' \"$@\"; }}\n{line}\n"
+        done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+        words = done.stdout.split("\0")[:-1]
+        assert words[:3] == ["technique", "run", name]
+        assert tuple(words[4::2]) == EXAMPLES[name].arguments

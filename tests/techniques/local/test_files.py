@@ -44,6 +44,17 @@ def test_workers_differ_in_everything_but_their_idle_time(tmp_path):
     assert folder.digest == replace(spec, model=f"{tmp_path}/../{tmp_path.name}").digest
 
 
+def test_a_folder_is_the_same_wherever_the_worker_looks(tmp_path, monkeypatch):
+    (tmp_path / "models" / "mine").mkdir(parents=True)
+    (tmp_path / "tiny").mkdir()
+    monkeypatch.chdir(tmp_path)
+    spec = WorkerSpec(model="models/mine", adapter="models/../models/mine")
+    assert spec.model == spec.adapter == str(tmp_path / "models" / "mine")
+    assert spec.digest == WorkerSpec(model=spec.model, adapter=spec.model).digest
+    assert WorkerSpec(model="tiny", adapter="someone/else").model == "tiny"
+    assert WorkerSpec(adapter="someone/else").adapter == "someone/else"
+
+
 def test_a_spec_that_makes_no_sense_is_refused():
     with pytest.raises(InvalidValue, match="app_name"):
         WorkerSpec(app_name=" ")

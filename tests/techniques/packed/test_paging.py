@@ -3,6 +3,7 @@
 import enum
 from collections import namedtuple
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 import orjson
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 
 from glassbox.errors import InvalidValue, UnknownName
 from glassbox.techniques.packed.paging import page, summary
-from glassbox.techniques.packed.parts import select
+from glassbox.techniques.packed.parts import plain_json, select, tensors_of
+from glassbox.techniques.packed.record import Record
 
 
 @dataclass(frozen=True)
@@ -191,3 +193,16 @@ def test_mappings_are_paged_by_entry():
     found = page({f"k{each}": each for each in range(100)}, count=3, offset=1)
     assert found.items[0] == {"key": "k1", "value": 1}
     assert (found.n_items, found.next_offset) == (100, 4)
+
+
+def test_an_object_whose_class_is_not_known_here_is_read_like_any_other():
+    found = Record("transformers.modeling_outputs:Out", {"logits": torch.ones(2, 3), "loss": None})
+    assert summary(found)["kind"] == "Out"
+    assert summary(found)["fields"]["logits"]["shape"] == [2, 3]
+    assert page(found, "logits[1]").items == [1.0, 1.0, 1.0]
+    assert page(found).kind == "Out"
+    assert plain_json(found) == {"logits": [[1.0] * 3] * 2, "loss": None}
+    assert list(tensors_of([found])) == ["[0].logits"]
+    with pytest.raises(UnknownName, match="logits"):
+        select(found, "logit")
+    assert plain_json(SimpleNamespace(a=(1, 2))) == {"a": [1, 2]}

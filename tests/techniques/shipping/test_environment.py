@@ -44,7 +44,7 @@ def test_this_side_says_what_it_has():
 
 def test_nothing_differs_from_itself():
     assert environment.compare(OURS, OURS) == ()
-    assert environment.require_compatible(OURS, OURS, ["torch"]) == ()
+    assert environment.require_compatible("f", OURS, OURS, ["torch"]) == ()
 
 
 @pytest.mark.parametrize(
@@ -92,8 +92,8 @@ def test_imports_are_looked_for_where_the_other_side_listed_its_own():
 
 def test_what_is_fatal_is_raised_all_together():
     with pytest.raises(VersionMismatch, match=r"Python: 3\.11\.7 here, 3\.12\.0 there.*glassbox"):
-        environment.require_compatible(OURS, there("3.12.0", glassbox="1.0.0"))
-    found = environment.require_compatible(OURS, there(torch="2.1.0"))
+        environment.require_compatible("f", OURS, there("3.12.0", glassbox="1.0.0"))
+    found = environment.require_compatible("f", OURS, there(torch="2.1.0"))
     assert [each.severity for each in found] == ["warning"]
 
 

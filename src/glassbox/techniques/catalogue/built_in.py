@@ -138,6 +138,7 @@ def described(name: str, function: Callable[..., Any]) -> Technique:
     )
     result = hints.get("return", Any)
     about = re.split(r"\n\n?(?:Args|Returns|Raises|Source):", inspect.getdoc(function) or "")[0]
+    about = _plain(about)
     kinds = [each for each in (result, *getattr(result, "__args__", ())) if _is_record(each)]
     return Technique(
         name, function, info_of(function), about.strip(), parameters, spelled(result),
@@ -169,7 +170,7 @@ def _argument_docs(function: Callable[..., Any]) -> dict[str, str]:
     for entry in re.split(r"\n(?=\S)", textwrap.dedent(body)):
         names, colon, text = entry.partition(":")
         if colon:
-            line = " ".join(text.split())
+            line = _plain(" ".join(text.split()))
             found |= {re.sub(r"^\*+| *\(.*", "", each.strip()): line for each in names.split(",")}
     return found
 
@@ -183,7 +184,14 @@ def _fields(result: type) -> tuple[Field, ...]:
 
 
 def _field_docs(result: type) -> dict[str, str]:
-    """Return the line under each field of a dataclass."""
+    """Return the line under each field of a dataclass, those it inherits included."""
+    found: dict[str, str] = {}
+    for kind in reversed([each for each in result.__mro__ if _is_record(each)]):
+        found |= _own_field_docs(kind)
+    return found
+
+
+def _own_field_docs(result: type) -> dict[str, str]:
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(result)))
     except (OSError, TypeError, SyntaxError):
@@ -194,5 +202,10 @@ def _field_docs(result: type) -> dict[str, str]:
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
             text = after.value if isinstance(after, ast.Expr) else None
             if isinstance(text, ast.Constant) and isinstance(text.value, str):
-                found[field.target.id] = " ".join(text.value.split())
+                found[field.target.id] = _plain(" ".join(text.value.split()))
     return found
+
+
+def _plain(text: str) -> str:
+    """Return a docstring's text as people read it outside of code."""
+    return text.replace("``", "'")

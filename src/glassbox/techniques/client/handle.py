@@ -47,7 +47,8 @@ class Finished:
 
     def __str__(self) -> str:
         timing = self.timing
-        loading = f"loaded in {timing.load_s:.1f} s, " if timing.load_s else ""
+        # Finding a model that is resident already takes a moment, too.
+        loading = f"loaded in {timing.load_s:.1f} s, " if timing.load_s >= 0.05 else ""
         undone = "".join(f"; undone: {note}" for note in self.undone.notes)
         return (
             f"{self.name} {self.status}: {loading}waited {timing.queue_s * 1e3:.1f} ms, "

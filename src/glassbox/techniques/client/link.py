@@ -14,13 +14,12 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from glassbox.errors import NotShipped, UnknownName, Unreachable, VersionMismatch
+from glassbox.errors import NotShipped, UnknownName, Unreachable
 from glassbox.techniques import transport
 from glassbox.techniques.calls import Call, Environment, Run, Shipment
 from glassbox.techniques.client.loading import LoadingBar
 from glassbox.techniques.protocol import Backend
 from glassbox.techniques.shipping import environment
-from glassbox.techniques.shipping.environment import Difference
 from glassbox.techniques.shipping.fingerprint import Fingerprint, fingerprint
 
 SEND_AT_ONCE_BYTES = 2**16
@@ -179,17 +178,8 @@ class Link:
         if self._there is None:
             return
         self._here = self._here or environment.here()
-        differences = environment.compare(self._here, self._there, imports=shipment.imports)
-        fatal = [_words(each) for each in differences if each.severity == "fatal"]
-        if fatal:
-            raise VersionMismatch(
-                f"{shipment.name} cannot run on the other side. {' '.join(fatal)}"
-            )
-        for each in differences:
+        for each in environment.require_compatible(
+            shipment.name, self._here, self._there, shipment.imports
+        ):
             if each.severity == "warning":
-                self._note(_words(each))
-
-
-def _words(difference: Difference) -> str:
-    here, there = difference.here or "absent", difference.there or "absent"
-    return f"{difference.what}: {here} here, {there} there. {difference.why}"
+                self._note(str(each))

@@ -5,16 +5,12 @@ Backends are imported when they are chosen. Knows nothing of calls.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from glassbox.artifacts import read_json
 from glassbox.errors import InvalidValue, UnknownName, UsageError
 from glassbox.techniques.container_spec import Container, meaningless
 from glassbox.techniques.protocol import Backend
 from glassbox.techniques.worker_spec import WorkerSpec
-
-BackendName = Literal["local", "ray", "modal"]
-"""Backends by name; a server is named by its address."""
 
 NAMES = ("local", "ray", "modal", "http://…", "https://…")
 """What ``backend`` may be, beside a backend itself."""

@@ -37,7 +37,7 @@ class PatchingEffects:
         title, axis = "Share of the answer brought back", "Head" if by_head else "Token"
         note = f"Measure of the answer: clean {self.clean:z.2f}, corrupted {self.corrupted:z.2f}."
         panel = HeatMap(title, self.recovered[::-1], *axes, axis, middle=0.0)
-        return View(f"Patching of {self.site}", (panel,), note)
+        return View(f"Activation patching of {self.site}", (panel,), note)
 
 
 @technique(title="Activation patching", paper="Meng et al. 2022, Locating and editing (ROME)")

@@ -1,16 +1,29 @@
 """Attribution patching: activation patching to first order, in one backward pass."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from glassbox.techniques.library.activation_patching import PatchingEffects
+from glassbox.techniques.measures.views import View
 from glassbox.techniques.technique import technique
+
+
+@dataclass(frozen=True, eq=False)
+class ForetoldEffects(PatchingEffects):
+    """The effects of patching as a gradient foretells them; no patch was tried."""
+
+    def view(self) -> View:
+        """Return a heat map of layers and positions (or heads)."""
+        tried = super().view()
+        note = f"Foretold by the gradient, not tried. {tried.note}"
+        return View(f"Attribution patching of {self.site}", tried.panels, note)
 
 
 @technique(title="Attribution patching", paper="Nanda 2023; Syed et al. 2023, arXiv 2310.10348")
 def attribution_patching(
     model: Any, tokenizer: Any, clean: str, corrupted: str, answer: str,
     against: str | None = None, site: str = "resid_pre",
-) -> PatchingEffects:  # fmt: skip
+) -> ForetoldEffects:  # fmt: skip
     """The effects of activation patching as the gradient at the corrupted run foretells them.
 
     Three forward passes and a backward one, whatever the number of places; good for small changes
@@ -26,4 +39,4 @@ def attribution_patching(
     from glassbox.techniques.measures.interventions import attribution
 
     both = (clean, corrupted), site, (answer, against)
-    return PatchingEffects(*attribution(model, tokenizer, *both))
+    return ForetoldEffects(*attribution(model, tokenizer, *both))

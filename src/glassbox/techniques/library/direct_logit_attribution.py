@@ -41,8 +41,8 @@ class LogitAttribution:
         heat = HeatMap("Added to the logit by each head", self.heads[::-1], layer_names(n_layers),
                        head_names(n_heads), "Layer", "Head", middle=0.0)  # fmt: skip
         what = repr(self.target) + (f" against {self.against!r}" if self.against else "")
-        return View(f"Direct logit attribution of {what}", (bars, heat), "The parts add up to "
-                    f"{self.logit:.3f}, the logit the model gives.")  # fmt: skip
+        note = f"The parts add up to {self.logit:.3f}, which is what the model itself gives."
+        return View(f"Direct logit attribution of {what}", (bars, heat), note)
 
 
 @technique(title="Direct logit attribution", paper="Elhage et al. 2021, A mathematical framework")

@@ -4,7 +4,8 @@ A view holds values only and draws when asked, so that it can be made where ther
 nor matplotlib. Knows panels; knows no technique.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from glassbox.artifacts import write_bytes
@@ -59,6 +60,17 @@ class View:
         from glassbox.charts.panel_page import panels_fragment
 
         return panels_fragment(self.title, self.panels, self.note)
+
+
+def together(views: Sequence[View]) -> View:
+    """Return several views, at least one, as one whose parts are numbered from 1."""
+    panels = [
+        replace(panel, title=f"{number}. {panel.title}")
+        for number, view in enumerate(views, start=1)
+        for panel in view.panels
+    ]
+    notes = [f"{number}. {view.note}" for number, view in enumerate(views, start=1) if view.note]
+    return View(views[0].title, tuple(panels), " ".join(notes))
 
 
 def layer_names(n_layers: int) -> tuple[str, ...]:

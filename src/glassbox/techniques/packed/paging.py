@@ -16,7 +16,15 @@ import orjson
 from jaxtyping import Shaped
 
 from glassbox.errors import InvalidValue
-from glassbox.techniques.packed.parts import as_array, dtype_of, fields_of, kind_of, select, size_of
+from glassbox.techniques.packed.parts import (
+    as_array,
+    class_name_of,
+    dtype_of,
+    fields_of,
+    kind_of,
+    select,
+    size_of,
+)
 
 SUMMARY_CHARACTERS: Final = 4000
 """About a thousand tokens of JSON."""
@@ -159,7 +167,7 @@ def _told(value: object, scale: Scale, depth: int) -> Any:
         return {"kind": kind_of(value), "n_items": size_of(value)}
     if fields is not None:
         inner = {name: _told(each, scale.deeper(), depth + 1) for name, each in fields.items()}
-        return {"kind": type(value).__name__, "fields": inner}
+        return {"kind": class_name_of(value), "fields": inner}
     if isinstance(value, Mapping):
         return _told_mapping(value, scale, depth)
     if isinstance(value, Sequence | Set) and not isinstance(value, bytes | bytearray | memoryview):

@@ -9,12 +9,15 @@ import re
 import sys
 from collections.abc import Mapping, Sequence, Set
 from itertools import islice
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from jaxtyping import Shaped
 
 from glassbox.errors import InvalidValue, UnknownName
+from glassbox.techniques.packed import record
+from glassbox.techniques.packed.record import Record
 
 _STEP = re.compile(
     r"""\.?([A-Za-z_]\w*)|\[\s*(-?\d+(?:\s*,\s*-?\d+)*)\s*\]|\[\s*"([^"]*)"\s*\]|\[\s*'([^']*)'\s*\]"""
@@ -65,13 +68,28 @@ def dtype_of(value: object) -> str:
 
 
 def fields_of(value: object) -> dict[str, Any] | None:
-    """Return the fields of a dataclass or named tuple, None for anything else."""
+    """Return the parts of a value by name, None for what has none.
+
+    Those of a dataclass, a named tuple, a namespace, and of a ``Record``, which stands for an
+    object whose class is not known here.
+    """
+    if isinstance(value, Record):
+        return record.fields_of(value)
+    if isinstance(value, SimpleNamespace):
+        return dict(vars(value))
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
     names = getattr(value, "_fields", None)
     if isinstance(value, tuple) and names is not None:
         return dict(zip(names, value, strict=True))
     return None
+
+
+def class_name_of(value: object) -> str:
+    """Return the short name of a value's class; of a ``Record`` that of what it stands for."""
+    if isinstance(value, Record):
+        return record.class_of(value).rpartition(":")[2].rpartition(".")[2]
+    return type(value).__name__
 
 
 def kind_of(value: object) -> str:
@@ -81,7 +99,7 @@ def kind_of(value: object) -> str:
     if as_array(value) is not None:
         return "tensor"
     if fields_of(value) is not None:
-        return type(value).__name__
+        return class_name_of(value)
     if isinstance(value, Mapping):
         return "mapping"
     if isinstance(value, Sequence | Set) and not isinstance(value, bytes | bytearray | memoryview):

@@ -13,7 +13,7 @@ import threading
 from pathlib import Path
 from types import ModuleType
 
-from glassbox.errors import DependencyMissing, InvalidValue, Unreachable
+from glassbox.errors import AccessDenied, DependencyMissing, InvalidValue, Unreachable
 
 LOCAL = "local"
 """Address that starts a cluster of our own."""
@@ -56,6 +56,7 @@ def join(address: str, *, namespace: str = NAMESPACE, num_cpus: int | None = Non
         DependencyMissing: Ray is not installed.
         InvalidValue: No address at all.
         Unreachable: No cluster answers there.
+        AccessDenied: The cluster asks for a token that this program has not.
     """
     if not address:
         raise InvalidValue("address", address, "local, auto, or host:port of a cluster's head")
@@ -77,6 +78,12 @@ def join(address: str, *, namespace: str = NAMESPACE, num_cpus: int | None = Non
             raise Unreachable(
                 f"No Ray cluster answers at {address!r} ({_first_line(error)}). Start one with "
                 "'ray start --head', or use address='local'."
+            ) from error
+        except ray.exceptions.AuthenticationError as error:
+            raise AccessDenied(
+                f"The Ray cluster at {address!r} asks for its token ({_first_line(error)}). Take "
+                "that of its head, ~/.ray/auth_token: into the same file here, or into "
+                "RAY_AUTH_TOKEN with RAY_AUTH_MODE=token."
             ) from error
     return ray
 

@@ -228,8 +228,9 @@ class Rounds:
             self.running = job
         due_s = None if limits.wall_s is None else job.begun_s + limits.wall_s
         reason = DeadlineExceeded(
-            f"The run took longer than the {limits.wall_s} s that it may. Ask for more time, or do "
-            "less in one run."
+            f"The run took longer than the {limits.wall_s or 0:g} s that it may. Allow it more "
+            "(Limits(wall_s=…), --timeout; whoever keeps the model may allow less), or do less in "
+            "one run."
         )
         self.clock.begin(job.stop, due_s, reason)
         try:

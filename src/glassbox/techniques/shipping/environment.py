@@ -92,9 +92,9 @@ def compare(
 
 
 def require_compatible(
-    client: Environment, server: Environment, imports: Sequence[str] = ()
+    name: str, client: Environment, server: Environment, imports: Sequence[str] = ()
 ) -> tuple[Difference, ...]:
-    """Return what differs between two sides and is not fatal; see ``compare``.
+    """Return what differs between two sides and is not fatal to a function; see ``compare``.
 
     Raises:
         VersionMismatch: Something differs under which shipped functions cannot run.
@@ -102,7 +102,7 @@ def require_compatible(
     found = compare(client, server, imports)
     fatal = [str(each) for each in found if each.severity == "fatal"]
     if fatal:
-        raise VersionMismatch(f"Functions cannot be shipped there. {' '.join(fatal)}")
+        raise VersionMismatch(f"{name} cannot run on the other side. {' '.join(fatal)}")
     return found
 
 
