@@ -38,6 +38,8 @@ def test_a_request_is_completed_in_place() -> None:
     ring = AuditRing(2)
     ring.add(primary("r1"), shadows_expected=2)
     assert ring.summary().shadow_counts["pending"] == 2
+    assert ring.awaits("r1")
+    assert not ring.awaits("r0")
     assert ring.complete(shadow("r1"))
     assert ring.complete(shadow("r1", role="noise_floor", diff=0.001))
     assert ring.label(label("r1"))

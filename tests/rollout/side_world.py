@@ -2,11 +2,15 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from glassbox.rollout.assembly.assembling import Given, Watchers, assemble_side
 from glassbox.rollout.assembly.side import RolloutSide
+from glassbox.rollout.shadow import shadows
+from glassbox.rollout.shadow.limits import ChildLimits
 from glassbox.rollout.versions.registering import Offer
 from glassbox.runtime import Runtime
 
@@ -31,6 +35,13 @@ def picky(features):
 def changing(features):
     features["x"] = 99.0
     return 0.5
+
+def changing_deeply(features):
+    features["deep"]["list"].append(1.0)
+    return 0.5
+
+def counting(features):
+    return float(len(features["deep"]["list"]))
 
 def sleepy(features):
     time.sleep(features["x"])
@@ -71,9 +82,14 @@ def open_side(
     watchers: Watchers | None = None,
     starts: bool = True,
     schema: Mapping[str, Any] | None = SCHEMA,
+    yields: bool = False,
     **settings: object,
 ) -> Iterator[RolloutSide]:
-    """Yield a side whose first version is champion and whose others are challengers."""
+    """Yield a side whose first version is champion and whose others are challengers.
+
+    These yield to all else only where it is said: where other tests keep the processors busy, one
+    that does takes seconds to start.
+    """
     code = folder / "models.py"
     code.write_text(CODE)
     overrides = {key.replace("__", "."): value for key, value in settings.items()}
@@ -90,11 +106,13 @@ def open_side(
             )
     # The challengers above may be as bad as they like; what is registered later is tried first.
     trying = runtime.registrar(registry, loaders)
+    limits = partial(ChildLimits, yields=yields)
     side = assemble_side(runtime.settings, Given(registry, trying, loaders, None, watchers))
-    if starts:
-        side.start()
-    try:
-        yield side
-    finally:
-        side.close()
-        registry._database.close()
+    with patch.object(shadows, "ChildLimits", limits):
+        if starts:
+            side.start()
+        try:
+            yield side
+        finally:
+            side.close()
+            registry._database.close()

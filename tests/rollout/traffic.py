@@ -1,7 +1,9 @@
 """Requests as a server would have recorded them, without a server: events in a list."""
 
+import sqlite3
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -24,8 +26,8 @@ from glassbox.storage.database import Database, open_database
 class FakeLog:
     """The log's reading methods over a list."""
 
-    def __init__(self):
-        self.events: list[InferenceEvent] = []
+    def __init__(self, events: list[InferenceEvent] | None = None):
+        self.events: list[InferenceEvent] = [] if events is None else events
 
     def read(self, after: int = 0, limit: int = 1000) -> list[tuple[int, InferenceEvent]]:
         page = self.events[after : after + limit]
@@ -82,17 +84,27 @@ class World:
     clock: Clock = field(default_factory=Clock)
 
     def __post_init__(self):
-        self.registry = Registry(self.database, clock=self.clock)
+        self._assemble(FakeLog(), np.random.default_rng(self.seed), 0)
         for number in range(1, 4):
             self.registry.register(
                 "default", "callable", f"m:f{number}", f"{number:064x}", name=f"v{number}"
             )
         self.registry.move_alias("default", "champion", 1, expected=None, actor="t", reason="seed")
-        self.log = FakeLog()
+
+    def _assemble(self, log: FakeLog, rng: np.random.Generator, n: int) -> None:
+        self.registry = Registry(self.database, clock=self.clock)
+        self.log = log
         self.store = RolloutStore(self.database)
         self.controller = self.another()
-        self._rng = np.random.default_rng(self.seed)
-        self._n = 0
+        self._rng = rng
+        self._n = n
+
+    def copied(self) -> "World":
+        """A world in memory where everything is as it is in this one now, after a restart."""
+        other = replace(self, database=open_database("sqlite://"), clock=replace(self.clock))
+        _raw(other.database).deserialize(_raw(self.database).serialize())
+        other._assemble(FakeLog(list(self.log.events)), deepcopy(self._rng), self._n)
+        return other
 
     def another(self) -> Controller:
         """One more server on the same database."""
@@ -179,6 +191,12 @@ class World:
     def _said(self, truth: float, mine: Behaviour) -> float:
         noisy = truth + mine.shift + mine.noise * float(self._rng.standard_normal())
         return min(max(noisy, 0.0), 1.0)
+
+
+def _raw(database: Database) -> sqlite3.Connection:
+    connection = database._engine.raw_connection().driver_connection
+    assert isinstance(connection, sqlite3.Connection)
+    return connection
 
 
 def new_world(behaviours: Mapping[str, Behaviour] | None = None, seed: int = 0) -> World:

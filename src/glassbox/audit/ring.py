@@ -154,6 +154,12 @@ class AuditRing:
             entry = self._by_id.get(request_id)
             return None if entry is None else entry.record()
 
+    def awaits(self, request_id: str) -> bool:
+        """Return whether a request is held whose challengers have not all ended."""
+        with self._lock:
+            entry = self._by_id.get(request_id)
+            return entry is not None and entry.n_awaited > 0
+
     def records(self, limit: int | None = None) -> list[InferenceRecord]:
         """Return the records held, newest first."""
         with self._lock:

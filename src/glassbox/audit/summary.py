@@ -41,6 +41,12 @@ class Entry:
     label: LabelEvent | None = None
     """The truth, where it is known."""
 
+    @property
+    def n_awaited(self) -> int:
+        """Challengers that got a copy and have not ended yet."""
+        n_ended = sum(each.role == "challenger" for each in self.shadows)
+        return max(0, self.shadows_expected - n_ended)
+
     def record(self) -> InferenceRecord:
         """Return it as a record."""
         return InferenceRecord(self.primary, self.shadows, self.label, self.sequence)
@@ -201,6 +207,7 @@ def _shadow_counts(entries: Sequence[Entry]) -> dict[str, int]:
             if shadow.role == "challenger":
                 counts[shadow.status] += 1
                 n_ended += 1
+        # As ``n_awaited``, without going through them once more: a full window takes milliseconds.
         counts["pending"] += max(0, entry.shadows_expected - n_ended)
     return dict(counts)
 

@@ -24,6 +24,11 @@ PREVIOUS_CHAMPION: Final = "previous_champion"
 """Alias of the version that answered before, to go back to."""
 
 
+def option_of(model: str) -> str:
+    """Return what a command needs to be about a model; nothing where it is the default one."""
+    return "" if model == DEFAULT_MODEL else f" --model {model}"
+
+
 @dataclass(frozen=True)
 class Version:
     """One version of a model; it never changes."""

@@ -17,6 +17,7 @@ from glassbox.errors import (
     NoDiskSpace,
     UnknownName,
 )
+from glassbox.wire.audit import RecentQuery
 from tests.rollout.side_world import open_side
 
 
@@ -155,6 +156,17 @@ def test_a_champion_that_changes_what_it_was_given_does_not_mislead_the_challeng
         assert answered.shadow.prediction == 0.5
 
 
+def test_nor_does_one_that_changes_what_lies_deeper(tmp_path):
+    allowed = {"audit__features": "deep"}
+    with open_side(tmp_path, "changing_deeply", "counting", schema=None, **allowed) as side:
+        features = {"deep": {"list": [0.0, 0.0]}}
+        answered = asyncio.run(side.inference.predict(features, wait_shadow_s=60.0))
+        assert answered.shadow is not None
+        assert answered.shadow.prediction == 2.0
+        assert answered.event.features == {"deep": {"list": [0.0, 0.0]}}
+        assert features == {"deep": {"list": [0.0, 0.0]}}
+
+
 def test_a_dying_challenger_changes_no_answer(tmp_path):
     with open_side(tmp_path, "steady", "deadly") as side:
         answers = [side.inference.predict_now({"x": x / 10}) for x in range(4)]
@@ -184,6 +196,7 @@ def test_a_pinned_request_is_copied_to_no_challenger(tmp_path):
         side.inference.predict_now({"x": 1.0}, model="models:/default/1")
         assert side.ring.records(1)[0].shadows == ()
         assert side.ring.summary().shadow_counts.get("pending", 0) == 0
+        assert side.looks.recent(RecentQuery())[0].shadow_status is None, "none is awaited"
         # The lane that the others use is still there.
         answered = asyncio.run(side.inference.predict({"x": 1.0}, wait_shadow_s=60.0))
         assert answered.shadow is not None

@@ -10,9 +10,9 @@ from glassbox.rollout.answering.primary import Champions, ProcessPredictor, brin
 from glassbox.rollout.prediction import Prediction
 from glassbox.rollout.shadow.process import Origin
 from tests.rollout.shadow.challengers import Challenger, honest, version
-from tests.rollout.shadow.conftest import nothing_is_left
+from tests.rollout.shadow.conftest import little_to_collect, nothing_is_left
 
-__all__ = ["nothing_is_left"]
+__all__ = ["little_to_collect", "nothing_is_left"]
 
 ORIGIN = Origin("tests.rollout.shadow.challengers:load")
 ROW = {"x": 0.25, "y": 0.5}

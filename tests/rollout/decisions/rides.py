@@ -1,7 +1,10 @@
 """A quick plan, and requests that come until a rollout is where a test wants it."""
 
+from dataclasses import replace
+from functools import cache
+
 from glassbox.rollout.decisions.plan import GateLimits, RolloutPlan
-from tests.rollout.traffic import World
+from tests.rollout.traffic import World, new_world
 
 QUICK = RolloutPlan(
     step_weight=0.25,
@@ -33,3 +36,26 @@ def drive(world: World, rollout_id: str, *, until: tuple[str, ...], looks: int =
 
 
 ENDED = ("Succeeded", "Failed")
+
+BEFORE = {"Progressing": "Waiting", "WaitingPromotion": "Progressing", "Finalising": "Progressing"}
+
+
+def world_at(phase: str) -> tuple[World, str]:
+    """Return a world of one's own whose rollout, of v2, has just come to a phase; and its id.
+
+    Somebody has to confirm the promotion only where the phase is the one that waits for that.
+    """
+    world, rollout_id = _reached(phase, confirm=phase == "WaitingPromotion")
+    return world.copied(), rollout_id
+
+
+@cache
+def _reached(phase: str, *, confirm: bool) -> tuple[World, str]:
+    if phase in BEFORE:
+        before, rollout_id = _reached(BEFORE[phase], confirm=confirm)
+        world = before.copied()
+    else:
+        world = new_world()
+        rollout_id = world.controller.start("v2", replace(QUICK, confirm=confirm), actor="ann").id
+    drive(world, rollout_id, until=(phase,))
+    return world, rollout_id

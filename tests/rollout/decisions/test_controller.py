@@ -13,7 +13,7 @@ from glassbox.rollout.decisions.gates import GateReading
 from glassbox.rollout.decisions.plan import GateLimits
 from glassbox.rollout.decisions.rollouts import Rollout, RolloutStore
 from glassbox.storage.database import open_database
-from tests.rollout.decisions.rides import ENDED, QUICK, drive
+from tests.rollout.decisions.rides import ENDED, QUICK, drive, world_at
 from tests.rollout.traffic import Behaviour, World, new_world
 
 
@@ -93,42 +93,34 @@ def test_the_champions_own_noise_is_not_held_against_the_challenger():
 
 
 def test_one_that_breaks_after_its_promotion_is_rolled_back():
-    world = new_world()
-    status = world.controller.start("v2", QUICK, actor="ann")
-    drive(world, status.id, until=("Finalising",))
+    world, rollout_id = world_at("Finalising")
     assert world.champion == "v2"
     world.behaviours = {"v2": Behaviour(error_rate=0.6)}
-    assert drive(world, status.id, until=ENDED)[-1] == "Failed"
+    assert drive(world, rollout_id, until=ENDED)[-1] == "Failed"
     assert world.champion == "v1"
 
 
 @pytest.mark.parametrize("phase", ["Waiting", "Progressing", "WaitingPromotion", "Finalising"])
 @pytest.mark.parametrize("is_paused", [False, True])
 def test_a_breach_rolls_back_from_every_phase_even_while_paused(phase, is_paused):
-    world = new_world()
-    plan = replace(QUICK, confirm=phase == "WaitingPromotion")
-    status = world.controller.start("v2", plan, actor="ann")
-    drive(world, status.id, until=(phase,))
+    world, rollout_id = world_at(phase)
     if is_paused:
-        world.controller.pause(status.id, actor="bob", reason="a walk")
+        world.controller.pause(rollout_id, actor="bob", reason="a walk")
     world.behaviours = {"v2": Behaviour(error_rate=0.9)}
-    assert drive(world, status.id, until=ENDED)[-1] == "Failed"
+    assert drive(world, rollout_id, until=ENDED)[-1] == "Failed"
     assert world.champion == "v1"
 
 
 @pytest.mark.parametrize("phase", ["Waiting", "Progressing", "WaitingPromotion", "Finalising"])
 def test_abort_rolls_back_from_every_phase(phase):
-    world = new_world()
-    plan = replace(QUICK, confirm=phase == "WaitingPromotion")
-    status = world.controller.start("v2", plan, actor="ann")
-    drive(world, status.id, until=(phase,))
-    ended = world.controller.abort(status.id, actor="bob", reason="cold feet")
+    world, rollout_id = world_at(phase)
+    ended = world.controller.abort(rollout_id, actor="bob", reason="cold feet")
     assert ended.phase == "Failed"
     assert ended.decision.reason == "Aborted: cold feet."
     assert world.champion == "v1"
     assert world.controller.routing().canary is None
     with pytest.raises(ConflictError, match="has ended: Failed"):
-        world.controller.abort(status.id, actor="bob")
+        world.controller.abort(rollout_id, actor="bob")
 
 
 def test_doubt_never_promotes_and_ends_at_the_longest_duration():
@@ -166,13 +158,11 @@ def test_the_same_input_again_and_again_is_no_evidence():
 
 
 def test_a_person_confirms_where_the_plan_says_so():
-    world = new_world()
-    status = world.controller.start("v2", replace(QUICK, confirm=True), actor="ann")
-    drive(world, status.id, until=("WaitingPromotion",))
+    world, rollout_id = world_at("WaitingPromotion")
     world.ask(100)
     assert world.tick()[0].phase == "WaitingPromotion"
-    world.controller.promote(status.id, actor="bob", reason="looks good")
-    assert drive(world, status.id, until=("Finalising",))[-1] == "Finalising"
+    world.controller.promote(rollout_id, actor="bob", reason="looks good")
+    assert drive(world, rollout_id, until=("Finalising",))[-1] == "Finalising"
     assert world.champion == "v2"
 
 
@@ -189,9 +179,7 @@ def test_a_person_may_overrule_doubt_but_not_a_failing_gate():
 
 
 def test_a_new_challenger_begins_without_evidence():
-    world = new_world()
-    status = world.controller.start("v2", QUICK, actor="ann")
-    drive(world, status.id, until=("Progressing",))
+    world, rollout_id = world_at("Progressing")
     world.registry.move_alias("default", "challenger", 3, expected=2, actor="bob", reason="v3")
     (after,) = world.tick()
     assert (after.challenger, after.phase, after.weight) == ("v3", "Waiting", 0.0)
@@ -199,14 +187,12 @@ def test_a_new_challenger_begins_without_evidence():
     assert after.evidence_series == ()
     (after,) = world.tick()
     assert all(each.n == 0 for each in after.gates)
-    assert drive(world, status.id, until=ENDED)[-1] == "Succeeded"
+    assert drive(world, rollout_id, until=ENDED)[-1] == "Succeeded"
     assert world.champion == "v3"
 
 
 def test_a_new_champion_begins_without_evidence_too():
-    world = new_world()
-    status = world.controller.start("v2", QUICK, actor="ann")
-    drive(world, status.id, until=("Progressing",))
+    world, _ = world_at("Progressing")
     world.registry.promote("default", 3, expected_champion=1, actor="bob", reason="hotfix")
     (after,) = world.tick()
     assert (after.champion, after.phase) == ("v3", "Waiting")
@@ -295,9 +281,7 @@ def test_a_promotion_that_was_cut_short_is_taken_up_again(monkeypatch):
 
 @pytest.mark.parametrize("jump_s", [86400.0 * 30, -86400.0 * 30])
 def test_a_clock_that_jumps_decides_nothing(jump_s):
-    world = new_world()
-    status = world.controller.start("v2", QUICK, actor="ann")
-    drive(world, status.id, until=("Finalising",))
+    world, _ = world_at("Finalising")
     world.clock.now_s += jump_s
     world.tick(0.0)
     world.ask(200)
@@ -305,7 +289,7 @@ def test_a_clock_that_jumps_decides_nothing(jump_s):
     # Thirty days went by on the clock; at most half a minute of them was watched.
     assert after.phase in ("Finalising", "Succeeded")
     world = new_world()
-    status = world.controller.start("v2", replace(QUICK, max_duration_s=3600.0), actor="ann")
+    world.controller.start("v2", replace(QUICK, max_duration_s=3600.0), actor="ann")
     world.tick()
     world.clock.now_s += jump_s
     (after,) = world.tick(0.0)

@@ -179,6 +179,10 @@ def honest_then_leave(row: dict[str, Any]) -> Prediction:
     return honest(row)
 
 
+def as_told(row: dict[str, Any]) -> Prediction:
+    raise AssertionError("each request says which one it means")
+
+
 BEHAVIOURS: dict[str, Callable[[dict[str, Any]], Prediction]] = {
     name: value
     for name, value in list(globals().items())
@@ -193,9 +197,10 @@ class Challenger:
         self._behave = behave
 
     def predict(self, rows: Sequence[Mapping[str, Any]]) -> list[Prediction]:
-        if self._behave is too_many:
-            return [honest(dict(rows[0]))] * (len(rows) + 1)
-        return [self._behave(each) for each in rows]  # type: ignore[arg-type]
+        behave = BEHAVIOURS[rows[0]["how"]] if self._behave is as_told else self._behave
+        if behave is too_many:
+            return [honest({})] * (len(rows) + 1)
+        return [behave(each) for each in rows]  # type: ignore[arg-type]
 
     def close(self) -> None:
         """Nothing is held."""

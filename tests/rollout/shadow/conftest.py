@@ -2,10 +2,16 @@ import gc
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import psutil
 import pytest
+
+from glassbox.rollout.shadow import shadows
+from glassbox.rollout.shadow.limits import ChildLimits
+from glassbox.settings.sections import RolloutSettings
+from tests.rollout.shadow.lanes import ORIGIN, Following, Seen
 
 PATIENCE_S = 10.0
 
@@ -19,8 +25,17 @@ def _children() -> set[int]:
     return {each.pid for each in psutil.Process().children(recursive=True)}
 
 
+@pytest.fixture(scope="module")
+def little_to_collect() -> Iterator[None]:
+    """Whatever was made before these tests is not looked at each time that garbage is."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @pytest.fixture
-def nothing_is_left() -> Iterator[None]:
+def nothing_is_left(little_to_collect: None) -> Iterator[None]:
     """Fails if processes, zombies, threads or file descriptors are left behind."""
     gc.collect()
     fds, threads, children = _fds(), set(threading.enumerate()), _children()
@@ -34,3 +49,34 @@ def nothing_is_left() -> Iterator[None]:
     assert not _children() - children
     assert not set(threading.enumerate()) - threads
     assert _fds() <= fds
+
+
+@pytest.fixture
+def _quick(monkeypatch):
+    """One that yields to all else takes seconds to start where other tests keep the machine busy.
+
+    That they yield is seen in ``test_process.py`` and ``test_isolation.py``.
+    """
+    monkeypatch.setattr(shadows, "ChildLimits", partial(ChildLimits, yields=False))
+
+
+@pytest.fixture
+def seen():
+    return Seen()
+
+
+@pytest.fixture
+def make(seen, _quick):
+    made = []
+
+    def build(*, on_event=None, again=None, in_engine=None, **settings):
+        values = {"noise_floor": 0.0, "shadow_timeout_s": 10.0, **settings}
+        following = Following(
+            ORIGIN, RolloutSettings(**values), on_event or seen, again=again, in_engine=in_engine
+        )
+        made.append(following)
+        return following
+
+    yield build
+    for each in made:
+        each.close()

@@ -48,7 +48,7 @@ def test_answers_and_their_records_are_those_without_a_challenger(tmp_path, chal
         (tmp_path / name).mkdir()
     with open_side(tmp_path / "off", "steady") as side:
         expected, _ = answers(side)
-    with open_side(tmp_path / "on", "steady", challenger, **QUICK) as side:
+    with open_side(tmp_path / "on", "steady", challenger, yields=True, **QUICK) as side:
         until = time.monotonic() + 20
         while state(side) == "loading":
             assert time.monotonic() < until

@@ -24,11 +24,14 @@ ORIGIN = Origin("tests.rollout.shadow.challengers:load")
 ROW = {"x": 0.25, "y": 0.5}
 ROWS = orjson.dumps([ROW])
 
+# One that yields to all else takes seconds to start where other tests keep the processors busy.
+QUICK = ChildLimits(yields=False)
+
 pytestmark = pytest.mark.usefixtures("nothing_is_left")
 
 
-def started(how, limits=None, origin=ORIGIN):
-    process = VersionProcess(version(how), origin, limits or ChildLimits())
+def started(how, limits=QUICK, origin=ORIGIN):
+    process = VersionProcess(version(how), origin, limits)
     process.wait_until_loaded(30.0)
     return process
 
@@ -83,6 +86,13 @@ def test_it_yields_to_all_else_if_it_should(yields):
     process.close()
 
 
+@pytest.fixture(scope="module")
+def one_for_all():
+    process = started("as_told")
+    yield process
+    process.close()
+
+
 @pytest.mark.parametrize(
     ("how", "code", "words"),
     [
@@ -96,14 +106,12 @@ def test_it_yields_to_all_else_if_it_should(yields):
         ("too_many", "raised", "one answer to each row"),
     ],
 )
-def test_what_a_version_raises_is_told_and_it_lives_on(how, code, words):
-    process = started(how)
+def test_what_a_version_raises_is_told_and_it_lives_on(one_for_all, how, code, words):
     for _ in range(2):
         with pytest.raises(VersionRefused, match=words) as caught:
-            process.ask(ROWS, timeout_s=10)
+            one_for_all.ask(orjson.dumps([{"x": 0.5, "how": how}]), timeout_s=10)
         assert caught.value.told == code
-    assert not gone(process.pid)
-    process.close()
+    assert not gone(one_for_all.pid)
 
 
 @pytest.mark.parametrize(
@@ -154,21 +162,21 @@ SLEEPER = ["sleep", "600"]
     ],
 )
 def test_a_version_that_cannot_be_loaded_says_why(how, words):
-    process = VersionProcess(version(how), ORIGIN, ChildLimits())
+    process = VersionProcess(version(how), ORIGIN, QUICK)
     with pytest.raises(VersionLost, match=words):
         process.wait_until_loaded(30.0)
     assert gone(process.pid)
 
 
 def test_a_version_that_loads_for_ever_is_ended():
-    process = VersionProcess(version("hang_at_import"), ORIGIN, ChildLimits())
+    process = VersionProcess(version("hang_at_import"), ORIGIN, QUICK)
     with pytest.raises(VersionOverdue, match="in time"):
         process.wait_until_loaded(0.5)
     assert gone(process.pid)
 
 
 def test_a_factory_that_is_not_there_is_named():
-    process = VersionProcess(version("honest"), Origin("tests.rollout:nothing"), ChildLimits())
+    process = VersionProcess(version("honest"), Origin("tests.rollout:nothing"), QUICK)
     with pytest.raises(VersionLost, match="nothing"):
         process.wait_until_loaded(30.0)
 
@@ -192,7 +200,7 @@ def test_its_own_copy_is_all_that_it_can_change():
 
 
 def test_memory_beyond_the_limit_ends_it():
-    process = started("leak", ChildLimits(memory_bytes=300 * 2**20))
+    process = started("leak", ChildLimits(yields=False, memory_bytes=300 * 2**20))
 
     def ask_often():
         for _ in range(40):
@@ -220,7 +228,7 @@ def test_it_ends_with_its_parent_however_hard_it_hangs(tmp_path):
         "from glassbox.rollout.shadow.limits import ChildLimits\n"
         "from glassbox.rollout.shadow.process import Origin, VersionProcess\n"
         "from tests.rollout.shadow.challengers import version\n"
-        f"process = VersionProcess(version('spin'), Origin({ORIGIN.factory!r}), ChildLimits())\n"
+        f"process = VersionProcess(version('spin'), Origin({ORIGIN.factory!r}), {QUICK})\n"
         "process.wait_until_loaded(30.0)\n"
         "print(process.pid, flush=True)\n"
         f"process.ask({ROWS!r}, timeout_s=600)\n"

@@ -1,7 +1,6 @@
-import struct
-import threading
+"""Copies, tickets, counts, breakers: lanes as requests and routings meet them."""
+
 import time
-from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -10,87 +9,11 @@ from glassbox.errors import NoDiskSpace
 from glassbox.rollout.answering.primary import Champions
 from glassbox.rollout.prediction import Prediction
 from glassbox.rollout.routing import Routing, share_of
-from glassbox.rollout.shadow.process import Origin
 from glassbox.rollout.shadow.shadows import Shadows
-from glassbox.settings.sections import RolloutSettings
-from tests.rollout.shadow.challengers import BEHAVIOURS, Challenger, honest, version
-
-ORIGIN = Origin("tests.rollout.shadow.challengers:load")
-CHAMPION = version("honest", 1)
-ROWS = [{"x": 0.1 * i, "y": i / 7} for i in range(1, 13)]
-MISBEHAVIOURS = [
-    *sorted(BEHAVIOURS.keys() - {"honest", "near", "classes"}),
-    "exit_at_import",
-    "leave_at_import",
-    "hang_at_import",
-    "corrupt",
-    "raise_at_import",
-]
+from tests.rollout.shadow.challengers import Challenger, honest, version
+from tests.rollout.shadow.lanes import CHAMPION, ROWS, routing, until
 
 pytestmark = pytest.mark.usefixtures("nothing_is_left")
-
-
-class Seen:
-    """Collects endings, and waits for them."""
-
-    def __init__(self):
-        self.events = []
-        self._more = threading.Condition()
-
-    def __call__(self, event):
-        with self._more:
-            self.events.append(event)
-            self._more.notify_all()
-
-    def wait_for(self, n, timeout_s=30.0):
-        with self._more:
-            assert self._more.wait_for(lambda: len(self.events) >= n, timeout_s), self.events
-        return self.events
-
-
-@pytest.fixture
-def seen():
-    return Seen()
-
-
-@pytest.fixture
-def make(seen):
-    made = []
-
-    def build(*, on_event=None, again=None, in_engine=None, **settings):
-        values = {"noise_floor": 0.0, "shadow_timeout_s": 10.0, **settings}
-        shadows = Following(
-            ORIGIN,
-            RolloutSettings(**values),
-            on_event or seen,
-            again=again,
-            in_engine=in_engine,
-        )
-        made.append(shadows)
-        return shadows
-
-    yield build
-    for each in made:
-        each.close()
-
-
-class Following(Shadows):
-    """Told of each routing by the requests themselves, as a server's view would tell it."""
-
-    def offer(self, routing, *args, **more):
-        self.reconfigure(routing)
-        return super().offer(routing, *args, **more)
-
-
-def routing(*shadows, revision=1, **more):
-    return Routing("default", CHAMPION, shadows, revision=revision, **more)
-
-
-def until(holds, seconds=20.0):
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, "it never came"
-        time.sleep(0.01)
 
 
 def test_a_copy_is_answered_beside_the_request(make, seen):
@@ -125,63 +48,6 @@ def test_without_challengers_there_is_no_ticket_and_no_process(make, seen):
     assert shadows.offer(routing(), "r1", ROWS[0], honest(dict(ROWS[0]))) is None
     assert shadows.status() == ()
     assert seen.events == []
-
-
-@pytest.mark.parametrize("how", MISBEHAVIOURS)
-def test_answers_are_the_same_bit_for_bit_whatever_a_challenger_does(make, seen, how):
-    champions = Champions(lambda _: Challenger(honest))
-    champions.load(CHAMPION)
-    shadows = make(shadow_timeout_s=0.3, shadow_queue=4, shadow_memory_bytes=400 * 2**20)
-    expected = [struct.pack("d", honest(dict(row)).prediction) for row in ROWS]
-    named = routing(version(how))
-    answers, slowest = [], 0.0
-    for place, row in enumerate(ROWS):
-        kept = dict(row)
-        began = time.perf_counter()
-        answer = champions.submit(CHAMPION, row).result(10).prediction
-        shadows.offer(named, f"r{place}", row, answer)
-        slowest = max(slowest, time.perf_counter() - began)
-        answers.append(struct.pack("d", answer.prediction))
-        assert row == kept
-        time.sleep(0.02)
-    assert answers == expected
-    assert slowest < 0.25, "no answer ever waits for a challenger"
-    shadows.close()
-    champions.close()
-    assert Counter(each.request_id for each in seen.events) == {
-        f"r{i}": 1 for i in range(len(ROWS))
-    }, "every copy ends exactly once"
-    assert {each.status for each in seen.events} <= {
-        "ok", "error", "timeout", "dropped", "breaker_open", "disabled",
-    }  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("how", "statuses", "n_lost"),
-    [
-        ("refuse", {"error"}, 0),
-        ("not_a_number", {"error"}, 0),
-        ("mutate", {"ok"}, 0),
-        ("shout", {"ok"}, 0),
-        ("kill_itself", {"error"}, 3),
-        ("leave", {"error"}, 3),
-        ("hang", {"timeout"}, 3),
-    ],
-)
-def test_endings_are_counted_and_lost_processes_replaced(make, how, statuses, n_lost):
-    shadows = make(shadow_timeout_s=0.4)
-    named, pids = routing(version(how)), set()
-    for place in range(3):
-        ticket = shadows.offer(named, f"r{place}", ROWS[0], honest(dict(ROWS[0])))
-        assert ticket.wait(20).status in statuses
-        until(lambda: shadows.status()[0].state == "ready")
-        pids.add(shadows.status()[0].pid)
-    status = shadows.status()[0]
-    assert sum(status.counts[each] for each in statuses) == 3
-    assert status.counts["pending"] == status.n_waiting == 0
-    assert status.n_lost == n_lost
-    assert len(pids) == max(1, n_lost)
-    assert bool(status.last_error) == ("ok" not in statuses)
 
 
 def test_a_row_that_a_challenger_raises_over_is_evidence_and_no_reason_to_stop(make):

@@ -129,6 +129,9 @@ def _refused(error: ValidationError, content: Mapping[str, Any], path: Path) -> 
     if first["type"] == "extra_forbidden":
         message = "is not a known key"
         known = _known(place)
+    elif first["type"] == "union_tag_invalid":
+        place.append("kind")
+        message = f"is not allowed: give one of {', '.join(KINDS)}"
     else:
         message = f"is not allowed: {message[:1].lower()}{message[1:]}"
     return InvalidSetting(".".join(place), str(path), known, problem=message)

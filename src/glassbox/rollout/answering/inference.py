@@ -10,12 +10,13 @@ recorded; one that the version failed to answer is recorded with status ``error`
 
 import asyncio
 import contextlib
+import copy
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from glassbox.audit.records import Arm, PrimaryEvent, ShadowEvent
 from glassbox.audit.request_ids import new_request_id
@@ -28,6 +29,9 @@ from glassbox.rollout.routing import Routing
 from glassbox.rollout.version import DEFAULT_MODEL, Version
 
 T = TypeVar("T")
+
+_SINGLE: Final = frozenset((float, int, str, bool, type(None)))
+"""Types of values that hold no others."""
 
 
 class Ticket(Protocol):
@@ -233,8 +237,7 @@ class InferenceService:
                 error.kind, error.name, f"one of {', '.join(error.known)}"
             ) from error
         feature_hash = self._recorder.hash(features)
-        # A version that changes what it was given changes nothing for the challengers.
-        outcome = self._hosts.submit(version, dict(features))
+        outcome = self._hosts.submit(version, _copied(features))
         is_copied = not chosen.is_pinned
         return Asked(features, feature_hash, name, routing, version, outcome, is_copied)
 
@@ -295,6 +298,15 @@ class InferenceService:
             summaries={} if answer is None else answer.summaries,
             error_code=error_code,
         )
+
+
+def _copied(features: Features) -> dict[str, Any]:
+    """Return features of one's own: who changes them changes nothing for challengers and the log.
+
+    Where no value holds others, a copy of the names is enough and a tenth of the work.
+    """
+    own = dict(features)
+    return own if _SINGLE.issuperset(map(type, own.values())) else copy.deepcopy(own)
 
 
 async def _within(outcome: "Future[Outcome]", seconds: float | None) -> Outcome:

@@ -147,7 +147,8 @@ class Looks:
         found = self._found(request_id)
         if found is None:
             raise UnknownName("prediction", request_id)
-        return whole_record(found, self._parts.store.places(request_id))
+        places = self._parts.store.places(request_id)
+        return whole_record(found, places, awaits_shadow=self._awaits(found))
 
     def verification(self) -> VerificationAnswered:
         """Return whether every byte of the log is as it was written; once at a time.
@@ -291,15 +292,10 @@ class Looks:
         return self._parts.store.find(request_id) or self._parts.ring.find(request_id)
 
     def _entry(self, record: InferenceRecord) -> AuditEntry:
-        routing = self._parts.view.routings.get(record.primary.model)
-        awaits = (
-            not record.shadows
-            and routing is not None
-            and bool(routing.shadows)
-            and record.primary.status == "success"
-            and self._parts.ring.find(record.primary.request_id) is not None
-        )
-        return audit_entry(record, awaits_shadow=awaits)
+        return audit_entry(record, awaits_shadow=self._awaits(record))
+
+    def _awaits(self, record: InferenceRecord) -> bool:
+        return self._parts.ring.awaits(record.primary.request_id)
 
 
 def _merged(

@@ -68,16 +68,19 @@ def audit_entry(record: InferenceRecord, *, awaits_shadow: bool = False) -> Audi
     )
 
 
-def whole_record(record: InferenceRecord, places: Sequence[EventPlace]) -> RecordAnswered:
+def whole_record(
+    record: InferenceRecord, places: Sequence[EventPlace], *, awaits_shadow: bool = False
+) -> RecordAnswered:
     """Return everything that is kept of one prediction.
 
     Args:
         record: The record.
         places: Where its events stand in the log; none where they are on their way to it.
+        awaits_shadow: As of ``audit_entry``.
     """
     primary = record.primary
     return RecordAnswered(
-        entry=audit_entry(record),
+        entry=audit_entry(record, awaits_shadow=awaits_shadow),
         shadows=[_shadow(each) for each in record.shadows],
         events=[
             EventAnswered(sequence=each.sequence, kind=_KINDS[each.kind], timestamp=each.time_s)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Final
 from uuid import uuid4
 
-from glassbox.errors import ConflictError, GlassboxError, InvalidValue
+from glassbox.errors import ConflictError, GlassboxError
 from glassbox.rollout.decisions.evidence import Evidence
 from glassbox.rollout.decisions.moves import Moves, is_champion, is_taken_over, words
 from glassbox.rollout.decisions.plan import RolloutPlan
@@ -25,6 +25,7 @@ from glassbox.rollout.decisions.verbs import (
     held,
     let_go,
     refuse_hot,
+    refuse_unfit,
     words_of,
 )
 from glassbox.rollout.routing import Routing
@@ -98,10 +99,7 @@ class Controller:
         version = self._registry.version(challenger, model)
         snapshot = self._registry.snapshot(is_fresh=True)
         champion = champion_of(snapshot, model)
-        if version.model != model:
-            raise InvalidValue("challenger", version.name, f"a version of {model!r}")
-        if version.name == champion.name:
-            raise InvalidValue("challenger", version.name, "another version than the champion")
+        refuse_unfit(version, champion)
         now_s = self._clock()
         refuse_hot(version, plan, self._rollouts.latest(model), now_s)
         rollout_id = f"r-{uuid4().hex[:10]}"

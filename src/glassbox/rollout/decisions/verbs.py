@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from glassbox.errors import ConflictError, UnknownName
+from glassbox.errors import ConflictError, InvalidValue, UnknownName
 from glassbox.rollout.decisions.gates import GateReading
 from glassbox.rollout.decisions.plan import RolloutPlan
 from glassbox.rollout.decisions.policy import State, at_phase
@@ -32,9 +32,25 @@ def champion_of(snapshot: Snapshot, model: str) -> Version:
     champion = snapshot.aliased(CHAMPION, model)
     if champion is None:
         raise UnknownName(
-            "champion of", model, remedy="Make one: glassbox versions alias champion VERSION"
+            "champion of",
+            model,
+            [each for each, named in snapshot.aliases.items() if CHAMPION in named],
+            remedy="Make one: glassbox versions alias champion VERSION",
         )
     return champion
+
+
+def refuse_unfit(version: Version, champion: Version) -> None:
+    """Let a version be tried that could take the champion's place.
+
+    Raises:
+        InvalidValue: It is the champion, or another model's.
+    """
+    if version.model != champion.model:
+        allowed = f"a version of {champion.model!r}, and this is one of {version.model!r}"
+        raise InvalidValue("challenger", version.name, f"{allowed} (--model {version.model})")
+    if version.name == champion.name:
+        raise InvalidValue("challenger", version.name, "another version than the champion")
 
 
 def refuse_hot(

@@ -5,6 +5,7 @@ beyond a limit that knows the number of rows, and the p-value stands after the c
 columns. Knows no database.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -71,16 +72,21 @@ def compare_windows(
             f"The reference holds answers of {reference.model_version or 'several versions'}: "
             "predictions and states of another version are not compared with them."
         )
-    found = []
+    found, short = [], defaultdict[int, list[str]](list)
     for before in reference.columns:
         if before.group in ("answer", "state") and not same_version:
             continue
         now = current.column(before.name) or _absent(before, current.n_rows)
-        problem = _problem(before, now)
-        if problem:
-            notes.append(problem)
-            continue
-        found.append(_feature(before, now))
+        if before.kind != now.kind:
+            notes.append(f"{before.name} was {before.kind} and is {now.kind} now: not compared.")
+        elif (n_values := _too_few(before, now)) is not None:
+            short[n_values].append(before.name)
+        else:
+            found.append(_feature(before, now))
+    notes += [
+        f"Not compared, {n} values on one side where {LEAST_VALUES} are needed: {', '.join(names)}."
+        for n, names in sorted(short.items())
+    ]
     return _judged(found, fdr), tuple(notes)
 
 
@@ -97,18 +103,16 @@ def _absent(column: Column, n_rows: int) -> Column:
     return replace(column, values=np.full(n_rows, np.nan))
 
 
-def _problem(before: Column, now: Column) -> str:
-    """Return why a column cannot be compared; empty if it can."""
-    if before.kind != now.kind:
-        return f"{before.name} was {before.kind} and is {now.kind} now: not compared."
+def _too_few(before: Column, now: Column) -> int | None:
+    """Return the values of the shorter side where they are too few; None if they are enough."""
     least = int(min(before.is_there.sum(), now.is_there.sum()))
     if least >= LEAST_VALUES:
-        return ""
+        return None
     # A column that was full and is empty now has drifted, and the share that is missing says so.
     is_sampled = before.group in ("answer", "state")
     if is_sampled or before.is_there.sum() < LEAST_VALUES or now.values.size < LEAST_VALUES:
-        return f"{before.name} has {least} values on one side, {LEAST_VALUES} are needed."
-    return ""
+        return least
+    return None
 
 
 def _feature(before: Column, now: Column) -> FeatureDrift:

@@ -22,7 +22,7 @@ from glassbox.rollout.drift.recorded import window_of
 from glassbox.rollout.drift.reference import Reference
 from glassbox.rollout.drift.report import DriftReport, Seasonality, SegmentGap
 from glassbox.rollout.drift.windows import Window
-from glassbox.rollout.version import DEFAULT_MODEL
+from glassbox.rollout.version import DEFAULT_MODEL, option_of
 from glassbox.settings import DriftSettings
 from glassbox.stats.seasonality import Season, detect_season, same_hours
 
@@ -124,7 +124,7 @@ class DriftWatch:
         if reference is None:
             raise ConflictError(
                 f"The model {model!r} has no drift reference to compare with. Make one first: "
-                "glassbox drift reference create"
+                f"glassbox drift reference create{option_of(model)}"
             )
         window = window_of(self._latest(self._settings.window, model, model_version))
         return self._store.keep(self.compare(reference, window))

@@ -31,9 +31,6 @@ MOST_SHOWN: Final = 80
 """Characters of a refused value that an error shows."""
 
 
-_PLAIN: Final = f"finite numbers, true, false, null, texts of up to {MOST_CHARS} characters"
-
-
 @dataclass(frozen=True)
 class FeatureRule:
     """What one feature may be."""
