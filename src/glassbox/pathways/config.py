@@ -115,10 +115,6 @@ class StudyConfig(Section):
                 str(next(iter(content), "")), source, problem="is no section"
             ) from error
 
-    def with_out(self, out: Path) -> Self:
-        """Return the same configuration with another folder."""
-        return self.model_copy(update={"study": self.study.model_copy(update={"out": out})})
-
 
 SILENT: Final = frozenset({"study", "limits", "parallel"})
 """Sections that change no result."""

@@ -126,6 +126,11 @@ class StudyFolder:
         return self.tokens / "activations.safetensors"
 
     @property
+    def activation_shards(self) -> Path:
+        """Finished parts of the corpus pass, until all of them are one file."""
+        return self.tokens / "shards"
+
+    @property
     def token_associations(self) -> Path:
         """Which tokens fire which latents; a Parquet twin stands beside it."""
         return self.tokens / "token_associations.json"

@@ -285,5 +285,7 @@ class ParallelSection(Section):
     """How often a task is done again whose process died."""
     contexts_per_shard: int = Field(default=16, ge=1)
     """Contexts that one shard file holds."""
+    passes_per_shard: int = Field(default=16, ge=1)
+    """Forward passes over the corpus, 4,096 positions each, that one shard file holds."""
     layers_per_shard: int | None = Field(default=None, ge=1)
     """Layers of targets that one shard of the sweep holds; unset holds all, which shares most."""

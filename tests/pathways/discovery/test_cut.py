@@ -88,6 +88,15 @@ def test_the_cut_keeps_the_strongest_and_no_more_than_asked(seed, top, least):
         assert kept == passing[:top]
 
 
+@given(st.integers(0, 30), st.integers(0, 6), st.floats(0, 0.5))
+def test_rows_near_the_cut_are_those_of_the_whole_table(seed, near, least):
+    cut = Cut(top=3, least=least, rank_by="mediated")
+    whole, some = candidates(found(seed), cut), candidates(found(seed), cut, near=near)
+    assert some.rows == tuple(row for row in whole.rows if row.kept or row.rank < near)
+    assert some.n_sources == whole.n_sources
+    assert some.kept == whole.kept
+
+
 def test_the_specs_rule_bounds_the_gradient_and_says_its_unit():
     cut = Cut("gradient", 0.1, 25)
     table = candidates(found(), cut)

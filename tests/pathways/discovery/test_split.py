@@ -176,7 +176,7 @@ def test_memory_does_not_grow_with_the_number_of_targets():
         while pieces:
             together, pieces = pack(pieces, 16, 1024)
             sweep._attempt(together)
-        return sweep._space.n_bytes
+        return sweep.buffer_bytes
 
     assert needed(16) == needed(64) == needed(240)
 

@@ -196,7 +196,8 @@ def copied(world, tmp_path):
     """The same study in a folder of its own."""
     config, _ = world
     shutil.copytree(config.out, tmp_path / "out")
-    return config.with_out(tmp_path / "out")
+    study = config.study.model_copy(update={"out": tmp_path / "out"})
+    return config.model_copy(update={"study": study})
 
 
 def test_without_the_model_the_tables_are_integrated_and_it_is_said(world, tmp_path):

@@ -10,7 +10,6 @@ from glassbox.pathways.integration.results import (
     STUDY_FILE,
     TABLE_FILE,
     TABLE_JSON_FILE,
-    list_studies,
     read_study,
 )
 from glassbox.pathways.integration.typed import read_rows
@@ -126,14 +125,6 @@ def test_unknown_names_and_values_are_refused(study):
         study.pathways(limit=-1)
     with pytest.raises(InvalidValue, match="offset is -1"):
         study.tokens(offset=-1)
-
-
-def test_studies_below_a_folder_are_listed_and_unfinished_ones_passed_over(tmp_path: Path):
-    for name in ("b", "a"):
-        write_made_up_study(tmp_path, name, n_layers=2)
-    (tmp_path / "unfinished" / "results").mkdir(parents=True)
-    assert [each.summary.name for each in list_studies(tmp_path)] == ["a", "b"]
-    assert list_studies(tmp_path / "nowhere") == ()
 
 
 def test_the_integrated_folder_itself_is_taken_too(folder):

@@ -130,4 +130,13 @@ def test_half_the_texts_are_half_the_sweep_and_replay():
     whole, half = (forecast_study(size=StudySize(n_contexts=n)) for n in (8, 4))
     assert half.steps[0].flop == pytest.approx(whole.steps[0].flop / 2, rel=0.01)
     assert half.steps[1].flop == pytest.approx(whole.steps[1].flop / 2)
-    assert half.steps[2].flop == whole.steps[2].flop
+    assert half.steps[2].flop == pytest.approx(whole.steps[2].flop / 2)
+    assert half.steps[3].flop == whole.steps[3].flop
+
+
+def test_every_random_direction_costs_what_a_dose_does():
+    found = forecast_study(size=StudySize(n_doses=3, n_null=12))
+    validate, null = found.steps[1:3]
+    assert null.flop == pytest.approx(4 * validate.flop)
+    assert null.plan_s is None
+    assert forecast_study(size=StudySize(n_null=0)).steps[2].flop == 0

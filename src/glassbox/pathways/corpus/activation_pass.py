@@ -3,18 +3,21 @@
 Documents of like length go through the model together, without its output head. After each block
 the counted rows of the residual stream are multiplied by that layer's chosen encoder rows; what
 fires is all that is kept. Copies of a prompt run (their responses need them) but are not read.
+The passes are planned for the whole corpus; each can be done apart from the others, and all of
+them put together are the same whoever did them.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from glassbox.engine.layout.batches import is_out_of_memory
 from glassbox.engine.protocol import Progress
 from glassbox.engine.states.taps import Taps
 from glassbox.errors import AdapterMismatch, InvalidValue, NonFiniteOutput, OutOfMemory
@@ -60,27 +63,84 @@ def read_activations(
         OutOfMemory: Even one document does not fit.
         UnsupportedModel: The model's blocks are not known by name.
     """
-    if batch_tokens < 1:
-        raise InvalidValue("batch_tokens", batch_tokens, "1 or more")
-    reader = _Reader(model, corpus, rows, dict(full or {}))
+    parts = []
     done = 0
-    with torch.inference_mode(), reader.attached():
+    with open_reader(model, corpus, rows, full=full) as reader:
         for batch in batches(corpus, batch_tokens):
-            _run(reader, batch)
+            parts.append(reader.read([batch]))
             done += len(batch)
             if progress is not None:
                 progress(done, len(corpus))
-    return reader.found(source_digest)
+    return join_read(parts, reader.latents, corpus, source_digest)
 
 
-def batches(corpus: Corpus, batch_tokens: int) -> Iterator[Int[np.ndarray, " m"]]:
-    """Yield the documents of each forward pass, longest first; a too long one goes alone."""
+@contextmanager
+def open_reader(
+    model: Any,
+    corpus: Corpus,
+    rows: Mapping[int, LatentRows],
+    *,
+    full: Mapping[int, Sae] | None = None,
+) -> "Iterator[CorpusReader]":
+    """Lend what reads some passes of a corpus; arguments and errors as ``read_activations``."""
+    reader = CorpusReader(model, corpus, rows, dict(full or {}))
+    with torch.inference_mode(), reader.attached():
+        yield reader
+
+
+def join_read(
+    parts: "Iterable[Read]", latents: tuple[LatentId, ...], corpus: Corpus, source_digest: str
+) -> Activations:
+    """Return what all passes of a corpus found, in order.
+
+    Args:
+        parts: What the reader gave, in any order.
+        latents: Those that were read, in the reader's order.
+        corpus: What was read.
+        source_digest: What it is said to be read with.
+    """
+    nothing = Read(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
+    found = [nothing, *parts]
+    token = np.concatenate([part.token for part in found])
+    return sorted_activations(
+        latents,
+        corpus.document_of[token],
+        corpus.position_of[token],
+        np.concatenate([part.latent for part in found]),
+        np.concatenate([part.value for part in found]),
+        corpus_digest=corpus.digest,
+        source_digest=source_digest,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Read:
+    """What some passes found: one entry for each latent that fires on a counted token."""
+
+    token: Int[np.ndarray, " n"]
+    """Index into the corpus' tokens."""
+    latent: Int[np.ndarray, " n"]
+    """Index into the reader's latents."""
+    value: Float[np.ndarray, " n"]
+    """The activation, above 0; float32."""
+
+
+def batches(corpus: Corpus, batch_tokens: int = BATCH_TOKENS) -> list[Int[np.ndarray, " _"]]:
+    """Return the documents of each forward pass, longest first; a too long one goes alone.
+
+    Raises:
+        InvalidValue: A pass of no positions.
+    """
+    if batch_tokens < 1:
+        raise InvalidValue("batch_tokens", batch_tokens, "1 or more")
     order = np.argsort(-corpus.lengths, kind="stable")
+    found = []
     start = 0
     while start < len(order):
         size = max(1, batch_tokens // int(corpus.lengths[order[start]]))
-        yield order[start : start + size]
+        found.append(order[start : start + size])
         start += size
+    return found
 
 
 def laid_out(
@@ -96,43 +156,22 @@ def laid_out(
     return np.where(inside, corpus.offsets[documents][:, None] + places, 0), inside
 
 
-def _run(reader: "_Reader", batch: Int[np.ndarray, " m"]) -> None:
-    """Read a batch; out of memory, its halves.
-
-    Raises:
-        OutOfMemory: One document does not fit.
-    """
-    try:
-        reader.read(batch)
-    except torch.cuda.OutOfMemoryError:
-        reader.forget()
-        torch.cuda.empty_cache()
-        if len(batch) == 1:
-            raise OutOfMemory(
-                f"Document {int(batch[0])} ({int(reader.corpus.lengths[batch[0]])} tokens) does "
-                "not fit the device's memory; lower contexts.max_tokens."
-            ) from None
-        for half in np.array_split(batch, 2):
-            _run(reader, half)
-
-
 @dataclass(eq=False)
-class _Reader:
-    """The hooks, and what they have found."""
+class CorpusReader:
+    """Reads chosen latents in some passes of a corpus; see ``open_reader``."""
 
     model: Any
     corpus: Corpus
     rows: Mapping[int, LatentRows]
     full: Mapping[int, Sae]
-    _parts: list[tuple[Tensor, Tensor, Tensor]] = field(default_factory=list)
-    _batch_parts: list[tuple[Tensor, Tensor, Tensor]] = field(default_factory=list)
+    _found: list[tuple[Tensor, Tensor, Tensor]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         device = next(self.model.parameters()).device
         self._device = device
         self._layers = sorted(layer for layer, rows in self.rows.items() if len(rows))
         self._on_device = {layer: self.rows[layer].to(device) for layer in self._layers}
-        self._latents = tuple(
+        self.latents = tuple(
             LatentId(layer, index)
             for layer in self._layers
             for index in self.rows[layer].indices.tolist()
@@ -171,8 +210,44 @@ class _Reader:
             stack.enter_context(taps.hooked(module, False, self._act(layer)))
         return stack
 
-    def read(self, batch: Int[np.ndarray, " m"]) -> None:
-        """Run the model over some documents and keep what fires."""
+    def read(self, passes: Sequence[Int[np.ndarray, " _"]]) -> Read:
+        """Return what some passes find, each the documents that go through the model together.
+
+        Raises:
+            NonFiniteOutput: An activation is NaN or infinite.
+            OutOfMemory: One document does not fit.
+        """
+        # What was found leaves the device with each pass: a long corpus must not fill it.
+        parts = [part for batch in passes for part in self._pass(batch)]
+        empty = torch.zeros(0, dtype=torch.int64)
+        columns = zip(*(parts or [(empty, empty, torch.zeros(0))]), strict=True)
+        token, latent, value = (torch.cat(column).numpy() for column in columns)
+        if not np.isfinite(value).all():
+            place = int(token[~np.isfinite(value)][0])
+            raise NonFiniteOutput(
+                f"An activation in document {int(self.corpus.document_of[place])} is NaN or "
+                "infinite; look at the dictionary and the model's number format."
+            )
+        return Read(token, latent, value)
+
+    def _pass(self, batch: Int[np.ndarray, " m"]) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """Run the model over some documents; out of memory, over their halves."""
+        try:
+            return self._forward(batch)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if len(batch) == 1:
+                raise OutOfMemory(
+                    f"Document {int(batch[0])} ({int(self.corpus.lengths[batch[0]])} tokens) does "
+                    "not fit the device's memory; lower contexts.max_tokens."
+                ) from None
+        self._found = []
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        return [part for half in np.array_split(batch, 2) for part in self._pass(half)]
+
+    def _forward(self, batch: Int[np.ndarray, " m"]) -> list[tuple[Tensor, Tensor, Tensor]]:
         corpus = self.corpus
         flat, inside = laid_out(corpus, batch)
         tokens = torch.from_numpy(corpus.tokens[flat].astype(np.int64)).to(self._device)
@@ -180,13 +255,11 @@ class _Reader:
         places = np.flatnonzero(counted.reshape(-1))
         self._where = torch.from_numpy(places).to(self._device)
         self._tokens = torch.from_numpy(flat.reshape(-1)[places]).to(self._device)
+        self._found = []
         self.model.base_model(input_ids=tokens, use_cache=False)
-        self._parts += self._batch_parts
-        self.forget()
-
-    def forget(self) -> None:
-        """Let go of what the running batch has found."""
-        self._batch_parts = []
+        found = [(token.cpu(), latent.cpu(), value.cpu()) for token, latent, value in self._found]
+        self._found = []
+        return found
 
     def _act(self, layer: int) -> Callable[[Tensor], None]:
         rows, first = self._on_device[layer], self._first_column[layer]
@@ -205,33 +278,6 @@ class _Reader:
                 values = whole.encode(x.index_select(0, self._where))[:, chosen]
             token, column = torch.nonzero(values, as_tuple=True)
             found = values[token, column].float()
-            self._batch_parts.append((self._tokens[token], column + first, found))
+            self._found.append((self._tokens[token], column + first, found))
 
         return act
-
-    def found(self, source_digest: str) -> Activations:
-        """Return everything found, in order.
-
-        Raises:
-            NonFiniteOutput: An activation is NaN or infinite.
-        """
-        empty = (torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64))
-        parts = self._parts or [(*empty, torch.zeros(0))]
-        token, column, value = (
-            torch.cat([part[which].cpu() for part in parts]).numpy() for which in range(3)
-        )
-        if not np.isfinite(value).all():
-            place = int(token[~np.isfinite(value)][0])
-            raise NonFiniteOutput(
-                f"An activation in document {int(self.corpus.document_of[place])} is NaN or "
-                "infinite; look at the dictionary and the model's number format."
-            )
-        return sorted_activations(
-            self._latents,
-            self.corpus.document_of[token],
-            self.corpus.position_of[token],
-            column,
-            value,
-            corpus_digest=self.corpus.digest,
-            source_digest=source_digest,
-        )

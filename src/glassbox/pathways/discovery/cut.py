@@ -186,11 +186,18 @@ def _of_layer(layer: LayerGradients, row: int, target: Target) -> tuple[np.ndarr
     )
 
 
-def candidates(found: Iterable[ContextGradients], cut: Cut | None = None) -> CandidateTable:
-    """Return all sources of all targets over their texts, and which of them the cut keeps.
+def candidates(
+    found: Iterable[ContextGradients], cut: Cut | None = None, *, near: int | None = None
+) -> CandidateTable:
+    """Return the sources of all targets over their texts, and which of them the cut keeps.
 
     A target that stands in one text more than once counts as often. Sums are taken in the order
     given, in double precision.
+
+    Args:
+        found: Gradients, text by text.
+        cut: What is kept.
+        near: Of what is not kept, rows only of this many strongest sources; None gives all.
     """
     cut = cut or Cut()
     by_target: dict[LatentId, list[SourceSums]] = {}
@@ -206,15 +213,15 @@ def candidates(found: Iterable[ContextGradients], cut: Cut | None = None) -> Can
     rows: list[Candidate] = []
     n_sources = {}
     for target in sorted(by_target):
-        of_target = _of_target(target, by_target[target], cut, *next(iter(ways)))
-        n_sources[target] = len(of_target)
-        rows += of_target
+        way = next(iter(ways))
+        columns = _joined(by_target.pop(target), way[1])
+        n_sources[target] = len(columns["n_contexts"])
+        rows += _rows(target, columns, cut, near, way)
     return CandidateTable(tuple(rows), cut, n_sources, n_excluded)
 
 
-def _of_target(
-    target: LatentId, parts: list[SourceSums], cut: Cut, path: Path, mode: Mode
-) -> list[Candidate]:
+def _joined(parts: list[SourceSums], mode: Mode) -> dict[str, np.ndarray]:
+    """Return the columns of one target's sources over all its texts, distinct and ascending."""
     sources, place = np.unique(
         np.concatenate([part.sources for part in parts]), axis=0, return_inverse=True
     )
@@ -227,41 +234,54 @@ def _of_target(
     gradients = np.concatenate([part.gradient for part in parts])
     mean = np.bincount(place, gradients, n) / n_contexts
     squares = np.bincount(place, (gradients - mean[place]) ** 2, n)
-    sd = np.sqrt(squares / np.maximum(n_contexts - 1, 1))
     attribution = total("attribution") / len(parts)
     carried = total("carried") / len(parts)
-    size, at_target, n_active = total("size"), total("at_target"), total("n_active")
+    size, at_target = total("size"), total("at_target")
     direct_at = np.concatenate([part.direct for part in parts])
     direct = np.zeros(n)
     direct[place[direct_at != 0]] = direct_at[direct_at != 0]
-    mediated = attribution if mode == "mediated" else attribution - carried
     summed = np.abs(attribution).sum()
-    share = np.abs(attribution) / summed if summed else np.zeros(n)
-    by = np.abs(attribution if cut.rank_by == "total" else mediated)
-    order = np.lexsort((sources[:, 1], sources[:, 0], -by))
-    passes = (share if cut.rule == "share" else np.abs(mean)) >= cut.least
-    n_kept = 0
-    rows = []
-    for rank, at in enumerate(order):
-        kept = bool(passes[at]) and n_kept < cut.top
-        n_kept += kept
-        rows.append(
-            Candidate(
-                target=target,
-                source=LatentId(int(sources[at, 0]), int(sources[at, 1])),
-                n_contexts=int(n_contexts[at]),
-                n_active=int(n_active[at]),
-                gradient_mean=float(mean[at]),
-                gradient_sd=float(sd[at]),
-                attribution_mean=float(attribution[at]),
-                attribution_share=float(share[at]),
-                direct=float(direct[at]),
-                mediated=float(mediated[at]),
-                same_position_share=float(at_target[at] / size[at]) if size[at] else 0.0,
-                kept=kept,
-                rank=rank,
-                path=path,
-                mode=mode,
-            )
+    return {
+        "source_layer": sources[:, 0],
+        "source_index": sources[:, 1],
+        "n_contexts": n_contexts,
+        "n_active": total("n_active"),
+        "gradient_mean": mean,
+        "gradient_sd": np.sqrt(squares / np.maximum(n_contexts - 1, 1)),
+        "attribution_mean": attribution,
+        "attribution_share": np.abs(attribution) / summed if summed else np.zeros(n),
+        "direct": direct,
+        "mediated": attribution if mode == "mediated" else attribution - carried,
+        "same_position_share": np.divide(at_target, size, out=np.zeros(n), where=size > 0),
+    }
+
+
+def _rows(
+    target: LatentId,
+    columns: Mapping[str, np.ndarray],
+    cut: Cut,
+    near: int | None,
+    way: tuple[Path, Mode],
+) -> Iterator[Candidate]:
+    """Yield one target's sources by rank: those that the cut keeps, and the ones near it."""
+    by = np.abs(columns["attribution_mean" if cut.rank_by == "total" else "mediated"])
+    order = np.lexsort((columns["source_index"], columns["source_layer"], -by))
+    if cut.rule == "share":
+        passes = columns["attribution_share"][order] >= cut.least
+    else:
+        passes = np.abs(columns["gradient_mean"])[order] >= cut.least
+    kept = passes & (np.cumsum(passes) <= cut.top)
+    shown = kept | (np.arange(len(order)) < (len(order) if near is None else near))
+    for rank in np.flatnonzero(shown).tolist():
+        of_row = {name: column[order[rank]].item() for name, column in columns.items()}
+        source = LatentId(of_row.pop("source_layer"), of_row.pop("source_index"))
+        of_row["n_active"] = int(of_row["n_active"])
+        yield Candidate(
+            target=target,
+            source=source,
+            kept=bool(kept[rank]),
+            rank=rank,
+            path=way[0],
+            mode=way[1],
+            **of_row,
         )
-    return rows

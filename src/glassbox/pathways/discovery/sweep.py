@@ -1,10 +1,10 @@
 """All upstream gradients of many targets in one way down.
 
 Texts and their targets go down together, layers outermost, so that a dictionary is needed once
-for all of them and then never again. At each layer the targets that stand on it enter, and the
-gradient by every latent that fires is one product of a cotangent with a decoder row. The SAE's
-error is held constant throughout. Equal to plain automatic differentiation (``oracle``), which
-takes one pass a target.
+for all of them and then never again; on a processor each of its threads takes some of the texts.
+At each layer the targets that stand on it enter, and the gradient by every latent that fires is
+one product of a cotangent with a decoder row. The SAE's error is held constant throughout. Equal
+to plain automatic differentiation (``oracle``), which takes one pass a target.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,6 +30,7 @@ from glassbox.pathways.discovery.gradients import (
 )
 from glassbox.pathways.discovery.memory import let_go, ran_out
 from glassbox.pathways.discovery.sources import Firing, SourceLayer, Sources, place_of
+from glassbox.pathways.discovery.workers import n_workers, split_evenly, workers
 from glassbox.pathways.saes.rows import LatentRows
 
 TILE_ROWS = {"cpu": 512, "cuda": 8192}
@@ -104,13 +105,21 @@ class Sweep:
         self._targets = {
             layer: rows.to(model.device, model.dtype) for layer, rows in targets.items()
         }
-        self._space = Workspace(model.device, model.dtype)
+        self._spaces: dict[int, Workspace] = {}
         self._chunk = options.chunk_targets
 
     @property
     def chunk_targets(self) -> int:
         """Targets that go down together now: fewer than asked for once memory ran out."""
         return self._chunk
+
+    @property
+    def buffer_bytes(self) -> int:
+        """Memory of the buffers that all workers take again and again."""
+        return sum(space.n_bytes for space in self._spaces.values())
+
+    def _space(self, worker: int) -> Workspace:
+        return self._spaces.setdefault(worker, Workspace(self._model.device, self._model.dtype))
 
     def run(self, contexts: Sequence[Context]) -> Iterator[ContextGradients]:
         """Yield the gradients of each context, in order."""
@@ -157,32 +166,49 @@ class Sweep:
                     "Use shorter contexts or a smaller number format."
                 ) from error
         self._chunk = n_targets // 2
-        self._space.clear()
+        self._spaces.clear()
         let_go(self._model.device)
         return None
 
     def _together(self, contexts: Sequence[Context]) -> list[ContextGradients]:
         """Return the gradients of some texts that go down side by side."""
-        lanes = [self._lane(context) for context in contexts]
-        found: list[list[LayerGradients]] = [[] for _ in lanes]
+        sizes = [float(sum(t.position * t.latent.layer for t in each.targets)) for each in contexts]
+        shares = split_evenly(sizes, n_workers(self._model.device, len(contexts)))
+        found: dict[int, list[LayerGradients]] = {at: [] for at in range(len(contexts))}
         highest = max(context.last_layer for context in contexts)
         order = [layer for layer in reversed(self._sources.layers) if layer < highest]
-        behind = highest
-        for source in self._sources.stream(order, self._model.device, self._model.dtype):
-            for at, lane in enumerate(lanes):
-                if self._options.mode != "direct":
-                    for layer in range(behind, source.layer, -1):
-                        lane.descent.down(layer)
-                if lane.context.last_layer > source.layer:
-                    found[at].append(self._read(lane, source))
-            behind = source.layer
+        with workers(len(shares)) as together:
+            lanes: dict[int, _Lane] = {}
+
+            def start(worker: int) -> None:
+                for at in shares[worker]:
+                    lanes[at] = self._lane(contexts[at], self._space(worker))
+
+            together(start, range(len(shares)))
+            behind = highest
+            for source in self._sources.stream(order, self._model.device, self._model.dtype):
+                span = range(behind, source.layer, -1)
+
+                def go_on(worker: int, source: SourceLayer = source, span: range = span) -> None:
+                    for at in shares[worker]:
+                        found[at] += self._step(lanes[at], source, span)
+
+                together(go_on, range(len(shares)))
+                behind = source.layer
         mode, path = self._options.mode, self._options.path
         return [
-            ContextGradients(lane.context, mode, path, tuple(reversed(layers)))
-            for lane, layers in zip(lanes, found, strict=True)
+            ContextGradients(context, mode, path, tuple(reversed(found[at])))
+            for at, context in enumerate(contexts)
         ]
 
-    def _lane(self, context: Context) -> _Lane:
+    def _step(self, lane: _Lane, source: SourceLayer, span: range) -> list[LayerGradients]:
+        """Take a text down to a layer; return its gradients there, if targets are above."""
+        if self._options.mode != "direct":
+            for layer in span:
+                lane.descent.down(layer)
+        return [self._read(lane, source)] if lane.context.last_layer > source.layer else []
+
+    def _lane(self, context: Context, space: Workspace) -> _Lane:
         model = self._model
         if context.last_layer >= model.n_layers or len(context.token_ids) > model.context:
             raise InvalidData(
@@ -202,7 +228,7 @@ class Sweep:
             model,
             taped,
             entrants,
-            self._space,
+            space,
             way="frozen" if self._options.mode == "frozen" else "total",
             first=next(at for at in range(len(context.token_ids)) if at not in excluded),
             most_rows=self._options.tile_rows or TILE_ROWS.get(model.device.type, 512),

@@ -260,22 +260,6 @@ def read_study(folder: Path) -> StudyResults:
         raise CorruptArtifact(path, f"{error}; integrate anew") from error
 
 
-def list_studies(folder: Path) -> tuple[StudyResults, ...]:
-    """Return the finished studies directly below a folder, by name; none where it is absent.
-
-    Folders without integrated results are passed over: their study is not finished.
-
-    Raises:
-        CorruptArtifact: A study's results are damaged or of another schema.
-    """
-    if not folder.is_dir():
-        return ()
-    found = [
-        each for each in sorted(folder.iterdir()) if (each / INTEGRATED / STUDY_FILE).is_file()
-    ]
-    return tuple(read_study(each) for each in found)
-
-
 def _check_count(what: str, value: int) -> None:
     if value < 0:
         raise InvalidValue(what, value, "0 or more")

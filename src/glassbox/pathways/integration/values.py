@@ -9,13 +9,6 @@ from typing import Generic, Literal, TypeVar
 
 Row = TypeVar("Row")
 
-PathKind = Literal["past", "through"]
-"""Whether a derivative goes past later SAEs (their reconstruction is not in the graph) or through
-them."""
-
-Mode = Literal["total", "frozen", "direct", "mediated"]
-"""What a gradient holds still; see ``discovery``."""
-
 NodeKind = Literal["token", "latent", "error", "logit"]
 """What a node of the graph stands for; ``logit`` is an answer, ``error`` what an SAE leaves out."""
 

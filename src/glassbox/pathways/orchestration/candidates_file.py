@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from glassbox.artifacts import write_bytes
@@ -52,11 +51,10 @@ def write_candidates(
         path: The file; it appears whole or not at all.
     """
     cut = cut_of(settings)
-    table = candidates(found, cut)
+    table = candidates(found, cut, near=BELOW * settings.top)
     shown = pa.table(table.columns())
-    near = pc.or_(shown["kept"], pc.less(shown["rank"], BELOW * settings.top))
     written = Written(len(table.kept), sum(table.n_sources.values()), table.n_excluded)
-    shown = shown.filter(near).replace_schema_metadata(
+    shown = shown.replace_schema_metadata(
         {
             _CONSIDERED: str(written.n_considered),
             "n_excluded": str(written.n_excluded),

@@ -162,8 +162,3 @@ def corpus_flop(model: ModelShape, lengths: Iterable[int], latents: Mapping[int,
     deepest = max(latents, default=-1)
     rows = 2 * model.d_model * sum(latents.values())
     return sum(model.forward_flop(deepest + 1, n) + rows * n for n in lengths)
-
-
-def encode_flop(model: ModelShape, n_tokens: int, *, n_layers: int, d_sae: int) -> int:
-    """Return the operations of encoding tokens with whole dictionaries, as full sources need."""
-    return 2 * model.d_model * d_sae * n_tokens * n_layers

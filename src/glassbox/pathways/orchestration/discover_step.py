@@ -5,24 +5,21 @@ on the shards. Knows nothing of how gradients are computed.
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Final
 
-import torch
-
-from glassbox.errors import NotEnoughData, UnsupportedModel
-from glassbox.pathways.blocks.weights import take_blocks
+from glassbox.errors import NotEnoughData
 from glassbox.pathways.corpus.activations import load_activations
 from glassbox.pathways.corpus.contexts import Context
 from glassbox.pathways.corpus.set_cover import choose_contexts
 from glassbox.pathways.discovery.gradients import ContextGradients, join_targets
-from glassbox.pathways.discovery.oracle import plain_gradients
 from glassbox.pathways.discovery.sources import HeldSources, Sources, StreamedSources
-from glassbox.pathways.discovery.sweep import SweepOptions, upstream_gradients
+from glassbox.pathways.discovery.sweep import SweepOptions
 from glassbox.pathways.latents import LatentId
 from glassbox.pathways.orchestration.candidates_file import write_candidates
+from glassbox.pathways.orchestration.lent_model import sweeper_of
 from glassbox.pathways.orchestration.parallel import Job, Part, Work, run_shards
 from glassbox.pathways.orchestration.parts import StudyLatents, selected_ids, study_latents
 from glassbox.pathways.orchestration.running import Done, file_inputs
@@ -32,9 +29,6 @@ from glassbox.pathways.shards import Shards, StepKey
 
 OPENED_BY: Final = f"{__name__}:open_sweep"
 """Where a worker finds what makes the sweep's shards."""
-
-Sweeper = Callable[[Sequence[Context], SweepOptions], Iterator[ContextGradients]]
-"""Makes the gradients of some contexts, in their order."""
 
 _NAME: Final = re.compile(r"c(\d+)-(\d+)_l(\d+)-(\d+)")
 
@@ -179,7 +173,7 @@ def open_sweep(place: Workplace) -> Iterator[Work]:
             mode=settings.mode, path=settings.path, chunk_targets=settings.chunk_targets
         )
         sources = study_sources(place, latents)
-        sweep = _sweeper(lent.model, latents, sources)
+        sweep = sweeper_of(lent.model, latents.rows, sources)
 
         def work(name: str) -> Part:
             piece = Piece.parse(name)
@@ -249,34 +243,3 @@ def _targets(place: Workplace, ids: Sequence[LatentId]) -> list[LatentId]:
             remedy=f"All selected latents are on layer {lowest}: nothing is below them.",
         )
     return found
-
-
-def _sweeper(model: torch.nn.Module, latents: StudyLatents, sources: Sources) -> Sweeper:
-    """Return the fast way where the model's blocks are known by heart, else the slow one."""
-    try:
-        blocks = take_blocks(model)
-    except UnsupportedModel:
-        return _autograd(model, latents, sources)
-
-    def sweep(contexts: Sequence[Context], options: SweepOptions) -> Iterator[ContextGradients]:
-        return upstream_gradients(blocks, contexts, latents.rows, sources, options)
-
-    return sweep
-
-
-def _autograd(model: torch.nn.Module, latents: StudyLatents, sources: Sources) -> Sweeper:
-    """Return the slow way, for blocks that are not known by heart: one backward pass a target."""
-
-    def sweep(contexts: Sequence[Context], options: SweepOptions) -> Iterator[ContextGradients]:
-        if options.mode != "total":
-            raise UnsupportedModel(
-                f"discover.mode {options.mode!r} needs blocks that are known by heart; of this "
-                "model only 'total' gradients can be had."
-            )
-        where = next(model.parameters())
-        layers = sources.layers
-        held = {each.layer: each for each in sources.stream(layers, where.device, where.dtype)}
-        for context in contexts:
-            yield plain_gradients(model, context, latents.rows, held, options.path)
-
-    return sweep

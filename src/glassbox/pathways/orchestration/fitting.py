@@ -1,24 +1,29 @@
 """The forecast of a study from its rehearsal, and whether the machine has room for it.
 
-Memory is counted from sizes and added to what is in use; time is a text's and a target's measured
-cost times how many there will be; both say so. Knows nothing of how steps work.
+Memory is counted from sizes and added to what is in use; time is what the rehearsal's operations
+took, times how many there will be. Knows nothing of how steps work.
 """
 
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
 import torch
 
 from glassbox.engine.protocol import Lent
 from glassbox.errors import NoDiskSpace, OutOfMemory
 from glassbox.pathways.config import StudyConfig
 from glassbox.pathways.corpus.activation_pass import BATCH_TOKENS
+from glassbox.pathways.corpus.contexts import Context
 from glassbox.pathways.corpus.documents import Corpus
+from glassbox.pathways.discovery.cut import candidates
 from glassbox.pathways.discovery.gradients import ContextGradients
-from glassbox.pathways.orchestration.costs import ContextShape, ModelShape
+from glassbox.pathways.discovery.workers import n_workers
+from glassbox.pathways.orchestration.candidates_file import cut_of
+from glassbox.pathways.orchestration.costs import ContextShape, ModelShape, sweep_flop
 from glassbox.pathways.orchestration.memory import MemoryMeter, free_bytes, resident_bytes
 from glassbox.pathways.orchestration.parts import selected_ids
 from glassbox.pathways.orchestration.sizes import (
@@ -35,8 +40,12 @@ from glassbox.pathways.orchestration.workplace import Workplace
 TARGETS_PER_CONTEXT: Final = 8
 """Targets that are taken to share a text; set cover finds out how many do."""
 
-ROW_BYTES: Final = {"candidate": 150, "validated": 260, "activation": 16, "report": 3_000_000}
-"""Bytes of one row on disk, JSON and Parquet together; measured on the embedded study."""
+ROW_BYTES: Final = {"candidate": 150, "validated": 260, "activation": 36, "report": 3_000_000}
+"""Bytes of one row on disk, JSON and Parquet together, an activation's in its shard and in the one
+file; measured on the embedded study."""
+
+JOIN_BYTES: Final = 80
+"""Bytes of an activation while all shards are joined: as read, put together, and in order."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +70,28 @@ class Workload:
     """Highest layer of a target."""
     n_sources: int
     """Firings that one target sees."""
+    n_activations: int
+    """Firings of all latents over the corpus."""
+
+
+@dataclass(frozen=True)
+class Rehearsed:
+    """How much the rehearsal had of everything, beside its stages."""
+
+    found: ContextGradients
+    """Its gradients by the selected latents."""
+    n_tokens: int
+    """Tokens of the texts whose activations were read."""
+    n_activations: int
+    """Firings of all latents on them."""
+    many: Context
+    """The text with the targets of the stage ``many targets``."""
+    n_runs: int
+    """Replays of the stage ``replay``."""
 
 
 def forecast_run(
-    place: Workplace, lent: Lent, meter: MemoryMeter, found: ContextGradients, *, n_many: int
+    place: Workplace, lent: Lent, meter: MemoryMeter, rehearsed: Rehearsed
 ) -> dict[str, Any]:
     """Return what the rest of the study will take, as JSON values.
 
@@ -72,11 +99,10 @@ def forecast_run(
         place: The study.
         lent: The model.
         meter: The rehearsal's stages.
-        found: The rehearsal's gradients by the selected latents.
-        n_many: Targets of the stage ``many targets``.
+        rehearsed: What they did.
     """
     corpus = study_corpus(place, tuple(lent.tokenizer.all_special_ids))
-    load = workload(place, corpus, found)
+    load = workload(place, corpus, rehearsed)
     item = next(lent.model.parameters()).element_size()
     shape = ModelShape.of_config(
         lent.model.config.get_text_config(), name=place.engine.info.name, itemsize=item
@@ -84,7 +110,7 @@ def forecast_run(
     device = torch.device(meter.device)
     base = meter.stages[-1].after_bytes if device.type == "cuda" else resident_bytes()
     peaks = step_peaks(place.config, shape, load, kind=device.type, n_sae=_largest(place))
-    seconds = _seconds(place, meter, load, n_many)
+    seconds = step_seconds(place.config, shape, load, rehearsed, meter)
     disk = _disk(place, load)
     limit = _limit(place.config, device)
     steps = [
@@ -114,7 +140,7 @@ def forecast_run(
     }  # fmt: skip
 
 
-def workload(place: Workplace, corpus: Corpus, found: ContextGradients) -> Workload:
+def workload(place: Workplace, corpus: Corpus, done: Rehearsed) -> Workload:
     """Return how much the full study has of everything."""
     ids = selected_ids(place)
     config = place.config
@@ -123,16 +149,18 @@ def workload(place: Workplace, corpus: Corpus, found: ContextGradients) -> Workl
     n_targets = sum(each.layer > lowest for each in ids)
     n_pairs = n_targets * (config.contexts.top + config.contexts.spread)
     n_contexts = min(len(corpus), max(1, math.ceil(n_pairs / TARGETS_PER_CONTEXT)))
+    n_tokens = int(corpus.lengths.sum())
     return Workload(
         n_targets=n_targets,
         n_latents=len(ids),
         n_pairs=n_pairs,
         n_contexts=n_contexts,
         n_documents=len(corpus),
-        n_tokens=int(corpus.lengths.sum()),
+        n_tokens=n_tokens,
         longest=int(corpus.lengths.max()),
         deepest=max(each.layer for each in ids),
-        n_sources=sum(len(layer.positions) for layer in found.layers),
+        n_sources=sum(len(layer.positions) for layer in done.found.layers),
+        n_activations=round(done.n_activations * n_tokens / max(1, done.n_tokens)),
     )
 
 
@@ -147,12 +175,18 @@ def step_peaks(
     whole = discover.sources == "all" or discover.path == "through"
     firing = load.n_sources / max(1, load.longest * load.deepest)
     sources = Dictionary(n_sae if whole else load.n_latents, 2 if whole else 1, firing)
-    chunking = Chunking(chunk, tile_rows=TILE_ROWS.get(kind, TILE_ROWS["cpu"]))
     n_chunks = max(1, math.ceil(chunk / per_context))
+    chunking = Chunking(
+        chunk,
+        tile_rows=TILE_ROWS.get(kind, TILE_ROWS["cpu"]),
+        workers=n_workers(torch.device(kind), n_chunks),
+    )
+    reading = corpus_bytes(
+        shape, batch_tokens=BATCH_TOKENS, longest=load.longest, n_latents=load.n_latents
+    )
     return {
-        "tokens": corpus_bytes(
-            shape, batch_tokens=BATCH_TOKENS, longest=load.longest, n_latents=load.n_latents
-        ),
+        # What was read is joined in the host's memory, when reading is over.
+        "tokens": max(reading, JOIN_BYTES * load.n_activations if kind == "cpu" else 0),
         "discover": sweep_bytes(shape, [worst] * n_chunks, chunking, sources),
         "validate": replay_peak(
             shape,
@@ -213,7 +247,7 @@ def require_fits(forecast: Mapping[str, Any]) -> None:
             "Would fit: " + ", ".join(f"{key} = {value}" for key, value in fits.items())
             if fits
             else "No size of chunk would fit: use a smaller number format, shorter texts "
-            "(contexts.max_tokens) or a larger device"
+            "(contexts.max_tokens), fewer of them (tokens.max_responses) or a larger device"
         )
         raise OutOfMemory(
             f"The step '{largest['step']}' would need {forecast['peak_bytes'] / 1e9:.2f} GB "
@@ -228,30 +262,70 @@ def require_fits(forecast: Mapping[str, Any]) -> None:
         )
 
 
-def _seconds(place: Workplace, meter: MemoryMeter, load: Workload, n_many: int) -> dict[str, float]:
+def step_seconds(
+    config: StudyConfig, shape: ModelShape, load: Workload, done: Rehearsed, meter: MemoryMeter
+) -> dict[str, float]:
+    """Return how long each step will take: the rehearsal's pace, for as much as there will be.
+
+    A sweep costs something for each text and something for each operation; two rehearsals, of one
+    target and of many in the same text, tell these apart. Targets are taken to stand anywhere in
+    their texts. Counting and judging, which need no model, are left out.
+    """
     took = {stage.name: stage.seconds for stage in meter.stages}
     one, many = took["sweep, selected latents"], took["many targets"]
-    each = max(0.0, many - one) / max(1, n_many - 1)
-    text = max(0.0, one - each)
-    replay = place.config.replay
-    n_runs = load.n_contexts * (
-        len(replay.doses) * min(place.config.discover.top * TARGETS_PER_CONTEXT, load.n_latents)
-        + replay.n_null
-    )
-    tokens = took["activations"] / max(1, load.n_documents)
-    per_run = took["replay"] / max(1, place.config.prototype.top * load.deepest)
+    below = done.found.context.last_layer - 1
+    lowest = min((layer.layer for layer in done.found.layers), default=below)
+
+    def operations(contexts: Sequence[ContextShape]) -> int:
+        return sweep_flop(shape, contexts, lowest_source=lowest)
+
+    less, more = (operations([_shape_of(each)]) for each in (done.found.context, done.many))
+    pace = max(0.0, many - one) / max(1, more - less)
+    text = max(0.0, one - pace * less)
+    replay = config.replay
+    # Random directions stand in for every source, with the first dose alone.
+    n_runs = _sources_of_a_text(config, done.found) * (len(replay.doses) + replay.n_null)
+    each = took["clean text"] + n_runs * took["replay"] / max(1, done.n_runs)
     return {
-        "tokens": tokens * load.n_documents,
-        "discover": load.n_contexts * text + load.n_pairs * each,
-        "validate": n_runs * per_run,
+        "tokens": took["activations"] * load.n_tokens / max(1, done.n_tokens),
+        "discover": load.n_contexts * text + pace * operations(_typical(load, lowest)),
+        "validate": load.n_contexts * each,
     }
+
+
+def _sources_of_a_text(config: StudyConfig, found: ContextGradients) -> int:
+    """Return how many sources are replayed in a text: what the cut keeps for each of its targets.
+
+    That is taken to be what it keeps of the rehearsed one; and no more than fire in the text.
+    """
+    n_firing = sum(len(np.unique(layer.indices)) for layer in found.layers)
+    table = candidates([found], cut_of(config.discover), near=0)
+    return min(TARGETS_PER_CONTEXT * len(table.kept), n_firing)
+
+
+def _shape_of(context: Context) -> ContextShape:
+    targets = tuple((each.latent.layer, each.position) for each in context.targets)
+    return ContextShape(1 + max((position for _, position in targets), default=-1), targets)
+
+
+def _typical(load: Workload, lowest: int) -> list[ContextShape]:
+    """Return texts of mean length with the study's targets at places spread over texts and layers.
+
+    Source of the spread: the golden ratio's multiples fill [0, 1) evenly, whatever their number.
+    """
+    length = max(2, round(load.n_tokens / load.n_documents))
+    each = max(1, round(load.n_pairs / load.n_contexts))
+    layers = range(lowest + 1, load.deepest + 1)
+    places = [int(length * (at * 0.6180339887498949 % 1.0)) for at in range(each)]
+    targets = tuple((layers[at * len(layers) // each], place) for at, place in enumerate(places))
+    return [ContextShape(length, targets)] * load.n_contexts
 
 
 def _disk(place: Workplace, load: Workload) -> dict[str, int]:
     kept = load.n_targets * min(place.config.discover.top, max(1, load.n_latents - 1))
     n_doses = len(place.config.replay.doses)
     return {
-        "tokens": ROW_BYTES["activation"] * load.n_tokens * max(1, load.n_latents // 20),
+        "tokens": ROW_BYTES["activation"] * load.n_activations,
         "discover": 8 * load.n_pairs * load.n_sources + ROW_BYTES["candidate"] * kept,
         "validate": ROW_BYTES["validated"] * kept * n_doses + ROW_BYTES["report"],
     }

@@ -94,6 +94,8 @@ class StudySize:
     """Sources kept for each target."""
     n_doses: int = 3
     """Ways in which each source is changed."""
+    n_null: int = 20
+    """Random directions that stand in for each source in each text; the plan has none."""
     n_responses: int = 31 * 50 * 6 * 30
     """Responses of the corpus: six conditions, 30 trials of each latent."""
 
@@ -220,7 +222,7 @@ def forecast_study(
     contexts = size.contexts()
     gradients = float(sweep_flop(model, contexts, lowest_source=size.layers[0]))
     runs = size.replays()
-    replays = float(replay_flop(model, runs)) * size.n_contexts * size.n_doses
+    replays = float(replay_flop(model, runs)) * size.n_contexts
     rows = dict.fromkeys(size.layers, size.per_layer)
     tokens = float(corpus_flop(model, [size.n_tokens], rows)) * size.n_responses
     n_pairs = size.n_targets * size.n_contexts
@@ -242,10 +244,18 @@ def forecast_study(
             ),
             StepForecast(
                 "validate",
-                f"{len(runs):,} pathways × {size.n_contexts} contexts × {size.n_doses} doses",
-                replays,
-                replays / (rate * shares.replay),
+                f"{len(runs):,} pathways × {size.n_contexts} contexts × {size.n_doses} doses, "
+                "none shared",
+                replays * size.n_doses,
+                replays * size.n_doses / (rate * shares.replay),
                 _PLAN_REPLAY_S,
+            ),
+            StepForecast(
+                "its null",
+                f"the same, {size.n_null} random directions for each source",
+                replays * size.n_null,
+                replays * size.n_null / (rate * shares.replay),
+                None,
             ),
             StepForecast(
                 "tokens",

@@ -13,24 +13,25 @@ import numpy as np
 from glassbox.artifacts import write_json
 from glassbox.engine.protocol import Lent
 from glassbox.errors import NotEnoughData, UnknownName
-from glassbox.pathways.blocks.weights import take_blocks
 from glassbox.pathways.corpus.activation_pass import read_activations
 from glassbox.pathways.corpus.building import build_corpus
 from glassbox.pathways.corpus.contexts import Context, make_context
 from glassbox.pathways.corpus.documents import Corpus
 from glassbox.pathways.discovery.gradients import ContextGradients
 from glassbox.pathways.discovery.sources import HeldSources, StreamedSources
-from glassbox.pathways.discovery.sweep import SweepOptions, upstream_gradients
+from glassbox.pathways.discovery.sweep import SweepOptions
 from glassbox.pathways.latents import LatentId
 from glassbox.pathways.orchestration.file_steps import data_inputs
-from glassbox.pathways.orchestration.fitting import forecast_run, require_fits
+from glassbox.pathways.orchestration.fitting import Rehearsed, forecast_run, require_fits
+from glassbox.pathways.orchestration.lent_model import runnable, sweeper_of
 from glassbox.pathways.orchestration.memory import MemoryMeter
 from glassbox.pathways.orchestration.parts import StudyLatents, study_latents
 from glassbox.pathways.orchestration.running import Done, file_inputs
 from glassbox.pathways.orchestration.workplace import Workplace
 from glassbox.pathways.replay.clean_text import Latents
+from glassbox.pathways.replay.either_way import clean_of, effects_on
 from glassbox.pathways.replay.interventions import Intervention, doses_named
-from glassbox.pathways.replay.replaying import Limits, replay_text
+from glassbox.pathways.replay.replaying import Limits
 from glassbox.pathways.saes.gate import LoadReport, require_plausible, usual_limits
 from glassbox.pathways.saes.inspecting import inspect_dictionaries
 from glassbox.pathways.shards import StepKey
@@ -88,18 +89,20 @@ def prototype(place: Workplace, key: StepKey) -> Done:
         with meter.stage("rows"):
             latents = study_latents(place, device=device)
         with meter.stage("activations"):
-            context = _context(place, lent, corpus, latents)
+            context, n_activations = _context(place, lent, corpus, latents)
         target = context.targets[0]
         with meter.stage("sweep, whole dictionaries"):
             whole = _sweep(place, lent, context, latents, streamed=True)
         with meter.stage("sweep, selected latents"):
             selected = _sweep(place, lent, context, latents, streamed=False)
         candidates = _candidates(whole, config.prototype.top)
-        with meter.stage("replay"):
-            activation, effects = _replay(place, lent, context, candidates)
+        activation, effects = _replay(place, lent, context, candidates, meter)
+        many = _crowded(context, latents)
         with meter.stage("many targets"):
-            many = _many(place, lent, context, latents)
-        forecast = forecast_run(place, lent, meter, selected, n_many=len(many))
+            _sweep_many(place, lent, many, latents)
+        n_tokens = int(corpus.lengths.sum())
+        done = Rehearsed(selected, n_tokens, n_activations, many, len(candidates))
+        forecast = forecast_run(place, lent, meter, done)
     content = {
         "schema_version": SCHEMA,
         "feature": target.latent.name,
@@ -177,8 +180,13 @@ def _sample_corpus(place: Workplace, lent: Lent, sample: Sequence[_Sampled]) -> 
     )
 
 
-def _context(place: Workplace, lent: Lent, corpus: Corpus, latents: StudyLatents) -> Context:
-    """Return the text and position at which the rehearsed latent is most active."""
+def _context(
+    place: Workplace, lent: Lent, corpus: Corpus, latents: StudyLatents
+) -> tuple[Context, int]:
+    """Return the text and position at which the rehearsed latent is most active.
+
+    And how many activations there are in all texts together.
+    """
     found = read_activations(lent.model, corpus, latents.rows, full=latents.full)
     # Ascending by value, so that each latent's last entry is its peak.
     order = np.argsort(found.value, kind="stable")
@@ -190,13 +198,14 @@ def _context(place: Workplace, lent: Lent, corpus: Corpus, latents: StudyLatents
     latent = _chosen(place, peaks)
     entry = where[latent]
     document = int(found.document[entry])
-    return make_context(
+    context = make_context(
         document,
         corpus.token_ids(document),
         [(latent, int(found.position[entry]))],
         excluded=corpus.excluded(document),
         n_prompt=int(corpus.n_prompt[document]),
     )
+    return context, len(found)
 
 
 def _chosen(place: Workplace, peaks: dict[LatentId, float]) -> LatentId:
@@ -237,8 +246,7 @@ def _sweep(
         else HeldSources(latents.rows, latents.full)
     )
     options = SweepOptions(mode=settings.mode, path=settings.path)
-    model = take_blocks(lent.model)
-    return next(iter(upstream_gradients(model, [context], rows, sources, options)))
+    return next(sweeper_of(lent.model, rows, sources)([context], options))
 
 
 def _candidates(found: ContextGradients, top: int) -> list[dict[str, Any]]:
@@ -265,7 +273,11 @@ def _candidates(found: ContextGradients, top: int) -> list[dict[str, Any]]:
 
 
 def _replay(
-    place: Workplace, lent: Lent, context: Context, candidates: Sequence[dict[str, Any]]
+    place: Workplace,
+    lent: Lent,
+    context: Context,
+    candidates: Sequence[dict[str, Any]],
+    meter: MemoryMeter,
 ) -> tuple[float, dict[str, float]]:
     """Return the target's activation, and what ablating each candidate does before its gate."""
     sources = [LatentId.parse(each["source"]) for each in candidates]
@@ -275,14 +287,17 @@ def _replay(
         layer: place.dictionaries.load(layer) for layer, each in rows.items() if each.k is not None
     }
     (ablate,) = doses_named(["ablate"])
-    settings = place.config.replay
-    effects = replay_text(
-        take_blocks(lent.model),
-        context,
-        [Intervention((each,), ablate) for each in sources],
-        Latents(rows, full),
-        limits=Limits(batch_tokens=settings.batch_tokens),
-    )
+    model = runnable(lent.model)
+    layers = sorted({each.layer for each in sources})
+    with meter.stage("clean text"):
+        text = clean_of(model, context, Latents(rows, full), layers)
+    with meter.stage("replay"):
+        effects = effects_on(
+            model,
+            text,
+            [Intervention((each,), ablate) for each in sources],
+            Limits(batch_tokens=place.config.replay.batch_tokens),
+        )
     changes = np.asarray(effects.pre)[:, 0] if sources else np.zeros(0)
     return float(np.asarray(effects.clean_post)[0]), {
         source.name: float(change)
@@ -291,24 +306,23 @@ def _replay(
     }
 
 
-def _many(
-    place: Workplace, lent: Lent, context: Context, latents: StudyLatents
-) -> tuple[LatentId, ...]:
-    """Sweep many targets of the same text, so that a target's own cost can be told from a text's.
+def _crowded(context: Context, latents: StudyLatents) -> Context:
+    """Return the same text with many targets, so that a target's cost can be told from a text's.
 
-    Returns the targets: selected latents of the deepest layers, firing or not.
+    They are selected latents of the deepest layers, firing or not.
     """
     at = context.targets[0].position
     chosen = [each for each in reversed(latents.ids) if each.layer > latents.ids[0].layer]
-    chosen = chosen[:MANY_TARGETS]
-    crowded = make_context(
+    return make_context(
         context.document_id,
         context.token_ids,
-        [(each, at) for each in chosen],
+        [(each, at) for each in chosen[:MANY_TARGETS]],
         excluded=context.excluded,
     )
+
+
+def _sweep_many(place: Workplace, lent: Lent, context: Context, latents: StudyLatents) -> None:
     options = SweepOptions(mode=place.config.discover.mode)
     sources = HeldSources(latents.rows, latents.full)
-    for _ in upstream_gradients(take_blocks(lent.model), [crowded], latents.rows, sources, options):
+    for _ in sweeper_of(lent.model, latents.rows, sources)([context], options):
         pass
-    return tuple(chosen)

@@ -33,6 +33,8 @@ class Chunking:
     """Positions whose tapes are held."""
     tile_rows: int = TILE_ROWS["cpu"]
     """Rows multiplied together."""
+    workers: int = 1
+    """Texts side by side, each with buffers of its own."""
 
 
 @dataclass(frozen=True)
@@ -125,22 +127,25 @@ def _chunk_bytes(
     item, d = model.itemsize, model.d_model
     heads, kv = model.n_heads * model.d_head, model.n_kv_heads * model.d_head
     tape = 2 * d + 2 * heads + 2 * kv + 2 * model.d_feed_forward
-    tapes = cotangents = found = widest = 0
+    tapes = cotangents = found = 0
+    cones = []
     for each in chunk:
         n_tokens = 1 + max(position for _, position in each.targets)
         n_blocks = 1 + max(layer for layer, _ in each.targets)
         cone = sum(position + 1 for _, position in each.targets)
         tapes += n_blocks * n_tokens * tape
         cotangents += cone * d
-        widest = max(widest, cone)
+        cones.append(cone)
         for layer, _ in each.targets:
             # Gradients, and the part that the skip connection carries, in float32.
             found += (layer - lowest_source) * int(n_tokens * sources.firing) * 2 * 4
     longest = max(each.n_tokens for each in chunk)
-    tile = min(chunking.tile_rows, widest)
-    # Heads, keys and values of all rows; those that enter and those that are laid out anew.
-    space = widest * (heads + 2 * kv + 2 * d)
-    space += tile * (2 * model.d_feed_forward + d + 2 * heads + model.n_heads * longest)
+    space = 0
+    for widest in sorted(cones, reverse=True)[: chunking.workers]:
+        tile = min(chunking.tile_rows, widest)
+        # Heads, keys and values of all rows; those that enter and those that are laid out anew.
+        space += widest * (heads + 2 * kv + 2 * d)
+        space += tile * (2 * model.d_feed_forward + d + 2 * heads + model.n_heads * longest)
+        space += longest * int(sources.firing) * 2 * d
     held = sources.n_held * sources.n_rows * 2 * d
-    read = longest * int(sources.firing) * 2 * d
-    return item * (tapes + cotangents + space + held + read) + found
+    return item * (tapes + cotangents + space + held) + found

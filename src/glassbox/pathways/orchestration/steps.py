@@ -49,6 +49,7 @@ def _remains(folder: StudyFolder, name: str) -> Sequence[Path]:
         "select": (folder.causal_features, folder.prompts_sample),
         "prototype": (folder.single_feature_test,),
         "tokens": (
+            folder.activation_shards,
             folder.activations,
             folder.token_associations,
             folder.token_associations.with_suffix(".parquet"),

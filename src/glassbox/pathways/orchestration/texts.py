@@ -71,11 +71,6 @@ def load_contexts(path: Path) -> tuple[Context, ...]:
         raise CorruptArtifact(path, f"not what 'discover' writes ({error})") from error
 
 
-def latents_of(contexts: Sequence[Context]) -> tuple[LatentId, ...]:
-    """Return all targets of some contexts, each once, ascending."""
-    return tuple(sorted({each.latent for context in contexts for each in context.targets}))
-
-
 def _to_json(context: Context) -> dict[str, Any]:
     return {
         "document_id": context.document_id,

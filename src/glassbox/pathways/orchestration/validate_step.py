@@ -8,10 +8,7 @@ from contextlib import contextmanager
 from typing import Final
 
 import numpy as np
-import torch
 
-from glassbox.errors import UnsupportedModel
-from glassbox.pathways.blocks.weights import ModelBlocks, take_blocks
 from glassbox.pathways.corpus.contexts import Context
 from glassbox.pathways.discovery.gradients import ContextGradients
 from glassbox.pathways.latents import LatentId
@@ -21,6 +18,7 @@ from glassbox.pathways.orchestration.discover_step import (
     plan_pieces,
     read_gradients,
 )
+from glassbox.pathways.orchestration.lent_model import runnable
 from glassbox.pathways.orchestration.parallel import Job, Part, Work, run_shards
 from glassbox.pathways.orchestration.parts import selected_ids, study_latents
 from glassbox.pathways.orchestration.running import Done, file_inputs
@@ -117,12 +115,7 @@ def open_replays(place: Workplace) -> Iterator[Work]:
     )
     pool = draw_pool(place.dictionaries, layers, seed=settings.seed)
     with place.lend() as lent:
-        model: ModelBlocks | torch.nn.Module
-        try:
-            model = take_blocks(lent.model)
-        except UnsupportedModel:
-            # Unknown blocks are run through the model's own modules, one replay at a time.
-            model = lent.model
+        model = runnable(lent.model)
 
         def work(name: str) -> Part:
             arrays: dict[str, np.ndarray] = {}

@@ -153,10 +153,3 @@ class Workplace:
 def sae_folder(name: str) -> Path:
     """Return the folder of SAEs that a configuration names; ``tiny`` is the embedded set."""
     return Path(str(files("glassbox") / "assets" / "saes")) if name == TINY else Path(name)
-
-
-def prompts_file(name: str) -> Path:
-    """Return the file of paired prompts that a configuration names; ``tiny`` is embedded."""
-    if name == TINY:
-        return Path(str(files("glassbox") / "assets" / "slot_machine.jsonl"))
-    return Path(name)

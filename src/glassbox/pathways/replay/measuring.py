@@ -16,11 +16,11 @@ from glassbox.errors import InvalidValue
 from glassbox.pathways.blocks.weights import ModelBlocks
 from glassbox.pathways.latents import LatentId
 from glassbox.pathways.replay.cells import BELOW, KEPT, RANDOM, Cells, MeasuredText, joined_cells
-from glassbox.pathways.replay.clean_text import Latents, run_clean
+from glassbox.pathways.replay.clean_text import Latents
+from glassbox.pathways.replay.either_way import clean_of, effects_on
 from glassbox.pathways.replay.interventions import DOSES, Dose, Effects, Intervention
 from glassbox.pathways.replay.matching import join_rows, random_directions
-from glassbox.pathways.replay.oracle import clean_by_forward, replay_by_forward
-from glassbox.pathways.replay.replaying import Limits, replay_on
+from glassbox.pathways.replay.replaying import Limits
 from glassbox.pathways.replay.text_pathways import TextPathways
 from glassbox.pathways.saes.rows import LatentRows
 
@@ -75,18 +75,12 @@ def measure_text(
     sources = wanted.sources()
     layers = sorted({each.layer for each in sources})
     everything = Latents(join_rows(latents.rows, pool), latents.full, latents.through)
-    if isinstance(model, ModelBlocks):
-        text = run_clean(model, wanted.context, everything, layers)
-    else:
-        text = clean_by_forward(model, wanted.context, everything, layers)
+    text = clean_of(model, wanted.context, everything, layers)
     rows_of = _rows_of_sources(wanted)
     plan = [*_of_sources(wanted, rows_of, how.doses), *_of_random(wanted, rows_of, pool, how)]
     n_unmatched = how.n_null * len(rows_of) - sum(each.is_random for each in plan)
     runs = [each.run for each in plan]
-    if isinstance(model, ModelBlocks):
-        effects = replay_on(model, text, runs, how.limits)
-    else:
-        effects = replay_by_forward(model, text, runs)
+    effects = effects_on(model, text, runs, how.limits)
     norms = _encoder_norms(everything, wanted)
     parts = []
     for row, each in enumerate(plan):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 
 from glassbox.pathways.corpus.contexts import Context
 from glassbox.pathways.replay.interventions import Intervention
@@ -160,10 +160,3 @@ def needed_behind(
     further = inside.position <= runs.reach[inside.run, layer + 1]
     needed: Bool[np.ndarray, " n"] = further | np.isin(inside.position, target_positions)
     return needed
-
-
-def flops_of(
-    tokens: Float[np.ndarray, "*n"] | Int[np.ndarray, "*n"], parameters_per_block: int
-) -> float:
-    """Return floating-point operations of the linear layers for a number of positions."""
-    return float(np.sum(tokens)) * 2 * parameters_per_block

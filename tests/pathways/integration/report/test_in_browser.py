@@ -1,7 +1,6 @@
 """The page in a real browser: both themes, no request, no error, and what happens on a click."""
 
 import os
-import shutil
 from pathlib import Path
 
 import pytest
@@ -10,23 +9,10 @@ from glassbox.pathways.integration.report.page import write_report
 from glassbox.pathways.integration.results import read_study
 from tests.pathways.integration.worlds import write_made_up_study
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
-
 AXE = Path(__file__).parents[4] / "web" / "node_modules" / "axe-core" / "axe.min.js"
 
 SHOTS = os.environ.get("REPORT_SHOTS", "")
 """Folder that takes pictures, for a person to look at."""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

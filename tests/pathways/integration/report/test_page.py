@@ -77,6 +77,16 @@ def test_every_link_leads_somewhere(page):
     assert {link.removeprefix("#") for link in reader.links} <= set(reader.ids)
 
 
+def test_what_was_verified_stands_before_what_is_only_strong(study, page):
+    table = page[page.index("Verified pathways, then the strongest others") :]
+    shown = re.findall(r"(L\d+-\d+) → (L\d+-\d+)", table[: table.index("</table>")])
+    assert len(shown) == min(25, study.pathways().n_rows)
+    verified = {(row.source, row.target) for row in study.pathways(verified=True, limit=1000).rows}
+    is_verified = [pair in verified for pair in shown]
+    assert is_verified == sorted(is_verified, reverse=True)
+    assert sum(is_verified) == min(25, len(verified))
+
+
 def test_there_are_as_many_cards_as_asked_for(page):
     assert len([each for each in read_page(page).ids if each.startswith("card-")]) == 20
 

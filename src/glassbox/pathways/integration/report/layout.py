@@ -18,8 +18,6 @@ MARGIN: Final = 26.0
 """Room above the first node, where the columns' names stand, and around everything."""
 NODE_WIDTH: Final = 84.0
 """Width of a latent's or token's box."""
-NODE_HEIGHT: Final = 22.0
-"""Height of a box."""
 MOST_LETTERS: Final = 11
 """Letters of a label that fit a box."""
 _SWEEPS: Final = 12

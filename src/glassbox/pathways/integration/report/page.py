@@ -36,6 +36,7 @@ from glassbox.pathways.integration.values import (
     GraphView,
     LatentCard,
     LatentRow,
+    PathwayRow,
 )
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def study_page(study: StudyResults, *, n_cards: int = 100) -> str:
         DependencyMissing: jinja2 is not installed.
     """
     latents = sorted(study.latents(), key=_by_importance)
-    pathways = study.pathways(limit=TABLE_ROWS, order="attribution")
+    rows, n_rows = _shown_pathways(study)
     replayed = [
         row
         for verified in (True, False)
@@ -94,7 +95,7 @@ def study_page(study: StudyResults, *, n_cards: int = 100) -> str:
     parts = [
         _graph_section(study),
         paths_section(study.decision_paths),
-        pathways_section(pathways.rows, pathways.n_rows, replayed, study.summary),
+        pathways_section(rows, n_rows, replayed, study.summary),
         subgraph_section(study.summary.subgraph),
         communities_section(study.communities, latents),
         _latents_section(latents, cards),
@@ -161,6 +162,17 @@ def _figures(summary: StudySummary) -> tuple[tuple[str, str], ...]:
     if summary.subgraph is not None and summary.subgraph.faithfulness is not None:
         figures.append(("faithfulness", share(summary.subgraph.faithfulness)))
     return tuple(figures)
+
+
+def _shown_pathways(study: StudyResults) -> tuple[list[PathwayRow], int]:
+    """Return the table's rows, verified ones before those that are only strong, and how many exist.
+
+    Verified ones come by mediated effect, as mechanism and not persistence is looked for.
+    """
+    verified = study.pathways(verified=True, order="mediated", limit=TABLE_ROWS).rows
+    strongest = study.pathways(order="attribution", limit=2 * TABLE_ROWS)
+    others = [row for row in strongest.rows if row.verified is not True]
+    return [*verified, *others][:TABLE_ROWS], strongest.n_rows
 
 
 def _graph_section(study: StudyResults) -> tuple[Section, Piece | None]:

@@ -58,7 +58,7 @@ def pathways_section(
     ]
     text += _calibration_words(dict(summary.calibration))
     table = Table(
-        caption=f"Strongest pathways ({len(rows)} of {n_rows:,})",
+        caption=f"Verified pathways, then the strongest others ({len(rows)} of {n_rows:,})",
         header=("Pathway", "share", "gradient", "direct", "mediated", "ablated: Δ target", "q",
                 "verified"),
         rows=tuple(
@@ -87,7 +87,7 @@ def _calibration_words(figures: Mapping[str, float]) -> list[str]:
         "spearman": "rank correlation",
         "slope": "slope",
         "sign_agreement": "same sign in",
-        "within_factor_2": "within a factor of 2",
+        "within_factor_2": "within a factor of two in",
     }
     shares = ("sign_agreement", "within_factor_2")
     known = [

@@ -132,6 +132,7 @@ class SaeReader:
             part = slice(start, stop)
             w_enc[part], w_dec[part], b_enc[part] = rows.w_enc, rows.w_dec, rows.b_enc
             norms[part] = rows.decoder_norms
+        self._file.let_go()
         skip = self._recipe.w_skip
         return Sae(
             layer=layer,

@@ -45,6 +45,9 @@ class TensorFile(Protocol):
     def read(self, name: str) -> Shaped[torch.Tensor, "..."]:
         """Return a whole tensor."""
 
+    def let_go(self) -> None:
+        """Hold no more memory than before anything was read, where the format allows it."""
+
 
 _SAFETENSORS_DTYPES = {
     "F64": "float64",
@@ -66,17 +69,7 @@ class SafetensorsFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
-            # Its methods carry no types.
-            self._file: Any = safe_open(path, framework="pt", device="cpu")
-        except FileNotFoundError as error:
-            raise CorruptArtifact(path, "the file is missing") from error
-        except (SafetensorError, OSError) as error:
-            raise CorruptArtifact(
-                path,
-                f"damaged or cut off ({error})",
-                remedy="Fetch it again; its size tells whether it arrived whole.",
-            ) from error
+        self._file = _opened(path)
 
     @property
     def names(self) -> frozenset[str]:
@@ -104,8 +97,26 @@ class SafetensorsFile:
 
     def read(self, name: str) -> Shaped[torch.Tensor, "..."]:
         """Return a whole tensor."""
-        whole: torch.Tensor = self._file.get_tensor(name)
+        # A copy: what the library returns keeps the whole file mapped as long as it lives.
+        whole: torch.Tensor = self._file.get_tensor(name).clone()
         return whole
+
+    def let_go(self) -> None:
+        """Map the file anew: the pages that were read are resident until their mapping ends."""
+        self._file = _opened(self.path)
+
+
+def _opened(path: Path) -> Any:
+    try:
+        return safe_open(path, framework="pt", device="cpu")
+    except FileNotFoundError as error:
+        raise CorruptArtifact(path, "the file is missing") from error
+    except (SafetensorError, OSError) as error:
+        raise CorruptArtifact(
+            path,
+            f"damaged or cut off ({error})",
+            remedy="Fetch it again; its size tells whether it arrived whole.",
+        ) from error
 
 
 class HeldTensors:
@@ -139,6 +150,9 @@ class HeldTensors:
     def read(self, name: str) -> Shaped[torch.Tensor, "..."]:
         """Return a whole tensor."""
         return self._tensors[name]
+
+    def let_go(self) -> None:
+        """Do nothing: what is mapped stays as long as the tensors, and the system takes it back."""
 
 
 def torch_file(path: Path) -> HeldTensors:

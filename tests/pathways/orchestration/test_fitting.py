@@ -1,0 +1,93 @@
+"""The forecast of times: the rehearsal's pace, for as much as there will be."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from glassbox.pathways.config import StudyConfig
+from glassbox.pathways.corpus.contexts import make_context
+from glassbox.pathways.discovery.gradients import ContextGradients, LayerGradients
+from glassbox.pathways.latents import LatentId
+from glassbox.pathways.orchestration.costs import ContextShape, ModelShape, sweep_flop
+from glassbox.pathways.orchestration.fitting import Rehearsed, Workload, step_peaks, step_seconds
+from glassbox.pathways.orchestration.memory import MemoryMeter, Stage
+
+SHAPE = ModelShape("small", 8, 64, 96, 4, 2, 16, 50, itemsize=4)
+LOAD = Workload(
+    n_targets=40, n_latents=48, n_pairs=240, n_contexts=30, n_documents=100, n_tokens=2000,
+    longest=25, deepest=6, n_sources=60, n_activations=5000,
+)  # fmt: skip
+FIXED, PACE = 0.003, 1e-9
+
+
+def context_of(targets):
+    return make_context(0, range(1, 21), [(LatentId(*each), 19) for each in targets])
+
+
+def rehearsed(pace=PACE):
+    """A rehearsal on a machine that does so many operations a second, and starts so slowly."""
+    one, many = context_of([(6, 0)]), context_of([(6, at) for at in range(8)])
+    # Two of three sources pass the cut; eight targets have no more than the three that fire.
+    gradients = np.array([[5.0, 3.0, 0.001]], np.float32)
+    below = LayerGradients(
+        0, np.array([3, 4, 4]), np.array([7, 8, 9]), np.ones(3, np.float32), 0, gradients,
+        np.zeros((1, 3), np.float32), 0,
+    )  # fmt: skip
+    meter = MemoryMeter()
+    for name, context in (("sweep, selected latents", one), ("many targets", many)):
+        targets = tuple((each.latent.layer, each.position) for each in context.targets)
+        flop = sweep_flop(SHAPE, [ContextShape(20, targets)])
+        meter.stages.append(Stage(name, FIXED + pace * flop, 0, 0, 0))
+    for name, took in (("activations", 0.5), ("clean text", 0.1), ("replay", 0.2)):
+        meter.stages.append(Stage(name, took, 0, 0, 0))
+    found = ContextGradients(one, "total", "past", (below,))
+    return Rehearsed(found, 400, 1000, many, 10), meter
+
+
+def seconds(load=LOAD, pace=PACE, **replay):
+    config = StudyConfig.from_json({"replay": {"doses": ["ablate", "half"], "n_null": 5} | replay})
+    return step_seconds(config, SHAPE, load, *rehearsed(pace))
+
+
+def test_reading_takes_as_long_as_there_are_tokens():
+    assert seconds()["tokens"] == pytest.approx(0.5 * 2000 / 400)
+    assert seconds(replace(LOAD, n_tokens=4000))["tokens"] == pytest.approx(0.5 * 4000 / 400)
+
+
+def test_every_source_is_replayed_by_dose_and_by_each_random_direction():
+    n_texts, n_sources = 30, 3
+    clean = 0.1 * n_texts
+    runs = n_texts * n_sources * (2 + 5)
+    assert seconds()["validate"] == pytest.approx(clean + 0.02 * runs)
+    assert seconds(n_null=0)["validate"] == pytest.approx(clean + 0.02 * runs * 2 / 7)
+
+
+def test_a_sweep_takes_something_a_text_and_something_an_operation():
+    found = seconds()["discover"]
+    assert found > 30 * FIXED
+    arithmetic = found - 30 * FIXED
+    assert seconds(pace=2 * PACE)["discover"] == pytest.approx(30 * FIXED + 2 * arithmetic)
+    # Targets stand anywhere: about half of what they would cost at the end of the deepest layer.
+    most = PACE * 30 * sweep_flop(SHAPE, [ContextShape(20, ((6, 19),) * 8)])
+    assert 0.2 * most < arithmetic < 0.8 * most
+
+
+def test_activations_are_joined_in_the_hosts_memory():
+    def peak(kind, n):
+        load = replace(LOAD, n_activations=n)
+        return step_peaks(StudyConfig(), SHAPE, load, kind=kind, n_sae=4096)["tokens"]
+
+    assert peak("cpu", 10**9) == 8 * 10**10
+    assert peak("cpu", 10) == peak("cuda", 10**9) == peak("cuda", 10)
+
+
+def test_more_targets_than_a_chunk_take_no_more_memory():
+    config = StudyConfig()
+
+    def peak(n_pairs):
+        load = replace(LOAD, n_pairs=n_pairs, n_contexts=n_pairs // 8)
+        return step_peaks(config, SHAPE, load, kind="cpu", n_sae=4096)["discover"]
+
+    assert peak(4096) == peak(65536)
+    assert peak(128) < peak(4096)
