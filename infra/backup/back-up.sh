@@ -1,8 +1,8 @@
 #!/bin/sh
 # Usage: back-up.sh FOLDER
 #
-# Writes FOLDER/TIME with the database, the files of registered versions, the end of the audit log, and a digest of
-# each. The server goes on meanwhile. The settings are Glassbox's own: GLASSBOX_STORAGE__URL (or its _FILE) and
+# Writes FOLDER/TIME with the database, the files of registered versions, the ends of the audit logs, and a digest
+# of each. The server goes on meanwhile. The settings are Glassbox's own: GLASSBOX_STORAGE__URL (or its _FILE) and
 # GLASSBOX_PATHS__VERSIONS; run it under the server's account. PostgreSQL needs pg_dump, at least as new as the server.
 #
 # The copy holds what the database holds: digests of API keys, the secret that names features, and all that was kept of
@@ -18,7 +18,7 @@ target=$1/$(date -u +%Y-%m-%dT%H-%M-%SZ)
 mkdir "$target.part"
 trap 'rm -rf "$target.part"' EXIT
 
-# First the end of the log: whatever the copy of the database holds, it holds at least this.
+# First the ends of the logs: whatever the copy of the database holds, it holds at least these.
 glassbox audit verify --json > "$target.part/audit.json"
 
 case $url in

@@ -2,7 +2,7 @@
 # Usage: restore.sh FOLDER/TIME
 #
 # Puts a copy made by back-up.sh back: the files of versions, then the database, which must be empty (PostgreSQL) or not
-# there (SQLite), then checks that the audit log still holds up to the end that was noted. The server must not run.
+# there (SQLite), then checks that both audit logs still hold up to the ends that were noted. The server must not run.
 #
 # What happened after the copy has not happened: API keys revoked since then are valid again (`glassbox keys list`), and
 # the champion is the one of then (`glassbox versions list`).
@@ -47,11 +47,15 @@ case $url in
     ;;
 esac
 
-known=$("$python" -c 'import json, sys
-head = json.load(open(sys.argv[1]))["predictions"]["head"]
-print("{sequence}:{hash}".format(**head) if head["sequence"] else "")' "$source/audit.json")
-if [ -n "$known" ]; then
-  glassbox audit verify --known "$known"
-else
-  glassbox audit verify
-fi
+# Prints the end of one log that was noted, as SEQUENCE:HASH; nothing for a log that was empty.
+known() {
+  "$python" -c 'import json, sys
+head = json.load(open(sys.argv[1]))[sys.argv[2]]["head"]
+print("{sequence}:{hash}".format(**head) if head["sequence"] else "")' "$source/audit.json" "$1"
+}
+set --
+noted=$(known predictions)
+[ -z "$noted" ] || set -- --known "$noted"
+noted=$(known actions)
+[ -z "$noted" ] || set -- "$@" --known-actions "$noted"
+glassbox audit verify "$@"

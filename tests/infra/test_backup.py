@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 import sqlalchemy as sa
 
-from glassbox.audit import InferenceStore
+from glassbox.audit import AuditLog, InferenceStore
 from glassbox.rollout.versions.registry import Registry
 from glassbox.rollout.versions.store_of_versions import VersionStore
 from glassbox.storage.database import open_database
@@ -140,8 +140,8 @@ def test_a_damaged_copy_changes_nothing(place, other, tmp_path):
         assert not list(other.folder.glob("*.db*"))
 
 
-def test_a_log_that_lost_its_end_is_noticed(place, other, tmp_path):
-    """Somebody gives back an older database with the newer note of where the log ended."""
+def test_logs_that_lost_their_ends_are_noticed(place, other, tmp_path):
+    """Somebody gives back an older database with the newer note of where the logs ended."""
     database = open_database(place.url)
     store = InferenceStore(database)
     store.record(primary("first"))
@@ -150,6 +150,7 @@ def test_a_log_that_lost_its_end_is_noticed(place, other, tmp_path):
     store.record(primary("second"))
     store.flush()
     store.close()
+    AuditLog(database).append("versions.promote", actor="ann", subject="default")
     database.close()
     newer = Path(place.run("back-up.sh", tmp_path / "newer").stdout.strip())
     for name in ("database.db", "database.dump"):
@@ -166,7 +167,9 @@ def test_a_log_that_lost_its_end_is_noticed(place, other, tmp_path):
     (newer / "SHA256SUMS").write_text(sums.stdout)
     done = other.run("restore.sh", newer)
     assert done.returncode == 5, done.stdout + done.stderr
-    assert "breaks" in done.stderr
+    said = " ".join(done.stderr.split())
+    assert "The log of predictions breaks at event 2" in said
+    assert "The log of actions breaks at event 1" in said
 
 
 @pytest.mark.parametrize("script", ["back-up.sh", "restore.sh"])

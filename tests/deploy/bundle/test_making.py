@@ -245,6 +245,10 @@ def test_making_the_same_again_changes_nothing_and_another_needs_leave(
     written = (folder / "bundle.json").stat().st_mtime_ns
     make(tmp_path)
     assert (folder / "bundle.json").stat().st_mtime_ns == written
+    part = sorted(bundle.files)[0]
+    (folder / part).write_bytes(b"something else")
+    with pytest.raises(ConflictError, match=f"this bundle, damaged: {part}: .*--replace"):
+        make(tmp_path)
     other = full_contents(tmp_path, verifier=None)
     with pytest.raises(ConflictError, match="--replace"):
         make_bundle(runtime, other, folder)

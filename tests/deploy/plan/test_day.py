@@ -40,7 +40,10 @@ def test_traffic_that_makes_no_sense_is_refused(given, what):
 def test_every_request_of_the_day_is_simulated_and_the_busy_hours_are_slower():
     server = ServerModel(np.array([2.5]), 1000)
     traffic = Traffic(20_000, 17.28, 1.5)
-    day = simulate_day(server, 3, traffic)
+    told = []
+    day = simulate_day(server, 3, traffic, report=lambda *each: told.append(each))
+    assert told == sorted(told)
+    assert told[-1][0] == told[-1][1] == told[0][1]
     expected = traffic.users * traffic.requests_per_user
     assert abs(day.n_requests - expected) < 5 * math.sqrt(expected)
     assert day.n_turned_away == 0

@@ -1,5 +1,6 @@
 """A cluster as this program sees it, where none has to be started to find out."""
 
+from dataclasses import replace
 from types import ModuleType, SimpleNamespace
 
 import pytest
@@ -121,6 +122,23 @@ def test_what_is_not_there_is_not_taken_down(world):
     assert not client.deleted
 
 
+def test_an_update_that_has_no_room_for_one_more_says_so_instead_of_waiting(world):
+    args = {"core": ZERO, "host": "0.0.0.0", "most_replicas": 2}
+    running = ours()
+    running["deployed_app_config"]["args"] = args
+    cluster, client, _ = world({"glassbox": running}, {"CPU": 2.0})
+    cluster.deploy(RayPlan("/b", ZERO, ZERO, replicas=2))
+    other = RayPlan("/b", ZERO, "1" * 64, replicas=2)
+    client.deployed = None
+    with pytest.raises(
+        CapacityError, match=r"3 replica\(s\) .* for the time of the update .*--no-surge"
+    ):
+        cluster.deploy(other)
+    assert client.deployed is None
+    cluster.deploy(replace(other, surge=False))
+    cluster.deploy(other, may_grow=True)
+
+
 def test_room_is_counted_for_the_first_replicas():
     plan = RayPlan("/b", ZERO, ZERO, replicas=3, share=Share(0.5, 2.0))
     check_room({"CPU": 6.0, "GPU": 1.5}, plan)
@@ -133,11 +151,19 @@ def test_room_is_counted_for_the_first_replicas():
         check_room({"accelerator_type:T4": 1.0, "GPU": 1.0}, typed)
 
 
-def test_a_port_that_somebody_has_is_said():
+def test_a_port_that_somebody_has_is_said_before_a_cluster_is_started(monkeypatch):
     import socket
 
+    def never(_cluster):
+        raise AssertionError("a cluster was started")
+
+    pytest.importorskip("ray.serve")
+    monkeypatch.setattr(Cluster, "join", never)
+    monkeypatch.setattr(
+        cluster_module, "verify_bundle", lambda _: SimpleNamespace(check=lambda _: None)
+    )
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(CapacityError, match=rf"cannot listen on 127.0.0.1:{port} .*in use"):
-            cluster_module._check_port("127.0.0.1", port)
+            Cluster("local").deploy(RayPlan("/b", ZERO, ZERO, port=port))
     assert 0 < free_port() < 65536

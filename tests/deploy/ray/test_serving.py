@@ -1,11 +1,9 @@
-"""The whole server in replicas on a real local cluster: its face, its updates, its accidents."""
+"""The whole server in replicas on a real local cluster: its face, its registry, its accidents."""
 
 import os
 import shutil
 import signal
-import warnings
 from dataclasses import replace
-from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -13,66 +11,24 @@ import pytest
 from glassbox import Client
 from glassbox.deploy.bundle import read_bundle
 from glassbox.errors import CapacityError, ConflictError, CorruptArtifact, InvalidValue, UnknownName
-from tests.bundles import ADAPTER, make
-from tests.deploy.ray.worlds import Crowd, ray_cluster, until
+from tests.bundles import ADAPTER
+from tests.deploy.ray.worlds import (
+    FEATURES,
+    PREDICT,
+    WRITE,
+    Crowd,
+    answers_of_both,
+    not_recorded,
+    pids,
+    small,
+    until,
+)
 
 pytest.importorskip("ray.serve")
 
-from glassbox.deploy.ray import Cluster, RayPlan, Share
-from glassbox.deploy.ray.cluster import free_port
+from glassbox.deploy.ray import RayPlan, Share
 
-PREDICT = "/api/v2/models/predict"
-FEATURES = {"features": {"text": "a good book"}}
-WRITE = {"model": "tiny", "prompt": "Once upon a time", "max_tokens": 8, "temperature": 0}
-
-
-@pytest.fixture(autouse=True)
-def _quiet():
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-def small(tmp_path, out="bundle", **more):
-    return make(tmp_path, out, verifier=None, **{"adapters": {"support": ADAPTER}, **more})[0]
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ray")
-    bundle = small(folder)
-    with ray_cluster():
-        told = []
-        cluster = Cluster("local", say=told.append)
-        plan = RayPlan.of(
-            bundle,
-            replicas=2,
-            share=Share(num_cpus=0.4),
-            port=free_port(),
-            settings={
-                "storage.url": f"sqlite:///{folder}/glassbox.db",
-                "paths.versions": str(folder / "versions"),
-                "paths.runs": str(folder / "runs"),
-                "paths.bundles": str(folder / "cache"),
-                "audit.durability": "strict",
-                "server.observe_rate_limit": "",
-                "engine.threads": 1,
-            },
-        )
-        deployed = cluster.deploy(plan, timeout_s=200)
-        yield SimpleNamespace(
-            cluster=cluster, plan=plan, told=told, url=deployed.address, folder=folder
-        )
-        cluster.destroy(plan.name)
-
-
-def pids(world):
-    state = world.cluster.status(world.plan.name)
-    return {each.pid for each in state.replicas if each.state == "RUNNING"}
-
-
-def n_ready(world):
-    return world.cluster.status(world.plan.name).n_ready
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 def test_the_face_is_that_of_the_plain_server(world):
@@ -115,30 +71,18 @@ def test_a_hint_where_to_send_a_request_decides_nothing_else(world):
     assert text("nobody", **hints) == "model_not_found"
 
 
-def test_a_killed_replica_takes_no_acknowledged_request_with_it(world):
-    before = pids(world)
-    victim = min(before)
-    with Crowd(world.url, PREDICT, FEATURES) as crowd:
-        until(lambda: len(crowd.answers) > 20)
-        os.kill(victim, signal.SIGKILL)
-        n = len(crowd.answers)
-        until(lambda: len(crowd.answers) > n + 20)
-        until(lambda: n_ready(world) == 2 and victim not in pids(world))
-    assert not crowd.broken
-    assert crowd.statuses <= {200, 503}
-    for each in crowd.answers:
-        if each.status_code == 503:
-            assert each.headers["content-type"] == "application/problem+json"
-            assert each.json()["code"] in ("replica-lost", "not-ready")
-            assert each.headers["retry-after"]
+def test_registry_and_audit_are_one_for_all_replicas(world, database):
     with Client(world.url) as client:
-        around = crowd.answers[max(0, n - 60) : n + 120]
-        for each in [each for each in around if each.status_code == 200]:
-            assert client.audit_record(each.json()["request_id"])
-        assert client.audit_verification().broken is None
-    state = world.cluster.status(world.plan.name)
-    assert victim in {each.pid for each in state.fallen}
-    assert "died" in state.fallen[0].reason
+        until(lambda: client.fleet().agreement.n_ready == 2)
+        asked = [client.predict({"text": f"a good book, {at}"}) for at in range(12)]
+        fleet = client.fleet()
+        assert {each.status for each in fleet.replicas} == {"ready"}
+        assert {each.pid for each in fleet.replicas} == pids(world)
+        assert fleet.warnings == []
+        # Whichever replica is asked knows what any of them answered.
+        record = client.audit_record(asked[0].request_id)
+        assert record.entry.model_version == asked[0].model_version
+    assert not_recorded(database, [each.request_id for each in asked]) == set()
 
 
 def test_other_adapters_reach_running_replicas(world):
@@ -155,12 +99,11 @@ def test_other_adapters_reach_running_replicas(world):
     assert not crowd.broken
     assert pids(world) == before
     asked = {**WRITE, "model": "other"}
-    answers = [httpx.post(f"{world.url}/v1/completions", json=asked) for _ in range(8)]
+    answers = answers_of_both(world.url, "/v1/completions", asked)
     assert {each.status_code for each in answers} == {200}
-    assert len({each.headers["glassbox-replica"] for each in answers}) == 2
     # And back: what is gone is an error, never the base model.
     world.cluster.deploy(world.plan, timeout_s=60)
-    gone = [httpx.post(f"{world.url}/v1/completions", json=asked) for _ in range(4)]
+    gone = answers_of_both(world.url, "/v1/completions", asked)
     assert {each.status_code for each in gone} == {404}
 
 
@@ -182,63 +125,33 @@ def test_what_cannot_be_is_said_before_anything_changes(world, tmp_path):
     assert pids(world) == before
 
 
-@pytest.mark.slow
-def test_another_bundle_replaces_replicas_without_a_lost_request(world):
-    before = pids(world)
-    other = small(world.folder, "core", adapters={"support": ADAPTER}, classifiers={})
-    plan = replace(
-        RayPlan.of(other), replicas=2, share=world.plan.share, settings=world.plan.settings
-    )
-    assert plan.core != world.plan.core
-    told = []
-    with Crowd(world.url, "/v1/completions", WRITE) as crowd:
-        until(lambda: len(crowd.answers) > 4)
-        replace(world.cluster, say=told.append).deploy(plan, timeout_s=200)
+def replicas(world):
+    """Serve's names of the replicas, whatever they do."""
+    return {each.id for each in world.cluster.status(world.plan.name).replicas}
+
+
+def test_a_killed_replica_takes_no_acknowledged_request_with_it(whole, database):
+    before = replicas(whole)
+    victim = min(pids(whole))
+    with Crowd(whole.url, PREDICT, FEATURES) as crowd:
+        until(lambda: len(crowd.answers) > 20)
+        os.kill(victim, signal.SIGKILL)
         n = len(crowd.answers)
-        until(lambda: len(crowd.answers) > n + 10)
-    assert "listens on" in told[0]
-    assert crowd.statuses == {200}
+        until(lambda: len(crowd.answers) > n + 20)
+        until(lambda: replicas(whole) - before)
+    # Another one is on its way; the others answer meanwhile.
     assert not crowd.broken
-    assert not pids(world) & before
-    world.cluster.deploy(world.plan, timeout_s=200)
-
-
-@pytest.mark.slow
-def test_a_bundle_that_does_not_come_up_says_why_and_leaves_what_ran(world):
-    before = pids(world)
-    wrong = {**world.plan.settings, "storage.url": "nonsense://"}
-    with pytest.raises(ConflictError, match=r"does not come up .*storage"):
-        world.cluster.deploy(replace(world.plan, settings=wrong), timeout_s=200)
-    assert httpx.post(f"{world.url}/v1/completions", json=WRITE).status_code == 200
-    assert pids(world) & before
-    world.cluster.deploy(world.plan, timeout_s=200)
-
-
-@pytest.mark.slow
-def test_replicas_follow_the_load(world):
-    plan = replace(world.plan, replicas=1, min_replicas=1, max_replicas=2, target_ongoing=1)
-    world.cluster.deploy(plan, timeout_s=100)
-    until(lambda: n_ready(world) == 1, 100)
-    with Crowd(world.url, "/v1/completions", {**WRITE, "max_tokens": 64}, n=8) as crowd:
-        until(lambda: n_ready(world) == 2, 150)
-    assert crowd.statuses == {200}
-    world.cluster.deploy(world.plan, timeout_s=100)
-
-
-@pytest.mark.slow
-def test_techniques_run_beside_it_on_the_same_cluster(world):
-    from glassbox.techniques.remote.ray_backend import RayBackend
-    from glassbox.techniques.worker_spec import WorkerSpec
-    from tests.contracts.backend_world import answer
-
-    spec = WorkerSpec(model="tiny", app_name="beside", dtype="float32", device="cpu", threads=1)
-    backend = RayBackend(spec, num_cpus=0.2)
-    with Crowd(world.url, "/v1/completions", WRITE, n=1) as crowd:
-        backend.start(lambda _doing, _share: None)
-        assert answer(backend, lambda model, tokenizer: model.config.num_hidden_layers) == 8
-    backend.stop()
-    assert crowd.statuses == {200}
-    assert httpx.get(f"{world.url}/v1/techniques").status_code == 403
+    assert crowd.statuses <= {200, 503}
+    for each in crowd.answers:
+        if each.status_code == 503:
+            assert each.headers["content-type"] == "application/problem+json"
+            assert each.json()["code"] in ("replica-lost", "not-ready")
+            assert each.headers["retry-after"]
+    answered = [each.json()["request_id"] for each in crowd.answers if each.status_code == 200]
+    assert not_recorded(database, answered) == set()
+    state = whole.cluster.status(whole.plan.name)
+    assert victim in {each.pid for each in state.fallen}
+    assert "died" in state.fallen[0].reason
 
 
 def test_a_cluster_open_to_others_needs_a_key():

@@ -1,13 +1,23 @@
-"""A Ray cluster of this machine for one module of tests, and people who ask it all the time."""
+"""A Ray cluster of this machine, what runs on it, and people who ask it all the time."""
 
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
+
+from glassbox.audit import InferenceStore
+from glassbox.storage.database import open_database
+from tests.bundles import ADAPTER, make
+
+PREDICT = "/api/v2/models/predict"
+FEATURES = {"features": {"text": "a good book"}}
+WRITE = {"model": "tiny", "prompt": "Once upon a time", "max_tokens": 8, "temperature": 0}
 
 
 @contextmanager
@@ -68,3 +78,41 @@ class Crowd:
                     self.answers.append(client.post(self.path, json=self.body))
                 except httpx.HTTPError as error:
                     self.broken.append(error)
+
+
+def small(folder: Path, out: str = "bundle", **more: object) -> Path:
+    """Return a bundle of the embedded model with an adapter and a classifier."""
+    return make(folder, out, verifier=None, **{"adapters": {"support": ADAPTER}, **more})[0]
+
+
+def pids(world: SimpleNamespace) -> set[int | None]:
+    """Return the processes of the replicas that answer."""
+    state = world.cluster.status(world.plan.name)
+    return {each.pid for each in state.replicas if each.state == "RUNNING"}
+
+
+def n_ready(world: SimpleNamespace) -> int:
+    """Return how many replicas answer."""
+    return int(world.cluster.status(world.plan.name).n_ready)
+
+
+def answers_of_both(url: str, path: str, body: dict[str, object]) -> list[httpx.Response]:
+    """Ask until two replicas have answered, and return all answers."""
+    answers: list[httpx.Response] = []
+
+    def both() -> bool:
+        answers.append(httpx.post(f"{url}{path}", json=body, timeout=30))
+        return len({each.headers.get("glassbox-replica") for each in answers}) == 2
+
+    until(both)
+    return answers
+
+
+def not_recorded(database: str, request_ids: Collection[str]) -> set[str]:
+    """Return which predictions are not in the audit log, whose chain must hold."""
+    store = InferenceStore(open_database(database))
+    try:
+        assert store.verify().broken is None
+        return set(request_ids) - store.known(request_ids)
+    finally:
+        store.database.close()

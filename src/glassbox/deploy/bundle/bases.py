@@ -158,6 +158,8 @@ def _said(reference: str, folder: Path, *, packs: bool) -> str:
     """
     name = folder.resolve().name
     if packs and not name:
-        raise UnsupportedModel(f"{folder} has no name that a bundle could refer to.")
+        raise UnsupportedModel(
+            f"{folder} has no name that a bundle could refer to: give a folder below."
+        )
     # A relative path would mean another folder on the target; one of the home folder is meant so.
     return name if packs else reference if reference.startswith("~") else str(folder.absolute())

@@ -82,7 +82,9 @@ def checked_name(name: str, what: str, taken: Mapping[str, object] | None = None
             "1 to 63 letters, digits, '.', '_' and '-', beginning with a letter or a digit",
         )
     if name in (taken or {}):
-        raise ConflictError(f"Two {what}s are called {name!r}: requests could not choose.")
+        raise ConflictError(
+            f"Two {what}s are called {name!r}: requests could not choose. Rename one."
+        )
     return name
 
 
@@ -131,7 +133,8 @@ def _add_classifier(found: Gathered, name: str, folder: Path, known: list[str], 
         if digest != manifest.adapter.digest:
             raise AdapterMismatch(
                 f"The adapter of {folder} has digest {digest[:12]}, not "
-                f"{manifest.adapter.digest[:12]} with which its confidence was calibrated."
+                f"{manifest.adapter.digest[:12]} with which its confidence was calibrated. "
+                "Restore it, or run 'glassbox evaluate' again."
             )
         manifest = replace(manifest, adapter=Part(ADAPTER, digest))
     # Paths do not count in a classifier's digest; those of this machine stay here.

@@ -21,7 +21,7 @@ from glassbox.deploy.bundle.bases import base_files, find_base
 from glassbox.deploy.bundle.contents import Contents, checked_settings
 from glassbox.deploy.bundle.description import BUNDLE_FILE, Bundle, Recorded
 from glassbox.deploy.bundle.gathering import checked_name, gather
-from glassbox.deploy.bundle.verifying import read_bundle
+from glassbox.deploy.bundle.verifying import read_bundle, verify_bundle
 from glassbox.errors import ConflictError, CorruptArtifact, GlassboxError
 
 if TYPE_CHECKING:
@@ -107,14 +107,26 @@ def _is_there(out: Path, bundle: Bundle, *, archive: bool, replaces: bool) -> bo
         raise ConflictError(
             f"{out} is there already and is no bundle. Name another place, or remove it."
         ) from error
+    what = f"is another bundle ({there.name}, digest {there.digest[:12]})"
     if there.digest == bundle.digest and is_archive(out) == archive:
-        return True
+        fault = _fault_in(out)
+        if fault is None:
+            return True
+        what = f"is this bundle, damaged: {fault}"
     if not replaces:
         raise ConflictError(
-            f"{out} is another bundle ({there.name}, digest {there.digest[:12]}). Name another "
-            "place, or say that it may be replaced (--replace)."
+            f"{out} {what}. Name another place, or say that it may be replaced (--replace)."
         )
     return False
+
+
+def _fault_in(out: Path) -> str | None:
+    """Return what is wrong with a bundle's files; None where nothing is."""
+    try:
+        faults = verify_bundle(out).faults
+    except CorruptArtifact as error:
+        return error.reason
+    return f"{faults[0].path}: {faults[0].reason}" if faults else None
 
 
 def _write_archive(

@@ -271,11 +271,15 @@ def listed(text: str) -> tuple[str, ...]:
 
 
 def _uploads(source: Source) -> tuple[Upload, ...]:
-    found = [Upload(source.folder, f"/bundles/{source.bundle.digest[:32]}", source.bundle.n_bytes)]
+    found = [_upload(source.folder, f"/bundles/{source.bundle.digest[:32]}")]
     if source.base is not None:
-        n_bytes = sum(each.stat().st_size for each in source.base.rglob("*") if each.is_file())
-        found.append(Upload(source.base, f"/models/{source.bundle.base.digest[:16]}", n_bytes))
+        found.append(_upload(source.base, f"/models/{source.bundle.base.digest[:16]}"))
     return tuple(found)
+
+
+def _upload(folder: Path, place: str) -> Upload:
+    n_bytes = sum(each.stat().st_size for each in folder.rglob("*") if each.is_file())
+    return Upload(folder, place, n_bytes)
 
 
 def _options(wanted: ModalSettings) -> dict[str, Any]:

@@ -176,7 +176,8 @@ async def _ask(app: Any, secret: str) -> Rehearsal:
     async with httpx.AsyncClient(transport=transport, base_url="http://rehearsal") as http:
         stranger = await http.get("/v1/models")
         models = _said(await http.get("/v1/models", headers=key))["data"]
-        asked = {"model": models[0]["id"], "prompt": "The film was", "max_tokens": 8}
+        greedy = {"max_tokens": 8, "temperature": 0}
+        asked = {"model": models[0]["id"], "prompt": "The film was", **greedy}
         written = _said(await http.post("/v1/completions", headers=key, json=asked))
     return Rehearsal(
         model=models[0]["id"],

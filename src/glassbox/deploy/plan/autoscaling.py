@@ -236,9 +236,9 @@ class _Fleet:
         """Let a period pass, second by second, and decide; return what became of it."""
         if now >= self.ready_at:
             self.n_ready, self.ready_at = self.n_wanted, math.inf
-        server, n_ready = self.server, self.n_ready
-        most = n_ready * server.peak_rate
-        busy = n_ready * self._under_way[-1]
+        server, n_ready, known = self.server, self.n_ready, self._under_way
+        most, alone_s = n_ready * server.peak_rate, server.alone_s
+        busy = n_ready * known[-1]
         room = n_ready * (server.n_rows + server.n_waiting) - busy
         is_count = self.policy.metric == "concurrency"
         lost = late = metric = longest_s = 0.0
@@ -247,8 +247,8 @@ class _Fleet:
             demand, away = self.backlog + n, 0.0
             if demand <= most:
                 self.backlog = 0.0
-                under_way = n_ready * self._under_way[round(N_STEPS * demand / most)]
-                took_s = max(server.alone_s, under_way / demand if demand else 0.0)
+                under_way = n_ready * known[round(N_STEPS * demand / most)]
+                took_s = max(alone_s, under_way / demand if demand else 0.0)
             else:
                 away = max(0.0, demand - most - room)
                 self.backlog = demand - most - away

@@ -7,7 +7,7 @@ its own; ``one_by_one.py`` says what sending them to the least busy one would ch
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -35,6 +35,13 @@ RELAXATIONS: Final = 6.0
 """How many times the queue's own memory a lane runs before it counts."""
 
 HOUR_S: Final = 3600.0
+
+Report = Callable[[int, int], None]
+"""Told what is done, and of how much."""
+
+
+def unheard(_done: int, _total: int) -> None:
+    """Tell nobody."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +83,7 @@ def simulate_day(
     *,
     size_cv: float = 0.0,
     seed: int = 0,
+    report: Report = unheard,
 ) -> Day:
     """Return what every request of a day feels on a fleet of a fixed size.
 
@@ -85,6 +93,7 @@ def simulate_day(
         traffic: What comes.
         size_cv: How unequal requests are: coefficient of variation of their work.
         seed: Of chance.
+        report: Told how many parts of the day are done, and of how many; a part is one server's.
 
     Raises:
         InvalidValue: The fleet cannot keep up with the busiest moment.
@@ -100,9 +109,12 @@ def simulate_day(
         )
     draw = np.random.default_rng(seed)
     by_hour: list[list[Float[np.ndarray, " n"]]] = [[] for _ in range(24)]
+    n_done = 0
     for stretches in _batches(server, n_servers, traffic):
         for hour, times in _run(server, stretches, size_cv, draw):
             by_hour[hour].append(times)
+        n_done += len(stretches.rates)
+        report(n_done, n_servers * round(DAY_S / stretches.length_s))
     joined = [np.concatenate(parts) for parts in by_hour]
     rates = traffic.rates((np.arange(24) + 0.5) * HOUR_S)
     hours = tuple(
@@ -169,11 +181,12 @@ def _run(
     """Yield what requests felt, hour by hour; NaN for those turned away."""
     whole_s = lanes.warm_up_s + lanes.length_s
     most = float(lanes.rates.max()) * whole_s
-    n = math.ceil(most + 6 * math.sqrt(most) + 10)
+    n = math.ceil(most + 6 * math.sqrt(most) + 11)
     arrivals = draw.standard_exponential((len(lanes.rates), n))
     arrivals /= lanes.rates[:, None]
     np.cumsum(arrivals, axis=1, out=arrivals)
     arrivals[arrivals > whole_s] = np.inf
+    arrivals[:, -1] = np.inf
     times = simulate(server, arrivals, draw_sizes(draw, size_cv, arrivals.shape))
     times -= arrivals
     counts = (arrivals >= lanes.warm_up_s) & (arrivals < np.inf)

@@ -18,12 +18,16 @@ from glassbox.charts.chart import Chart, plain, save
 from glassbox.charts.report import Report, Section, Table, chart_image, render_report
 from glassbox.deploy.plan.autoscaling import PERIOD_S, ScaledDay
 from glassbox.deploy.plan.planning import Plan
+from glassbox.deploy.plan.source_tables import KEPT, RATE_OF_ONE
 from glassbox.deploy.plan.words import (
+    ADAPTER_HEADER,
+    adapter_notes,
+    adapter_rows,
     money,
     plan_rows,
     seconds,
     source_notes,
-    source_rows,
+    source_table,
     verdict,
 )
 
@@ -192,7 +196,12 @@ def _report(plan: Plan, charts: Mapping[str, Chart]) -> Report:
             Section(
                 "The design's own table, computed again",
                 source_notes(),
-                tables=(Table("Three sizes", *source_rows()),),
+                tables=(Table("Three sizes", *source_table()),),
+            ),
+            Section(
+                "One endpoint for each customer, or adapters",
+                adapter_notes(RATE_OF_ONE, KEPT),
+                tables=(Table("A month", ADAPTER_HEADER, adapter_rows(RATE_OF_ONE, KEPT)),),
             ),
         ),
         provenance=(

@@ -16,7 +16,7 @@ from glassbox.deploy.plan.autoscaling import (
     simulate_scaling,
 )
 from glassbox.deploy.plan.capacity import Capacity, Work
-from glassbox.deploy.plan.day import Day, simulate_day
+from glassbox.deploy.plan.day import Day, Report, simulate_day, unheard
 from glassbox.deploy.plan.simulator import ServerModel
 from glassbox.deploy.plan.sizing import (
     LIMIT_S,
@@ -122,6 +122,8 @@ def make_plan(
     traffic: Traffic,
     aims: Aims | None = None,
     price: Price | None = None,
+    *,
+    report: Report = unheard,
 ) -> Plan:
     """Return a plan.
 
@@ -131,6 +133,7 @@ def make_plan(
         traffic: What comes.
         aims: What has to be kept; None takes the defaults.
         price: Of an instance; None leaves costs out.
+        report: Told how far the simulated day is.
 
     Raises:
         InvalidValue: An aim that makes no sense.
@@ -175,7 +178,7 @@ def make_plan(
         for_latency=for_latency,
         at_random=felt,
         least_busy=routed,
-        day=simulate_day(server, n, traffic, size_cv=cv, seed=seed),
+        day=simulate_day(server, n, traffic, size_cv=cv, seed=seed, report=report),
         ordinary=ordinary,
         spiked=spiked,
         price=price,

@@ -9,6 +9,7 @@ no fleet. ``one_by_one.py`` does the same slowly and obviously.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import no_type_check
 
 import numpy as np
@@ -18,6 +19,9 @@ from glassbox.errors import InvalidValue
 
 FIRST_ROWS = 8
 """Requests a lane has room for at first; doubled whenever a lane needs more, up to its limit."""
+
+_LARGE_BYTES = 16 << 20
+"""A block that the C library takes from the system by itself."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,17 +46,17 @@ class ServerModel:
         """Most requests at a time."""
         return len(self.speeds)
 
-    @property
+    @cached_property
     def rates(self) -> Float[np.ndarray, " n_rows"]:
         """Requests of size 1 that k at a time finish in a second, at place k - 1."""
         return self.speeds * np.arange(1, self.n_rows + 1)
 
-    @property
+    @cached_property
     def peak_rate(self) -> float:
         """Highest of them, requests a second: more than that no fleet of such servers answers."""
         return float(self.rates.max())
 
-    @property
+    @cached_property
     def alone_s(self) -> float:
         """Seconds that a request of size 1 takes when it is alone."""
         return float(1 / self.speeds[0])
@@ -70,13 +74,31 @@ def simulate(
     Args:
         server: What every lane is.
         arrivals: Seconds from 0, ascending in each lane; infinity stands for no request, at the
-            end.
+            end. Where every lane ends with one, nothing is copied.
         sizes: Work of each request, above 0; 1 is the one that was measured.
     """
+    n_requests = arrivals.shape[1]
+    if not n_requests or not np.isinf(arrivals[:, -1]).all():
+        # One more at the end, which never comes, so that there is always a next.
+        arrivals = np.pad(arrivals, ((0, 0), (0, 1)), constant_values=np.inf)
+        sizes = np.pad(sizes, ((0, 0), (0, 1)), constant_values=1.0)
+    _keep_freed_memory()
     lanes = _Lanes(server, arrivals, sizes)
     while lanes.step():
         pass
-    return lanes.done.reshape(len(arrivals), -1)[:, :-1]
+    return lanes.done.reshape(arrivals.shape)[:, :n_requests]
+
+
+def _keep_freed_memory() -> None:
+    """Let small arrays that come and go at every step reuse their memory.
+
+    The C library of Linux gives the end of its heap back to the system whenever 128 KiB of it are
+    free, until a larger block has been freed once: a third of the time went into that. The engine
+    has a setting of its own for this, which comes with torch; a plan does without.
+
+    Source: ``M_MMAP_THRESHOLD`` in mallopt(3), which is dynamic.
+    """
+    np.empty(_LARGE_BYTES, dtype=np.uint8)
 
 
 _Places = Int[np.ndarray, " n"]
@@ -100,15 +122,14 @@ class _Lanes:
         sizes: Float[np.ndarray, "n_lanes n_requests"],
     ) -> None:
         n_lanes, n_requests = arrivals.shape
-        # One more at the end, which never comes, so that there is always a next.
-        self._due = np.concatenate([arrivals, np.full((n_lanes, 1), np.inf)], axis=1).ravel()
-        self._sizes = np.concatenate([sizes, np.ones((n_lanes, 1))], axis=1).ravel()
+        # Views where they can be: these are the largest arrays there are.
+        self._due, self._sizes = arrivals.ravel(), sizes.ravel()
         self.done = np.full(len(self._due), np.nan)
         self._n_lanes = n_lanes
         self._n_rows = server.n_rows
         self._n_waiting = server.n_waiting
         self._speeds = np.concatenate([server.speeds[:1], server.speeds])
-        self._next = np.arange(n_lanes) * (n_requests + 1)
+        self._next = np.arange(n_lanes) * n_requests
         self._next_due = self._due[self._next]
         self._now = np.zeros(n_lanes)
         self._worked = np.zeros(n_lanes)

@@ -7,6 +7,7 @@ says so. What is simulated stands on an assumption that is named: nobody measure
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -102,6 +103,7 @@ def assumed_server() -> ServerModel:
     return ServerModel(np.array([RATE_OF_ONE / TARGET]), 1024)
 
 
+@cache
 def tables_again(price: Price, *, simulated: bool = True, seed: int = 0) -> tuple[Again, ...]:
     """Return the three rows computed again.
 
@@ -151,7 +153,7 @@ def disagreements() -> tuple[str, ...]:
         f"5 instances at ${USD_PER_MONTH:,.0f} are ${5 * USD_PER_MONTH:,.0f}, 50 are "
         f"${50 * USD_PER_MONTH:,.0f}, 250 are ${250 * USD_PER_MONTH:,.0f}: the table rounds up by "
         "as much as $1,250.",
-        f"36 % off ${whole.usd:,.0f} leaves ${whole.usd * (1 - DISCOUNT):,.0f}; off "
+        f"36% off ${whole.usd:,.0f} leaves ${whole.usd * (1 - DISCOUNT):,.0f}; off "
         f"${250 * USD_PER_MONTH:,.0f} it leaves ${250 * USD_PER_MONTH * (1 - DISCOUNT):,.0f}, the "
         "about $175,000 that it says.",
         f"The third row leaves {MOST_INSTANCES - whole.instances} of {MOST_INSTANCES} instances "

@@ -133,8 +133,7 @@ def _months(plan: Plan) -> str:
     return ", ".join(parts)
 
 
-SOURCE_HEADER = (
-    "users",
+SOURCE_FIGURES = (
     "requests/s",
     "design: instances",
     "design: a month",
@@ -146,29 +145,35 @@ SOURCE_HEADER = (
     "p99, any",
     "p99, least busy",
 )
-"""Columns of the three sizes computed again."""
+"""What is said of each of the three sizes."""
 
 
-def source_rows(
+def source_table(
     prices: Prices = SHIPPED, *, again: tuple[Again, ...] | None = None
 ) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
-    """Return header and rows of the design's table beside our figures."""
+    """Return header and rows of the design's table beside our figures, a column for each size.
+
+    Three sizes and many figures: with the sizes side by side it fits any terminal and any page.
+    """
     again = tables_again(price_of(INSTANCE, prices)) if again is None else again
-    return SOURCE_HEADER, tuple(
-        (
-            f"{each.row.users:,.0f}",
-            f"{each.row.rate:g}",
-            f"{each.row.instances}",
-            money(each.row.usd),
-            f"{each.instances}",
-            money(each.usd_source_month),
-            money(each.usd_source_hour),
-            money(each.usd_price),
-            money(each.usd_discounted),
-            "–" if each.at_random is None else seconds(each.at_random.p99_s),
-            "–" if each.least_busy is None else seconds(each.least_busy.p99_s),
-        )
-        for each in again
+    sizes = zip(*(_size(each) for each in again), strict=True)
+    header = ("users", *(f"{each.row.users:,.0f}" for each in again))
+    rows = ((name, *values) for name, values in zip(SOURCE_FIGURES, sizes, strict=True))
+    return header, tuple(rows)
+
+
+def _size(again: Again) -> tuple[str, ...]:
+    return (
+        f"{again.row.rate:g}",
+        f"{again.row.instances}",
+        money(again.row.usd),
+        f"{again.instances}",
+        money(again.usd_source_month),
+        money(again.usd_source_hour),
+        money(again.usd_price),
+        money(again.usd_discounted),
+        "–" if again.at_random is None else seconds(again.at_random.p99_s),
+        "–" if again.least_busy is None else seconds(again.least_busy.p99_s),
     )
 
 
@@ -177,7 +182,7 @@ def source_notes(price: Price | None = None) -> tuple[str, ...]:
     price = price or price_of(INSTANCE)
     return (
         "Nobody measured the design's instance. Its table implies two requests a second of each at "
-        "80 %; simulated is what that means if requests are answered one after another, 0.4 s "
+        "80%; simulated is what that means if requests are answered one after another, 0.4 s "
         "each.",
         f"Our price: {price.instance_type} ${price.usd_per_hour:g} an hour, {price.region}, "
         f"{price.as_of} ({price.source}).",

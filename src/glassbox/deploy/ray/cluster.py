@@ -21,7 +21,7 @@ from glassbox.deploy.ray.plan import RayPlan
 from glassbox.deploy.ray.serve_config import IMPORT_PATH, application, checked, controller_options
 from glassbox.deploy.ray.state import FAILED, Deployed, read_state
 from glassbox.errors import CapacityError, ConflictError, DeadlineExceeded, GlassboxError
-from glassbox.techniques.remote.ray_cluster import LOCAL, join
+from glassbox.techniques.remote.ray_cluster import LOCAL, join, ray_library
 
 WAIT_S: Final = 1800.0
 """Seconds that an application gets to come up: weights of many gigabytes take their time."""
@@ -74,11 +74,16 @@ class Cluster:
         """
         verify_bundle(Path(plan.bundle)).check(plan.bundle)
         checked({"applications": [application(plan)]})
+        if self.address == LOCAL and not ray_library().is_initialized():
+            # Said before a cluster of our own takes its time to start.
+            _check_port(plan.host, plan.port)
         ray = self.join()
         if not may_grow:
             check_room(ray.cluster_resources(), plan)
         client = self._serve(plan)
         plan = self._where(plan, client)
+        if plan.surge and not may_grow and _is_replaced(client, plan):
+            check_room(ray.cluster_resources(), plan, n_new=1)
         others = self._others(client, plan)
         schema = checked({"applications": [*others, application(plan)]})
         self.say(f"deploying bundle {plan.digest[:12]} as {plan.name!r}")
@@ -217,15 +222,16 @@ class Cluster:
         )
 
 
-def check_room(resources: dict[str, float], plan: RayPlan) -> None:
+def check_room(resources: dict[str, float], plan: RayPlan, *, n_new: int = 0) -> None:
     """Refuse a plan for which a cluster has no room.
 
     Args:
         resources: What the cluster has in all.
         plan: What is to run.
+        n_new: Replicas of an update that run beside those before.
 
     Raises:
-        CapacityError: It has less than the first replicas take.
+        CapacityError: It has less than the first replicas and those of an update take.
     """
     share = plan.share
     grow = (
@@ -239,13 +245,15 @@ def check_room(resources: dict[str, float], plan: RayPlan) -> None:
             f"No machine of this cluster has a GPU of type {share.accelerator!r}; there are: "
             f"{', '.join(kinds) or 'none'}. {grow}"
         )
+    update = ", one of them for the time of the update (--no-surge ends an old one first)"
     for what, each in (("GPU", share.num_gpus), ("CPU", share.num_cpus)):
-        has, wants = float(resources.get(what, 0.0)), each * plan.replicas
+        n = plan.replicas + n_new
+        has, wants = float(resources.get(what, 0.0)), each * n
         if wants > has:
             missing = "has no GPUs" if what == "GPU" and not has else f"has {has:g}"
             raise CapacityError(
-                f"{plan.replicas} replica(s) with {each:g} {what} each need {wants:g} {what}; the "
-                f"cluster {missing}. {grow}"
+                f"{n} replica(s) with {each:g} {what} each{update if n_new else ''} need {wants:g} "
+                f"{what}; the cluster {missing}. {grow}"
             )
 
 
@@ -275,6 +283,13 @@ def _check_port(host: str, port: int) -> None:
         raise CapacityError(
             f"Ray Serve cannot listen on {host}:{port} ({reason}). Choose another with --port."
         ) from error
+
+
+def _is_replaced(client: Any, plan: RayPlan) -> bool:
+    """Return whether replicas run that cannot take a plan on as they are."""
+    found = client.get_serve_details().get("applications", {}).get(plan.name, {})
+    config = found.get("deployed_app_config")
+    return bool(config) and config.get("args") != application(plan)["args"]
 
 
 def _check_ours(name: str, found: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from glassbox.deploy.bundle import opened
 from glassbox.deploy.prices import SHIPPED, Prices
-from glassbox.deploy.sagemaker.aws import Aws, connect
+from glassbox.deploy.sagemaker.aws import Aws, checked_region, connect
 from glassbox.deploy.sagemaker.desired import Desired, desired
 from glassbox.deploy.sagemaker.going_back import going_back
 from glassbox.deploy.sagemaker.naming import Names
@@ -24,7 +24,7 @@ from glassbox.deploy.sagemaker.parts import (
 )
 from glassbox.deploy.sagemaker.plan import Plan, plan
 from glassbox.deploy.sagemaker.removing import removal
-from glassbox.deploy.sagemaker.service_model import require
+from glassbox.deploy.sagemaker.service_model import available_regions, require
 from glassbox.deploy.sagemaker.status import Status, status_of
 from glassbox.deploy.sagemaker.storing import check_bucket, is_stored, stored_objects
 from glassbox.settings import EndpointSettings
@@ -107,7 +107,13 @@ def planned(
 def planned_offline(
     settings: EndpointSettings, parts: Parts, region: str, *, prices: Prices = SHIPPED
 ) -> Plan:
-    """Return what there would be to do in an account where nothing is; nobody is asked."""
+    """Return what there would be to do in an account where nothing is; nobody is asked.
+
+    Raises:
+        UnknownName: AWS has no such region.
+        InvalidValue: A setting is missing, wrong, or does not go with another.
+    """
+    checked_region(region, available_regions)
     return plan(wished(settings, parts, region), Observed(), prices=prices)
 
 

@@ -24,11 +24,25 @@ def service_model(service: str) -> Any:
     Raises:
         DependencyMissing: botocore is not installed.
     """
+    return _session().get_service_model(service)
+
+
+def available_regions(service: str, *, partition_name: str) -> list[str]:
+    """Return the regions in which a service is, as far as the installed botocore knows.
+
+    Raises:
+        DependencyMissing: botocore is not installed.
+    """
+    found: list[str] = _session().get_available_regions(service, partition_name)
+    return found
+
+
+def _session() -> Any:
     try:
         import botocore.session
     except ImportError as error:
         raise DependencyMissing("boto3", "sagemaker") from error
-    return botocore.session.get_session().get_service_model(service)
+    return botocore.session.get_session()
 
 
 def require(call: Call) -> None:

@@ -7,7 +7,6 @@ locals {
   has_shadow   = local.has_endpoint && var.shadow != null
 
   settings = merge(
-    { GLASSBOX_SERVER__DRAIN_S = "25" },
     var.adapters_from_store ? { GLASSBOX_ENGINE__ADAPTER_URL_PREFIX = "s3://${local.bucket}/adapters/" } : {},
     var.adapters_from_store ? { GLASSBOX_SERVER__LARGE_ANSWERS = "s3://${local.bucket}/answers/" } : {},
     var.environment,
