@@ -58,8 +58,8 @@ class World:
 
     def tell(self, topic):
         """Say over the open lines that something happened."""
-        for queue in self.news:
-            queue.put_nowait(topic)
+        for loop, queue in self.news:
+            loop.call_soon_threadsafe(queue.put_nowait, topic)
 
 
 router = APIRouter()
@@ -272,7 +272,7 @@ def get_references(request: Request):
 async def get_events(request: Request):
     world = request.app.state.world
     queue = asyncio.Queue()
-    world.news.append(queue)
+    world.news.append((asyncio.get_running_loop(), queue))
 
     async def lines():
         yield "event: heartbeat\ndata: {}\n\n"
@@ -286,7 +286,7 @@ async def get_events(request: Request):
 
 
 def create_app(world):
-    """Return the app over a world."""
+    """Return the app over a world; another one may be put into its ``state`` at any time."""
     app = FastAPI(openapi_url=None)
     app.state.world = world
     app.include_router(front_end.router)
@@ -294,6 +294,7 @@ def create_app(world):
 
     @app.middleware("http")
     async def watch(request: Request, proceed):
+        world = app.state.world
         if request.url.path.startswith(PREFIX):
             world.asked.append((request.method, request.url.path, str(request.url.query)))
             if world.is_gone:

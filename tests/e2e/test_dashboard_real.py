@@ -9,13 +9,11 @@ from glassbox.server.app import create_app
 from glassbox.server.serving import Serving
 from glassbox.server.speech import Speaker
 from glassbox.testing import FakeEngine
-from tests.e2e.test_dashboard import CHROMIUM, PAGES, playwright, see, shot
-from tests.e2e.test_dashboard import browser as browser
+from tests.browser import playwright
+from tests.e2e.test_dashboard import PAGES, see, shot
 from tests.e2e.test_dashboard import page as page
 from tests.e2e.test_playground import running
 from tests.rollout.side_world import open_side
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 
 
 @pytest.fixture

@@ -6,11 +6,10 @@ import pytest
 
 from glassbox.storage.database import open_database
 from glassbox.storage.replicas import Replica, ReplicaStore
-from tests.e2e.test_dashboard import CHROMIUM, faults, playwright, see, shot
+from tests.browser import playwright
+from tests.e2e.test_dashboard import faults, see, shot
 from tests.e2e.test_playground import running
 from tests.server.fleet_worlds import several_servers
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 
 
 def gone(url, id, status, seconds):
@@ -48,15 +47,6 @@ def address(tmp_path_factory):
         time.sleep(4.5)
         with running(servers[0].app) as found:
             yield found
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as started:
-        # Chromium refuses its own sandbox to root, as whom containers run.
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

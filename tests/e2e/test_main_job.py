@@ -1,5 +1,6 @@
 """The main job from the command line, on a slice of the embedded data with the embedded model."""
 
+import io
 import json
 import os
 import signal
@@ -17,7 +18,7 @@ from glassbox.cli.exit_codes import ExitCode
 from glassbox.cli.main import main
 from glassbox.confidence.sources import embedded_dataset
 
-ROWS_PER_CATEGORY = 120
+ROWS_PER_CATEGORY = 90
 TUNING = ["--tune", "--epochs", "1", "--max-error", "0.3", "--samples", "5"]
 
 
@@ -70,6 +71,13 @@ def test_the_adapter_in_the_run_folder_is_used_again(run, data, capsys):
     assert main(["evaluate", "-m", "tiny", "-d", str(data), "-o", str(run), "--skip-charts"]) == 0
     assert "Using the adapter" in capsys.readouterr().err
     assert (run / "adapter" / "adapter_model.safetensors").read_bytes() == before
+
+
+def test_an_adapter_is_never_measured_on_texts_that_tuned_it(run, data, tmp_path, capsys):
+    words = ["evaluate", "-m", "tiny", "-d", str(data), "-o", str(tmp_path / "other")]
+    code = main([*words, "--adapter", str(run / "adapter"), "--seed", "1", "--skip-charts"])
+    assert code == ExitCode.CONFLICT
+    assert "that are held out here, so its figures would be too good" in capsys.readouterr().err
 
 
 def test_classify_answers_in_order_and_goes_on_after_a_bad_line(run, tmp_path, capsys):
@@ -159,12 +167,16 @@ def test_another_base_model_is_refused(run, tmp_path, capsys):
     ("arguments", "message"),
     [
         (["evaluate", "-d", "nowhere.csv"], "nowhere.csv"),
-        (["evaluate", "-d", "tiny", "-m", "no/such/model"], "no/such/model"),
+        (["evaluate", "-d", "few.csv", "-m", "no/such/model"], "no/such/model"),
         (["evaluate", "-d", "tiny", "--overlong", "ignore"], "error, truncate or skip"),
         (["evaluate", "-d", "tiny", "--max-error", "2"], "max_error"),
         (["evaluate", "-d", "tiny", "--samples", "1"], "number of samples"),
         (["evaluate", "-d", "tiny", "--tune", "--adapter", "x"], "not both"),
         (["evaluate", "-d", "tiny", "--quantization", "2bit"], "8bit or 4bit"),
+        (["evaluate", "-d", "tiny", "--bad-rows", "keep"], "error or drop"),
+        (["evaluate", "-d", "tiny", "--data-format", "xlsx"], "No data format 'xlsx'"),
+        (["threshold", "shipped", "--save"], "part of the package"),
+        (["calibrate", "shipped"], "part of the package"),
         (["classify"], "one of them"),
         (["classify", "text", "--run", "nowhere"], "nowhere"),
         (["threshold", "nowhere"], "nowhere"),
@@ -174,6 +186,8 @@ def test_another_base_model_is_refused(run, tmp_path, capsys):
 )
 def test_bad_requests_get_a_clear_error(arguments, message, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
+    rows = (f"Number {i} is fine,{'ab'[i % 2]}\n" for i in range(200))
+    (tmp_path / "few.csv").write_text("text,label\n" + "".join(rows))
     assert main(arguments) not in (0, 1)
     assert message in capsys.readouterr().err
 
@@ -201,12 +215,12 @@ def test_a_killed_run_goes_on_and_ends_the_same(run, data, tmp_path):
 
 def test_reworded_prompts_and_label_bias_can_be_asked_for(data, tmp_path, capsys):
     arguments = ["-m", "tiny", "-d", str(data), "-o", str(tmp_path / "run"), "--skip-charts"]
-    options = ["--paraphrases", "--label-bias", "--sample", "150", "--max-error", "0.3"]
+    options = ["--paraphrases", "--label-bias", "--sample", "120", "--max-error", "0.3"]
     assert main(["evaluate", *arguments, *options, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["consistency"]["n_prompts"] == 3
     assert found["question"]["label_bias"] is True
-    assert sum(found["models"]["base"]["rows"].values()) == 150
+    assert sum(found["models"]["base"]["rows"].values()) == 120
     assert Classifier.load(tmp_path / "run").label_bias is not None
 
 
@@ -215,19 +229,17 @@ def test_costs_reach_the_table(run, tmp_path, capsys):
     costs.write_text("wrong_automated = 10\nhuman_review = 1\n")
     arguments = ["threshold", str(run), "--max-error", "0.4", "--costs", str(costs)]
     assert main(arguments) == 0
-    assert "Cost per" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "Cost per" in printed
+    assert "Giving every text to a person costs 1 a decision." in printed
     costs.write_text("wrong_automatd = 10\nhuman_review = 1\n")
     assert main(arguments) == 2
     assert "Did you mean 'wrong_automated'?" in capsys.readouterr().err
 
 
-def test_texts_are_read_from_a_pipe(run):
-    command = [sys.executable, "-m", "glassbox", "classify", "-", "--run", str(run)]
-    done = subprocess.run(
-        command,
-        input="The soup was superb.\nIt broke.\n",
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert [json.loads(line)["line"] for line in done.stdout.splitlines()] == [1, 2]
+def test_texts_are_read_from_a_pipe(run, monkeypatch, capsys):
+    pipe = io.TextIOWrapper(io.BytesIO(b"The soup was superb.\nIt broke.\n"))
+    monkeypatch.setattr(sys, "stdin", pipe)
+    assert main(["classify", "-", "--run", str(run)]) == 0
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [each["line"] for each in answers] == [1, 2]

@@ -306,8 +306,10 @@ async def listening(folder, *words):
             await asyncio.sleep(0.1)
         yield f"http://127.0.0.1:{port}/mcp"
     finally:
-        process.send_signal(signal.SIGINT)
+        # As a service manager ends it; Ctrl-C goes the same way.
+        process.send_signal(signal.SIGTERM)
         process.communicate(timeout=20)
+        assert process.returncode == 0
         end_workers(folder)
 
 

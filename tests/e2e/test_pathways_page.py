@@ -7,11 +7,9 @@ import pytest
 from glassbox.server.app import create_app
 from glassbox.server.serving import Guards
 from glassbox.server.study_shelf import StudyShelf
-from tests.e2e.test_dashboard import CHROMIUM, faults, playwright, see, shot
+from tests.e2e.test_dashboard import faults, see, shot
 from tests.e2e.test_playground import running
 from tests.pathways.integration.worlds import write_made_up_study
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 
 
 @pytest.fixture(scope="module")
@@ -25,15 +23,6 @@ def folder(tmp_path_factory):
 def address(folder):
     with running(create_app(None, Guards(studies=StudyShelf(folder)))) as found:
         yield found
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as started:
-        # Chromium refuses its own sandbox to root, as whom containers run.
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The playground in a real browser, before a real server with the embedded model."""
 
 import os
-import shutil
 import socket
 import threading
 import time
@@ -23,11 +22,6 @@ from glassbox.settings import ServerSettings
 from glassbox.storage.database import open_database
 from glassbox.storage.keys import KeyStore
 from glassbox.types import HookPoint, ModelSpec
-
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 
 SHOTS = os.environ.get("PLAYGROUND_SHOTS", "")
 """Folder that takes a picture of each state, for a person to look at."""
@@ -101,15 +95,6 @@ def address(speaker):
     guards = Guards(limits=ServerSettings(max_body_bytes=20_000))
     with running(create_app(Serving(speaker), guards)) as found:
         yield found
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as started:
-        # Chromium refuses its own sandbox to root, as whom containers run.
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

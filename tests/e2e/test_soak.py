@@ -36,12 +36,12 @@ pytestmark = [
 
 N_REQUESTS = int(os.environ.get("SOAK_REQUESTS", "1300"))
 N_CLIENTS = 16
-N_SETTLE = N_REQUESTS // 5
-"""Requests after which memory has to be flat: 2,000 of 10,000."""
+N_SETTLE = N_REQUESTS // 2
+"""Requests after which memory has to be flat: the allocator fills its gaps meanwhile."""
 TUNED = SHIPPED_RUN / "adapter"
 D_MODEL, N_LAYERS = 128, 8
 N_TOKENS = 8
-MOST_GROWTH = 0.04
+MOST_GROWTH = 0.03
 CACHE_BYTES = 4 * 2**20
 MOST_S = 60 + 0.25 * N_REQUESTS
 KNOWN = [
@@ -305,6 +305,8 @@ async def soaked(server):
         soak = Soak(client, lambda: server.rss_bytes)
         for prompt in KNOWN:
             soak.known[prompt] = (await soak.stream(prompt))[0]
+        # As many rows at once as there will ever be: the running batch makes its room once.
+        await asyncio.gather(*(soak.ask_list(-1 - n) for n in range(N_CLIENTS)))
         begun = time.monotonic()
         await soak.run(N_REQUESTS)
         seconds = time.monotonic() - begun
@@ -332,12 +334,13 @@ def test_many_requests_are_each_answered_once_in_flat_memory(server, tmp_path, c
     assert len(set(soak.ids)) == len(soak.ids)
     n_cancelled = soak.seen["cancelled"]
     n_verified = soak.seen["verify"]
-    assert len(soak.ids) == N_REQUESTS - n_cancelled - n_verified - soak.seen["bad"]
+    n_counted = N_REQUESTS - n_cancelled - n_verified - soak.seen["bad"]
+    assert len(soak.ids) == N_CLIENTS + n_counted
     # The server has had as many requests as were sent, none twice.
     posts = 'route="/v1/completions"'
     assert total(counters, "glassbox:http_requests_total", posts) == soak.n_sent
     # A list of three is three texts; a request whose client has gone may have ended before.
-    n_texts = len(soak.ids) + 2 * soak.seen["list"] + len(KNOWN)
+    n_texts = len(soak.ids) + 2 * (N_CLIENTS + soak.seen["list"]) + len(KNOWN)
     finished = "glassbox:request_success_total"
     n_whole = total(counters, finished, '"length"') + total(counters, finished, '"stop"')
     assert n_texts <= n_whole <= n_texts + n_cancelled

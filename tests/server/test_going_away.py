@@ -74,14 +74,17 @@ async def test_the_engine_stops_writing(stream):
     engine = Watched(step_s=0.01)
     body = {"prompt": "hello", "max_tokens": 200, "stream": stream, "glassbox": {
         "stop_at_end": False}}  # fmt: skip
-    await ask(serve(engine), "/v1/completions", body, leave_after=3 if stream else 0)
+    app = serve(engine)
+    await ask(app, "/v1/completions", body, leave_after=3 if stream else 0)
     (ticket,) = engine.tickets
     answer = await asyncio.to_thread(ticket.result, 10)
     engine.close()
+    counted = app.state.guards.metrics.text().decode()
 
     assert isinstance(answer, Generation)
     assert answer.finish_reason == "cancelled"
     assert len(answer.tokens.token_ids) < 100
+    assert 'finished_reason="abort",model_name="fake"} 1.0' in counted
 
 
 async def test_all_choices_of_a_refused_request_are_taken_back():
@@ -148,7 +151,7 @@ async def test_a_text_that_a_deadline_cut_short_says_so(monkeypatch):
             assert choice["glassbox"]["finish_reason"] == "deadline"
 
 
-async def test_a_thousand_clients_at_once_are_all_answered():
+async def test_hundreds_of_clients_at_once_are_all_answered():
     async with fake_server(max_waiting=2000) as (_, app), http_client(app) as client:
 
         async def one(number):
@@ -157,7 +160,7 @@ async def test_a_thousand_clients_at_once_are_all_answered():
             return answer.status_code, answer.json()["choices"][0]["text"]
 
         alone = [await one(number) for number in range(8)]
-        answers = await asyncio.gather(*(one(number) for number in range(1000)))
+        answers = await asyncio.gather(*(one(number) for number in range(300)))
 
     assert {status for status, _ in answers} == {200}
     assert answers[:8] == alone

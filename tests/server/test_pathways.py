@@ -134,6 +134,26 @@ async def test_what_is_not_there_is_said(get, path, status, words):
     assert words in answer.text
 
 
+async def test_the_report_is_sent_whole_and_may_reach_nothing_of_the_servers(get, results):
+    results.report.write_text("<!DOCTYPE html><title>slots</title>")
+    answer = await get("/slots/report")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert answer.content == results.report.read_bytes()
+    assert "sandbox allow-scripts;" in answer.headers["content-security-policy"]
+    assert "allow-same-origin" not in answer.headers["content-security-policy"]
+    assert answer.headers["content-disposition"] == 'inline; filename="slots.html"'
+
+
+async def test_a_study_without_its_report_says_how_to_get_it(folder, tmp_path):
+    shutil.copytree(folder / "slots", tmp_path / "slots")
+    (tmp_path / "slots" / "results" / "integrated" / "report.html").unlink(missing_ok=True)
+    async with http_client(create_app(None, Guards(studies=StudyShelf(tmp_path)))) as client:
+        answer = await client.get("/v1/pathways/slots/report")
+    assert answer.status_code == 404
+    assert "glassbox pathways integrate" in answer.text
+
+
 async def test_an_unchanged_answer_is_not_sent_again(get):
     first = await get("/slots")
     again = await get("/slots", headers={"if-none-match": first.headers["etag"]})
@@ -182,7 +202,8 @@ async def test_only_those_who_may_observe_see_studies(folder, tmp_path):
     secrets = {scope: store.create(scope, [scope])[1] for scope in ("predict", "observe")}
     app = create_app(None, Guards(keys=KeyRing(store), studies=StudyShelf(folder)))
     async with http_client(app) as client:
-        for path in ("/v1/pathways", "/v1/pathways/slots", "/v1/pathways/nothing"):
+        paths = ("/v1/pathways", "/v1/pathways/slots", "/v1/pathways/nothing")
+        for path in (*paths, "/v1/pathways/slots/report"):
             assert (await client.get(path)).status_code == 401
             headers = {"authorization": f"Bearer {secrets['predict']}"}
             assert (await client.get(path, headers=headers)).status_code == 403

@@ -136,6 +136,7 @@ def test_every_route_that_is_carried_answers_as_it_would_itself(client) -> None:
         ("glassbox-path=/v1/states?x=1", 404, "No route that"),
         ("glassbox-path=/v1/models", 404, "'POST /v1/models'"),
         ("glassbox-method=GET", 400, "nothing without glassbox-path"),
+        ("glassbox-path=/v1/completions,glassbox-adapter=one", 400, "model names the adapter"),
         ("glassbox-pth=/v1/states", 404, "Did you mean 'glassbox-path'"),
         ("glassbox-path=/a,glassbox-path=/b", 400, "given once"),
         ("glassbox-timeout=soon", 400, "a number of seconds"),

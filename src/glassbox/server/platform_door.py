@@ -23,6 +23,7 @@ from glassbox.server.invocations import echoed
 from glassbox.server.large_answers import LargeAnswers
 from glassbox.server.refusals import Refusal
 from glassbox.wire.invocation_attributes import (
+    ADAPTER,
     ASKED,
     ATTRIBUTES_HEADER,
     CARRIED,
@@ -88,7 +89,7 @@ class PlatformDoor:
 
         Raises:
             UnknownName: A route that is not carried, or a key of ours that nothing reads.
-            InvalidValue: A key stands there twice.
+            InvalidValue: A key stands there twice, or does not go with another.
         """
         said = read_attributes(request.headers.get(ATTRIBUTES_HEADER, ""))
         ours = {key: value for key, value in said.items() if key.startswith(PREFIX)}
@@ -97,6 +98,10 @@ class PlatformDoor:
                 raise UnknownName("custom attribute", key, sorted(ASKED))
         if PATH not in ours and METHOD in ours:
             raise InvalidValue(METHOD, ours[METHOD], f"nothing without {PATH}")
+        if PATH in ours and ADAPTER in ours:
+            # The route would not read it, and the base model would answer in the adapter's stead.
+            allowed = f"nothing with {PATH}: there the body's field model names the adapter"
+            raise InvalidValue(ADAPTER, ours[ADAPTER], allowed)
         if PATH in ours and (ours.get(METHOD, "POST"), ours[PATH]) not in CARRIED:
             carried = sorted(f"{method} {path}" for method, path in CARRIED)
             wanted = f"{ours.get(METHOD, 'POST')} {ours[PATH]}"

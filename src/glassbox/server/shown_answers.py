@@ -76,8 +76,9 @@ def _phase(answers: Answers) -> Samples:
 
 
 def _components(answers: Answers) -> Samples:
-    parts = _at(answers, "health.components")
-    words = {name: _at(part, "status") for name, part in (parts or {}).items()}
+    found = _at(answers, "health.components")
+    parts = found if isinstance(found, Mapping) else {}
+    words = {name: _at(part, "status") for name, part in parts.items()}
     return [((name,), word == "ok") for name, word in words.items() if word in ("ok", "degraded")]
 
 

@@ -160,7 +160,10 @@ def _assembled(
     for folder in wanted.probes:
         probe = runtime.probe(engine, folder)
         if probe.name in probes:
-            raise ConflictError(f"Two probes are called {probe.name!r}: requests could not choose.")
+            raise ConflictError(
+                f"Two probes are called {probe.name!r}: requests could not choose. Leave one out, "
+                "or train it with another --name."
+            )
         probes[probe.name] = probe
     speaker = Speaker(engine, name, hidden=wanted.hidden, probes=probes)
     labellers = {

@@ -1,7 +1,7 @@
 """From the engine's threads to the event loop and back: nobody blocks, nobody is forgotten.
 
 A request that is cancelled here (its client went away, its HTTP request was given up) is cancelled
-in the engine. Knows nothing of HTTP.
+in the engine, and counted when it has ended there. Knows nothing of HTTP.
 """
 
 import asyncio
@@ -51,7 +51,9 @@ class Running:
         self._metrics = metrics
         self._span = span
         self._tickets: list[Ticket] = []
-        self._hidden: list[int] = []
+        self._uncounted: dict[int, tuple[Ticket, int]] = {}
+        """Requests whose end is not counted yet, with the hidden tokens of each: whoever takes one
+        out, on whatever thread, counts it."""
         self._n_left = 0
         self._posted: asyncio.Queue[tuple[int, Piece | None]] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
@@ -66,8 +68,8 @@ class Running:
     def close(self) -> None:
         """Cancel what still runs; idempotent."""
         self._is_closed = True
-        for ticket in self._tickets:
-            ticket.cancel()
+        for index in range(len(self._tickets)):
+            self._let_go(index)
         if self._span is not None:
             self._span.close()
 
@@ -91,10 +93,11 @@ class Running:
                     break
                 listen = self._poster(index) if stream else None
                 ticket = self._engine.submit(request, listen)
+                self._uncounted[index] = ticket, request.n_hidden
                 self._tickets.append(ticket)
                 if self._was_closed():
                     # Closed meanwhile, on the loop's thread, which has not seen this one.
-                    ticket.cancel()
+                    self._let_go(index)
             return requests
 
         try:
@@ -104,7 +107,6 @@ class Running:
             self.close()
             raise
         self._n_left = len(self._tickets)
-        self._hidden = [request.n_hidden for request in requests]
         for index, ticket in enumerate(self._tickets):
             ticket.when_done(partial(self._poster(index), None))
         return requests
@@ -126,16 +128,15 @@ class Running:
                 yield Event(index, piece=piece)
                 continue
             self._n_left -= 1
+            left = self._uncounted.pop(index, None)
             try:
                 answer = self._tickets[index].result(0)
             except GlassboxError as error:
                 self._note_failure(error)
                 self.close()
                 raise
-            if self._metrics is not None:
-                self._metrics.finished(answer, self._hidden[index])
-            if self._span is not None:
-                self._span.finished(answer, self._hidden[index])
+            if left is not None:
+                self._note_end(answer, n_hidden=left[1])
             yield Event(index, answer=answer)
 
     async def answers(self) -> list[Generation]:
@@ -149,6 +150,28 @@ class Running:
 
     def _was_closed(self) -> bool:
         return self._is_closed
+
+    def _let_go(self, index: int) -> None:
+        """Cancel a request; nobody waits for it any more, so it is counted where it ends."""
+        self._tickets[index].cancel()
+        left = self._uncounted.pop(index, None)
+        if left is not None:
+            ticket, n_hidden = left
+            ticket.when_done(partial(self._count, ticket, n_hidden))
+
+    def _count(self, ticket: Ticket, n_hidden: int) -> None:
+        if self._metrics is None:
+            return
+        try:
+            self._metrics.finished(ticket.result(0), n_hidden)
+        except GlassboxError as error:
+            self._metrics.failed(error.code)
+
+    def _note_end(self, answer: Generation, n_hidden: int) -> None:
+        if self._metrics is not None:
+            self._metrics.finished(answer, n_hidden)
+        if self._span is not None:
+            self._span.finished(answer, n_hidden)
 
     def _note_failure(self, error: BaseException) -> None:
         if not isinstance(error, GlassboxError):

@@ -1,3 +1,5 @@
+import { createHash } from "node:crypto";
+
 import {
   InvokeEndpointCommand,
   InvokeEndpointWithResponseStreamCommand,
@@ -166,7 +168,8 @@ describe("invokeWithHiddenStates", () => {
 
   it("reads a stored answer where it is told how, and says where it is elsewhere", async () => {
     const at = "glassbox-location=s3://bucket/a%2Cb,glassbox-type=application/json";
-    answering({ location: "s3://bucket/a,b" }, at);
+    const sha256 = createHash("sha256").update(bytes(ANSWER)).digest("hex");
+    answering({ location: "s3://bucket/a,b", sha256 }, at);
     await expect(client().invokeWithHiddenStates("x")).rejects.toMatchObject({
       name: "CapacityError",
       message: expect.stringContaining("is at s3://bucket/a,b. Give readStored") as string,
@@ -175,6 +178,11 @@ describe("invokeWithHiddenStates", () => {
     const found = await client({ readStored }).invokeWithHiddenStates("x");
     expect(found.generatedText).toBe(" Vienna");
     expect(readStored).toHaveBeenCalledWith("s3://bucket/a,b", expect.any(AbortSignal));
+    const altered = () =>
+      Promise.resolve(bytes({ ...ANSWER, generated_text: " Rome" }) as Uint8Array);
+    await expect(client({ readStored: altered }).invokeWithHiddenStates("x")).rejects.toMatchObject(
+      { name: "IntegrityError", code: "corrupt-artifact" },
+    );
   });
 });
 

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
-from starlette.responses import Response
+from starlette.responses import FileResponse, Response
 
+from glassbox.errors import UnknownName
 from glassbox.pathways.integration.results import StudyResults
 from glassbox.pathways.integration.values import PathwayRow
 from glassbox.server.access import Observing
@@ -36,6 +37,18 @@ router = APIRouter(
     tags=["pathways"],
     responses={"4XX": {"model": Problem, "content": {PROBLEM_TYPE: {}}}},
 )
+
+REPORT_POLICY = "; ".join(
+    (
+        "sandbox allow-scripts",
+        "default-src 'none'",
+        "script-src 'unsafe-inline'",
+        "style-src 'unsafe-inline'",
+        "img-src data:",
+        "frame-ancestors 'none'",
+    )
+)
+"""What a report may do in a browser: run its own script, and reach nothing of this server's."""
 
 Limit = Annotated[int, Query(ge=0, le=MOST_ROWS, description="Most rows.")]
 Offset = Annotated[int, Query(ge=0, le=10**9, description="Rows passed over.")]
@@ -149,6 +162,29 @@ def graph(
 ) -> Response:
     """Return the strongest part of a study's graph of tokens, latents and the decision."""
     return tagged_answer(request, shown(results.graph(limit=limit), GraphAnswered))
+
+
+@router.get(
+    "/{study}/report",
+    response_class=FileResponse,
+    responses={200: {"description": "The page, whole in itself.", "content": {"text/html": {}}}},
+)
+def report(study: str, _caller: Observing, results: Study) -> FileResponse:
+    """Return a study's report: one HTML page with its graph, cards and pictures."""
+    if not results.report.is_file():
+        raise UnknownName("report", study, [], remedy="Run 'glassbox pathways integrate' again.")
+    return FileResponse(
+        results.report,
+        media_type="text/html; charset=utf-8",
+        filename=f"{study}.html",
+        content_disposition_type="inline",
+        headers={
+            "Content-Security-Policy": REPORT_POLICY,
+            "X-Content-Type-Options": "nosniff",
+            "Referrer-Policy": "no-referrer",
+            "Cache-Control": "no-cache",
+        },
+    )
 
 
 def _pathway(row: PathwayRow) -> PathwayAnswered:

@@ -74,7 +74,7 @@ export function Line({ frame, points, tone = "one", dashes }: LineProps) {
 
 type Span = { x: number; low: number | null; high: number | null };
 
-/** What lies between two curves, kept inside the frame. */
+/** What lies between two curves, kept inside the frame; a single span is as wide as a dot. */
 export function Band({
   frame,
   points,
@@ -87,6 +87,20 @@ export function Band({
   const [least, most] = frame.y.domain;
   const inside = (value: number) => Math.min(most, Math.max(least, value));
   return runs(points, ({ low, high }) => low !== null && high !== null).map((run, at) => {
+    const [only] = run;
+    if (run.length === 1 && only !== undefined) {
+      const top = frame.y(inside(only.high ?? 0));
+      return (
+        <rect
+          key={at}
+          x={frame.x(only.x) - 3}
+          y={top}
+          width={6}
+          height={frame.y(inside(only.low ?? 0)) - top}
+          className={`${fills[tone]} opacity-30`}
+        />
+      );
+    }
     const upper = run.map(({ x, high }) => ({ x, y: inside(high ?? 0) }));
     const lower = run.map(({ x, low }) => ({ x, y: inside(low ?? 0) })).reverse();
     return (

@@ -62,7 +62,7 @@ export function ShadowComparison({ summary }: { summary: Summary }) {
               .map(({ height }, at) => `${short(edges[at])} to ${short(edges[at + 1])}: ${height}`)
               .join(", ")}`}
             x={[0, bars.length]}
-            y={extent(counts, { from: 0 })}
+            y={extent(counts, { from: 0, air: 0.2 })}
             xTicks={edges.map((_, at) => at).filter((at) => edges.length < 9 || at % 2 === 0)}
             xText={(at) => short(edges[at])}
             xName="Difference to the champion"

@@ -2,6 +2,7 @@ import type { Study, Subgraph } from "../api/wire";
 import { Card } from "../ui/Card";
 import { clock, count, digits, NOTHING, percent, short } from "../ui/format";
 import { Facts, Stat, Stats } from "../ui/Stat";
+import { ReportButton } from "./ReportButton";
 
 /** A study in its figures, and how they were come by. */
 export function StudyHead({ study }: { study: Study }) {
@@ -11,9 +12,10 @@ export function StudyHead({ study }: { study: Study }) {
     <Card
       title={study.title === "" ? study.name : study.title}
       aside={
-        <span className="text-xs text-muted tabular-nums">
+        <span className="flex flex-wrap items-center gap-x-3 gap-y-1 text-xs text-muted tabular-nums">
           {study.model}
           {study.made_s != null && `, ${clock(study.made_s)}`}
+          <ReportButton study={study.name} />
         </span>
       }
     >

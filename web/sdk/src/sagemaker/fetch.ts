@@ -7,11 +7,12 @@ import {
   type SageMakerRuntimeClientConfig,
 } from "@aws-sdk/client-sagemaker-runtime";
 
-import { CapacityError, UsageError } from "../errors.js";
+import { UsageError } from "../errors.js";
 import type { Fetch } from "../http.js";
 import { CARRIED, MOST_BODY_BYTES, readAttributes, writeAttributes } from "./attributes.js";
 import { answerOf, streamThrown } from "./aws_errors.js";
 import { endpointOf, placeOf, type Endpoint } from "./endpoint.js";
+import { storedAnswer, type ReadStored } from "./stored.js";
 
 /** Which endpoint is asked, and how it is reached. */
 export type SageMakerOptions = {
@@ -29,9 +30,9 @@ export type SageMakerOptions = {
   runtime?: SageMakerRuntimeClient | undefined;
   /**
    * Reads an answer that was too large to be sent (over 6 MiB) and that the endpoint put at an
-   * `s3://` address; without it such an answer is an error.
+   * `s3://` address; without it such an answer is an error, as is one that was changed there.
    */
-  readStored?: ((address: string, signal?: AbortSignal) => Promise<Uint8Array>) | undefined;
+  readStored?: ReadStored | undefined;
 };
 
 /** Route that a request reaches when it names none. */
@@ -90,7 +91,8 @@ export function sageMakerFetch(options: SageMakerOptions): Fetch {
     const stored = headers.get("glassbox-location");
     if (stored == null) return new Response(answer.Body as BodyInit | undefined, { headers });
     headers.set("content-type", headers.get("glassbox-type") ?? "application/json");
-    return new Response((await fetched(stored, options, given)) as BodyInit, { headers });
+    const content = await storedAnswer(stored, answer.Body, options.readStored, given);
+    return new Response(content as BodyInit, { headers });
   };
   return Object.assign(ask, { place: placeOf(endpoint) });
 }
@@ -175,18 +177,4 @@ function bytesOf(
       left.abort();
     },
   });
-}
-
-async function fetched(
-  address: string,
-  options: SageMakerOptions,
-  signal: AbortSignal | undefined,
-): Promise<Uint8Array> {
-  if (options.readStored == null) {
-    throw new CapacityError(
-      `The answer was too large to be sent and is at ${address}. Give readStored, which reads it ` +
-        "from there, or ask for less at a time.",
-    );
-  }
-  return options.readStored(address, signal);
 }

@@ -128,6 +128,33 @@ test("a latent chosen anywhere shows what fires it and what it does", async () =
   expect(screen.getByRole("region", { name: "Driven by" })).toBeTruthy();
 });
 
+test("the report is saved under the study's name", async () => {
+  const server = fakeServer({ ...answers, "/v1/pathways/slots/report": () => "<html></html>" });
+  const saved: string[] = [];
+  vi.stubGlobal(
+    "URL",
+    Object.assign(URL, { createObjectURL: () => "blob:1", revokeObjectURL: vi.fn() }),
+  );
+  vi.spyOn(HTMLAnchorElement.prototype, "click").mockImplementation(function (
+    this: HTMLAnchorElement,
+  ) {
+    saved.push(this.download);
+  });
+  open();
+  await userEvent.click(await screen.findByRole("button", { name: "Save report" }));
+  await waitFor(() => {
+    expect(saved).toEqual(["slots.html"]);
+  });
+  expect(server.asked).toContain("GET /v1/pathways/slots/report");
+});
+
+test("a report that is not there says why", async () => {
+  fakeServer(answers);
+  open();
+  await userEvent.click(await screen.findByRole("button", { name: "Save report" }));
+  expect((await screen.findByRole("alert")).textContent).toContain("no /v1/pathways/slots/report");
+});
+
 test("pathways are asked for as they are wanted", async () => {
   const server = fakeServer(answers);
   open("/pathways?study=slots&latent=L3-2");
