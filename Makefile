@@ -113,6 +113,8 @@ reference: $(VENV)/.dev ## Write the generated pages of docs/reference anew
 bench: $(VENV)/.bench ## Run the benchmarks against their baselines
 	$(BIN)/python -m benchmarks.scoring
 	$(BIN)/python -m benchmarks.consistency
+	$(BIN)/python -m benchmarks.serving
+	$(BIN)/python -m benchmarks.products
 	$(BIN)/python -m benchmarks.adapters
 	$(BIN)/python -m benchmarks.load
 	$(BIN)/python -m benchmarks.memory --lines 1000 20000

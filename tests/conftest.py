@@ -4,14 +4,15 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import jaxtyping
 import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
-from jaxtyping import install_import_hook
 
 from tests import postgres as pg
-from tests.typecheck import check
+from tests.typecheck import check, lean
 
 # These are read when the libraries are imported, so a fixture would come too late.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -20,7 +21,8 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["MPLBACKEND"] = "Agg"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-install_import_hook("glassbox", f"{check.__module__}.{check.__name__}")
+jaxtyping.jaxtyped = lean
+jaxtyping.install_import_hook("glassbox", f"{check.__module__}.{check.__name__}")
 
 # A busy machine is no reason to fail: neither a deadline nor the check for slow data is kept.
 _PATIENT = hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -32,7 +34,10 @@ LOOPBACK = ("127.", "::1", "localhost")
 TEST_DATA = os.environ.get("GLASSBOX_TEST_DATA", "")
 
 
-LONG = ("tests/docs/", "tests/deploy/ray/", "tests/e2e/", "tests/pathways/orchestration/")
+LONG = (
+    "tests/docs/", "tests/contracts/", "tests/deploy/ray/", "tests/techniques/local/", "tests/e2e/",
+    "tests/rollout/shadow/", "tests/engine/batching/", "tests/pathways/orchestration/",
+)  # fmt: skip
 """Where single files take minutes: begun first, so that no process is left alone with one."""
 
 
@@ -110,6 +115,16 @@ def postgres_url() -> Iterator[str]:
         pytest.skip("PostgreSQL's programs (initdb, pg_ctl) are not installed")
     with pg.postgres(programs) as url:
         yield url
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium; skips where it, or playwright, is missing."""
+    # Imported late: what is not there must skip those tests alone.
+    from tests.browser import chromium
+
+    with chromium() as found:
+        yield found
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -5,9 +5,11 @@ import socket
 
 import numpy as np
 import pytest
+from beartype.roar import BeartypeCallHintViolation
 from jaxtyping import TypeCheckError
 
 from glassbox.settings import load_settings
+from glassbox.stats.calibration_error import ece
 
 
 def test_other_machines_cannot_be_reached():
@@ -33,5 +35,10 @@ def test_the_environment_is_clean():
 
 
 def test_annotations_are_checked():
-    with pytest.raises(TypeCheckError, match="overrides"):
+    with pytest.raises(BeartypeCallHintViolation, match="overrides"):
         load_settings(np.zeros(3))
+
+
+def test_sizes_of_arrays_are_compared():
+    with pytest.raises(TypeCheckError, match="correct"):
+        ece(np.zeros(3), np.zeros(4, dtype=bool))

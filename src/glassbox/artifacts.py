@@ -12,7 +12,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
@@ -25,8 +25,6 @@ CLASSIFIER_SCHEMA = 1
 
 CLASSIFIER_FILE = "classifier.json"
 """Name of the manifest in a run folder."""
-
-_CHUNK_BYTES = 1 << 20
 
 
 def canonical_json(value: object) -> bytes:
@@ -217,10 +215,6 @@ class Classifier:
         """
         below = folder / self.base.path
         return str(below.resolve()) if below.is_dir() else self.base.path
-
-    def with_threshold(self, threshold: Mapping[str, Any] | None) -> Self:
-        """Return the same classifier with another threshold."""
-        return replace(self, threshold=threshold)
 
     def to_json(self) -> dict[str, Any]:
         """Return what ``classifier.json`` holds."""

@@ -167,12 +167,14 @@ class TextTooLong(UsageError):
 
     code = "text-too-long"
 
-    def __init__(self, n_tokens: int, limit: int, *, which: str = "text") -> None:
+    def __init__(
+        self, n_tokens: int, limit: int, *, which: str = "text", remedy: str = "Shorten it."
+    ) -> None:
         self.n_tokens = n_tokens
         self.limit = limit
         super().__init__(
             f"The {which} takes {n_tokens} tokens; the model's context leaves room for {limit}. "
-            "Shorten it, or choose the policy 'truncate' (keeps the beginning) or 'skip'."
+            f"{remedy}"
         )
 
 

@@ -3,15 +3,15 @@
 The lower half of the composition root. Knows no model and no engine.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from glassbox.settings import Settings
 
 if TYPE_CHECKING:
-    from glassbox.audit import AuditLog, FeatureHasher, InferenceStore
+    from glassbox.audit import AuditLog, InferenceStore
     from glassbox.audit.store import OnEvents
     from glassbox.rollout.versions.loaders import Loaders
     from glassbox.rollout.versions.registering import Registrar
@@ -86,24 +86,6 @@ class Stores:
             on_events=on_events,
         )
 
-    def feature_hasher(self) -> "FeatureHasher":
-        """Return what names features, with the key that all processes of the database share.
-
-        Raises:
-            CapacityError: The database cannot be reached.
-        """
-        from glassbox.audit import open_hasher
-        from glassbox.storage.database import open_database
-
-        audit = self.settings.audit
-        if audit.hash_scheme == "sha256":
-            return open_hasher(None, "sha256", length=audit.hash_length)
-        database = open_database(self.settings.storage.url)
-        try:
-            return open_hasher(database, audit.hash_scheme)
-        finally:
-            database.close()
-
     def registry(self, runs: Sequence[Path] = (), *, is_strict: bool = True) -> "Registry":
         """Return the registry of versions, with a champion if any version can be one.
 
@@ -115,14 +97,19 @@ class Stores:
             UnknownName: The settings name a version that is not registered.
             CapacityError: The database cannot be reached.
         """
-        from glassbox.confidence.drawing import chart_numbers
         from glassbox.rollout.versions.opening import open_registry
 
-        return open_registry(self.settings, runs, is_strict=is_strict, charts=chart_numbers)
+        return open_registry(self.settings, runs, is_strict=is_strict, charts=_curves)
 
     def registrar(self, registry: "Registry", loaders: "Loaders | None" = None) -> "Registrar":
         """Return what registers versions; ``loaders`` bring each to life once before."""
-        from glassbox.confidence.drawing import chart_numbers
         from glassbox.rollout.versions.opening import open_registrar
 
-        return open_registrar(self.settings, registry, loaders, charts=chart_numbers)
+        return open_registrar(self.settings, registry, loaders, charts=_curves)
+
+
+def _curves(run: Path) -> Mapping[str, Any]:
+    """Return the numbers of a run's charts; only this needs what draws them."""
+    from glassbox.confidence.drawing import chart_numbers
+
+    return chart_numbers(run)

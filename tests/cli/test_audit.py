@@ -105,7 +105,9 @@ def test_a_changed_byte_ends_with_a_code_of_its_own(
     known = f"{head['sequence']}:{head['hash']}"
     assert shell.main(["audit", "verify", "--known", known]) == 0
     assert known in capsys.readouterr().out.replace("\n", "")
-    assert shell.main(["audit", "verify", "--known", "16"]) == 2
+    for option in ("--known", "--known-actions"):
+        assert shell.main(["audit", "verify", option, "16"]) == 2
+        assert f"{option} is '16'" in capsys.readouterr().err
     database = open_database(url)
     with database.transaction() as connection:
         statement = "UPDATE inference_events SET time_s = time_s + 1 WHERE sequence = 5"

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from glassbox.cli import main as shell
-from glassbox.cli.bundle import _size
 from glassbox.cli.serve import for_platform, in_force, packed_in, together
+from glassbox.cli.sizes import files_of, size_of
 from glassbox.deploy.bundle import opened, read_bundle
 from glassbox.server.start import Wanted
 from tests.bundles import ADAPTER, make
@@ -77,9 +77,11 @@ def test_what_is_wrong_is_said(
 
 def test_sizes_are_shown_as_people_say_them() -> None:
     sizes = [0, 999, 1000, 25 * 10**6, 10**13]
-    assert [_size(each) for each in sizes] == [
+    assert [size_of(each) for each in sizes] == [
         "0 bytes", "999 bytes", "1.0 kB", "25.0 MB", "10,000.0 GB",
     ]  # fmt: skip
+    files = [files_of(each, 450) for each in range(3)]
+    assert files == ["no files of its own", "1 file, 450 bytes", "2 files, 450 bytes"]
 
 
 def test_the_command_line_wins_over_the_bundle_and_the_bundle_over_the_usual(

@@ -121,6 +121,7 @@ def test_a_file_for_serve_deploy_is_written_and_nothing_else_done(
     ("words", "said"),
     [
         (["--address", "auto"], "--bundle is None"),
+        (["--address", "auto", "--status", "--destroy"], "one of --status and --destroy"),
         (["--status"], "a local cluster ends with the command that started it"),
         (["--bundle", "/no/such/bundle"], "/no/such/bundle"),
         (["--bundle", "BUNDLE", "--num-gpus", "2"], "num_gpus is 2.0"),

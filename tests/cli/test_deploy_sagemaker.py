@@ -139,6 +139,7 @@ def test_adapters_are_put_and_their_addresses_said(run, fake, capsys, tmp_path):
         (["--offline", "-b", "bundle", "--adapter", "a=x", "--adapter", "a=y"], "one value of a"),
         (["--offline", "-b", "nowhere"], "bundle make"),
         (["--offline", "-b", "bundle", "--scaling", "hope"], "endpoint.scaling"),
+        (["--offline", "-b", "bundle", "--region", "us-eat-1"], "Did you mean 'us-east-1'"),
     ],
 )
 def test_what_does_not_go_together_is_said(run, capsys, words, match):

@@ -128,6 +128,14 @@ def test_a_probe_of_another_model_is_refused_and_the_model_is_closed(
     assert closed
 
 
+def test_two_probes_of_one_name_are_refused(engine, adapter, tmp_path, capsys):
+    folders = [saved_probe(engine, tmp_path / name, adapter.digest) for name in ("one", "two")]
+    words = [word for folder in folders for word in ("--probe", folder)]
+
+    assert main(["generate", "hello", "--adapter", adapter.name, *words]) != 0
+    assert "Two probes are called 'sun'" in capsys.readouterr().err
+
+
 def test_a_person_sees_the_text_and_a_table(engine, capsys):
     assert main(["generate", "hello", "--max-tokens", "4", "--seed", "1", "--capture", "0"]) == 0
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import types
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -65,6 +66,28 @@ def test_every_command_loads_and_explains_itself(entry, capsys):
     assert "Usage" in capsys.readouterr().out
     assert entry.help.endswith(".")
     assert shell.load_command(entry.name).name == entry.name
+
+
+def test_help_shows_the_words_as_they_are_written(command, capsys, monkeypatch):
+    def trial(
+        place: Annotated[str, typer.Argument(help="Where.")],
+        plan: Annotated[int, typer.Option(help="Steps and [limits].", min=1)] = 1,
+        loud: Annotated[bool, typer.Option("--loud", help="Say more.")] = False,
+    ) -> None:
+        """Try something.
+
+        What stands in a second paragraph
+        is one paragraph.
+        """
+
+    command(trial)
+    monkeypatch.setenv("COLUMNS", "100")
+    assert shell.main(["trial", "--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "Usage: glassbox trial [OPTIONS] PLACE" in shown
+    assert "What stands in a second paragraph is one paragraph." in shown
+    assert "--plan <int> [x>=1] Steps and [limits]." in shown
+    assert "--loud Say more." in shown
 
 
 def test_commands_of_one_panel_stand_together():
@@ -158,11 +181,17 @@ def test_a_command_chooses_its_exit_code(command):
     assert shell.main(["trial"]) == ExitCode.INCOMPLETE
 
 
-def test_an_interrupt_says_how_to_resume(command, capsys):
+def test_an_interrupt_says_what_becomes_of_the_work(command, capsys, monkeypatch):
     def trial() -> None:
         raise KeyboardInterrupt
 
+    kept = {entry.name for entry in shell.ENTRIES if entry.when_interrupted == shell.RESUMES}
+    assert kept == {"demo", "evaluate", "tune", "pathways"}
     command(trial)
+    assert shell.main(["trial"]) == 130
+    assert capsys.readouterr().err == "Interrupted.\n"
+    (entry,) = shell.ENTRIES
+    monkeypatch.setattr(shell, "ENTRIES", (replace(entry, when_interrupted=shell.RESUMES),))
     assert shell.main(["trial"]) == 130
     assert "resume by running the same command" in capsys.readouterr().err
 

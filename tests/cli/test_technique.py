@@ -36,6 +36,10 @@ def ranks(model, tokenizer, text, top=3):
 
 def broken(model, tokenizer, n=0):
     return 1 / n
+
+
+def bare(model, tokenizer):
+    return torch.arange(3.0)
 '''
 
 
@@ -94,8 +98,12 @@ def test_a_folder_with_a_broken_file_lists_the_others_and_names_it(capsys, tmp_p
 def test_a_technique_explains_itself(capsys):
     assert main(["technique", "show", "logit_lens"]) == 0
     shown = capsys.readouterr().out
-    for words in ("Logit lens", "nostalgebraist", "required", "entropy", "--arg text=…"):
+    for words in ("Logit lens", "nostalgebraist", "required", "entropy", "logit_lens --arg text="):
         assert words in shown
+    assert main(["technique", "show", "mine.py:ranks"]) == 0
+    assert "run mine.py:ranks --arg text=…" in capsys.readouterr().out
+    assert main(["technique", "show", "steer"]) == 0
+    assert "--json > vector.json\n" in capsys.readouterr().out
     assert answer(capsys, "show", "mine.py:ranks")["arguments"][1]["default"] == 3
 
 
@@ -115,6 +123,11 @@ def test_the_view_is_shown_without_json(desk, capsys):
     assert shown.out.startswith("Logit lens\n")
     assert "Layer <|bos|>" in shown.out
     assert "logit_lens: " in shown.err
+    words = ("technique", "run", "token_surprisal", "-a", "text=A cook", "-a", "text=The soup")
+    assert main(words) == 0
+    shown = capsys.readouterr().out
+    assert shown.index("1. Surprisal, nats") < shown.index("2. Surprisal, nats")
+    assert "nats per token on average. 2. " in " ".join(shown.split())
 
 
 def test_a_function_of_a_file_runs_prints_and_is_undone(desk, capsys, tmp_path):
@@ -126,6 +139,14 @@ def test_a_function_of_a_file_runs_prints_and_is_undone(desk, capsys, tmp_path):
     assert "reading" not in shown.out
     assert "Undone: training mode" in shown.err
     assert load_file(tmp_path / "t.safetensors")["probs"].shape == (3,)
+
+
+def test_a_bare_tensor_is_shown_though_it_has_a_view_of_another_kind(desk, capsys):
+    assert main(["technique", "run", "mine.py:bare"]) == 0
+    assert "float32 [3], 0.0 to 2.0" in capsys.readouterr().out
+    assert answer(capsys, "run", "mine.py:bare")["result"] == [0.0, 1.0, 2.0]
+    assert main(["technique", "run", "mine.py:bare", "--html", "a.html"]) == ExitCode.USAGE
+    assert "has a view(); this is a Tensor" in " ".join(capsys.readouterr().err.split())
 
 
 def test_an_error_shows_the_technique_s_own_line(desk, capsys):
@@ -141,7 +162,7 @@ def test_an_error_shows_the_technique_s_own_line(desk, capsys):
     ("words", "message"),
     [
         (["run", "logit-len"], "Did you mean 'logit_lens'"),
-        (["run", "mine.py"], "mine.py:ranks or mine.py:broken"),
+        (["run", "mine.py"], "mine.py:ranks or mine.py:broken or mine.py:bare"),
         (["run", "mine.py:rank"], "No function 'rank'"),
         (["run", "absent.py:ranks"], "absent.py"),
         (["run", "mine.py:ranks", "-a", "txet=a"], "Did you mean 'text'"),

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +16,7 @@ from glassbox.cli.main import ENTRIES
 from glassbox.runtime import DEMO, SHIPPED_RUN
 from glassbox.techniques.local.backend import running
 from tests.docs.markdown import PAGES, ROOT, Block, blocks, links
+from tests.docs.warm_commands import warm_commands
 
 RUNNABLE = [page for page in PAGES if any("run" in block.words for block in blocks(page))]
 """Pages with blocks that begin with ```bash run (or ```bash run slow)."""
@@ -33,10 +35,18 @@ def folder(tmp_path: Path) -> Iterator[Path]:
             os.kill(state.pid, signal.SIGTERM)
 
 
-def _run(block: Block, folder: Path) -> None:
+@pytest.fixture(scope="module")
+def warm() -> Iterator[Path]:
+    """A folder with a ``glassbox`` that need not load its libraries anew."""
+    with tempfile.TemporaryDirectory(prefix="gb") as short, warm_commands(Path(short)) as found:
+        yield found
+
+
+def _run(block: Block, folder: Path, *first: Path) -> None:
+    places = (*first, Path(sys.executable).parent, os.environ["PATH"])
     environment = {
         **os.environ,
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PATH": os.pathsep.join(map(str, places)),
         "HF_HUB_OFFLINE": "1",
         "GLASSBOX_PATHS__WORKERS": str(folder / "workers"),
     }
@@ -53,13 +63,13 @@ def _run(block: Block, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("page", RUNNABLE, ids=_name)
-def test_quick_blocks_run(page, folder):
+def test_quick_blocks_run(page, folder, warm):
     """In the page's order and in one folder, where the shipped run stands in for the demo's."""
     if SHIPPED_RUN.is_dir():
         shutil.copytree(SHIPPED_RUN, folder / "runs" / DEMO)
     for block in blocks(page):
         if "run" in block.words and "slow" not in block.words:
-            _run(block, folder)
+            _run(block, folder, warm)
 
 
 @pytest.mark.slow

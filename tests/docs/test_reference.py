@@ -41,7 +41,8 @@ def test_every_command_and_option_has_its_place(entry, current):
         for param in command.params:
             if getattr(param, "hidden", False):
                 continue
-            names = [param.name.upper()] if param.param_type_name == "argument" else param.opts
+            is_argument = param.param_type_name == "argument"
+            names = [param.display_name_raw] if is_argument else param.opts
             assert any(f"`{name}`" in part for name in names), (path, param.name)
             assert param.help, f"{path}: {param.name} says nothing about itself"
         for name, each in getattr(command, "commands", {}).items():

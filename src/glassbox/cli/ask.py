@@ -23,13 +23,15 @@ if TYPE_CHECKING:
 def classify(
     texts: Annotated[
         list[str] | None,
-        typer.Argument(help="Texts; '-' reads standard input.", metavar="[TEXT]..."),
+        typer.Argument(help="Texts; '-' reads standard input.", metavar="TEXT"),
     ] = None,
     file: Annotated[
         Path | None,
         typer.Option("--file", "-f", help="Texts, one a line, or CSV, TSV, JSON Lines."),
     ] = None,
     text_column: options.TextColumn = None,
+    data_format: options.StreamFormat = None,
+    encoding: options.Encoding = None,
     run: options.Run = None,
     server: options.Server = None,
     key: options.Key = None,
@@ -39,11 +41,21 @@ def classify(
     Reads and answers in constant memory. A line that cannot be used is answered with its error
     and its number, and the rest goes on; the exit code says if there was any.
     """
+    from glassbox.confidence.unlabelled import given_texts, stream_texts
+
     given = texts or []
     if bool(given) == (file is not None):
         found = "texts and a file" if given else "nothing"
         raise InvalidValue("input", found, "texts, '-' or --file FILE, one of them")
-    lines = _lines(given, file, text_column)
+    lines: Iterable[tuple[int, str | GlassboxError]] = given_texts(given)
+    if file is not None or given == ["-"]:
+        lines = stream_texts(
+            file or sys.stdin.buffer,
+            data_format=data_format,
+            text_column=text_column,
+            encoding=encoding,
+            say=note,
+        )
     if server is None:
         records = _classified_here(lines, run)
     else:
@@ -55,7 +67,7 @@ def classify(
             print_json_line(record)
             report(done, 0)
     if n_bad:
-        note(f"{n_bad} lines could not be answered; their records say why.")
+        note(f"Not answered: {n_bad}. Their records say why.")
         raise typer.Exit(ExitCode.INCOMPLETE)
 
 
@@ -68,22 +80,6 @@ def _classified_here(
     labeller = runtime.labeller(runtime.run_folder(run))
     for answered in classify_stream(labeller, lines):
         yield answered.to_json()
-
-
-def _lines(
-    given: list[str], file: Path | None, text_column: str | None
-) -> Iterable[tuple[int, str | GlassboxError]]:
-    from glassbox.confidence.unlabelled import stream_texts
-
-    if file is not None:
-        return stream_texts(file, text_column=text_column)
-    if given == ["-"]:
-        return stream_texts(sys.stdin.buffer, text_column=text_column)
-    return _numbered(given)
-
-
-def _numbered(texts: list[str]) -> Iterator[tuple[int, str]]:
-    yield from enumerate(texts, start=1)
 
 
 def logprobs(

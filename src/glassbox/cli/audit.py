@@ -45,10 +45,13 @@ def summary(
         ring = AuditRing(runtime.settings.audit.cap)
         ring.fill(store.recent(ring.cap))
         found, kept = ring.summary(model), store.counts()
+        models = sorted({each.primary.model for each in ring.records()})
     if json:
         print_json(found)
         return
     show_summary(found, kept)
+    if model is not None and model not in models and models:
+        note(f"None of {model!r} in the window, which holds predictions of {', '.join(models)}.")
 
 
 @app.command()
@@ -113,6 +116,10 @@ def verify(
         str | None,
         typer.Option(help="SEQUENCE:HASH of an earlier end, kept elsewhere; it must still hold."),
     ] = None,
+    known_actions: Annotated[
+        str | None,
+        typer.Option("--known-actions", help="The same of the log of actions."),
+    ] = None,
     json: options.AsJson = False,
 ) -> None:
     """Check that no byte of the logs was changed, removed or put in between.
@@ -122,10 +129,10 @@ def verify(
     """
     from glassbox.audit import AuditLog
 
-    head = _head(known)
+    head, head_of_actions = _head("--known", known), _head("--known-actions", known_actions)
     with _store() as (store, _):
         predictions = store.verify(head)
-        actions = AuditLog(store.database).verify()
+        actions = AuditLog(store.database).verify(head_of_actions)
     if json:
         print_json({"predictions": predictions, "actions": actions})
     else:
@@ -249,14 +256,14 @@ def _pair(segment: str | None) -> tuple[str, str] | None:
     return name, value
 
 
-def _head(known: str | None) -> "Head | None":
+def _head(option: str, known: str | None) -> "Head | None":
     from glassbox.audit import Head
 
     if known is None:
         return None
     sequence, _, digest = known.partition(":")
     if not sequence.isdigit() or len(digest) != 64:
-        raise InvalidValue("--known", known, "SEQUENCE:HASH as verify prints it")
+        raise InvalidValue(option, known, "SEQUENCE:HASH as verify prints it")
     return Head(int(sequence), digest)
 
 

@@ -9,6 +9,7 @@ import typer
 from glassbox.cli import options
 from glassbox.cli.console import Column, note, print_json, print_table, progress
 from glassbox.cli.exit_codes import ExitCode
+from glassbox.cli.sizes import files_of
 from glassbox.errors import InvalidValue
 from glassbox.runtime import Runtime
 
@@ -151,7 +152,7 @@ def verify(path: Place, json: options.AsJson = False) -> None:
         )
     elif found.is_whole:
         note(
-            f"Whole: {found.n_files} files, {_size(found.n_bytes)}, every hash as described. "
+            f"Whole: {files_of(found.n_files, found.n_bytes)}, every hash as described. "
             f"Digest {found.bundle.digest}"
         )
     else:
@@ -191,19 +192,10 @@ def _show(bundle: "Bundle") -> None:
     print_table(
         columns,
         rows,
-        title=f"{bundle.name}: {len(bundle.files)} files, {_size(bundle.n_bytes)}, made by "
+        title=f"{bundle.name}: {files_of(len(bundle.files), bundle.n_bytes)}, made by "
         f"Glassbox {bundle.glassbox}",
     )
     note(f"Digest {bundle.digest}")
-
-
-def _size(n_bytes: int) -> str:
-    size, unit = float(n_bytes), "bytes"
-    for larger in ("kB", "MB", "GB"):
-        if size < 1000:
-            break
-        size, unit = size / 1000, larger
-    return f"{size:,.0f} {unit}" if unit == "bytes" else f"{size:,.1f} {unit}"
 
 
 def _pairs(option: str, given: list[str] | None) -> dict[str, str]:

@@ -27,7 +27,7 @@ PORT = 8790
 @app.callback()
 def demo(
     context: typer.Context,
-    max_error: options.MaxError = DEMO_MAX_ERROR,
+    max_error: options.DemoMaxError = DEMO_MAX_ERROR,
     out: options.Out = None,
 ) -> None:
     """See it all work on the embedded model: a few minutes, no network."""
@@ -36,7 +36,7 @@ def demo(
 
 
 @app.command()
-def confidence(max_error: options.MaxError = DEMO_MAX_ERROR, out: options.Out = None) -> None:
+def confidence(max_error: options.DemoMaxError = DEMO_MAX_ERROR, out: options.Out = None) -> None:
     """From labelled texts to a threshold that keeps its promise."""
     show_main_job(max_error, out)
 

@@ -6,7 +6,7 @@ other; at the end what it found is held against what was planted. Knows nothing 
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -124,7 +124,8 @@ def judged(folder: "StudyFolder", study: "StudyResults") -> list[Verdict]:
             holds = row is None or row.is_causal is not True
         verdicts.append(Verdict(_role(each), says, holds))
     verdicts.append(_others(planted, list(rows.values())))
-    verdicts += [_chain(each, study) for each in planted if each.drives]
+    verdicts += [_chain(each, study, rows) for each in planted if each.drives]
+    verdicts.append(_from_nulls(planted, study))
     return verdicts
 
 
@@ -135,9 +136,36 @@ def _others(planted: "Sequence[PlantedLatent]", rows: "Sequence[LatentRow]") -> 
     return Verdict("no other latent moves the decision", words, not called)
 
 
-def _chain(first: "PlantedLatent", study: "StudyResults") -> Verdict:
-    page = study.pathways(source=first.name, target=first.drives)
+def _from_nulls(planted: "Sequence[PlantedLatent]", study: "StudyResults") -> Verdict:
+    """Return whether any null was found to drive anything, and what else was verified.
+
+    What else is verified may be so: a null that shares its encoder row with the second latent of a
+    chain is driven like it, and other latents read what the chains write. Nobody planted the truth
+    about those.
+    """
+    page = study.pathways(verified=True, limit=study.summary.n_verified)
+    chains = {(each.name, each.drives) for each in planted if each.drives}
+    nulls = {each.name for each in planted if each.role == "null"}
+    verified = sorted((row.source, row.target) for row in page.rows)
+    false = [f"{source} → {target}" for source, target in verified if source in nulls]
+    others = [
+        f"{source} → {target}"
+        for source, target in verified
+        if source not in nulls and (source, target) not in chains
+    ]
+    words = ", ".join(false) or "none of their pathways is verified"
+    if others:
+        words += f"; beside the chains {', '.join(others)}"
+    return Verdict("nulls drive nothing", words, not false)
+
+
+def _chain(
+    first: "PlantedLatent", study: "StudyResults", known: "Mapping[str, LatentRow]"
+) -> Verdict:
     what = f"{first.name} drives {first.drives}"
+    if first.name not in known or first.drives not in known:
+        return Verdict(what, "not selected", holds=False)
+    page = study.pathways(source=first.name, target=first.drives)
     if not page.rows:
         return Verdict(what, "no such pathway", holds=False)
     (row,) = page.rows

@@ -111,12 +111,13 @@ class _Alerts:
         self.taken: list[Mapping[str, Any]] = []
 
     def __call__(self, alert: Mapping[str, Any]) -> None:
-        with self._lock:
-            self.taken.append(alert)
-            self._lock.notify_all()
         told = alert.get("data", alert)
         output().print(f"   [bold]alert[/bold]  {told.get('state')}: {told.get('rule')}. "
                        f"{told.get('summary', '')}")  # fmt: skip
+        # Shown first: whoever waits goes on to the next act.
+        with self._lock:
+            self.taken.append(alert)
+            self._lock.notify_all()
 
     def wait(self, rule: str, seconds: float) -> bool:
         """Whether a rule has fired within some seconds."""
@@ -240,7 +241,7 @@ def _drift(client: "Client", traffic: Traffic, alerts: _Alerts) -> Act:
     worst = [each for each in report.features if each.drifted][:5]
     print_table(
         ["drifted", "by", Column("effect", "right"), Column("limit", "right")],
-        [(each.name, each.effect_name, _short(each.effect), each.limit) for each in worst],
+        [(each.name, each.effect_name, _short(each.effect), _short(each.limit)) for each in worst],
     )
     was_told = alerts.wait("drift", 20.0)
     traffic.send(_held_out())

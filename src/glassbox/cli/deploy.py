@@ -8,7 +8,8 @@ from collections.abc import Iterator, MutableMapping
 from typing import Any, Final
 
 import typer
-from typer.core import TyperGroup
+
+from glassbox.cli.command_help import ReadableCommand, ReadableGroup
 
 TARGETS: Final[dict[str, str]] = {
     "sagemaker": "glassbox.cli.deploy_sagemaker:sagemaker",
@@ -29,7 +30,9 @@ class Targets(MutableMapping[str, Any]):
         if name not in self._loaded:
             module, _, attribute = TARGETS[name].partition(":")
             single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-            single.command(name)(getattr(importlib.import_module(module), attribute))
+            single.command(name, cls=ReadableCommand)(
+                getattr(importlib.import_module(module), attribute)
+            )
             self._loaded[name] = typer.main.get_command(single)
         return self._loaded[name]
 
@@ -46,7 +49,7 @@ class Targets(MutableMapping[str, Any]):
         return len(TARGETS)
 
 
-class TargetGroup(TyperGroup):
+class TargetGroup(ReadableGroup):
     """A group whose commands are imported one by one."""
 
     def __init__(self, **options: Any) -> None:

@@ -10,6 +10,7 @@ import typer
 
 from glassbox.cli import options
 from glassbox.cli.console import note, print_json, print_table
+from glassbox.cli.sizes import size_of
 from glassbox.errors import InvalidValue, UnknownName
 from glassbox.runtime import Runtime
 
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from glassbox.deploy.modal.definition import Definition
     from glassbox.deploy.modal.deploying import Functions, Rehearsal
     from glassbox.storage.key_record import KeyRecord
-
-MIB = 2**20
 
 
 def modal(
@@ -227,7 +226,7 @@ def _show(definition: "Definition", functions: "Functions | None") -> None:
 
 
 def _upload(upload: Any) -> str:
-    return f"{upload.n_bytes / MIB:,.1f} MiB to {upload.place}"
+    return f"{size_of(upload.n_bytes)} to {upload.place}"
 
 
 def _as_json(definition: "Definition", functions: "Functions | None") -> dict[str, Any]:

@@ -104,6 +104,8 @@ def ray(
     from glassbox.deploy.ray.cluster import free_port
 
     cluster = Cluster(address, say=lambda line: note(f"  {line}"))
+    if status and destroy:
+        raise InvalidValue("--status", True, "one of --status and --destroy at a time")
     if status or destroy:
         _check_found(address, "--status" if status else "--destroy")
         _show(cluster, name, as_json=json) if status else _destroy(cluster, name)

@@ -6,6 +6,7 @@ from typing import Any, Final
 from rich.text import Text
 
 from glassbox.cli.console import Column, note, print_json, print_table, print_text
+from glassbox.cli.sizes import files_of, size_of
 from glassbox.deploy.sagemaker.calls import Action, Call, Put, Remove, Wait
 from glassbox.deploy.sagemaker.carrying_out import Watcher
 from glassbox.deploy.sagemaker.cost import Cost
@@ -49,17 +50,8 @@ def show_plan(plan: Plan, *, was_asked: bool) -> None:
 
 def _what(action: Action) -> str:
     if isinstance(action, Put):
-        n_files = len(action.uploads)
-        return f"{action.what}: {n_files} file{'s' * (n_files > 1)}, {_size(action.n_bytes)}"
+        return f"{action.what}: {files_of(len(action.uploads), action.n_bytes)}"
     return action.what
-
-
-def _size(n_bytes: float) -> str:
-    for unit in ("bytes", "kB", "MB"):
-        if n_bytes < 1000:
-            return f"{n_bytes:.0f} {unit}"
-        n_bytes /= 1000
-    return f"{n_bytes:.1f} GB"
 
 
 def _show_cost(cost: Cost) -> None:
@@ -162,7 +154,7 @@ class Shower(Watcher):
     def put(self, done_bytes: int, all_bytes: int) -> None:
         """Say how much is there."""
         if all_bytes > 100e6:
-            note(f"      {_size(done_bytes)} of {_size(all_bytes)}")
+            note(f"      {size_of(done_bytes)} of {size_of(all_bytes)}")
 
     def so_far(self) -> str:
         """Return what was done before it stopped."""

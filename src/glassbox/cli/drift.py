@@ -9,6 +9,7 @@ import typer
 from glassbox.cli import options
 from glassbox.cli.console import Column, note, print_json, print_table
 from glassbox.errors import InvalidValue
+from glassbox.rollout.version import option_of
 from glassbox.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ def show(
     if found is None:
         if json:
             print_json(None)
-        note("No report yet. Make one: glassbox drift run")
+        note(f"No report yet. Make one: glassbox drift run{option_of(model)}")
         return
     if feature is None:
         if json:

@@ -1,6 +1,8 @@
 """``evaluate``, ``tune`` and ``demo``: the main job from the command line."""
 
 import re
+import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast, get_args
@@ -15,6 +17,7 @@ from glassbox.runtime import DEMO, Runtime
 from glassbox.types import OverlongPolicy, Quantization
 
 if TYPE_CHECKING:
+    from glassbox.confidence.data import BadRows
     from glassbox.confidence.job import Job, Tuning
 
 DEMO_MAX_ERROR = 0.1
@@ -26,6 +29,9 @@ def evaluate(
     model: options.Model = None,
     text_column: options.TextColumn = None,
     label_column: options.LabelColumn = None,
+    data_format: options.DataFormat = None,
+    encoding: options.Encoding = None,
+    bad_rows: options.BadRows = "error",
     labels: options.LabelsFile = None,
     adapter: Annotated[
         Path | None, typer.Option("--adapter", help="Evaluate with this LoRA adapter as well.")
@@ -80,6 +86,9 @@ def evaluate(
             job.data,
             text_column=text_column,
             label_column=label_column,
+            data_format=data_format,
+            encoding=encoding,
+            bad_rows=_bad_rows(bad_rows),
             labels_file=labels,
             sample=sample,
         ),
@@ -100,6 +109,9 @@ def tune(
     model: options.Model = None,
     text_column: options.TextColumn = None,
     label_column: options.LabelColumn = None,
+    data_format: options.DataFormat = None,
+    encoding: options.Encoding = None,
+    bad_rows: options.BadRows = "error",
     labels: options.LabelsFile = None,
     epochs: options.Epochs = 3,
     rank: options.Rank = None,
@@ -119,7 +131,13 @@ def tune(
         job,
         model=replace(job.model, quantization=_quantization(quantization)),
         data=replace(
-            job.data, text_column=text_column, label_column=label_column, labels_file=labels
+            job.data,
+            text_column=text_column,
+            label_column=label_column,
+            data_format=data_format,
+            encoding=encoding,
+            bad_rows=_bad_rows(bad_rows),
+            labels_file=labels,
         ),
         recipe=replace(job.recipe, epochs=epochs, learning_rate=learning_rate),
         rank=rank,
@@ -138,12 +156,21 @@ def show_main_job(max_error: float | None, out: Path | None) -> None:
     runtime = Runtime.load(_overrides(None, max_error, None))
     folder = out or runtime.settings.paths.runs / DEMO
     _evaluate(runtime, _job(runtime, "tiny", "tiny", folder, None, "missing"), as_json=False)
+    command = _own_command()
     print_text(
         "Try next:\n"
-        '  glassbox classify "The room was not clean."\n'
-        '  glassbox logprobs "The food was great, but the waiter was rude."\n'
-        f"  glassbox threshold {folder} --max-error 0.12"
+        f'  {command} classify "The room was not clean."\n'
+        f'  {command} logprobs "The food was great, but the waiter was rude."\n'
+        f"  {command} threshold {folder} --max-error 0.12"
     )
+
+
+def _own_command() -> str:
+    """Return how this program is called from here: after 'make demo' it is on nobody's path."""
+    if shutil.which("glassbox"):
+        return "glassbox"
+    called = Path(sys.argv[0])
+    return "python -m glassbox" if called.name == "__main__.py" else str(called)
 
 
 def _evaluate(runtime: Runtime, job: "Job", *, as_json: bool) -> None:
@@ -202,6 +229,14 @@ def _overlong(value: str) -> OverlongPolicy:
     if value not in get_args(OverlongPolicy):
         raise InvalidValue("--overlong", value, "error, truncate or skip")
     return cast(OverlongPolicy, value)
+
+
+def _bad_rows(value: str) -> "BadRows":
+    from glassbox.confidence.data import BadRows
+
+    if value not in get_args(BadRows):
+        raise InvalidValue("--bad-rows", value, "error or drop")
+    return cast("BadRows", value)
 
 
 def _quantization(value: str | None) -> Quantization | None:

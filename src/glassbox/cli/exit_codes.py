@@ -43,7 +43,7 @@ MEANINGS: Final[dict[ExitCode, str]] = {
     ExitCode.DEPENDENCY: "An optional library is absent; the message names the extra.",
     ExitCode.INCOMPLETE: "Finished, but not all was in order: unusable rows, a failed check.",
     ExitCode.DENIED: "No valid key was given, or the key does not allow the call.",
-    ExitCode.INTERRUPTED: "Ctrl-C; the same command resumes.",
+    ExitCode.INTERRUPTED: "Ctrl-C; what evaluates, tunes or studies resumes with the same command.",
     ExitCode.PIPE_CLOSED: "The reader of the output went away, as in `… | head`.",
 }
 """One line for each code, as the reference prints it."""

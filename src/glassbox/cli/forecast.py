@@ -39,9 +39,15 @@ def show_forecast(model: str, *, memory: str | None, as_json: bool) -> ExitCode:
         # A memory that is named stands for another machine, whose hardware has 16-bit numbers.
         dtype = device.dtype if memory is None else "bfloat16"
     kind = device.device.partition(":")[0] if memory is None else "cuda"
-    load = Load(step_tokens=engine.batch_tokens or BATCH_TOKENS.get(kind, 2048))
+    config = read_config(model)
+    # No request is longer than what the model was made for.
+    context = getattr(config.get_text_config(), "max_position_embeddings", None)
+    load = Load(
+        n_tokens=min(Load.n_tokens, context or Load.n_tokens),
+        step_tokens=engine.batch_tokens or BATCH_TOKENS.get(kind, 2048),
+    )
     found = fitted(
-        read_config(model),
+        config,
         available,
         dtype=dtype,
         load=load,
@@ -67,8 +73,8 @@ def show_forecast(model: str, *, memory: str | None, as_json: bool) -> ExitCode:
         note(f"{model} does not fit {where}: {_gb(found.total_bytes)} are needed.")
         return ExitCode.INCOMPLETE
     note(
-        f"{model} fits {where}; at most {n_fitting} requests of {found.load.n_tokens:,} tokens at "
-        "a time."
+        f"{model} fits {where}; at most {n_fitting:,} requests of {found.load.n_tokens:,} tokens "
+        "at a time."
     )
     if found.load.step_tokens < load.step_tokens:
         note(f"It fits with smaller steps: set engine.batch_tokens = {found.load.step_tokens}.")
@@ -95,7 +101,7 @@ def read_size(text: str) -> int:
 def _print(found: "Forecast", model: str, available: int) -> None:
     load = found.load
     rows = [
-        ("weights", found.weights_bytes, f"{found.n_parameters / 1e9:,.2f}B in {found.dtype}"),
+        ("weights", found.weights_bytes, f"{_count(found.n_parameters)} in {found.dtype}"),
         (
             "keys and values",
             found.keys_bytes,
@@ -119,6 +125,11 @@ def _print(found: "Forecast", model: str, available: int) -> None:
         [(part, _gb(n_bytes), about) for part, n_bytes, about in rows],
         title=f"Memory forecast for {model}",
     )
+
+
+def _count(n_parameters: int) -> str:
+    large = n_parameters >= 1e9
+    return f"{n_parameters / 1e9:,.2f}B" if large else f"{n_parameters / 1e6:,.1f}M parameters"
 
 
 def _gb(n_bytes: int) -> str:

@@ -13,7 +13,7 @@ from rich.text import Text
 from glassbox.cli import options
 from glassbox.cli.console import Column, output, print_json, print_table, progress, visible
 from glassbox.cli.token_colours import CERTAINTY, PROBABILITY, coloured, legend
-from glassbox.errors import InvalidValue
+from glassbox.errors import ConflictError, InvalidValue
 from glassbox.types import Pooling, Scope
 
 if TYPE_CHECKING:
@@ -161,8 +161,13 @@ def _load_probes(folders: bool | Sequence[str]) -> "dict[str, Probe]":
         return {}
     from glassbox.introspection.probe_file import load_probe
 
-    loaded = [load_probe(Path(folder)) for folder in folders]
-    return {probe.name: probe for probe in loaded}
+    found: dict[str, Probe] = {}
+    for folder in folders:
+        probe = load_probe(Path(folder))
+        if probe.name in found:
+            raise ConflictError(f"Two probes are called {probe.name!r}: only one could be shown.")
+        found[probe.name] = probe
+    return found
 
 
 def _by_server(url: str, key: str | None, prompt: str, wanted: "GenerateOptions") -> "Generated":

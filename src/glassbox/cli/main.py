@@ -14,8 +14,9 @@ from itertools import takewhile
 from typing import Annotated, Any, Final
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand
 
+from glassbox.cli.command_help import ReadableCommand, ReadableGroup, make_readable
 from glassbox.cli.console import note, print_json_line
 from glassbox.cli.exit_codes import ExitCode, exit_code
 from glassbox.errors import DependencyMissing, GlassboxError, UnknownName
@@ -54,17 +55,35 @@ class Entry:
     """One line for the overview."""
     panel: str
     """Heading under which the overview lists it."""
+    when_interrupted: str = ""
+    """What becomes of its work when it is stopped from the keyboard."""
 
+
+RESUMES: Final = "Finished parts are kept: resume by running the same command."
+"""What becomes of work that is kept as it goes."""
 
 ENTRIES: Final[tuple[Entry, ...]] = (
-    Entry("demo", "glassbox.cli.demo:app", "See it all work on the embedded model.", MAIN_JOB),
+    Entry(
+        "demo",
+        "glassbox.cli.demo:app",
+        "See it all work on the embedded model.",
+        MAIN_JOB,
+        RESUMES,
+    ),
     Entry(
         "evaluate",
         "glassbox.cli.evaluate:evaluate",
         "Find out how far a model's labels can be trusted, and which to automate.",
         MAIN_JOB,
+        RESUMES,
     ),
-    Entry("tune", "glassbox.cli.evaluate:tune", "Fit LoRA weights to labelled texts.", MAIN_JOB),
+    Entry(
+        "tune",
+        "glassbox.cli.evaluate:tune",
+        "Fit LoRA weights to labelled texts.",
+        MAIN_JOB,
+        RESUMES,
+    ),
     Entry(
         "calibrate", "glassbox.cli.results:calibrate", "Fit a run's calibrators again.", MAIN_JOB
     ),
@@ -107,6 +126,7 @@ ENTRIES: Final[tuple[Entry, ...]] = (
         "glassbox.cli.technique:app",
         "Run a function of yours, or a built-in one, on the resident model.",
         TECHNIQUES,
+        "A run under way was cancelled; the model stays resident.",
     ),
     Entry(
         "mcp",
@@ -149,6 +169,7 @@ ENTRIES: Final[tuple[Entry, ...]] = (
         "glassbox.cli.pathways:app",
         "From a patching study to verified pathways between SAE latents.",
         PATHWAYS,
+        RESUMES,
     ),
     Entry("sae", "glassbox.cli.sae:app", "Look at sparse autoencoders, and train some.", PATHWAYS),
     Entry(
@@ -214,7 +235,7 @@ EXTRAS: Final[dict[str, str]] = {
 """Optional library to the extra that brings it."""
 
 
-class LazyGroup(TyperGroup):
+class LazyGroup(ReadableGroup):
     """A command group whose members are imported when they run."""
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -289,11 +310,12 @@ def load_command(name: str) -> Any:
     module, _, attribute = entry.target.partition(":")
     target = getattr(importlib.import_module(module), attribute)
     if isinstance(target, typer.Typer):
+        make_readable(target)
         command: Any = typer.main.get_group(target)
         command.name = name
         return command
     single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    single.command(name, short_help=entry.help)(target)
+    single.command(name, cls=ReadableCommand, short_help=entry.help)(target)
     return typer.main.get_command(single)
 
 
@@ -341,7 +363,8 @@ def _dispatch(words: list[str], *, as_json: bool) -> int:
     except (KeyboardInterrupt, typer.Abort):
         result = ExitCode.INTERRUPTED
     if result == ExitCode.INTERRUPTED:
-        note("Interrupted. Finished parts are kept: resume by running the same command.")
+        rests = (entry.when_interrupted for entry in ENTRIES if entry.name in words[:1])
+        note(f"Interrupted. {next(rests, '')}".rstrip())
     return result if isinstance(result, int) else ExitCode.OK
 
 

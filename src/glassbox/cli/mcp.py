@@ -4,10 +4,11 @@ Over standard input and output for an agent of this machine, or over HTTP. Stand
 to the protocol, so everything for people goes to standard error.
 """
 
+import signal
 from contextlib import ExitStack
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -113,7 +114,16 @@ def _listen(server: "MCPServer", host: str, port: int) -> None:
             secret = at_end.enter_context(local_secret(folder, bound))
             _tell(url, secret_path(folder, bound))
         note("Ctrl-C stops it.")
-        serve_agents(app, listener, ring, secret)
+        at_end.callback(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, _interrupt))
+        try:
+            serve_agents(app, listener, ring, secret)
+        except KeyboardInterrupt:
+            note("Stopped.")
+
+
+def _interrupt(_number: int, _frame: object) -> NoReturn:
+    """End as Ctrl-C does, so that the secret goes with its server."""
+    raise KeyboardInterrupt
 
 
 def _tell(url: str, path: Path) -> None:

@@ -31,6 +31,30 @@ LabelColumn = Annotated[
     str | None,
     typer.Option("--label-column", help="Column of the labels, where it is not obvious."),
 ]
+DataFormat = Annotated[
+    str | None,
+    typer.Option(
+        "--data-format",
+        help="Read the data as 'csv', 'tsv', 'jsonl', 'parquet', 'lines', 'label-tab-text' and the "
+        "like, where suffix and content mislead.",
+    ),
+]
+StreamFormat = Annotated[
+    str | None,
+    typer.Option(
+        "--data-format",
+        help="Read the input as 'text', 'jsonl', 'csv' or 'tsv', where its suffix misleads.",
+    ),
+]
+Encoding = Annotated[
+    str | None, typer.Option("--encoding", help="Encoding of the data, as cp1252; else detected.")
+]
+BadRows = Annotated[
+    str,
+    typer.Option(
+        "--bad-rows", help="Rows that cannot be used: 'error', or 'drop' (left out and counted)."
+    ),
+]
 LabelsFile = Annotated[
     Path | None,
     typer.Option("--labels", help="labels.toml: classes, verbalisers, instruction, template."),
@@ -60,11 +84,22 @@ Quantization = Annotated[
 ]
 MaxError = Annotated[
     float | None,
-    typer.Option("--max-error", help="Largest error rate among automated rows, in (0, 1)."),
+    typer.Option(
+        "--max-error",
+        help="Largest error rate among automated rows, in (0, 1); that of the settings if not "
+        "given: 0.05.",
+    ),
+]
+DemoMaxError = Annotated[
+    float, typer.Option("--max-error", help="Largest error rate among automated rows, in (0, 1).")
 ]
 ConfidenceLevel = Annotated[
     float | None,
-    typer.Option("--confidence", help="Probability with which that promise must hold."),
+    typer.Option(
+        "--confidence",
+        help="Probability with which that promise must hold; that of the settings if not given: "
+        "0.9.",
+    ),
 ]
 CostsFile = Annotated[
     Path | None,

@@ -102,11 +102,11 @@ def _token_colouring(panel: object) -> None:
             text.append("\n")
     console = output()
     if not console.is_terminal:
-        rows = zip(panel.tokens, panel.values, strict=True)
+        rows, digits = zip(panel.tokens, panel.values, strict=True), decimals(low, high)
+        console.print(Text(panel.title))
         print_table(
             ["token", Column("value", "right")],
-            [(shown(token), _number(float(value))) for token, value in rows],
-            title=panel.title,
+            [(shown(token), fixed(float(value), digits) or "–") for token, value in rows],
         )
         return
     console.print(Text(f"{panel.title}, {low:.3g} to {high:.3g}"))
@@ -117,6 +117,9 @@ def _lines(panel: object) -> None:
     assert isinstance(panel, Lines)
     step = max(math.ceil(len(panel.x) / MOST_ROWS), 1)
     axis = "" if panel.title.startswith(panel.y_axis) else f" ({panel.y_axis})"
+    rest = f", one row in {step}" if step > 1 else ""
+    # Not as the table's own title, which would be broken at a narrow table's width.
+    output().print(Text(f"{panel.title}{axis}{rest}"))
     print_table(
         [Column(panel.x_axis, "right"), *(Column(name, "right") for name in panel.series)],
         [
@@ -126,7 +129,6 @@ def _lines(panel: object) -> None:
             )
             for place in range(0, len(panel.x), step)
         ],
-        title=f"{panel.title}{axis}" + (f", one row in {step}" if step > 1 else ""),
     )
 
 
@@ -140,7 +142,8 @@ def _bars(panel: object) -> None:
         colour = ABOVE[5] if value >= 0 else BELOW[5]
         bar = Text("█" * round(BAR * share) or "▏", style=colour)
         rows.append((shown(name), _number(float(value)), bar))
-    print_table(["", Column("value", "right"), ""], rows, title=panel.title)
+    output().print(Text(panel.title))
+    print_table(["", Column("value", "right"), ""], rows)
 
 
 def _passages(panel: object) -> None:

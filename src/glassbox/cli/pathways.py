@@ -143,9 +143,15 @@ def validate(
 
 
 @app.command()
-def tokens(config: Config, fresh: Fresh = False, json: options.AsJson = False) -> None:
+def tokens(
+    config: Config,
+    fresh: Fresh = False,
+    backend: Backend = None,
+    workers: Workers = None,
+    json: options.AsJson = False,
+) -> None:
     """Step 4: which tokens fire which latents, by one pass over the corpus."""
-    _one("tokens", config, fresh=fresh, json=json)
+    _one("tokens", config, backend, workers, fresh=fresh, json=json)
 
 
 @app.command()
@@ -158,10 +164,13 @@ def integrate(config: Config, fresh: Fresh = False, json: options.AsJson = False
 def forecast(
     config: Annotated[
         Path | None,
-        typer.Argument(metavar="[CONFIG]", help="A study; without one, the source's own plan."),
+        typer.Argument(metavar="CONFIG", help="A study; without one, the source's own plan."),
     ] = None,
     contexts: Annotated[int, typer.Option("--contexts", help="Texts per target.", min=1)] = 8,
     doses: Annotated[int, typer.Option("--doses", help="Doses per source.", min=1)] = 3,
+    null: Annotated[
+        int, typer.Option("--null", help="Random directions per source and text.", min=0)
+    ] = 20,
     tokens: Annotated[int, typer.Option("--tokens", help="Tokens of a text.", min=2)] = 128,
     rate: Annotated[
         float | None,
@@ -178,7 +187,7 @@ def forecast(
     if config is not None:
         show_study_forecast(_place(config, quiet=json).folder, json=json)
         return
-    show_forecast(contexts, doses, tokens, rate=rate, measure=measure, json=json)
+    show_forecast(contexts, doses, null, tokens, rate=rate, measure=measure, json=json)
 
 
 @app.command()

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 def show_forecast(
     contexts: int,
     doses: int,
+    null: int,
     tokens: int,
     *,
     rate: float | None,
@@ -27,13 +28,13 @@ def show_forecast(
     """Print what the source's own study would take, beside what its plan says."""
     from glassbox.pathways.orchestration.forecast import StudySize, forecast_study
 
-    size = StudySize(n_contexts=contexts, n_doses=doses, n_tokens=tokens)
+    size = StudySize(n_contexts=contexts, n_doses=doses, n_null=null, n_tokens=tokens)
     device = _device(rate, measure=measure)
     found = forecast_study(size=size, device=device)
     if json:
         print_json(found.to_json())
         return
-    alike = replace(size, n_contexts=1, n_doses=1, targets_per_context=1)
+    alike = replace(size, n_contexts=1, n_doses=1, n_null=0, targets_per_context=1)
     _print(found, forecast_study(size=alike, device=device))
 
 
@@ -66,7 +67,8 @@ def show_study_forecast(folder: "StudyFolder", *, json: bool) -> None:
     )
     print_text(
         f"Peak {size_of(found['peak_bytes'])} of {size_of(found['limit_bytes'])} allowed "
-        f"({found['memory']}); from one latent's run, so the times are about right at best."
+        f"({found['memory']}); from one latent's run, so the times are about right at best. "
+        "Integrating is not in them."
     )
 
 
@@ -109,9 +111,11 @@ def _print(found: "StudyForecast", alike: "StudyForecast") -> None:
         title=f"{found.model.name}, {size.n_latents:,} latents on {len(size.layers)} layers",
     )
     print_text(
-        f"Together {duration(found.seconds)}, or {duration(alike.seconds)} with one text a target "
-        f"and one dose a source, as the plan counts; the plan says {duration(PLAN_S)} for all its "
-        "steps. "
+        f"Together {duration(found.seconds)}, or {duration(alike.seconds)} with one text a target, "
+        f"one dose a source and nothing to hold it against, as the plan counts; the plan says "
+        f"{duration(PLAN_S)} for all its steps. Only against the null can a pathway be called "
+        "verified; fewer random directions (replay.n_null, here --null) or texts cost less and "
+        "find less. "
         f"{size.n_pathways:,} pathways at most, not {PLAN_PATHWAYS:,}: layer {size.layers[0]} has "
         "nothing below it."
     )

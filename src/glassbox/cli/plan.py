@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from glassbox.cli import options
-from glassbox.cli.console import Column, note, print_json, print_table, print_text
+from glassbox.cli.console import Column, note, print_json, print_table, print_text, progress
 from glassbox.errors import ConflictError, InvalidValue
 
 if TYPE_CHECKING:
@@ -125,7 +125,9 @@ def plan(
     )  # fmt: skip
     price = _price(measured, table, instance_type, usd_per_hour)
     asked = _work(measured, work, read_tokens, written_tokens)
-    made = make_plan(measured, asked, Traffic(users, requests_per_user, peak_factor), aims, price)
+    traffic = Traffic(users, requests_per_user, peak_factor)
+    with progress("Simulating a day", quiet=json) as report:
+        made = make_plan(measured, asked, traffic, aims, price, report=report)
     _show(made, out, json=json)
 
 
@@ -166,7 +168,10 @@ def _show(made: "Plan", out: Path | None, *, json: bool) -> None:
     from glassbox.deploy.plan.files import plan_values, write_plan
     from glassbox.deploy.plan.words import plan_rows, verdict
 
-    page = None if out is None else write_plan(made, out)
+    page = None
+    if out is not None:
+        with progress("Drawing", quiet=json):
+            page = write_plan(made, out)
     if json:
         print_json(plan_values(made))
         return
@@ -185,18 +190,17 @@ def _show_source(prices: "Prices", *, json: bool) -> None:
         adapter_notes,
         adapter_rows,
         source_notes,
-        source_rows,
+        source_table,
     )
     from glassbox.deploy.prices import price_of
 
     price = price_of(INSTANCE, prices)
-    again = tables_again(price)
+    with progress("Simulating", quiet=json):
+        again = tables_again(price)
     if json:
         print_json({"rows": again, "notes": source_notes(price) + adapter_notes(RATE_OF_ONE, KEPT)})
         return
-    header, rows = source_rows(prices, again=again)
-    # Three sizes and many figures: the sizes side by side fit any terminal.
-    (names, *sizes), *figures = zip(header, *rows, strict=True)
+    (names, *sizes), figures = source_table(prices, again=again)
     print_table([names, *(Column(size, "right") for size in sizes)], figures)
     for each in source_notes(price):
         print_text(f"- {each}")

@@ -13,6 +13,7 @@ from typing import Any, Final, get_args
 import typer
 
 from glassbox import errors
+from glassbox.cli.command_help import kind_of
 from glassbox.cli.exit_codes import MEANINGS, exit_code
 from glassbox.cli.main import ENTRIES, app, load_command
 from glassbox.errors import GlassboxError
@@ -165,10 +166,10 @@ def _describe(command: Any, path: str) -> str:
 
 
 def _names(param: Any, context: Any) -> str:
+    names = (*param.opts, *param.secondary_opts)
     if param.param_type_name == "argument":
-        return f"`{param.name.upper()}` {_clean(param.display_type(context))}"
-    flags = ", ".join(f"`{name}`" for name in (*param.opts, *param.secondary_opts))
-    return flags if param.is_flag else f"{flags} {_clean(param.display_type(context))}"
+        names = (param.display_name_raw,)
+    return f"{', '.join(f'`{name}`' for name in names)} {_clean(kind_of(param, context))}".strip()
 
 
 def _default(param: Any) -> str:

@@ -14,7 +14,7 @@ from glassbox.cli.console import (
     print_text,
     progress,
 )
-from glassbox.errors import UnknownName
+from glassbox.errors import InvalidValue, UnknownName
 from glassbox.runtime import SHIPPED, SHIPPED_RUN, Runtime
 
 if TYPE_CHECKING:
@@ -84,6 +84,8 @@ def threshold(
     folder = _folder(run)
     priced = None if costs is None else load_costs(costs)
     promise = Promise(chosen.max_error, chosen.confidence_level)
+    if save:
+        _refuse_shipped(folder)
     analysis = with_promise(reopen(folder), promise, priced)
     if save:
         _keep(analysis, folder)
@@ -110,9 +112,10 @@ def calibrate(
 ) -> None:
     """Fit a run's calibrators again and choose among them; no model is loaded."""
     from glassbox.confidence.analysed import recalibrate, summary
-    from glassbox.confidence.tables import all_methods, candidates
+    from glassbox.confidence.tables import all_methods, candidates, proper_scores
 
     folder = _folder(run)
+    _refuse_shipped(folder)
     with progress("Calibrating"):
         analysis = recalibrate(folder, label_bias=label_bias)
     _keep(analysis, folder)
@@ -121,6 +124,7 @@ def calibrate(
         return
     show(candidates(analysis.final))
     show(all_methods(analysis))
+    show(proper_scores(analysis))
 
 
 def draw_charts(analysis: "RunAnalysis", folder: "RunFolder", out: Path | None = None) -> None:
@@ -144,9 +148,9 @@ def print_results_table(analysis: "RunAnalysis") -> None:
 
 def print_outcome(analysis: "RunAnalysis", folder: "RunFolder") -> None:
     """Print what to do, and where everything is."""
-    from glassbox.confidence.tables import verdict
+    from glassbox.confidence.tables import off_task, verdict
 
-    for sentence in verdict(analysis):
+    for sentence in (*verdict(analysis), *off_task(analysis)):
         print_text(sentence)
     print_text(f"Run folder: {folder.root}")
     if folder.report.exists():
@@ -166,11 +170,22 @@ def show(table: "Table | None") -> None:
         print_text(sentence + "\n")
 
 
+def _refuse_shipped(folder: "RunFolder") -> None:
+    """Refuse to change the run that is part of the package."""
+    if folder.root.resolve() == SHIPPED_RUN.resolve():
+        raise InvalidValue(
+            "run",
+            SHIPPED,
+            "a run of your own, because this one is part of the package and stays as it is",
+            remedy=f"Copy it: cp -r {folder.root} runs/mine.",
+        )
+
+
 def _keep(analysis: "RunAnalysis", folder: "RunFolder") -> None:
     from glassbox.confidence.analysed import save_choice
 
     save_choice(analysis, folder)
-    note(f"Kept in {folder.root}.")
+    note(f"Kept in {folder.root}. 'glassbox charts' draws its report anew.")
 
 
 def _folder(run: str) -> "RunFolder":

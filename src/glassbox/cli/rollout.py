@@ -14,7 +14,7 @@ from glassbox.cli import options
 from glassbox.cli.console import note, print_json
 from glassbox.cli.experiment import app as experiment
 from glassbox.errors import ConflictError, UnknownName
-from glassbox.rollout.version import DEFAULT_MODEL
+from glassbox.rollout.version import DEFAULT_MODEL, option_of
 from glassbox.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -74,7 +74,8 @@ def start(
     )
     _told(status, json=json)
     if not json:
-        note("A running server carries it on. Watch it: glassbox rollout status --watch")
+        watch = f"glassbox rollout status{option_of(model)} --watch"
+        note(f"A running server carries it on. Watch it: {watch}")
 
 
 @app.command()
@@ -211,9 +212,11 @@ def _found(controller: "Controller", rollout_id: str | None, model: str) -> "Rol
         return controller.status(rollout_id)
     latest = controller.listed(model, limit=1)
     if not latest:
-        raise UnknownName(
-            "rollout of", model, remedy="Start one: glassbox rollout start CHALLENGER"
-        )
+        others = sorted({each.model for each in controller.listed()})
+        remedy = f"Start one: glassbox rollout start CHALLENGER{option_of(model)}"
+        if others:
+            remedy = f"There are some of {', '.join(others)}: add --model {others[0]}"
+        raise UnknownName("rollout of", model, remedy=remedy)
     return controller.status(latest[0].id)
 
 
@@ -223,7 +226,8 @@ def _under_way(controller: "Controller", rollout_id: str | None, model: str) -> 
     now = controller.current(model)
     if now is None:
         raise ConflictError(
-            f"No rollout of {model!r} is under way. See the last one: glassbox rollout status"
+            f"No rollout of {model!r} is under way. "
+            f"See the last one: glassbox rollout status{option_of(model)}"
         )
     return now.id
 

@@ -33,9 +33,13 @@ def show_line(status: RolloutStatus) -> None:
 
 def show_list(rollouts: Sequence[RolloutBrief]) -> None:
     """Print rollouts as a table."""
+    if not rollouts:
+        note("No rollouts yet. Start one: glassbox rollout start CHALLENGER")
+        return
     print_table(
         [
             Column("rollout", wraps=False),
+            "model",
             "champion",
             "challenger",
             "phase",
@@ -45,6 +49,7 @@ def show_list(rollouts: Sequence[RolloutBrief]) -> None:
         [
             (
                 each.id,
+                each.model,
                 each.champion,
                 each.challenger,
                 _phase(each),
@@ -54,8 +59,6 @@ def show_list(rollouts: Sequence[RolloutBrief]) -> None:
             for each in rollouts
         ],
     )
-    if not rollouts:
-        note("No rollouts yet. Start one: glassbox rollout start CHALLENGER")
 
 
 def show_status(status: RolloutStatus) -> None:
@@ -68,7 +71,7 @@ def show_status(status: RolloutStatus) -> None:
     if seen:
         note(f"Copies that the challenger saw: {seen}.")
     if status.verbs:
-        note(f"You may: {', '.join(f'glassbox rollout {verb}' for verb in status.verbs)}")
+        note(f"You may: glassbox rollout {'|'.join(status.verbs)} {status.id}")
 
 
 def show_gates(gates: Sequence[Any]) -> None:

@@ -128,7 +128,7 @@ def train(
         int, typer.Option("--tokens", help="Tokens seen, repetitions included.", min=1)
     ] = 2_000_000,
     batch_tokens: Annotated[int, typer.Option("--batch", help="Tokens to a step.", min=2)] = 1024,
-    learning_rate: Annotated[float, typer.Option("--rate", help="Peak learning rate.")] = 2e-3,
+    learning_rate: options.LearningRate = 2e-3,
     model: options.Model = None,
     seed: options.Seed = None,
     json: options.AsJson = False,

@@ -3,6 +3,7 @@
 Parses, makes one call, prints. Knows nothing of how functions travel.
 """
 
+import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -36,6 +37,9 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 """The ``technique`` group."""
+
+MOST_VIEWS = 12
+"""Results of one run whose views are shown together."""
 
 
 @app.callback()
@@ -303,6 +307,7 @@ def _fail(error: Exception) -> NoReturn:
         note(visible(trace))
     where = [each for each in getattr(error, "__notes__", ()) if each.startswith("line ")]
     message = message.removeprefix("builtins.").removeprefix("glassbox.errors.TechniqueFailed: ")
+    message = message.rstrip(": ")
     told = f"{message} ({where[0]})" if where else message
     if isinstance(error, ConflictError) or not hasattr(error, "code"):
         raise TechniqueFailed(told) from error
@@ -321,8 +326,21 @@ def _show_view(value: object) -> bool:
 
 
 def _view(value: object) -> Any:
+    """Return a result's view, of a few results theirs together; None where there is none."""
+    if isinstance(value, list) and 1 <= len(value) <= MOST_VIEWS:
+        from glassbox.techniques.measures.views import View, together
+
+        found = [view for view in map(_view, value) if isinstance(view, View)]
+        return together(found) if len(found) == len(value) else None
     made = getattr(value, "view", None)
-    view = made() if callable(made) else None
+    # Tensors and arrays have a method of that name that is another thing.
+    if not callable(made) or hasattr(value, "dtype"):
+        return None
+    try:
+        inspect.signature(made).bind()
+    except (TypeError, ValueError):
+        return None
+    view = made()
     return view if hasattr(view, "panels") else None
 
 

@@ -32,7 +32,8 @@ Backend = Annotated[
     ),
 ]
 Adapter = Annotated[
-    Path | None, typer.Option("--adapter", help="Folder of a LoRA adapter that is put on it.")
+    str | None,
+    typer.Option("--adapter", help="Folder or hub name of a LoRA adapter that is put on it."),
 ]
 Key = Annotated[
     str | None,
@@ -84,7 +85,7 @@ def functions_of(what: str) -> dict[str, Any]:
 def open_client(
     backend: str,
     model: str | None,
-    adapter: Path | None = None,
+    adapter: str | None = None,
     key: str | None = None,
     gpu: str | None = None,
     app_name: str = "default",
@@ -100,7 +101,7 @@ def open_client(
     name = model or (None if is_address(backend) else engine.model)
     return InterpClient(
         app_name,
-        name if adapter is None else str(adapter),
+        name if adapter is None else adapter,
         backend=backend,
         base_model=None if adapter is None else name or engine.model,
         is_peft=adapter is not None,

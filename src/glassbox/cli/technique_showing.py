@@ -9,7 +9,7 @@ from rich.text import Text
 
 from glassbox.cli.console import Column, note, output, print_table, print_text, visible
 from glassbox.techniques.packed.paging import rounded, summary
-from glassbox.techniques.packed.parts import as_array, dtype_of, fields_of
+from glassbox.techniques.packed.parts import as_array, class_name_of, dtype_of, fields_of
 
 if TYPE_CHECKING:
     from glassbox.techniques.catalogue.entries import Entry
@@ -36,7 +36,7 @@ def show_list(entries: "dict[str, Entry]") -> None:
         [
             (
                 name,
-                each.summary if each.summary != name else "–",
+                each.summary if each.about.doc or each.about.title else "–",
                 ", ".join(
                     part.name if part.is_required else f"[{part.name}]"
                     for part in each.about.parameters
@@ -74,7 +74,10 @@ def show_entry(entry: "Entry", typed: str) -> None:
             [Column("result", wraps=False), "type", "meaning"],
             [(each.name, each.type, each.doc) for each in about.fields],
         )
-    print_text(f"Run it: {_example(entry, typed)}")
+    print_text("Run it:")
+    for line in _calls(entry, typed):
+        # Not broken by us, so that it can be copied.
+        output().print(Text(f"  {line}"), soft_wrap=True)
 
 
 def show_value(value: object) -> None:
@@ -84,7 +87,7 @@ def show_value(value: object) -> None:
     if isinstance(value, str):
         output().print(Text(visible(value)), soft_wrap=True)
     elif entries:
-        _show_parts([(str(key), each) for key, each in entries.items()])
+        _show_parts([(str(_short(key)), each) for key, each in entries.items()])
     elif isinstance(value, list | tuple) and any(not _is_plain(each) for each in value):
         _show_parts([(f"[{number}]", each) for number, each in enumerate(value)])
     else:
@@ -127,8 +130,6 @@ def show_end(finished: "Finished | None") -> None:
     note(f"{finished.name}: {', '.join(parts)}.")
     for each in finished.undone.notes:
         note(f"Undone: {each}.")
-    for each in finished.left_out:
-        note(f"Left out of the result: {each}.")
 
 
 def show_rehearsal(found: "Rehearsal") -> None:
@@ -149,7 +150,7 @@ def show_rehearsal(found: "Rehearsal") -> None:
     ]
     # A number or text as a default is part of any function; what has a size is worth a line.
     rows += [(f"captures {name}", what) for name, what in found.captured if what not in PLAIN]
-    print_table([Column("", wraps=False), ""], rows)
+    print_table([Column("journey", wraps=False), ""], rows)
     for each in found.remarks:
         print_text(f"Mind: {each}")
     told = [each for each in found.differences if each.severity != "fine"]
@@ -183,7 +184,7 @@ def _short(value: object) -> str:
     fields = fields_of(value)
     if fields is not None:
         inner = ", ".join(f"{name}={_short(each)}" for name, each in fields.items())
-        return f"{type(value).__name__}({inner})"
+        return f"{class_name_of(value)}({inner})"
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {_short(each)}" for key, each in value.items()) + "}"
     if isinstance(value, list | tuple):
@@ -191,9 +192,14 @@ def _short(value: object) -> str:
     return repr(value)
 
 
-def _example(entry: "Entry", typed: str) -> str:
-    required = [each.name for each in entry.about.parameters if each.is_required]
-    return " ".join([f"glassbox technique run {typed}", *(f"--arg {name}=…" for name in required)])
+def _calls(entry: "Entry", typed: str) -> tuple[str, ...]:
+    """Return the lines that run a technique: a built-in one's example, else what it requires."""
+    from glassbox.techniques.catalogue import examples
+
+    if entry.is_built_in:
+        return examples.calls_of(entry.name)
+    required = tuple(f"{each.name}=…" for each in entry.about.parameters if each.is_required)
+    return (examples.typed(typed, required),)
 
 
 def _time(seconds: float) -> str:

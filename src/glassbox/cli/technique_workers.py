@@ -118,7 +118,6 @@ def show_workers(found: Sequence[Worker]) -> None:
             Column("process", "right", wraps=False),
             Column("memory", "right", wraps=False),
             Column("started (UTC)", wraps=False),
-            "socket",
         ],
         [
             (
@@ -128,7 +127,6 @@ def show_workers(found: Sequence[Worker]) -> None:
                 each.pid,
                 f"{each.memory_bytes / 2**20:,.0f} MiB",
                 f"{datetime.fromtimestamp(each.started_s, UTC):%Y-%m-%d %H:%M}",
-                each.socket,
             )
             for each in found
         ],

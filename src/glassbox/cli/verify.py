@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
-from typer.core import TyperGroup
 
 from glassbox.cli import options
+from glassbox.cli.command_help import ReadableGroup
 from glassbox.cli.console import (
     Column,
     note,
@@ -44,7 +44,7 @@ VerifierFolder = Annotated[
 ]
 
 
-class DefaultGroup(TyperGroup):
+class DefaultGroup(ReadableGroup):
     """A group whose default command takes what is not the name of another."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -240,7 +240,8 @@ def _row(check: "Check") -> tuple[object, ...]:
         speaks = "for it" if check.contribution > 0 else "against"
     return (
         check.name,
-        "–" if check.value is None else f"{check.value:.2f}",
+        # Adding zero takes the sign off a rounded -0.
+        "–" if check.value is None else f"{round(check.value, 2) + 0.0:.2f}",
         speaks,
         f"{100 * check.weight:.0f} %" if check.weight else "",
         f"{check.n_tokens:,}" if check.n_tokens else "",
