@@ -200,6 +200,22 @@ def show(result: dict[str, object]) -> None:
     print(f"matrix product of 4096: {result['matmul_flops'] / 1e9:.0f} GFLOP/s")
 
 
+def open_contest(dtype: str, device: str, threads: int | None) -> Contest:
+    """Return engine and library with the benchmark model, and what both are asked."""
+    folder = model_folder()
+    spec = ModelSpec(str(folder), dtype=dtype, device=device)
+    engine = load_engine(spec, threads=threads, capacity=Capacity(n_rows=N_REQUESTS))
+    with quiet_library():
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=getattr(torch, engine.info.dtype)
+        )
+    model = model.to(engine.info.device).eval()
+    work = workload(engine.codec.tokenizer, N_REQUESTS)
+    prompts = [(0, *prompt[work.n_instruction :]) for prompt in work.prompts]
+    draw = random.Random(0)
+    return Contest(engine, model, prompts, [draw.randint(*VARIED) for _ in prompts])
+
+
 def main() -> None:
     """Parse, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -210,22 +226,11 @@ def main() -> None:
     parser.add_argument("--one-by-one", type=int, default=4, help="requests of the slowest way")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    folder = model_folder()
-    spec = ModelSpec(str(folder), dtype=options.dtype, device=options.device)
-    engine = load_engine(spec, threads=options.threads, capacity=Capacity(n_rows=N_REQUESTS))
-    with quiet_library():
-        model = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=getattr(torch, engine.info.dtype)
-        )
-    model = model.to(engine.info.device).eval()
-    work = workload(engine.codec.tokenizer, N_REQUESTS)
-    prompts = [(0, *prompt[work.n_instruction :]) for prompt in work.prompts]
-    draw = random.Random(0)
-    contest = Contest(engine, model, prompts, [draw.randint(*VARIED) for _ in prompts])
+    contest = open_contest(options.dtype, options.device, options.threads)
     with torch.inference_mode():
         result = measure(contest, options.rounds, options.one_by_one)
-    engine.close()
-    result["machine"] = as_json(describe_machine(model.device))
+    contest.engine.close()
+    result["machine"] = as_json(describe_machine(contest.model.device))
     show(result)
     if options.json is not None:
         options.json.write_text(json.dumps(result, indent=2) + "\n")

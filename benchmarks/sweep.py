@@ -159,13 +159,13 @@ class Contest:
                     self.firing[context.document_id, layer] = positions, places
 
 
-def random_sae(layer: int) -> Sae:
+def random_sae(layer: int, n_latents: int = N_LATENTS) -> Sae:
     """Return a TopK dictionary of random directions, 40 of which fire at every token."""
     generator = torch.Generator().manual_seed(layer)
-    decoder = torch.randn(N_LATENTS, D_MODEL, generator=generator)
+    decoder = torch.randn(n_latents, D_MODEL, generator=generator)
     decoder /= decoder.norm(dim=1, keepdim=True)
     source = SaeSource("memory", "file", "", "", "topk", "")
-    zeros = torch.zeros(N_LATENTS)
+    zeros = torch.zeros(n_latents)
     return Sae(
         layer, decoder.clone(), zeros, decoder, torch.zeros(D_MODEL), zeros, source, N_FIRING
     )
