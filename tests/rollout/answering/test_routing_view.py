@@ -101,6 +101,15 @@ def test_a_version_that_answers_no_more_stays_for_requests_on_their_way(world, m
     assert "d1" not in world.kept
 
 
+def test_a_version_is_not_freed_by_the_very_look_that_replaces_it_however_slow_it_was(
+    world, monkeypatch
+):
+    now_s = routing_view.time.monotonic()
+    monkeypatch.setattr(routing_view.time, "monotonic", lambda: now_s + 60.0)
+    world.move(2)
+    assert world.kept is None
+
+
 def test_only_versions_that_answer_can_be_named(world):
     assert not world.view.of("default").is_pinned
     assert not world.view.of("models:/default@champion").is_pinned

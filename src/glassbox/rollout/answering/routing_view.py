@@ -163,7 +163,7 @@ class RoutingView:
             for model, routing in routings.items():
                 if before.get(model) != routing:
                     self._adopted(routing)
-            self._free(routings)
+            self._free(before, routings)
 
     def start(self) -> None:
         """Look again and again, on a thread of its own."""
@@ -184,10 +184,13 @@ class RoutingView:
                 is_ours = isinstance(told, GlassboxError)
                 self._failed("", str(told) if is_ours else type(told).__name__)
 
-    def _free(self, routings: Mapping[str, Routing]) -> None:
-        """Free versions that answer no more, but not under requests that were just routed."""
+    def _free(self, before: Mapping[str, Routing], routings: Mapping[str, Routing]) -> None:
+        """Free versions that answer no more, but not under requests that were just routed.
+
+        Until this look, however long it took, requests were routed as before.
+        """
         now_s = time.monotonic()
-        self._seen |= dict.fromkeys(_digests(routings), now_s)
+        self._seen |= dict.fromkeys(_digests(before) | _digests(routings), now_s)
         kept = {digest for digest, seen_s in self._seen.items() if now_s - seen_s < GRACE_S}
         if kept != self._seen.keys():
             self._seen = {digest: self._seen[digest] for digest in kept}
