@@ -131,6 +131,40 @@ async def test_known_keys_outlast_a_database_that_is_away_for_a_minute(store, mo
         await ring.find(secret)
 
 
+async def test_known_keys_outlast_a_look_at_the_database_that_breaks_off(
+    store, monkeypatch, caplog
+):
+    key, secret = store.create("team")
+    now = 0.0
+    ring = KeyRing(store, clock=lambda: now)
+    assert (await ring.find(secret)).id == key.id
+
+    def broken(_secret):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(store, "find", broken)
+    now = REMEMBER_S + 1
+    for _ in range(3):
+        assert (await ring.find(secret)).id == key.id
+    assert caplog.text.count("keys cannot be looked up") == 1
+    now = STALE_S + 1
+    with pytest.raises(RuntimeError, match="new thread"):
+        await ring.find(secret)
+
+
+async def test_known_keys_outlast_a_look_at_the_database_that_is_cancelled(store):
+    key, secret = store.create("team")
+    now = 0.0
+    ring = KeyRing(store, clock=lambda: now)
+    assert (await ring.find(secret)).id == key.id
+    now = REMEMBER_S + 1
+    asked = asyncio.create_task(ring.find(secret))
+    await asyncio.sleep(0)
+    (looking,) = ring._looking.values()
+    looking.cancel()
+    assert (await asked).id == key.id
+
+
 async def test_a_server_open_to_this_machine_stays_so_for_a_minute_without_its_database(
     store, monkeypatch
 ):

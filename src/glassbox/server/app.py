@@ -6,9 +6,11 @@ no setting and loads nothing.
 
 import importlib.metadata
 from collections.abc import Sequence
+from contextlib import suppress
 
 from fastapi import APIRouter, Depends, FastAPI, Request
 from starlette.responses import JSONResponse
+from starlette.routing import NoMatchFound
 from starlette.types import ASGIApp
 
 from glassbox.server import error_table
@@ -95,9 +97,22 @@ def create_app(
 
     if is_described:
         app.include_router(description)
+    _build_routes(app)
     if serving is not None:
         begin_serving(app, serving)
     return app
+
+
+def _build_routes(app: FastAPI) -> None:
+    """Have every route ready before the first request.
+
+    Left alone, the framework builds a router's routes when the first request comes by: on the
+    event loop's thread, and while it does so it changes the filters of warnings, which are the
+    whole process's. Of two apps that did so at once one could answer 500.
+    """
+    with suppress(NoMatchFound):
+        # No route has this name, so each is looked at, which builds it.
+        app.url_path_for("")
 
 
 def begin_serving(app: FastAPI, serving: Serving) -> None:

@@ -169,7 +169,7 @@ class KeyRing:
     async def _told(
         self, name: str, look: Callable[[], Awaitable[T]], known: tuple[float, T] | None
     ) -> T:
-        """Return what the database says now, or what it said where it does not answer in time.
+        """Return what the database says now, or what it said where asking it fails or takes long.
 
         Args:
             name: A thousand requests that ask for the same at once ask the database once.
@@ -191,7 +191,7 @@ class KeyRing:
         if known is None or not may_be_old:
             return await asyncio.shield(looking)
         await asyncio.wait({looking}, timeout=AWAY_PATIENCE_S if self._is_away else PATIENCE_S)
-        if looking.done() and not isinstance(looking.exception(), CapacityError):
+        if looking.done() and not looking.cancelled() and looking.exception() is None:
             return looking.result()
         self._is_away, self._failed_s = True, self._clock()
         return known[1]
@@ -225,9 +225,15 @@ class KeyRing:
 
     def _looked(self, name: str, task: "asyncio.Task[Any]") -> None:
         self._looking.pop(name, None)
+        if task.cancelled():
+            return
         # Whoever waited has it; where nobody waits any more, nobody misses it.
-        if not task.cancelled() and task.exception() is None:
+        error = task.exception()
+        if error is None:
             self._is_away = False
+        elif not isinstance(error, CapacityError):
+            # Requests may go on by what was said before, so that nobody else would tell of it.
+            _log.error("keys cannot be looked up", exc_info=error)
 
 
 async def _awaited(look: Callable[[], Awaitable[T]]) -> T:
