@@ -169,9 +169,16 @@ def forecast(
     contexts: Annotated[int, typer.Option("--contexts", help="Texts per target.", min=1)] = 8,
     doses: Annotated[int, typer.Option("--doses", help="Doses per source.", min=1)] = 3,
     null: Annotated[
-        int, typer.Option("--null", help="Random directions per source and text.", min=0)
+        int, typer.Option("--null", help="Random directions per source and close text.", min=0)
     ] = 20,
+    close: Annotated[
+        int | None,
+        typer.Option("--close", help="Texts per pathway looked at closely; all by default.", min=1),
+    ] = None,
     tokens: Annotated[int, typer.Option("--tokens", help="Tokens of a text.", min=2)] = 128,
+    responses: Annotated[
+        int | None, typer.Option("--responses", help="Responses that are read.", min=1)
+    ] = None,
     rate: Annotated[
         float | None,
         typer.Option("--rate", help="Matrix product, operations a second, measured by you.", min=1),
@@ -187,7 +194,9 @@ def forecast(
     if config is not None:
         show_study_forecast(_place(config, quiet=json).folder, json=json)
         return
-    show_forecast(contexts, doses, null, tokens, rate=rate, measure=measure, json=json)
+    show_forecast(
+        contexts, doses, null, close, tokens, responses, rate=rate, measure=measure, json=json
+    )
 
 
 @app.command()

@@ -19,7 +19,9 @@ def show_forecast(
     contexts: int,
     doses: int,
     null: int,
+    close: int | None,
     tokens: int,
+    responses: int | None,
     *,
     rate: float | None,
     measure: bool,
@@ -28,14 +30,25 @@ def show_forecast(
     """Print what the source's own study would take, beside what its plan says."""
     from glassbox.pathways.orchestration.forecast import StudySize, forecast_study
 
-    size = StudySize(n_contexts=contexts, n_doses=doses, n_null=null, n_tokens=tokens)
+    size = StudySize(
+        n_contexts=contexts, n_doses=doses, n_null=null, close_texts=close, n_tokens=tokens
+    )
+    if responses is not None:
+        size = replace(size, n_responses=responses)
     device = _device(rate, measure=measure)
     found = forecast_study(size=size, device=device)
     if json:
         print_json(found.to_json())
         return
-    alike = replace(size, n_contexts=1, n_doses=1, n_null=0, targets_per_context=1)
+    alike = replace(size, n_contexts=1, n_doses=1, n_null=0, n_below=0, targets_per_context=1)
     _print(found, forecast_study(size=alike, device=device))
+    if close is None:
+        least = forecast_study(size=replace(size, close_texts=1), device=device)
+        print_text(
+            f"With one text of each pathway looked at closely (replay.close_texts, here --close 1): "
+            f"together {duration(least.seconds)}. Cheaper, and less sure: "
+            "docs/explanation/pathways-limits.md."
+        )
 
 
 def show_study_forecast(folder: "StudyFolder", *, json: bool) -> None:
@@ -114,8 +127,8 @@ def _print(found: "StudyForecast", alike: "StudyForecast") -> None:
         f"Together {duration(found.seconds)}, or {duration(alike.seconds)} with one text a target, "
         f"one dose a source and nothing to hold it against, as the plan counts; the plan says "
         f"{duration(PLAN_S)} for all its steps. Only against the null can a pathway be called "
-        "verified; fewer random directions (replay.n_null, here --null) or texts cost less and "
-        "find less. "
+        "verified. Reading fewer responses (tokens.max_responses, here --responses) costs less and "
+        "finds rarer tokens less surely. "
         f"{size.n_pathways:,} pathways at most, not {PLAN_PATHWAYS:,}: layer {size.layers[0]} has "
         "nothing below it."
     )

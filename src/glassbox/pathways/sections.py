@@ -209,10 +209,16 @@ class ReplaySection(Section):
     """What is done to the source latent's activation."""
     exhaustive: bool = False
     """Replay every selected source and read every target, not only the kept pathways."""
+    close_texts: int | None = Field(default=None, ge=1)
+    """Texts of each pathway in which its source gets all doses and random directions; in its other
+    texts it gets the first dose. Unset is all of them."""
     n_null: int = Field(default=20, ge=0)
-    """Matched random sources for each group of pathways."""
+    """Random directions that stand in for each source in each text that is looked at closely."""
     below_cut: float = Field(default=0.01, ge=0, le=1)
     """Share of the pathways below the cut that is replayed, to bound what was missed."""
+    max_below: int = Field(default=3000, ge=1)
+    """Most of them, all texts together, as expected of the draw: 3,000 of which none stands out
+    bound their share at 0.1 %."""
     q: float = Field(default=0.05, gt=0, lt=1)
     """False discovery rate of verified pathways, a fraction."""
     batch_tokens: int = Field(default=2048, ge=1)

@@ -1,5 +1,6 @@
 """The forecast of times: the rehearsal's pace, for as much as there will be."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -55,12 +56,24 @@ def test_reading_takes_as_long_as_there_are_tokens():
     assert seconds(replace(LOAD, n_tokens=4000))["tokens"] == pytest.approx(0.5 * 4000 / 400)
 
 
-def test_every_source_is_replayed_by_dose_and_by_each_random_direction():
+def test_every_source_gets_the_first_dose_and_more_where_it_is_looked_at_closely():
     n_texts, n_sources = 30, 3
+    # Eight targets with two pathways each, from three sources; one of eight texts each.
+    close = (1 + math.log(16 / 3)) / 8
     clean = 0.1 * n_texts
-    runs = n_texts * n_sources * (2 + 5)
-    assert seconds()["validate"] == pytest.approx(clean + 0.02 * runs)
-    assert seconds(n_null=0)["validate"] == pytest.approx(clean + 0.02 * runs * 2 / 7)
+    replay = {"max_below": 1, "below_cut": 0.0}
+
+    def runs(**more):
+        return (seconds(**replay | more)["validate"] - clean) / 0.02
+
+    assert runs(close_texts=1) == pytest.approx(n_texts * n_sources * (1 + (1 + 5) * close))
+    assert runs() == pytest.approx(n_texts * n_sources * (2 + 5))
+    assert runs(close_texts=1, n_null=0) == pytest.approx(n_texts * n_sources * (1 + close))
+    # One of three sources is below the cut; each of the sample has a run and its directions.
+    n_below = LOAD.n_pairs
+    share = runs(below_cut=0.1, max_below=10**6) - runs()
+    assert share == pytest.approx(0.1 * n_below * 6)
+    assert runs(below_cut=0.1, max_below=7) - runs() == pytest.approx(7 * 6)
 
 
 def test_a_sweep_takes_something_a_text_and_something_an_operation():

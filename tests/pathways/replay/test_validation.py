@@ -21,6 +21,7 @@ from glassbox.pathways.latents import LatentId
 from glassbox.pathways.replay.agreement import agreements, spearman
 from glassbox.pathways.replay.cells import KEPT, RANDOM, MeasuredText
 from glassbox.pathways.replay.clean_text import Latents
+from glassbox.pathways.replay.close_texts import choose_close_texts
 from glassbox.pathways.replay.interventions import ABLATE, DOSES
 from glassbox.pathways.replay.judging import judge
 from glassbox.pathways.replay.matching import draw_pool, join_rows
@@ -139,19 +140,18 @@ def strongest(gradients, planted):
     return kept, sum(map(len, sums.values()))
 
 
-def verdict(world, doses=DOSE_ONE, planted=None):
+def verdict(world, doses=DOSE_ONE, planted=None, close=1):
     gradients = world.gradients()
     kept, n_considered = strongest(gradients, planted)
     rows = world.rows()
+    wanted = [pathways_in_text(each.context, each.layers, kept, below_cut=0.002)
+              for each in gradients]  # fmt: skip
+    plan = choose_close_texts(wanted, close)
     measured = [
         measure_text(
-            world.blocks,
-            pathways_in_text(each.context, each.layers, kept, below_cut=0.002),
-            Latents(rows),
-            rows,
-            Measuring(doses=doses, n_null=20),
+            world.blocks, plan.mark(each), Latents(rows), rows, Measuring(doses=doses, n_null=20)
         )
-        for each in gradients
+        for each in wanted
     ]
     return judge(measured, doses, n_considered=n_considered, n_kept=len(kept))
 
@@ -170,12 +170,13 @@ def test_a_null_world_is_silent(seed):
 def test_a_planted_pathway_is_verified_alone_and_little_was_missed(tmp_path):
     world = World(0)
     target = world.plant()
-    validated = verdict(world, tuple(DOSES.values()), target)
+    validated = verdict(world, tuple(DOSES.values()), target, close=None)
     found = {(row.target, row.source) for row in validated.rows if row.verified}
     assert found == {(target.name, PLANTED.name)}
     rows = {row.dose: row for row in validated.rows if row.verified}
     assert rows["ablate"].q < 0.05
     assert rows["ablate"].sign_agreement == 1
+    assert rows["ablate"].n_tested == rows["double"].n_measured == N_TEXTS
     assert rows["double"].measured_pre == pytest.approx(-rows["ablate"].measured_pre, rel=0.05)
     assert rows["half"].measured_pre == pytest.approx(rows["ablate"].measured_pre / 2, rel=0.05)
     assert rows["half"].slope == rows["double"].slope
@@ -189,6 +190,73 @@ def test_a_planted_pathway_is_verified_alone_and_little_was_missed(tmp_path):
     table = pq.read_table(parquet).to_pylist()
     assert len(table) == len(validated.rows)
     assert table[0] == content["pathways"][0]
+
+
+def test_one_close_text_is_enough_to_verify_a_planted_pathway_alone():
+    world = World(0)
+    target = world.plant()
+    validated = verdict(world, tuple(DOSES.values()), target)
+    rows = {row.dose: row for row in validated.rows if row.verified}
+    assert {(row.target, row.source) for row in rows.values()} == {(target.name, PLANTED.name)}
+    assert {dose: row.n_measured for dose, row in rows.items()} == {
+        "ablate": N_TEXTS, "half": 1, "double": 1,
+    }  # fmt: skip
+    assert rows["ablate"].n_tested == 1
+    # Each dose is predicted for the texts that it was given in.
+    for row in rows.values():
+        assert row.measured_pre == pytest.approx(row.predicted_pre, rel=0.1)
+    assert validated.missed.n_sampled > 0
+
+
+@pytest.mark.parametrize("close", [1, 2])
+def test_p_values_of_directions_drawn_by_chance_are_no_smaller_than_chance_has_them(close):
+    world = World(5)
+    sources = [LatentId(layer, index) for layer in (0, 1, 2) for index in range(0, 240, 8)]
+    rows = world.rows()
+    kept = {(target, source) for target in world.targets for source in sources}
+    wanted = [pathways_in_text(each.context, each.layers, kept, below_cut=0.0)
+              for each in world.gradients()]  # fmt: skip
+    plan = choose_close_texts(wanted, close)
+    how = Measuring(doses=DOSE_ONE, n_null=12)
+    measured = [measure_text(world.blocks, plan.mark(each), Latents(rows), rows, how)
+                for each in wanted]  # fmt: skip
+    validated = judge(measured, DOSE_ONE)
+    p = np.array([row.p for row in validated.rows if row.z is not None])
+    assert len(p) > 300
+    for level in (0.5, 0.2, 0.05):
+        assert (p <= level).mean() < level + 4 * np.sqrt(level * (1 - level) / len(p))
+    assert (p <= 0.5).mean() > 0.2
+    assert validated.n_verified == 0
+
+
+def test_what_is_not_looked_at_closely_gets_the_first_dose_alone():
+    world = World(2)
+    rows = world.rows()
+    wanted = pathways_of_sources(world.contexts[0], [LatentId(1, index) for index in range(20)])
+    close = np.arange(len(wanted.target)) % 3 == 0
+    how = Measuring(n_null=3)
+    whole = measure_text(world.blocks, wanted, Latents(rows), rows, how).cells
+    some = measure_text(
+        world.blocks, replace(wanted, is_close=close), Latents(rows), rows, how
+    ).cells
+    chosen = {
+        (world.contexts[0].targets[target].latent, index)
+        for target, index in zip(wanted.target[close], wanted.source_index[close], strict=True)
+    }
+
+    def table(cells):
+        names = ("kind", "target_layer", "target_index", "source_index", "dose", "pre")
+        return np.column_stack([getattr(cells, name) for name in names])
+
+    def is_chosen(row):
+        kind, layer, index, source, dose, _ = row
+        target = LatentId(int(layer), int(index))
+        return (kind == KEPT and dose == 0) or (target, int(source)) in chosen
+
+    expected = [row for row in table(whole) if is_chosen(row)]
+    found = table(some)
+    order, other = np.lexsort(np.array(expected).T), np.lexsort(found.T)
+    np.testing.assert_allclose(np.array(expected)[order], found[other], atol=1e-5)
 
 
 def test_texts_measured_in_any_order_and_through_files_give_the_same_verdict():

@@ -5,6 +5,7 @@ activation functions are left out: together below 1 % of a block at the widths t
 nothing of rates: ``forecast`` turns counts into seconds.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -106,7 +107,7 @@ class ReplayShape:
     """One run with a source changed."""
 
     n_tokens: int
-    """Length of its text."""
+    """Positions up to the last that is read; those behind are not run."""
     layer: int
     """Layer of the source; the blocks above it are run."""
     position: int
@@ -155,6 +156,28 @@ def replay_flop(model: ModelShape, runs: Iterable[ReplayShape]) -> int:
         model.forward_flop(run.last_layer - run.layer, run.n_tokens, first=run.position)
         for run in runs
     )
+
+
+def runs_of_source(
+    *, doses: int, null: int, texts: int, close: int | None, shared: float = 1.0
+) -> float:
+    """Return how many runs a source has in one text, on average over its texts.
+
+    The first dose in all of them; the other doses and the random directions in those that are
+    looked at closely.
+
+    Args:
+        doses: Ways in which it is changed.
+        null: Random directions that stand in for it.
+        texts: Texts of each pathway.
+        close: How many of them are looked at closely; None is all.
+        shared: Pathways of the source that one text serves.
+
+    Source of what sharing leaves: the greedy cover takes at most 1 + ln(shared) times as many
+    texts as would do (Chvátal 1979, Math. Oper. Res. 4(3)).
+    """
+    share = 1.0 if close is None else min(1.0, close / texts * (1 + math.log(shared)))
+    return 1 + (doses - 1 + null) * share
 
 
 def corpus_flop(model: ModelShape, lengths: Iterable[int], latents: Mapping[int, int]) -> int:

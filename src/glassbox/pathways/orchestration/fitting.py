@@ -23,7 +23,12 @@ from glassbox.pathways.discovery.cut import candidates
 from glassbox.pathways.discovery.gradients import ContextGradients
 from glassbox.pathways.discovery.workers import n_workers
 from glassbox.pathways.orchestration.candidates_file import cut_of
-from glassbox.pathways.orchestration.costs import ContextShape, ModelShape, sweep_flop
+from glassbox.pathways.orchestration.costs import (
+    ContextShape,
+    ModelShape,
+    runs_of_source,
+    sweep_flop,
+)
 from glassbox.pathways.orchestration.memory import MemoryMeter, free_bytes, resident_bytes
 from glassbox.pathways.orchestration.parts import selected_ids
 from glassbox.pathways.orchestration.sizes import (
@@ -282,25 +287,51 @@ def step_seconds(
     less, more = (operations([_shape_of(each)]) for each in (done.found.context, done.many))
     pace = max(0.0, many - one) / max(1, more - less)
     text = max(0.0, one - pace * less)
-    replay = config.replay
-    # Random directions stand in for every source, with the first dose alone.
-    n_runs = _sources_of_a_text(config, done.found) * (len(replay.doses) + replay.n_null)
-    each = took["clean text"] + n_runs * took["replay"] / max(1, done.n_runs)
+    n_runs = load.n_contexts * _runs_of_a_text(config, done.found)
+    # Each of the sample below the cut may have a source of its own.
+    n_runs += _n_below(config, load, done.found) * (1 + config.replay.n_null)
     return {
         "tokens": took["activations"] * load.n_tokens / max(1, done.n_tokens),
         "discover": load.n_contexts * text + pace * operations(_typical(load, lowest)),
-        "validate": load.n_contexts * each,
+        "validate": load.n_contexts * took["clean text"]
+        + n_runs * took["replay"] / max(1, done.n_runs),
     }
 
 
-def _sources_of_a_text(config: StudyConfig, found: ContextGradients) -> int:
-    """Return how many sources are replayed in a text: what the cut keeps for each of its targets.
+def _runs_of_a_text(config: StudyConfig, found: ContextGradients) -> float:
+    """Return how many runs the pathways of a text take.
 
-    That is taken to be what it keeps of the rehearsed one; and no more than fire in the text.
+    Sources are what the cut keeps for each of its targets, taken to be as many as of the rehearsed
+    one; and no more than fire in the text.
     """
-    n_firing = sum(len(np.unique(layer.indices)) for layer in found.layers)
-    table = candidates([found], cut_of(config.discover), near=0)
-    return min(TARGETS_PER_CONTEXT * len(table.kept), n_firing)
+    n_pathways = TARGETS_PER_CONTEXT * _n_kept(config, found)
+    n_sources = min(n_pathways, _n_firing(found))
+    if not n_sources:
+        return 0.0
+    return n_sources * runs_of_source(
+        doses=len(config.replay.doses),
+        null=config.replay.n_null,
+        texts=config.contexts.top + config.contexts.spread,
+        close=config.replay.close_texts,
+        shared=n_pathways / n_sources,
+    )
+
+
+def _n_firing(found: ContextGradients) -> int:
+    return sum(len(np.unique(layer.indices)) for layer in found.layers)
+
+
+def _n_kept(config: StudyConfig, found: ContextGradients) -> int:
+    return len(candidates([found], cut_of(config.discover), near=0).kept)
+
+
+def _n_below(config: StudyConfig, load: Workload, found: ContextGradients) -> float:
+    """Return how many pairs below the cut are replayed, expected of the draw."""
+    replay = config.replay
+    if replay.exhaustive:
+        return 0.0
+    n_below = load.n_pairs * (_n_firing(found) - _n_kept(config, found))
+    return min(replay.below_cut * n_below, float(replay.max_below))
 
 
 def _shape_of(context: Context) -> ContextShape:

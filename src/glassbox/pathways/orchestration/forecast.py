@@ -30,6 +30,9 @@ from glassbox.pathways.orchestration.sizes import (
 FIRING: Final = 50
 """Latents of a whole dictionary that fire on a token. Source: Llama Scope, section 3.2."""
 
+BATCH_TOKENS: Final = 2048
+"""Positions of all runs of a batch. Source: ``replay.batch_tokens``."""
+
 Origin = Literal["stated", "assumed", "measured"]
 """Where a rate comes from."""
 
@@ -95,9 +98,18 @@ class StudySize:
     n_doses: int = 3
     """Ways in which each source is changed."""
     n_null: int = 20
-    """Random directions that stand in for each source in each text; the plan has none."""
+    """Random directions that stand in for each source in a text that is looked at closely; the
+    plan has none."""
+    close_texts: int | None = None
+    """Texts in which each pathway is looked at closely: all doses, and the random directions. None
+    is all of its texts."""
+    n_below: int = 3000
+    """Pairs below the cut that are replayed as well, each in one text."""
     n_responses: int = 31 * 50 * 6 * 30
-    """Responses of the corpus: six conditions, 30 trials of each latent."""
+    """Distinct responses of the corpus: six conditions, 30 trials of each latent."""
+    n_prompts: int = 48
+    """Prompts on which each latent's effect on the decision is measured, at most: those where it
+    fires."""
 
     @property
     def n_latents(self) -> int:
@@ -127,14 +139,29 @@ class StudySize:
         pairs = [(above[i % len(above)], places[i]) for i in range(n_pairs)]
         return [ContextShape(self.n_tokens, tuple(pairs[i::n_texts])) for i in range(n_texts)]
 
-    def replays(self) -> list[ReplayShape]:
-        """Return the runs of every kept pathway, in every context and dose, none shared."""
+    def replays(self) -> list[list[ReplayShape]]:
+        """Return the pathways of one target of each layer, each with its run in each of its texts.
+
+        Targets stand anywhere in their texts, sources fire first anywhere before them, in every
+        text of the target.
+
+        Source of the spread: the R2 sequence fills the unit square evenly (Roberts 2018, "The
+        unreasonable effectiveness of quasirandom sequences").
+        """
+        pathways = [
+            (self.layers[rank % place], layer)
+            for place, layer in enumerate(self.layers[1:], start=1)
+            for rank in range(min(self.top, self.per_layer * place))
+        ]
         runs = []
-        for place, layer in enumerate(self.layers[1:], start=1):
-            for rank in range(self.per_layer * min(self.top, self.per_layer * place)):
-                source = self.layers[rank % place]
-                position = int(self.n_tokens * (rank * 0.6180339887498949 % 1.0))
-                runs.append(ReplayShape(self.n_tokens, source, position, layer))
+        for at, (source, target) in enumerate(pathways):
+            numbers = range(at * self.n_contexts, (at + 1) * self.n_contexts)
+            ends = [1 + int(self.n_tokens * (i * 0.7548776662466927 % 1.0)) for i in numbers]
+            shares = [i * 0.5698402909980532 % 1.0 for i in numbers]
+            runs.append([
+                ReplayShape(end, source, int(end * share), target)
+                for end, share in zip(ends, shares, strict=True)
+            ])  # fmt: skip
         return runs
 
 
@@ -199,7 +226,8 @@ PLAN_PATHWAYS: Final = 38_750
 _PLAN_GRADIENTS_S: Final = 1550 * 28.0
 _PLAN_REPLAY_S: Final = 38_750 * 0.6
 _PLAN_TOKENS_S: Final = 1550 * 4.0
-"""Source of the three: the study's plan, "Compute Time (measured)"."""
+_PLAN_INTEGRATE_S: Final = 15 * 60.0
+"""Source of the four: the study's plan, "Compute Time (measured)"."""
 
 
 def forecast_study(
@@ -208,9 +236,9 @@ def forecast_study(
     device: Device = A40,
     shares: Shares | None = None,
 ) -> StudyForecast:
-    """Return what a study takes: the three parts that the model works for.
+    """Return what a study takes: the parts that the model works for.
 
-    Reading files, selecting and integrating are left out: minutes here as in the plan.
+    Reading files, selecting, counting and drawing are left out: minutes here as in the plan.
 
     Args:
         model: Its sizes.
@@ -221,10 +249,10 @@ def forecast_study(
     size, shares = size or StudySize(), shares or Shares()
     contexts = size.contexts()
     gradients = float(sweep_flop(model, contexts, lowest_source=size.layers[0]))
-    runs = size.replays()
-    replays = float(replay_flop(model, runs)) * size.n_contexts
     rows = dict.fromkeys(size.layers, size.per_layer)
     tokens = float(corpus_flop(model, [size.n_tokens], rows)) * size.n_responses
+    n_ablations = size.n_latents * size.n_prompts
+    ablations = float(model.forward_flop(model.n_layers, size.n_tokens)) * n_ablations
     n_pairs = size.n_targets * size.n_contexts
     rate = device.matmul_flop_s
     single = [ContextShape(size.n_tokens, ((layer, size.n_tokens - 1),)) for layer in size.layers]
@@ -242,21 +270,7 @@ def forecast_study(
                 gradients / (rate * shares.sweep),
                 _PLAN_GRADIENTS_S,
             ),
-            StepForecast(
-                "validate",
-                f"{len(runs):,} pathways × {size.n_contexts} contexts × {size.n_doses} doses, "
-                "none shared",
-                replays * size.n_doses,
-                replays * size.n_doses / (rate * shares.replay),
-                _PLAN_REPLAY_S,
-            ),
-            StepForecast(
-                "its null",
-                f"the same, {size.n_null} random directions for each source",
-                replays * size.n_null,
-                replays * size.n_null / (rate * shares.replay),
-                None,
-            ),
+            *_replay_steps(model, size, len(contexts), rate * shares.replay),
             StepForecast(
                 "tokens",
                 f"{size.n_responses:,} responses of {size.n_tokens} tokens, each once",
@@ -264,9 +278,56 @@ def forecast_study(
                 tokens / (rate * shares.corpus),
                 _PLAN_TOKENS_S,
             ),
+            StepForecast(
+                "integrate",
+                f"each latent ablated on {size.n_prompts} prompts, as if it fired on all",
+                ablations,
+                ablations / (rate * shares.corpus),
+                _PLAN_INTEGRATE_S,
+            ),
         ),
         literal / (rate * shares.sweep),
         model.weights_bytes + _held(model, size),
+    )
+
+
+def _replay_steps(
+    model: ModelShape, size: StudySize, n_texts: int, rate: float
+) -> tuple[StepForecast, ...]:
+    """Return the parts of the replay: the sources, what they are held against, and the sample."""
+    # One clean run goes along with every batch.
+    times = size.per_layer * (1 + size.n_tokens / BATCH_TOKENS)
+    costs = [sorted(replay_flop(model, [run]) for run in runs) for runs in size.replays()]
+    whole = times * sum(map(sum, costs))
+    # Close are the texts with the shortest runs.
+    close = min(size.close_texts or size.n_contexts, size.n_contexts)
+    closely = times * sum(sum(own[:close]) for own in costs)
+    clean = float(model.forward_flop(model.n_layers, size.n_tokens)) * n_texts
+    each = whole / (size.n_pathways * size.n_contexts)
+    where = f"in the shortest {close}" if close < size.n_contexts else "each"
+    parts = (
+        (
+            "validate",
+            f"{size.n_pathways:,} pathways × {size.n_contexts} contexts, {size.n_doses} doses "
+            f"{where}, none shared",
+            whole + (size.n_doses - 1) * closely + clean,
+            _PLAN_REPLAY_S,
+        ),
+        (
+            "its null",
+            f"{size.n_null} random directions for each of them there",
+            size.n_null * closely,
+            None,
+        ),
+        (
+            "its sample",
+            f"{size.n_below:,} pairs below the cut, each with its null",
+            size.n_below * (1 + size.n_null) * each,
+            None,
+        ),
+    )
+    return tuple(
+        StepForecast(name, what, flop, flop / rate, plan) for name, what, flop, plan in parts
     )
 
 
@@ -279,6 +340,8 @@ def _held(model: ModelShape, size: StudySize) -> int:
     rows = Dictionary(size.n_latents, firing=FIRING * size.per_layer / size.d_sae)
     return max(
         sweep_bytes(model, together, chunking, rows, lowest_source=size.layers[0]),
-        replay_peak(model, n_tokens=size.n_tokens, batch_tokens=2048, n_sources=size.n_latents),
+        replay_peak(
+            model, n_tokens=size.n_tokens, batch_tokens=BATCH_TOKENS, n_sources=size.n_latents
+        ),
         corpus_bytes(model, batch_tokens=4096, longest=size.n_tokens, n_latents=size.n_latents),
     )

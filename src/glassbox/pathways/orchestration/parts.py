@@ -40,6 +40,17 @@ def selected_ids(place: Workplace) -> tuple[LatentId, ...]:
     )
 
 
+def row_bank(place: Workplace) -> RowBank:
+    """Return the selected latents' rows, written to the study's folder if they are not there.
+
+    Raises:
+        UnknownName: No SAE is there for a latent's layer.
+        InvalidValue: A latent's index is not in its dictionary.
+        NoDiskSpace: The device is full.
+    """
+    return RowBank.build(place.folder.row_bank, place.dictionaries, selected_ids(place))
+
+
 def study_latents(
     place: Workplace, device: torch.device | str = "cpu", more: Sequence[LatentId] = ()
 ) -> StudyLatents:
@@ -56,8 +67,7 @@ def study_latents(
     """
     ids = selected_ids(place)
     dictionaries = place.dictionaries
-    bank = RowBank.build(place.folder.row_bank, dictionaries, ids)
-    rows = dict(bank.all_rows())
+    rows = dict(row_bank(place).all_rows())
     if set(more) - set(ids):
         rows = dictionaries.rows({*ids, *more})
     full = {

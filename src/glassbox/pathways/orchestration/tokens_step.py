@@ -17,7 +17,7 @@ from glassbox.pathways.corpus.documents import Corpus
 from glassbox.pathways.latents import LatentId
 from glassbox.pathways.orchestration.file_steps import data_inputs
 from glassbox.pathways.orchestration.parallel import Job, Part, Work, run_shards
-from glassbox.pathways.orchestration.parts import study_latents
+from glassbox.pathways.orchestration.parts import row_bank, study_latents
 from glassbox.pathways.orchestration.running import Done, file_inputs
 from glassbox.pathways.orchestration.texts import study_corpus
 from glassbox.pathways.orchestration.workplace import Workplace
@@ -91,6 +91,8 @@ def _read(place: Workplace, key: StepKey, corpus: Corpus) -> None:
     names = [
         f"{first:06d}-{min(first + size, n_passes) - 1:06d}" for first in range(0, n_passes, size)
     ]
+    # Written before there are workers: of several, one could take away what another is reading.
+    row_bank(place)
     shards = Shards(place.folder.activation_shards, key)
     with place.stages("Reading latents over the corpus") as report:
         run_shards(place, shards, Job(OPENED_BY, names), report)

@@ -5,6 +5,7 @@ Knows nothing of how replays are run.
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -26,6 +27,7 @@ from glassbox.pathways.orchestration.texts import load_contexts
 from glassbox.pathways.orchestration.workplace import Workplace
 from glassbox.pathways.replay.cells import MeasuredText
 from glassbox.pathways.replay.clean_text import Latents
+from glassbox.pathways.replay.close_texts import CloseTexts, choose_close_texts
 from glassbox.pathways.replay.interventions import doses_named
 from glassbox.pathways.replay.judging import judge
 from glassbox.pathways.replay.matching import draw_pool
@@ -94,12 +96,14 @@ def validate(place: Workplace, key: StepKey) -> Done:
 
 @contextmanager
 def open_replays(place: Workplace) -> Iterator[Work]:
-    """Lend the model, draw the random sources; gives what makes a shard."""
+    """Lend the model, choose close texts and random sources; gives what makes a shard."""
     config, folder = place.config, place.folder
     settings = config.replay
     contexts = load_contexts(folder.contexts)
     gradients = Shards(folder.shards, made_key(folder.pathways, "discover"))
     kept, _ = read_kept(folder.candidates)
+    cut = None if settings.exhaustive else kept
+    plan = _planned(place, gradients, contexts, cut)
     by_first = {
         first: [each for each in _pieces(place, contexts, whole=False) if each.first == first]
         for first in range(0, len(contexts), config.parallel.contexts_per_shard)
@@ -122,7 +126,7 @@ def open_replays(place: Workplace) -> Iterator[Work]:
             done: list[int] = []
             first = Piece.parse(name).first
             for found in read_gradients(gradients, by_first[first], contexts):
-                wanted = _wanted(place, found, None if settings.exhaustive else kept)
+                wanted = plan.wanted(found, cut, settings.seed)
                 measured = measure_text(model, wanted, _latents(place, wanted), pool, how)
                 at = len(done)
                 done.append(found.context.document_id)
@@ -132,11 +136,40 @@ def open_replays(place: Workplace) -> Iterator[Work]:
         yield work
 
 
-def _wanted(place: Workplace, found: ContextGradients, kept: Kept | None) -> TextPathways:
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """What of each text is replayed and how closely, decided over all texts together."""
+
+    close: CloseTexts
+    below_cut: float
+    """Share of the pairs below the cut that is sampled."""
+
+    def wanted(self, found: ContextGradients, kept: Kept | None, seed: int) -> TextPathways:
+        """Return what is replayed of one text."""
+        text = pathways_in_text(
+            found.context, found.layers, kept, below_cut=self.below_cut, seed=seed
+        )
+        return self.close.mark(text)
+
+
+def _planned(
+    place: Workplace, gradients: Shards, contexts: tuple[Context, ...], kept: Kept | None
+) -> _Plan:
+    """Return the plan, the same in every worker: it depends on what the sweep found alone."""
     settings = place.config.replay
-    return pathways_in_text(
-        found.context, found.layers, kept, below_cut=settings.below_cut, seed=settings.seed
-    )
+    n_below = 0
+
+    def texts() -> Iterator[TextPathways]:
+        nonlocal n_below
+        pieces = _pieces(place, contexts, whole=False)
+        for found in read_gradients(gradients, pieces, contexts):
+            text = pathways_in_text(found.context, found.layers, kept, below_cut=0.0)
+            n_below += text.n_below
+            yield text
+
+    close = choose_close_texts(texts(), settings.close_texts, seed=settings.seed)
+    most = settings.max_below / n_below if n_below else 1.0
+    return _Plan(close, min(settings.below_cut, most))
 
 
 def _latents(place: Workplace, wanted: TextPathways) -> Latents:

@@ -37,8 +37,8 @@ def judge(
 
     A pathway's effect at the first dose is held against those of random directions that stand in
     for its source's, in the same text at the same positions (``stats.pooled_null``): its distance
-    from their mean in units of their spread, averaged over texts. The p-value is the share of
-    single random effects that are as far from the others.
+    from their mean in units of their spread, averaged over the texts that have them. The p-value
+    is the share of single random effects that are as far from the others.
     The false discovery rate is held over all pairs that were looked at, so that having chosen the
     strongest by their gradients makes no discoveries of its own. Verified is what passes at the
     first dose with the sign that was predicted.
@@ -76,7 +76,7 @@ def judge(
         raise InvalidData(f"{pairs.n} pathways were measured and only {looked_at} looked at")
     # Random directions were written at the first dose, so that it alone can be held against them.
     first = kept.take(kept.dose == 0)
-    mean_z = _Pairs(first, 1).mean(scale.z(first))[:, 0]
+    mean_z, n_tested = _tested(first, scale)
     p = scale.p(mean_z)
     adjusted = _adjusted(p, looked_at)
     predicted, pre = pairs.mean(kept.predicted), pairs.mean(kept.pre)
@@ -84,7 +84,7 @@ def judge(
     agrees = np.isnan(predicted[:, 0]) | (signs[:, 0] > 0)
     verified: Bool[np.ndarray, " pairs"] = (adjusted <= q) & agrees
     return Validated(
-        rows=_rows(pairs, kept, doses, (mean_z, p, adjusted), verified),
+        rows=_rows(pairs, kept, doses, (mean_z, p, adjusted, n_tested), verified),
         agreement=agreements(predicted, pre, pairs.gaps, [dose.name for dose in doses]),
         missed=_missed(measured, cells, scale, np.abs(mean_z[verified])),
         q_level=q,
@@ -172,6 +172,18 @@ class _Pairs:
         return means
 
 
+def _tested(first: Cells, scale: _Scale) -> tuple[np.ndarray, np.ndarray]:
+    """Return each pathway's mean distance from random effects, and in how many texts it has one.
+
+    NaN where no text has random directions for it.
+    """
+    z, pairs = scale.z(first), _Pairs(first, 1)
+    known = np.isfinite(z)
+    n = pairs.total(known)[:, 0]
+    with np.errstate(invalid="ignore"):
+        return pairs.total(np.where(known, z, 0.0))[:, 0] / n, n
+
+
 def _adjusted(p: Float[np.ndarray, " pairs"], n: int) -> Float[np.ndarray, " pairs"]:
     """Return p-values adjusted over ``n`` pairs, of which those not measured count as 1."""
     everything = np.concatenate([p, np.ones(n - len(p))])
@@ -199,10 +211,10 @@ def _rows(
     pairs: _Pairs,
     kept: Cells,
     doses: Sequence[Dose],
-    tested: tuple[np.ndarray, np.ndarray, np.ndarray],
+    tested: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
     verified: Bool[np.ndarray, " pairs"],
 ) -> tuple[ValidatedRow, ...]:
-    z, p, q = tested
+    z, p, q, n_tested = tested
     predicted, pre, post = (pairs.mean(each) for each in (kept.predicted, kept.pre, kept.post))
     with np.errstate(invalid="ignore", divide="ignore"):
         variance = pairs.total(np.square(kept.pre - pre[pairs.of, kept.dose])) / (pairs.count - 1)
@@ -234,6 +246,7 @@ def _rows(
                 sign_agreement=_known(same[at]),
                 slope=_known(slope[pair]),
                 z=_known(z[pair]),
+                n_tested=int(n_tested[pair]),
                 p=float(p[pair]),
                 q=float(q[pair]),
                 verified=bool(verified[pair]),

@@ -35,9 +35,9 @@ class Measuring:
 
     doses: tuple[Dose, ...] = tuple(DOSES.values())
     """What is done to each source; the first decides what is verified, and is all that random
-    directions and the sample below the cut get."""
+    directions, the sample below the cut and texts that are not looked at closely get."""
     n_null: int = 20
-    """Random directions that stand in for each source in each text."""
+    """Random directions that stand in for each source in each text that is looked at closely."""
     seed: int = 0
     """Of the random directions."""
     limits: Limits = field(default_factory=Limits)
@@ -78,7 +78,8 @@ def measure_text(
     text = clean_of(model, wanted.context, everything, layers)
     rows_of = _rows_of_sources(wanted)
     plan = [*_of_sources(wanted, rows_of, how.doses), *_of_random(wanted, rows_of, pool, how)]
-    n_unmatched = how.n_null * len(rows_of) - sum(each.is_random for each in plan)
+    n_close = sum(bool(wanted.close[rows].any()) for rows in rows_of.values())
+    n_unmatched = how.n_null * n_close - sum(each.is_random for each in plan)
     runs = [each.run for each in plan]
     effects = effects_on(model, text, runs, how.limits)
     norms = _encoder_norms(everything, wanted)
@@ -125,11 +126,12 @@ def _of_sources(
     rows_of: Mapping[LatentId, Int[np.ndarray, " n"]],
     doses: tuple[Dose, ...],
 ) -> list[_Planned]:
-    """Return the runs of the sources; the first dose reaches the sample below the cut too."""
+    """Return the runs of the sources; the first dose reaches everything."""
     plan = []
+    close = wanted.is_kept & wanted.close
     for source, rows in rows_of.items():
         for number, dose in enumerate(doses):
-            some = rows if number == 0 else rows[wanted.is_kept[rows]]
+            some = rows if number == 0 else rows[close[rows]]
             if len(some):
                 reached = tuple(np.unique(wanted.target[some]).tolist())
                 run = Intervention((source,), dose, targets=reached)
@@ -145,7 +147,10 @@ def _of_random(
 ) -> list[_Planned]:
     """Return the runs in which random directions stand in for those of the sources."""
     plan = []
-    for source, rows in rows_of.items():
+    for source, every in rows_of.items():
+        rows = every[wanted.close[every]]
+        if not len(rows):
+            continue
         reached = tuple(np.unique(wanted.target[rows]).tolist())
         seed = (how.seed, wanted.context.document_id)
         for each in random_directions(source, pool, how.n_null, seed):

@@ -58,8 +58,17 @@ class TextPathways:
     """Gradient times activation, summed over the source's positions; NaN without a sweep."""
     is_kept: Bool[np.ndarray, " n"]
     """Kept by the cut; the others are a sample below it."""
+    start: Int[np.ndarray, " n"]
+    """First position at which the source fires; 0 without a sweep."""
     n_considered: int
     """(target, source) pairs that the sweep looked at in this text."""
+    is_close: Bool[np.ndarray, " n"] | None = None
+    """Looked at closely here: with all doses, and with random directions; None is all of them."""
+
+    @property
+    def close(self) -> Bool[np.ndarray, " n"]:
+        """Which are looked at closely."""
+        return np.ones(len(self.target), bool) if self.is_close is None else self.is_close
 
     @property
     def n_below(self) -> int:
@@ -101,7 +110,7 @@ def pathways_in_text(
     parts = []
     n_considered = 0
     for each in sorted(layers, key=lambda one: one.layer):
-        target, index, attribution = _pairs(context, each)
+        target, index, attribution, start = _pairs(context, each)
         n_considered += len(target)
         if wanted is None:
             is_kept = np.ones(len(target), bool)
@@ -109,16 +118,18 @@ def pathways_in_text(
             is_kept = _kept(context, target, index, wanted.get(each.layer, {}))
         taken = is_kept | (rng.random(len(target)) < below_cut)
         layer = np.full(int(taken.sum()), each.layer, np.int64)
-        parts.append((target[taken], layer, index[taken], attribution[taken], is_kept[taken]))
+        columns = (index[taken], attribution[taken], is_kept[taken], start[taken])
+        parts.append((target[taken], layer, *columns))
     if not parts:
         nothing = np.zeros(0, np.int64)
         return TextPathways(
-            context, nothing, nothing, nothing, np.zeros(0, np.float32), np.zeros(0, bool), 0
-        )
-    target, layer, index, attribution, is_kept = (
-        np.concatenate(column) for column in zip(*parts, strict=True)
+            context, nothing, nothing, nothing, np.zeros(0, np.float32), np.zeros(0, bool),
+            nothing, 0,
+        )  # fmt: skip
+    target, layer, index, attribution, is_kept, start = map(
+        np.concatenate, zip(*parts, strict=True)
     )
-    return TextPathways(context, target, layer, index, attribution, is_kept, n_considered)
+    return TextPathways(context, target, layer, index, attribution, is_kept, start, n_considered)
 
 
 def pathways_of_sources(context: Context, sources: Iterable[LatentId]) -> TextPathways:
@@ -137,7 +148,7 @@ def pathways_of_sources(context: Context, sources: Iterable[LatentId]) -> TextPa
     n = len(pairs)
     return TextPathways(
         context, columns[:, 0], columns[:, 1], columns[:, 2],
-        np.full(n, np.nan, np.float32), np.ones(n, bool), n,
+        np.full(n, np.nan, np.float32), np.ones(n, bool), np.zeros(n, np.int64), n,
     )  # fmt: skip
 
 
@@ -152,10 +163,14 @@ def _by_layer(
 
 def _pairs(
     context: Context, found: SourceGradients
-) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"], Float[np.ndarray, " n"]]:
-    """Return targets, sources and attributions where the source fires no later than the target."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return targets, sources, attributions and where the sources first fire.
+
+    Of those that fire no later than the target.
+    """
     if not len(found.indices):
-        return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32)
+        nothing = np.zeros(0, np.int64)
+        return nothing, nothing, np.zeros(0, np.float32), nothing
     order = np.lexsort((found.positions, found.indices))
     indices = found.indices[order]
     first = np.flatnonzero(np.r_[True, indices[1:] != indices[:-1]])
@@ -167,6 +182,7 @@ def _pairs(
         row + found.first_target,
         indices[first][column].astype(np.int64),
         summed[row, column].astype(np.float32),
+        earliest[column].astype(np.int64),
     )
 
 

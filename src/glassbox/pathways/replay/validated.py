@@ -47,7 +47,10 @@ class ValidatedRow:
     what the gradient would be if the model were linear."""
     z: float | None
     """Distance of the effect from those of random directions in the source's place, in their
-    spread, mean over texts; at the first dose. None where no random direction tells."""
+    spread, mean over the texts that were looked at closely; at the first dose. None where no
+    random direction tells."""
+    n_tested: int
+    """Texts that it was looked at closely in."""
     p: float
     """The pathway's p-value, at the first dose."""
     q: float
