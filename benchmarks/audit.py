@@ -31,13 +31,13 @@ def _features() -> dict[str, float]:
     return {f"feature_{number}": random.gauss(0, 1) for number in range(N_FEATURES)}
 
 
-def _primary(request_id: str, feature_hash: str) -> PrimaryEvent:
+def _primary(request_id: str, feature_hash: str, *, model: str = "default") -> PrimaryEvent:
     prob = random.random()
     return PrimaryEvent(
         request_id=request_id,
         time_s=time.time(),
-        model="default",
-        model_version="default_model_v1",
+        model=model,
+        model_version=f"{model}_model_v1",
         feature_hash=feature_hash,
         latency_ms=1.234567,
         status="success" if prob > 0.001 else "error",
@@ -172,6 +172,12 @@ def looking(store: InferenceStore, ring: AuditRing) -> dict[str, float]:
         "recent(100)": _median_ms(lambda: store.recent(100)),
         "recent(100), errors": _median_ms(lambda: store.recent(100, status="error")),
         "recent(100), one label": _median_ms(lambda: store.recent(100, label="negative")),
+        "recent(100), the model of all but 100": _median_ms(
+            lambda: store.recent(100, model="default")
+        ),
+        "recent(100), the model of the first 100": _median_ms(
+            lambda: store.recent(100, model="rare")
+        ),
         "recent(100), differences from 0.5": _median_ms(lambda: store.recent(100, min_diff=0.5)),
         "find one": _median_ms(lambda: store.find(some)),
         "counts": _median_ms(store.counts),
@@ -212,6 +218,8 @@ def main() -> None:
         hasher = FeatureHasher("hmac", key=bytes(32), key_id="k1")
         database = open_database(f"sqlite:///{folder}/audit.db")
         store = InferenceStore(database)
+        for _ in range(100):
+            store.record(_primary(new_request_id(), "v1:k1:" + "a" * 32, model="rare"))
         path = request_path(store, hasher)
         print(
             f"request path: {path['whole']:.1f} us (p99 {path['whole_p99']:.1f}), "

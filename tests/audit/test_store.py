@@ -119,6 +119,43 @@ def test_recent_predictions_can_be_narrowed_down(store: InferenceStore) -> None:
     assert store.recent(segment=("country", "d")) == []
 
 
+def test_recent_predictions_of_one_model_are_those_of_its_versions(
+    store: InferenceStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Many versions of one model, so that several statements are needed, and one that has only
+    # answered long ago.
+    monkeypatch.setattr("glassbox.audit.record_queries._VERSIONS_AT_ONCE", 2)
+    for number in range(60):
+        rare = number in (1, 3)
+        model = "rare" if rare else ("even" if number % 2 == 0 else "odd")
+        store.record(
+            primary(
+                f"r{number}",
+                model=model,
+                model_version=f"{model}_v{number % 5}",
+                status="error" if number % 3 == 0 else "success",
+            )
+        )
+        store.record(shadow(f"r{number}", diff=number / 100))
+    store.flush()
+    even = [f"r{number}" for number in reversed(range(0, 60, 2))]
+    assert ids(store.recent(100, model="even")) == even
+    assert ids(store.recent(4, model="even")) == even[:4]
+    before = store.recent(4, model="even")[-1].sequence
+    assert ids(store.recent(3, model="even", before=before)) == even[4:7]
+    assert ids(store.recent(model="rare")) == ["r3", "r1"]
+    assert ids(store.recent(2, model="even", status="error")) == ["r54", "r48"]
+    assert ids(store.recent(2, model="even", model_version="even_v2")) == ["r52", "r42"]
+    assert store.recent(model="even", model_version="odd_v3") == []
+    assert ids(store.recent(model="odd", min_diff=0.55)) == ["r59", "r57", "r55"]
+    assert store.recent(model="nobody") == []
+    # Also where the newest answer of a version was erased.
+    store.erase("r3", actor="me", reason="asked")
+    assert ids(store.recent(model="rare")) == ["r1"]
+    store.erase("r1", actor="me", reason="asked")
+    assert store.recent(model="rare") == []
+
+
 def test_differences_are_found_whether_they_are_rare_or_frequent(
     store: InferenceStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

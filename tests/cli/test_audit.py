@@ -70,6 +70,8 @@ def test_recent_predictions_are_listed_and_narrowed_down(
     assert [each["request_id"] for each in found] == ["r7", "r6", "r5"]
     assert found[0]["shadow_diff"] == 0.7
     assert len(asked(["recent", "--segment", "country=de"], capsys)) == 4
+    assert len(asked(["recent", "--model", "default"], capsys)) == 8
+    assert asked(["recent", "--model", "another"], capsys) == []
     assert len(asked(["recent", "--min-diff", "0.5", "--status", "success"], capsys)) == 3
     assert shell.main(["audit", "recent"]) == 0
     shown = capsys.readouterr().out

@@ -117,7 +117,9 @@ class To(httpx.BaseTransport):
 def serving(tmp_path_factory):
     folder = tmp_path_factory.mktemp("parity")
     runtime = Runtime.load({"engine.threads": 1, "storage.url": f"sqlite:///{folder}/glassbox.db"})
-    wanted = Wanted(adapters=(("ours", str(ADAPTER)),), classifiers=(str(SHIPPED_RUN),))
+    wanted = Wanted(
+        adapters=(("ours", str(ADAPTER)),), classifiers=((SHIPPED_RUN.name, str(SHIPPED_RUN)),)
+    )
     found = assemble(runtime, wanted)
     yield found
     found.close()

@@ -20,6 +20,7 @@ def entry(sequence):
     return {
         "request_id": f"req-{sequence:05d}-{digest[:8]}",
         "timestamp": START + sequence * 2.5,
+        "model": "default",
         "model_version": CHALLENGER if sequence % 10 == 3 else CHAMPION,
         "arm": "challenger" if sequence % 10 == 3 else "champion",
         "feature_hash": f"v1:k1:{digest[:32]}",

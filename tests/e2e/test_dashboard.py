@@ -272,7 +272,7 @@ def test_a_rollout_is_started(page, address, world):
     page.get_by_text("Canary").first.wait_for()
     playwright.expect(dialog).to_have_count(0)
     (asked,) = [body for _, name, body in world.asked if name == "rollouts"]
-    assert asked == {"challenger": CHALLENGER, "dry_run": True, "reason": ""}
+    assert asked == {"challenger": CHALLENGER, "model": "default", "dry_run": True, "reason": ""}
 
 
 def test_a_past_rollout_is_opened_from_the_list(page, address):

@@ -111,7 +111,7 @@ def world(tmp_path_factory):
     )
     wanted = Wanted(
         adapters=(("support", str(SHIPPED_RUN / "adapter")),),
-        classifiers=(SHIPPED,),
+        classifiers=((SHIPPED, SHIPPED),),
         verifier=SHIPPED_VERIFIER,
     )
     serving = assemble(runtime, wanted, app.state.guards)

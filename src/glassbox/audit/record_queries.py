@@ -34,6 +34,9 @@ SEGMENT_LOOKBACK: Final = 200_000
 
 _KEYS_AT_ONCE: Final = 500
 
+_VERSIONS_AT_ONCE: Final = 100
+"""Versions of one statement; SQLite joins 500 selections at most."""
+
 _LEAST_INDEXED: Final = 0.01
 """Differences below it have no index."""
 
@@ -42,6 +45,28 @@ _RARE: Final = 10_000
 
 _IS_PRIMARY: Final = EVENTS.c.kind == sa.literal_column("'primary'")
 """Written out, not bound: only then the databases see that an index of primaries will do."""
+
+_Conditions = Sequence[sa.ColumnElement[bool]]
+
+_NEWEST_BODIES: Final = sa.text(
+    """
+    WITH RECURSIVE versions (name) AS (
+        SELECT min(model_version) FROM inference_events WHERE kind = 'primary'
+        UNION ALL
+        SELECT (
+            SELECT min(model_version) FROM inference_events
+            WHERE kind = 'primary' AND model_version > versions.name
+        ) FROM versions WHERE versions.name IS NOT NULL
+    )
+    SELECT name, (
+        SELECT body FROM inference_events
+        WHERE kind = 'primary' AND model_version = versions.name AND body IS NOT NULL
+        ORDER BY sequence DESC LIMIT 1
+    ) AS body FROM versions WHERE name IS NOT NULL
+    """
+)
+"""Every version that has answered, with the body of its newest answer: a leap over the index from
+one version to the next, however many answers there are."""
 
 _SHOWN: Final = (
     EVENTS.c.sequence,
@@ -58,6 +83,8 @@ class Wanted:
 
     before: int | None = None
     """Only those whose answer stands before this sequence."""
+    model: str | None = None
+    """Registered model that was asked."""
     model_version: str | None = None
     """Version that answered."""
     status: PredictionStatus | None = None
@@ -170,12 +197,23 @@ def known_requests(connection: sa.Connection, request_ids: Iterable[str]) -> set
 def latest_records(connection: sa.Connection, limit: int, wanted: Wanted) -> list[InferenceRecord]:
     """Return records, newest first."""
     limit = max(1, limit)
+    conditions = _conditions(connection, wanted)
+    versions = _versions_wanted(connection, wanted)
     if wanted.min_diff is not None:
-        primaries = _differing(connection, limit, wanted)
+        if versions is not None:
+            conditions.append(EVENTS.c.model_version.in_(versions))
+        primaries = _differing(connection, limit, wanted, conditions)
+    elif versions is None:
+        primaries = list(connection.execute(_latest(conditions, limit)))
     else:
-        query = sa.select(*_SHOWN).where(*_conditions(connection, wanted))
-        query = query.order_by(EVENTS.c.sequence.desc()).limit(limit)
-        primaries = list(connection.execute(query))
+        # The text put together keeps the index of versions away.
+        near = [*conditions, EVENTS.c.model_version.concat("").in_(versions)]
+        if wanted.status != "error":  # they are few and have an index
+            end = wanted.before or latest_sequence(connection)
+            near.append(EVENTS.c.sequence > end - 4 * limit)
+        primaries = list(connection.execute(_latest(near, limit)))
+        if len(primaries) < limit and wanted.status != "error":
+            primaries = _latest_of_versions(connection, versions, conditions, limit)
     return complete_records(connection, primaries)
 
 
@@ -236,8 +274,6 @@ def _conditions(connection: sa.Connection, wanted: Wanted) -> list[sa.ColumnElem
     found = [_IS_PRIMARY, EVENTS.c.body.is_not(None)]
     if wanted.before is not None:
         found.append(EVENTS.c.sequence < wanted.before)
-    if wanted.model_version is not None:
-        found.append(EVENTS.c.model_version == wanted.model_version)
     if wanted.status is not None:
         # Written out for the sake of the index of errors; it is one of two words.
         word = "error" if wanted.status == "error" else "success"
@@ -266,9 +302,44 @@ def _segment_conditions(
     return [EVENTS.c.sequence > last - SEGMENT_LOOKBACK, place > 0]
 
 
-def _differing(connection: sa.Connection, limit: int, wanted: Wanted) -> list[Any]:
+def _versions_wanted(connection: sa.Connection, wanted: Wanted) -> list[str] | None:
+    """Return the versions whose answers are meant; None where it does not matter."""
+    if wanted.model is None:
+        return None if wanted.model_version is None else [wanted.model_version]
+    # The name of a version is unique over all models: any answer of it tells whose it is.
+    found = [
+        row.name
+        for row in connection.execute(_NEWEST_BODIES)
+        if row.body is not None and orjson.loads(row.body)["model"] == wanted.model
+    ]
+    return [each for each in found if wanted.model_version in (None, each)]
+
+
+def _latest(conditions: _Conditions, limit: int) -> sa.Select[tuple[Any, ...]]:
+    query = sa.select(*_SHOWN).where(*conditions)
+    return query.order_by(EVENTS.c.sequence.desc()).limit(limit)
+
+
+def _latest_of_versions(
+    connection: sa.Connection, versions: Sequence[str], conditions: _Conditions, limit: int
+) -> list[Any]:
+    """Return the latest of some versions' answers, of each the latest by its index."""
+    found: list[Any] = []
+    for at in range(0, len(versions), _VERSIONS_AT_ONCE):
+        each = [
+            _latest([*conditions, EVENTS.c.model_version == name], limit).subquery()
+            for name in versions[at : at + _VERSIONS_AT_ONCE]
+        ]
+        query = sa.union_all(*(sa.select(one) for one in each))
+        found.extend(connection.execute(query.order_by(sa.desc("sequence")).limit(limit)))
+    return sorted(found, key=lambda row: row.sequence, reverse=True)[:limit]
+
+
+def _differing(
+    connection: sa.Connection, limit: int, wanted: Wanted, conditions: _Conditions
+) -> list[Any]:
     found: dict[int, Any] = {}
-    before, conditions = wanted.before, _conditions(connection, wanted)
+    before = wanted.before
     n_asked = max(limit, _KEYS_AT_ONCE)
     while len(found) < limit:
         page = _differing_shadows(connection, float(wanted.min_diff or 0.0), before, n_asked)

@@ -160,11 +160,12 @@ class AuditRing:
             entry = self._by_id.get(request_id)
             return entry is not None and entry.n_awaited > 0
 
-    def records(self, limit: int | None = None) -> list[InferenceRecord]:
-        """Return the records held, newest first."""
+    def records(self, limit: int | None = None, model: str | None = None) -> list[InferenceRecord]:
+        """Return the records held, or those of one registered model, newest first."""
         with self._lock:
-            entries = list(self._entries)
-            entries.reverse()
+            entries = [
+                entry for entry in reversed(self._entries) if model in (None, entry.primary.model)
+            ]
             return [entry.record() for entry in entries[:limit]]
 
     def summary(self, model: str | None = None) -> Summary:

@@ -159,11 +159,12 @@ class InferenceStore:
         with self.database.reading() as connection:
             return record_queries.known_requests(connection, request_ids)
 
-    def recent(
+    def recent(  # noqa: PLR0913  the filters of one question, each named where it is asked
         self,
         limit: int = 100,
         *,
         before: int | None = None,
+        model: str | None = None,
         model_version: str | None = None,
         status: PredictionStatus | None = None,
         label: str | None = None,
@@ -175,13 +176,14 @@ class InferenceStore:
         Args:
             limit: Most records.
             before: Only those whose answer stands before this sequence.
+            model: Only those that were asked of this registered model.
             model_version: Only those that this version answered.
             status: Only those that ended so.
             label: Only those that were answered so.
             min_diff: Only those from which a challenger differed by at least this.
             segment: Only those with this value of a feature, among the latest 200,000 events.
         """
-        wanted = Wanted(before, model_version, status, label, min_diff, segment)
+        wanted = Wanted(before, model, model_version, status, label, min_diff, segment)
         with self.database.reading() as connection:
             return record_queries.latest_records(connection, limit, wanted)
 

@@ -57,6 +57,9 @@ def summary(
 @app.command()
 def recent(
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="Most predictions.")] = 20,
+    model: Annotated[
+        str | None, typer.Option(help="Only those asked of this registered model.")
+    ] = None,
     model_version: Annotated[
         str | None, typer.Option("--version", help="Only those that this version answered.")
     ] = None,
@@ -74,6 +77,7 @@ def recent(
     with _store() as (store, _):
         found = store.recent(
             limit,
+            model=model,
             model_version=model_version,
             status=status,  # type: ignore[arg-type]
             label=label,

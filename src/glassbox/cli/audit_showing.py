@@ -20,6 +20,7 @@ def entry(record: "InferenceRecord") -> dict[str, Any]:
     line: dict[str, Any] = {
         "request_id": primary.request_id,
         "timestamp": primary.time_s,
+        "model": primary.model,
         "model_version": primary.model_version,
         "feature_hash": primary.feature_hash,
         "latency_ms": primary.latency_ms,

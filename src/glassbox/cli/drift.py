@@ -9,7 +9,7 @@ import typer
 from glassbox.cli import options
 from glassbox.cli.console import Column, note, print_json, print_table
 from glassbox.errors import InvalidValue
-from glassbox.rollout.version import option_of
+from glassbox.rollout.version import DEFAULT_MODEL, option_of
 from glassbox.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -86,14 +86,18 @@ def create(
 
 
 @reference.command("list")
-def list_references(json: options.AsJson = False) -> None:
+def list_references(
+    model: Annotated[str | None, typer.Option(help="Only those of this registered model.")] = None,
+    json: options.AsJson = False,
+) -> None:
     """List the references, newest first; windows are compared with the current one."""
-    found = _watch()[1].references()
+    found = _watch()[1].references(model)
     if json:
         print_json(found)
         return
     if not found:
-        note("No reference yet. Make one: glassbox drift reference create")
+        about = option_of(model or DEFAULT_MODEL)
+        note(f"No reference yet. Make one: glassbox drift reference create{about}")
         return
     print_table(
         ["reference", "version", Column("rows", "right"), "from", "to", "made by", "digest", ""],

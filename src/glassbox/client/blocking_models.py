@@ -194,9 +194,9 @@ class ModelMethods(ABC):
         """Compare now and return what was found."""
         return self._send(model_calls.run_drift(model))
 
-    def drift_references(self) -> list[ReferenceAnswered]:
-        """Return all references, newest first."""
-        return self._send(model_calls.drift_references())
+    def drift_references(self, model: str | None = None) -> list[ReferenceAnswered]:
+        """Return all references, or those of one model, newest first."""
+        return self._send(model_calls.drift_references(model))
 
     def make_reference(
         self,

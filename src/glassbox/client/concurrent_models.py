@@ -196,9 +196,9 @@ class AsyncModelMethods(ABC):
         """Compare now and return what was found."""
         return await self._send(model_calls.run_drift(model))
 
-    async def drift_references(self) -> list[ReferenceAnswered]:
-        """Return all references, newest first."""
-        return await self._send(model_calls.drift_references())
+    async def drift_references(self, model: str | None = None) -> list[ReferenceAnswered]:
+        """Return all references, or those of one model, newest first."""
+        return await self._send(model_calls.drift_references(model))
 
     async def make_reference(
         self,

@@ -76,6 +76,8 @@ class RecentOptions(TypedDict, total=False):
     """Most entries; 100."""
     before: int
     """Only those before this ``sequence``: the next page."""
+    model: str
+    """Only those that were asked of this registered model."""
     model_version: str
     """Only those that this version answered."""
     status: Literal["success", "error"]
@@ -231,11 +233,11 @@ def run_drift(model: str) -> Call[DriftReportAnswered]:
     return Call("POST", _path("/drift/run", model=model), reader(DriftReportAnswered))
 
 
-def drift_references() -> Call[list[ReferenceAnswered]]:
-    """Return the request for all references."""
+def drift_references(model: str | None) -> Call[list[ReferenceAnswered]]:
+    """Return the request for all references, or those of one model."""
     return Call(
         "GET",
-        f"{BASE}/drift/references",
+        _path("/drift/references", model=model),
         lambda answer: reader(ReferencesAnswered)(answer).references,
     )
 

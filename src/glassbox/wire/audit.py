@@ -25,6 +25,8 @@ class AuditEntry(Answered):
     """Names the prediction."""
     timestamp: float
     """Unix time of the answer."""
+    model: str
+    """Registered model that was asked."""
     model_version: str
     """Unique name of the version that answered."""
     feature_hash: str
@@ -70,6 +72,8 @@ class RecentQuery(BaseModel):
     """Most entries."""
     before: Annotated[int, Field(ge=1)] | None = None
     """Only those before this `sequence`: the next page."""
+    model: Annotated[str, Field(max_length=200)] | None = None
+    """Only those that were asked of this registered model."""
     model_version: Annotated[str, Field(max_length=200)] | None = None
     """Only those that this version answered."""
     status: Status | None = None

@@ -2,10 +2,11 @@
 
 from glassbox.rollout.alerts.signals import flattened
 from glassbox.rollout.decisions.plan import RolloutPlan
+from glassbox.rollout.versions.registering import Offer
 from glassbox.wire.audit import (
     RecentQuery,
 )
-from tests.rollout.side_world import open_side
+from tests.rollout.side_world import SCHEMA, open_side
 
 
 def test_the_newest_prediction_is_listed_before_it_is_on_the_disk(tmp_path):
@@ -25,6 +26,31 @@ def test_each_prediction_is_listed_once_with_its_place_in_the_log(tmp_path):
         side.store.flush()
         shown = side.looks.recent(RecentQuery(limit=10))
         assert [each.sequence for each in shown] == [5, 4, 3, 2, 1]
+
+
+def test_what_is_asked_of_one_model_is_listed_apart(tmp_path):
+    with open_side(tmp_path, "steady") as side:
+        offer = Offer(
+            f"{tmp_path}/models.py:other", model="second", name="other", input_schema=SCHEMA
+        )
+        side.registrar.register(offer, actor="test")
+        if side.registry.snapshot(is_fresh=True).aliased("champion", "second") is None:
+            side.registry.move_alias(
+                "second", "champion", 1, expected=None, actor="test", reason="set up"
+            )
+        side.view.refresh()
+        names = [
+            side.inference.predict_now({"x": x}, model=model).event.request_id
+            for x, model in enumerate(["default", "second", "default", "second"])
+        ]
+        for _ in range(2):
+            # Before it is on the disk, then from there.
+            shown = side.looks.recent(RecentQuery(limit=1, model="second"))
+            assert [(each.request_id, each.model) for each in shown] == [(names[3], "second")]
+            shown = side.looks.recent(RecentQuery(model="default"))
+            assert [each.request_id for each in shown] == [names[2], names[0]]
+            side.store.flush()
+        assert side.looks.summary("second").rolling_count == 2
 
 
 def test_a_rollout_that_has_ended_is_still_a_signal(tmp_path):

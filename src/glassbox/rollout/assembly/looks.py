@@ -133,9 +133,10 @@ class Looks:
         name, is_given, value = (query.segment or "").partition("=")
         segment = (name, value) if is_given else None
         stored = store.recent(query.limit, segment=segment, **wanted)
+        model = wanted.pop("model")
         if segment is None and all(each is None for each in wanted.values()):
             # What is newest may still be on its way to the disk: the window has it.
-            stored = _merged(self._parts.ring.records(query.limit), stored, query.limit)
+            stored = _merged(self._parts.ring.records(query.limit, model), stored, query.limit)
         return [self._entry(each) for each in stored]
 
     def record(self, request_id: str) -> RecordAnswered:
@@ -246,9 +247,9 @@ class Looks:
         found = self._parts.drift.history(model, feature=feature, limit=limit)
         return [point_shown(each) for each in found]
 
-    def references(self) -> list[ReferenceAnswered]:
-        """Return all references, newest first."""
-        return [reference_shown(each) for each in self._parts.drift.references()]
+    def references(self, model: str | None = None) -> list[ReferenceAnswered]:
+        """Return all references, or those of one model, newest first."""
+        return [reference_shown(each) for each in self._parts.drift.references(model)]
 
     def alerts(self, limit: int = 100) -> AlertsAnswered:
         """Return which rules fire, and who was told."""

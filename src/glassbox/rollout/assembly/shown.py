@@ -48,6 +48,7 @@ def audit_entry(record: InferenceRecord, *, awaits_shadow: bool = False) -> Audi
     return AuditEntry(
         request_id=primary.request_id,
         timestamp=primary.time_s,
+        model=primary.model,
         model_version=primary.model_version,
         feature_hash=primary.feature_hash,
         latency_ms=primary.latency_ms,

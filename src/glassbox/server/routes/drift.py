@@ -55,9 +55,13 @@ def run(_caller: Administering, side: Side, model: Model = "default") -> Respons
 
 
 @router.get("/references", response_model=ReferencesAnswered)
-def references(_caller: Observing, side: Side) -> Response:
-    """Return the references, newest first."""
-    return json_response(ReferencesAnswered(references=side.looks.references()))
+def references(
+    _caller: Observing,
+    side: Side,
+    model: Annotated[str | None, Query(max_length=200, description="Registered model.")] = None,
+) -> Response:
+    """Return the references, or those of one model, newest first."""
+    return json_response(ReferencesAnswered(references=side.looks.references(model)))
 
 
 @router.post("/references", response_model=ReferenceAnswered, status_code=201)

@@ -157,7 +157,7 @@ export interface paths {
         };
         /**
          * References
-         * @description Return the references, newest first.
+         * @description Return the references, or those of one model, newest first.
          */
         get: operations["references_api_v2_models_drift_references_get"];
         put?: never;
@@ -1660,6 +1660,11 @@ export interface components {
              * @description Milliseconds that the version took.
              */
             latency_ms: number;
+            /**
+             * Model
+             * @description Registered model that was asked.
+             */
+            model: string;
             /**
              * Model Version
              * @description Unique name of the version that answered.
@@ -7230,6 +7235,8 @@ export interface operations {
                 limit?: number;
                 /** @description Only those before this `sequence`: the next page. */
                 before?: number | null;
+                /** @description Only those that were asked of this registered model. */
+                model?: string | null;
                 /** @description Only those that this version answered. */
                 model_version?: string | null;
                 /** @description Only those that ended so. */
@@ -7471,7 +7478,10 @@ export interface operations {
     };
     references_api_v2_models_drift_references_get: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Registered model. */
+                model?: string | null;
+            };
             header?: never;
             path?: never;
             cookie?: never;

@@ -1,12 +1,14 @@
-import { NavLink, Outlet, useRouteError } from "react-router";
+import { NavLink, Outlet, useRouteError, useSearchParams } from "react-router";
 
 import { KeyButton } from "./KeyButton";
 import { LiveMark } from "./LiveMark";
 import { pages } from "./pages";
+import { sameModel } from "./query";
 import { ThemeButton } from "./ThemeButton";
 
 /** Head of every page, and the page below it. */
 export function Shell() {
+  const [query] = useSearchParams();
   return (
     <>
       <a
@@ -28,7 +30,7 @@ export function Shell() {
             {pages.map(({ to, name }) => (
               <NavLink
                 key={to}
-                to={to}
+                to={sameModel(query, to)}
                 end={to === "/"}
                 className="shrink-0 rounded px-2.5 py-1 text-muted hover:text-ink aria-[current=page]:bg-accent-soft aria-[current=page]:font-medium aria-[current=page]:text-accent-strong"
               >

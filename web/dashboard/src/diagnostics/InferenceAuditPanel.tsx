@@ -21,12 +21,19 @@ import { ShadowComparison } from "./ShadowComparison";
 type Props = InferenceAuditOptions & {
   /** Whether the latest predictions are listed. */
   showRecent?: boolean;
+  /** Whether there are other registered models: some figures are of all of them. */
+  isOneOfSeveral?: boolean;
   /** Opens one of them. */
   onOpen?: ((entry: AuditEntry) => void) | undefined;
 };
 
 /** Who answers and how well, how sure, how far the challenger is from it, and the latest answers. */
-export function InferenceAuditPanel({ showRecent = true, onOpen, ...options }: Props) {
+export function InferenceAuditPanel({
+  showRecent = true,
+  isOneOfSeveral = false,
+  onOpen,
+  ...options
+}: Props) {
   const audit = useInferenceAudit(options);
   const { summary, registryInfo, recentEntries, loading, error } = audit;
   return (
@@ -41,13 +48,18 @@ export function InferenceAuditPanel({ showRecent = true, onOpen, ...options }: P
       )}
       {summary !== null && (
         <>
-          <Head summary={summary} registry={registryInfo} audit={audit} />
+          <Head
+            summary={summary}
+            registry={registryInfo}
+            audit={audit}
+            isOneOfSeveral={isOneOfSeveral}
+          />
           <div className="grid grid-cols-1 items-stretch gap-4 lg:grid-cols-2">
             <Card title="Confidence of the answers">
               <ConfidenceHistogram summary={summary} />
             </Card>
             <Card title="Challenger against champion">
-              <ShadowComparison summary={summary} />
+              <ShadowComparison summary={summary} model={options.model} />
             </Card>
           </div>
           {showRecent && (
@@ -72,9 +84,14 @@ export function InferenceAuditPanel({ showRecent = true, onOpen, ...options }: P
   );
 }
 
-type HeadProps = { summary: Summary; registry: Registry | null; audit: InferenceAudit };
+type HeadProps = {
+  summary: Summary;
+  registry: Registry | null;
+  audit: InferenceAudit;
+  isOneOfSeveral: boolean;
+};
 
-function Head({ summary, registry, audit }: HeadProps) {
+function Head({ summary, registry, audit, isOneOfSeveral }: HeadProps) {
   const rate = summary.success_rate;
   const { p50, p99 } = summary.latency_percentiles_ms;
   return (
@@ -107,7 +124,8 @@ function Head({ summary, registry, audit }: HeadProps) {
         )}
         {registry !== null && (
           <span className="text-muted">
-            · {count(registry.available_versions.length)} versions registered
+            · {count(registry.available_versions.length)}{" "}
+            {registry.available_versions.length === 1 ? "version" : "versions"} registered
           </span>
         )}
       </p>
@@ -115,7 +133,7 @@ function Head({ summary, registry, audit }: HeadProps) {
         <Stat
           name="In the window"
           value={count(summary.rolling_count)}
-          hint={`${percent(summary.ring_utilisation, 0)} full`}
+          hint={`${percent(summary.ring_utilisation, 0)} full${isOneOfSeveral ? ", of all models" : ""}`}
         />
         <Stat
           name="Answered"
@@ -137,7 +155,7 @@ function Head({ summary, registry, audit }: HeadProps) {
         <Stat
           name="Since the start"
           value={count(summary.lifetime.inferences)}
-          hint={`${count(summary.lifetime.errors ?? 0)} failed`}
+          hint={`${count(summary.lifetime.errors ?? 0)} failed${isOneOfSeveral ? ", of all models" : ""}`}
         />
       </Stats>
     </Card>

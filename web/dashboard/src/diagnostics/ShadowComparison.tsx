@@ -4,6 +4,7 @@ import { Bars, Mark } from "../charts/marks";
 import { Plot } from "../charts/Plot";
 import { extent } from "../charts/scale";
 import { differenceOf } from "../inference/difference";
+import { modelOption } from "../models/models";
 import { Command, Empty } from "../ui/Empty";
 import { count, digits, short } from "../ui/format";
 import { Stat, Stats } from "../ui/Stat";
@@ -18,15 +19,21 @@ const outcomes = [
   ["pending", "awaited"],
 ] as const;
 
+type Props = {
+  summary: Summary;
+  /** Registered model that it is about. */
+  model?: string | undefined;
+};
+
 /** How far the challenger's answers lie from the champion's, and what became of its copies. */
-export function ShadowComparison({ summary }: { summary: Summary }) {
+export function ShadowComparison({ summary, model }: Props) {
   const { shadow } = summary;
   if (!summary.shadow_enabled && summary.shadow_avg_diff === null) {
     return (
       <Empty title="No challenger is being tried">
         A challenger sees a copy of every request and never answers one.
         <br />
-        <Command>glassbox rollout start VERSION</Command>
+        <Command>{`glassbox rollout start VERSION${modelOption(model)}`}</Command>
       </Empty>
     );
   }

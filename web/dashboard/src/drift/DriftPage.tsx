@@ -5,6 +5,11 @@ import { call, modelsPath } from "../api/http";
 import { asProblem, type Problem } from "../api/problem";
 import { useResource } from "../api/useResource";
 import type { Drift, DriftReport, FeatureDrift, Reference, References } from "../api/wire";
+import { changed } from "../app/query";
+import { ModelSwitch } from "../models/ModelSwitch";
+import { modelOption } from "../models/models";
+import { OfModel } from "../models/OfModel";
+import type { ModelChoice } from "../models/useModel";
 import { Button } from "../ui/Button";
 import { Card } from "../ui/Card";
 import { Chip, type ChipTone } from "../ui/Chip";
@@ -21,10 +26,21 @@ import { Further } from "./Further";
 import { NewReference } from "./NewReference";
 import { ReferenceTable } from "./ReferenceTable";
 
+const head = {
+  title: "Drift",
+  about: "The latest predictions compared with a frozen reference.",
+} as const;
+
 /** What comes now against what came before, feature by feature. */
 export function DriftPage() {
-  const drift = useResource<Drift>(modelsPath("/drift"), { on: ["drift"] });
-  const references = useResource<References>(modelsPath("/drift/references"), { on: ["drift"] });
+  return <OfModel {...head}>{(choice) => <DriftOf {...choice} />}</OfModel>;
+}
+
+function DriftOf({ model, ...choice }: ModelChoice & { model: string }) {
+  const drift = useResource<Drift>(modelsPath("/drift", { model }), { on: ["drift"] });
+  const references = useResource<References>(modelsPath("/drift/references", { model }), {
+    on: ["drift"],
+  });
   const [isMaking, setMaking] = useState(false);
   const [run, setRun] = useState<{ busy: boolean; problem: Problem | null }>({
     busy: false,
@@ -33,7 +49,7 @@ export function DriftPage() {
 
   const compare = () => {
     setRun({ busy: true, problem: null });
-    call(modelsPath("/drift/run"), undefined, undefined, "POST").then(
+    call(modelsPath("/drift/run", { model }), undefined, undefined, "POST").then(
       () => {
         setRun({ busy: false, problem: null });
         drift.refresh();
@@ -44,10 +60,10 @@ export function DriftPage() {
 
   return (
     <Page
-      title="Drift"
-      about="The latest predictions compared with a frozen reference."
+      {...head}
       actions={
         <>
+          <ModelSwitch model={model} {...choice} />
           <Button onClick={() => setMaking(true)}>New reference…</Button>
           <Button
             kind="main"
@@ -61,6 +77,7 @@ export function DriftPage() {
     >
       {isMaking && (
         <NewReference
+          model={model}
           onClose={() => setMaking(false)}
           onMade={() => {
             drift.refresh();
@@ -72,9 +89,9 @@ export function DriftPage() {
       <Shown resource={drift} what="the comparison">
         {({ report, reference }) =>
           report === null ? (
-            <Nothing reference={reference} />
+            <Nothing reference={reference} model={model} />
           ) : (
-            <Report key={report.model_version} report={report} />
+            <Report key={report.model_version} report={report} model={model} />
           )
         }
       </Shown>
@@ -93,13 +110,14 @@ const verdicts: Record<string, { name: string; tone: ChipTone }> = {
   not_enough_data: { name: "too few predictions", tone: "plain" },
 };
 
-function Report({ report }: { report: DriftReport }) {
+function Report({ report, model }: { report: DriftReport; model: string }) {
   const [query, setQuery] = useSearchParams();
   const verdict = verdicts[report.verdict] ?? { name: report.verdict, tone: "plain" as const };
   const nDrifted = report.features.filter(({ drifted }) => drifted).length;
   const chosen: FeatureDrift | undefined =
     report.features.find(({ name }) => name === query.get("feature")) ?? report.features[0];
-  const choose = (name: string) => setQuery({ feature: name }, { replace: true });
+  const choose = (name: string) =>
+    setQuery((before) => changed(before, { feature: name }), { replace: true });
   return (
     <>
       <Card
@@ -144,7 +162,7 @@ function Report({ report }: { report: DriftReport }) {
               onChoose={choose}
             />
           </Card>
-          {chosen !== undefined && <FeatureDetail feature={chosen} />}
+          {chosen !== undefined && <FeatureDetail feature={chosen} model={model} />}
         </div>
       )}
       <Further report={report} />
@@ -157,13 +175,13 @@ function seasonWords(found: Readonly<Record<string, unknown>>): string {
   return typeof said === "string" ? said : "A pattern over the week was looked for.";
 }
 
-function Nothing({ reference }: { reference: Reference | null }) {
+function Nothing({ reference, model }: { reference: Reference | null; model: string }) {
   if (reference === null) {
     return (
       <Empty title="There is no reference yet">
         A reference is a frozen picture of predictions that were as they should be.
         <br />
-        <Command>glassbox drift reference create --last-n 5000</Command>
+        <Command>{`glassbox drift reference create --last-n 5000${modelOption(model)}`}</Command>
       </Empty>
     );
   }

@@ -16,9 +16,9 @@ import { Distributions } from "./Distributions";
 const POINTS = 200;
 
 /** One column: its two distributions, its statistics, and how it went. */
-export function FeatureDetail({ feature }: { feature: FeatureDrift }) {
+export function FeatureDetail({ feature, model }: { feature: FeatureDrift; model: string }) {
   const history = useResource<DriftPoint[]>(
-    modelsPath("/drift/history", { feature: feature.name, limit: POINTS }),
+    modelsPath("/drift/history", { feature: feature.name, limit: POINTS, model }),
     { on: ["drift"] },
   );
   return (

@@ -7,10 +7,10 @@ import { Dialog } from "../ui/Dialog";
 import { TextField } from "../ui/Field";
 import { Notice } from "../ui/Notice";
 
-type Props = { onClose: () => void; onMade: () => void };
+type Props = { model: string; onClose: () => void; onMade: () => void };
 
 /** Freezes the latest predictions as what later ones are compared with. */
-export function NewReference({ onClose, onMade }: Props) {
+export function NewReference({ model, onClose, onMade }: Props) {
   const [rows, setRows] = useState("5000");
   const [busy, setBusy] = useState(false);
   const [problem, setProblem] = useState<Problem | null>(null);
@@ -18,7 +18,7 @@ export function NewReference({ onClose, onMade }: Props) {
   const isUsable = Number.isInteger(asked) && asked > 0;
   const make = () => {
     setBusy(true);
-    call(modelsPath("/drift/references"), { last_n: asked }).then(
+    call(modelsPath("/drift/references"), { last_n: asked, model }).then(
       () => {
         onMade();
         onClose();

@@ -12,6 +12,8 @@ export type InferenceAuditOptions = {
   pollingInterval?: number;
   /** Latest predictions to keep. */
   maxRecentEntries?: number;
+  /** Registered model whose predictions are meant; the server's default one where none is said. */
+  model?: string;
   /** Whether it goes on looking; otherwise it looks once and waits for `togglePolling`. */
   autoStart?: boolean;
 };
@@ -37,7 +39,8 @@ type Held = Pick<
   "summary" | "recentEntries" | "registryInfo" | "error" | "updatedAt"
 >;
 
-const nothing: Held = {
+const nothing: Held & { of: string | undefined } = {
+  of: undefined,
   summary: null,
   recentEntries: [],
   registryInfo: null,
@@ -54,10 +57,11 @@ const nothing: Held = {
 export function useInferenceAudit({
   pollingInterval = POLL_MS,
   maxRecentEntries = 25,
+  model,
   autoStart = true,
 }: InferenceAuditOptions = {}): InferenceAudit {
   const key = useSyncExternalStore(apiKey.subscribe, apiKey.get);
-  const [held, setHeld] = useState<Held>(nothing);
+  const [answers, setAnswers] = useState(nothing);
   const [isPolling, setPolling] = useState(autoStart);
   const poller = useRef<Poller | null>(null);
 
@@ -65,17 +69,31 @@ export function useInferenceAudit({
     const load = async (signal: AbortSignal) => {
       try {
         const [summary, recentEntries, registryInfo] = await Promise.all([
-          callJson<Summary>(modelsPath("/audit/summary"), undefined, signal),
+          callJson<Summary>(modelsPath("/audit/summary", { model }), undefined, signal),
           callJson<AuditEntry[]>(
-            modelsPath("/audit/recent", { limit: maxRecentEntries }),
+            modelsPath("/audit/recent", { limit: maxRecentEntries, model }),
             undefined,
             signal,
           ),
-          callJson<Registry>(modelsPath("/registry"), undefined, signal),
+          callJson<Registry>(modelsPath("/registry", { model }), undefined, signal),
         ]);
-        setHeld({ summary, recentEntries, registryInfo, error: null, updatedAt: new Date() });
+        setAnswers({
+          of: model,
+          summary,
+          recentEntries,
+          registryInfo,
+          error: null,
+          updatedAt: new Date(),
+        });
       } catch (error) {
-        if (!signal.aborted) setHeld((before) => ({ ...before, error: asProblem(error) }));
+        if (!signal.aborted) {
+          const problem = asProblem(error);
+          setAnswers((before) => ({
+            ...(before.of === model ? before : nothing),
+            of: model,
+            error: problem,
+          }));
+        }
         throw error;
       }
     };
@@ -86,10 +104,12 @@ export function useInferenceAudit({
       leave?.();
       mine.stop();
     };
-  }, [pollingInterval, maxRecentEntries, isPolling, key]);
+  }, [pollingInterval, maxRecentEntries, model, isPolling, key]);
 
   const refresh = useCallback(() => poller.current?.now(), []);
   const togglePolling = useCallback(() => setPolling((before) => !before), []);
+  const { of, ...known } = answers;
+  const held: Held = of === model ? known : nothing;
   return {
     ...held,
     loading: held.summary === null && held.error === null,

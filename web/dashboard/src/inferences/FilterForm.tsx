@@ -5,6 +5,8 @@ import { type Filters, isUsable } from "./filters";
 
 type Props = {
   filters: Filters;
+  /** Registered models; with only one there is nothing to choose. */
+  models: readonly string[];
   versions: readonly string[];
   onChange: (changes: Partial<Filters>) => void;
 };
@@ -12,18 +14,29 @@ type Props = {
 /** Milliseconds without a keystroke before what was typed is asked for. */
 const PAUSE_MS = 350;
 
-export function FilterForm({ filters, versions, onChange }: Props) {
-  const named = versions.map((name) => ({ value: name, name }));
+export function FilterForm({ filters, models, versions, onChange }: Props) {
+  const named = (names: readonly string[]) => [
+    { value: "", name: "any" },
+    ...names.map((name) => ({ value: name, name })),
+  ];
   return (
     <form
       aria-label="Filters"
-      className="grid grid-cols-2 gap-3 md:grid-cols-3 xl:grid-cols-5"
+      className={`grid grid-cols-2 gap-3 md:grid-cols-3 ${models.length > 1 ? "xl:grid-cols-6" : "xl:grid-cols-5"}`}
       onSubmit={(event) => event.preventDefault()}
     >
+      {models.length > 1 && (
+        <SelectField
+          label="Model"
+          value={filters.model}
+          options={named(models)}
+          onChange={(model) => onChange({ model, model_version: "" })}
+        />
+      )}
       <SelectField
         label="Version"
         value={filters.model_version}
-        options={[{ value: "", name: "any" }, ...named]}
+        options={named(versions)}
         onChange={(model_version) => onChange({ model_version })}
       />
       <SelectField

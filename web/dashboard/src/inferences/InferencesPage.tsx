@@ -3,10 +3,12 @@ import { useSearchParams } from "react-router";
 
 import { modelsPath } from "../api/http";
 import { useResource } from "../api/useResource";
-import type { AuditEntry, Registry } from "../api/wire";
+import type { AuditEntry, Versions } from "../api/wire";
+import { changed } from "../app/query";
 import { NoTraffic } from "../diagnostics/InferenceAuditPanel";
 import { AnswerCell } from "../inference/answer";
 import { ShadowOutcome } from "../inference/DiffChip";
+import { answeringModels } from "../models/models";
 import { Button } from "../ui/Button";
 import { Card } from "../ui/Card";
 import { Chip } from "../ui/Chip";
@@ -28,30 +30,19 @@ export function InferencesPage() {
   const said = query.toString();
   const filters = useMemo(() => filtersOf(new URLSearchParams(said)), [said]);
   const [isFollowing, setFollowing] = useState(true);
-  const registry = useResource<Registry>(modelsPath("/registry"));
+  const registered = useResource<Versions>(modelsPath("/versions"));
+  const models = answeringModels(registered.data);
+  const versions = (registered.data?.versions ?? []).filter(
+    ({ model }) => filters.model === "" || model === filters.model,
+  );
   const { newest, entries, isAll, problem, more } = useEntries(filters, isFollowing);
   const chosen = query.get("request");
   const isFiltered = Object.values(filters).some((value) => value !== "");
 
   const choose = (requestId: string | null) =>
-    setQuery((before) => {
-      const next = new URLSearchParams(before);
-      if (requestId === null) next.delete("request");
-      else next.set("request", requestId);
-      return next;
-    });
+    setQuery((before) => changed(before, { request: requestId }));
   const filter = (changes: Record<string, string>) =>
-    setQuery(
-      (before) => {
-        const next = new URLSearchParams(before);
-        for (const [name, value] of Object.entries(changes)) {
-          if (value === "") next.delete(name);
-          else next.set(name, value);
-        }
-        return next;
-      },
-      { replace: true },
-    );
+    setQuery((before) => changed(before, changes), { replace: true });
 
   return (
     <Page
@@ -65,7 +56,8 @@ export function InferencesPage() {
     >
       <FilterForm
         filters={filters}
-        versions={registry.data?.available_versions ?? []}
+        models={models}
+        versions={versions.map(({ name }) => name)}
         onChange={filter}
       />
       <div
@@ -99,7 +91,7 @@ export function InferencesPage() {
           {entries.length > 0 && (
             <VirtualTable
               name="Predictions, newest first"
-              columns={columns(choose)}
+              columns={columns(choose, models.length > 1)}
               rows={entries}
               idOf={({ request_id }) => request_id}
               selected={chosen}
@@ -133,7 +125,17 @@ function Nothing({ isFiltered, onClear }: { isFiltered: boolean; onClear: () => 
   );
 }
 
-function columns(choose: (requestId: string) => void): readonly Column<AuditEntry>[] {
+const modelColumn: Column<AuditEntry> = {
+  key: "model",
+  head: "Model",
+  isExtra: true,
+  cell: ({ model }) => model,
+};
+
+function columns(
+  choose: (requestId: string) => void,
+  hasModels: boolean,
+): readonly Column<AuditEntry>[] {
   return [
     {
       key: "time",
@@ -166,6 +168,7 @@ function columns(choose: (requestId: string) => void): readonly Column<AuditEntr
       isNumber: true,
       cell: (entry) => milliseconds(entry.latency_ms),
     },
+    ...(hasModels ? [modelColumn] : []),
     {
       key: "version",
       head: "Version",

@@ -2,6 +2,7 @@ import { modelsPath } from "../api/http";
 
 /** What of the audit is shown; lives in the page's address, so that it can be sent to somebody. */
 export type Filters = {
+  model: string;
   model_version: string;
   status: "" | "success" | "error";
   label: string;
@@ -14,6 +15,7 @@ export const PAGE_SIZE = 100;
 export function filtersOf(query: URLSearchParams): Filters {
   const status = query.get("status");
   return {
+    model: query.get("model") ?? "",
     model_version: query.get("model_version") ?? "",
     status: status === "success" || status === "error" ? status : "",
     label: query.get("label") ?? "",

@@ -1,10 +1,14 @@
-import { Link, useNavigate } from "react-router";
+import { Link, useNavigate, useSearchParams } from "react-router";
 
 import { modelsPath } from "../api/http";
+import { sameModel } from "../app/query";
 import { useResource } from "../api/useResource";
 import type { Alerts, Health, Rollouts } from "../api/wire";
 import { InferenceAuditPanel } from "../diagnostics/InferenceAuditPanel";
 import { phaseOf, shareOf } from "../inference/phases";
+import { ModelSwitch } from "../models/ModelSwitch";
+import { OfModel } from "../models/OfModel";
+import type { ModelChoice } from "../models/useModel";
 import { Card } from "../ui/Card";
 import { Chip } from "../ui/Chip";
 import { clock, percent, span } from "../ui/format";
@@ -13,18 +17,30 @@ import { Shown } from "../ui/Shown";
 import { FiringAlerts } from "./FiringAlerts";
 import { HealthList } from "./HealthList";
 
+const head = {
+  title: "Overview",
+  about: "What is answered now, by whom, and whether all is well.",
+} as const;
+
 /** Everything at a glance: traffic, the rollout under way, what fires, what is not well. */
 export function OverviewPage() {
+  return <OfModel {...head}>{(choice) => <Overview {...choice} />}</OfModel>;
+}
+
+function Overview({ model, ...choice }: ModelChoice & { model: string }) {
   const go = useNavigate();
-  const rollouts = useResource<Rollouts>(modelsPath("/rollouts"), { on: ["rollout"] });
+  const [query] = useSearchParams();
+  const rollouts = useResource<Rollouts>(modelsPath("/rollouts", { model }), { on: ["rollout"] });
   const alerts = useResource<Alerts>(modelsPath("/alerts"), { on: ["alert"] });
   const health = useResource<Health>(modelsPath("/health"), { on: ["rollout", "alert", "drift"] });
   return (
-    <Page title="Overview" about="What is answered now, by whom, and whether all is well.">
+    <Page {...head} actions={<ModelSwitch model={model} {...choice} />}>
       <div className="grid grid-cols-1 items-start gap-4 xl:grid-cols-[minmax(0,1fr)_21rem]">
         <InferenceAuditPanel
+          model={model}
+          isOneOfSeveral={choice.models.length > 1}
           onOpen={({ request_id }) =>
-            void go(`/inferences?request=${encodeURIComponent(request_id)}`)
+            void go(sameModel(query, "/inferences", { request: request_id }))
           }
         />
         <div className="grid min-w-0 grid-cols-1 gap-4 md:grid-cols-2 xl:grid-cols-1">
@@ -54,10 +70,11 @@ export function OverviewPage() {
 type InShort = { rollout: Rollouts["rollouts"][number] | null; isCurrent: boolean };
 
 function RolloutInShort({ rollout, isCurrent }: InShort) {
+  const [query] = useSearchParams();
   if (rollout === null) {
     return (
       <p className="text-sm text-muted">
-        None was ever started. <Link to="/rollout">Start one</Link>.
+        None was ever started. <Link to={sameModel(query, "/rollout")}>Start one</Link>.
       </p>
     );
   }
@@ -82,7 +99,11 @@ function RolloutInShort({ rollout, isCurrent }: InShort) {
       )}
       <p>
         <Link
-          to={phase.isFailed ? `/rollout?id=${encodeURIComponent(rollout.id)}&why` : "/rollout"}
+          to={
+            phase.isFailed
+              ? sameModel(query, "/rollout", { id: rollout.id, why: "1" })
+              : sameModel(query, "/rollout")
+          }
           className="text-accent underline underline-offset-3"
         >
           {phase.isFailed ? "Why did it abort?" : "See its gates"}

@@ -3,6 +3,7 @@ import { Link, useSearchParams } from "react-router";
 
 import type { Rollout } from "../api/wire";
 import { abortOf, phaseOf, shareOf } from "../inference/phases";
+import { changed } from "../app/query";
 import { Button } from "../ui/Button";
 import { Card } from "../ui/Card";
 import { Chip } from "../ui/Chip";
@@ -26,7 +27,9 @@ export function RolloutHead({ rollout, onChanged }: Props) {
   );
   const close = () => {
     setAsked(null);
-    if (query.has("why")) setQuery({ id: rollout.id }, { replace: true });
+    if (query.has("why")) {
+      setQuery((before) => changed(before, { why: null }), { replace: true });
+    }
   };
   return (
     <Card

@@ -4,6 +4,11 @@ import { useSearchParams } from "react-router";
 import { modelsPath } from "../api/http";
 import { type Resource, useResource } from "../api/useResource";
 import type { Rollout, Rollouts } from "../api/wire";
+import { changed } from "../app/query";
+import { ModelSwitch } from "../models/ModelSwitch";
+import { modelOption } from "../models/models";
+import { OfModel } from "../models/OfModel";
+import type { ModelChoice } from "../models/useModel";
 import { Button } from "../ui/Button";
 import { Card } from "../ui/Card";
 import { Command, Empty } from "../ui/Empty";
@@ -16,11 +21,20 @@ import { RolloutHead } from "./RolloutHead";
 import { RolloutList } from "./RolloutList";
 import { StartRollout } from "./StartRollout";
 
+const head = {
+  title: "Rollout",
+  about: "How a challenger becomes champion, gate by gate, or is rolled back.",
+} as const;
+
 /** The rollout under way, or one of the past: where it stands, why, and what a person may do. */
 export function RolloutPage() {
+  return <OfModel {...head}>{(choice) => <RolloutOf {...choice} />}</OfModel>;
+}
+
+function RolloutOf({ model, ...choice }: ModelChoice & { model: string }) {
   const [query, setQuery] = useSearchParams();
   const [isStarting, setStarting] = useState(false);
-  const all = useResource<Rollouts>(modelsPath("/rollouts"), { on: ["rollout"] });
+  const all = useResource<Rollouts>(modelsPath("/rollouts", { model }), { on: ["rollout"] });
   const chosen = query.get("id") ?? all.data?.current?.id ?? all.data?.rollouts[0]?.id ?? null;
   const isCurrent = chosen !== null && chosen === all.data?.current?.id;
   const one = useResource<Rollout>(
@@ -35,22 +49,24 @@ export function RolloutPage() {
 
   return (
     <Page
-      title="Rollout"
-      about="How a challenger becomes champion, gate by gate, or is rolled back."
+      {...head}
       actions={
-        all.data !== null &&
-        all.data.current === null && (
-          <Button kind="main" onClick={() => setStarting(true)}>
-            Start a rollout
-          </Button>
-        )
+        <>
+          <ModelSwitch model={model} {...choice} />
+          {all.data !== null && all.data.current === null && (
+            <Button kind="main" onClick={() => setStarting(true)}>
+              Start a rollout
+            </Button>
+          )}
+        </>
       }
     >
       {isStarting && (
         <StartRollout
+          model={model}
           onClose={() => setStarting(false)}
           onStarted={() => {
-            setQuery({});
+            setQuery((before) => changed(before, { id: null, why: null }));
             refresh();
           }}
         />
@@ -59,7 +75,7 @@ export function RolloutPage() {
         {({ rollouts }) => (
           <>
             {chosen === null ? (
-              <Nothing />
+              <Nothing model={model} />
             ) : (
               <Shown resource={shown} what="the rollout">
                 {(rollout) => <Whole rollout={rollout} onChanged={refresh} />}
@@ -70,7 +86,7 @@ export function RolloutPage() {
                 <RolloutList
                   rollouts={rollouts}
                   chosen={chosen}
-                  onChoose={(id) => setQuery({ id })}
+                  onChoose={(id) => setQuery((before) => changed(before, { id, why: null }))}
                 />
               </Card>
             )}
@@ -98,13 +114,13 @@ function Whole({ rollout, onChanged }: { rollout: Rollout; onChanged: () => void
   );
 }
 
-function Nothing() {
+function Nothing({ model }: { model: string }) {
   return (
     <Empty title="No rollout yet">
       A rollout lets a challenger see copies, then answer a growing share, and makes it champion
       only when every gate is passed with certainty.
       <br />
-      <Command>glassbox rollout start CHALLENGER</Command>
+      <Command>{`glassbox rollout start CHALLENGER${modelOption(model)}`}</Command>
     </Empty>
   );
 }

@@ -10,16 +10,17 @@ import { SelectField, TextField } from "../ui/Field";
 import { Notice } from "../ui/Notice";
 import { Shown } from "../ui/Shown";
 
-type Props = { onClose: () => void; onStarted: () => void };
+type Props = { model: string; onClose: () => void; onStarted: () => void };
 
 /** Chooses a challenger and sets it on its way, by the default plan. */
-export function StartRollout({ onClose, onStarted }: Props) {
-  const versions = useResource<Versions>(modelsPath("/versions"));
+export function StartRollout({ model, onClose, onStarted }: Props) {
+  const versions = useResource<Versions>(modelsPath("/versions", { model }));
   return (
     <Dialog title="Start a rollout" onClose={onClose}>
       <Shown resource={versions} what="the versions">
         {({ versions: all }) => (
           <Form
+            model={model}
             names={all
               .filter(({ aliases }) => !aliases.includes("champion"))
               .map(({ name, aliases }) => ({
@@ -37,7 +38,7 @@ export function StartRollout({ onClose, onStarted }: Props) {
 
 type FormProps = Props & { names: readonly { value: string; name: string }[] };
 
-function Form({ names, onClose, onStarted }: FormProps) {
+function Form({ model, names, onClose, onStarted }: FormProps) {
   const [challenger, setChallenger] = useState(names[0]?.value ?? "");
   const [reason, setReason] = useState("");
   const [isDry, setDry] = useState(false);
@@ -46,7 +47,12 @@ function Form({ names, onClose, onStarted }: FormProps) {
 
   const start = () => {
     setBusy(true);
-    const asked: Partial<RolloutAsked> = { challenger, dry_run: isDry, reason: reason.trim() };
+    const asked: Partial<RolloutAsked> = {
+      challenger,
+      model,
+      dry_run: isDry,
+      reason: reason.trim(),
+    };
     call(modelsPath("/rollouts"), asked).then(
       () => {
         onStarted();

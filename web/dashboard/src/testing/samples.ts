@@ -4,6 +4,7 @@ export function entry(sequence: number, changes: Partial<AuditEntry> = {}): Audi
   return {
     request_id: `req-${sequence}`,
     timestamp: 1_760_000_000 + sequence,
+    model: "default",
     model_version: "default_model_v1",
     feature_hash: "v1:k1:00",
     latency_ms: 7.5,

@@ -1,7 +1,10 @@
 import { type ReactNode, useId } from "react";
 
-const box =
-  "w-full rounded-md border border-field-line bg-surface px-2 py-1 text-sm text-ink placeholder:text-muted disabled:opacity-60";
+/** What fields that are chosen from or typed into look like, but for their width. */
+export const selectBox =
+  "rounded-md border border-field-line bg-surface px-2 py-1 text-sm text-ink placeholder:text-muted disabled:opacity-60";
+
+const box = `w-full ${selectBox}`;
 
 type Labelled = { label: string; hint?: string };
 

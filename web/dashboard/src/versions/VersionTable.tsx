@@ -28,6 +28,8 @@ export function Aliases({ aliases }: { aliases: readonly string[] }) {
   );
 }
 
+const modelColumn: Column<Version> = { key: "model", head: "Model", cell: ({ model }) => model };
+
 export function VersionTable({ versions, chosen, onChoose }: Props) {
   const columns: readonly Column<Version>[] = [
     {
@@ -45,6 +47,7 @@ export function VersionTable({ versions, chosen, onChoose }: Props) {
         </LinkButton>
       ),
     },
+    ...(new Set(versions.map(({ model }) => model)).size > 1 ? [modelColumn] : []),
     { key: "aliases", head: "Aliases", cell: ({ aliases }) => <Aliases aliases={aliases} /> },
     { key: "kind", head: "Kind", isExtra: true, cell: ({ kind }) => kind },
     {

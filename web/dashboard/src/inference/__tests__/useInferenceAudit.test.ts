@@ -92,6 +92,27 @@ test("a refresh looks at once, also while it does not poll", async () => {
   expect(nLooks()).toBe(2);
 });
 
+test("of another model nothing is shown that was the one's before", async () => {
+  const { result, rerender } = renderHook(
+    (model: string | undefined) => useInferenceAudit(model === undefined ? {} : { model }),
+    { initialProps: undefined as string | undefined },
+  );
+  await passed(0);
+  expect(server.asked).toContain("GET /audit/summary");
+  server.fail(404);
+  rerender("second");
+  expect(result.current).toMatchObject({ loading: true, summary: null, recentEntries: [] });
+  await passed(0);
+  expect(result.current).toMatchObject({ loading: false, summary: null });
+  expect(result.current.error?.message).toBe("It is broken.");
+  server.mend();
+  await passed(2_000);
+  expect(result.current.summary).toEqual(summary);
+  expect(server.asked).toContain("GET /audit/summary?model=second");
+  expect(server.asked).toContain("GET /audit/recent?limit=25&model=second");
+  expect(server.asked).toContain("GET /registry?model=second");
+});
+
 test("a hidden tab does not ask, and catches up when it is seen again", async () => {
   renderHook(() => useInferenceAudit({ pollingInterval: 30_000 }));
   await passed(0);

@@ -8,6 +8,7 @@ test("only filters that are set are sent, and an unusable number is not", () => 
   const filters = filtersOf(new URLSearchParams("status=error&label=a b&min_diff=x&status2=1"));
   expect(recentPath(filters)).toBe("/api/v2/models/audit/recent?limit=100&status=error&label=a+b");
   expect(recentPath({ ...filters, min_diff: "0.1" }, 7)).toContain("min_diff=0.1&before=7");
+  expect(recentPath(filtersOf(new URLSearchParams("model=second")))).toContain("model=second");
 });
 
 test("an outcome that does not exist is none", () => {

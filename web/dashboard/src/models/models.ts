@@ -1,0 +1,19 @@
+import type { Versions } from "../api/wire";
+
+/** What the server takes where a request names no model. */
+export const DEFAULT_MODEL = "default";
+
+/** Registered models that have a champion, the default one first. */
+export function answeringModels(versions: Versions | null): readonly string[] {
+  const found = Object.entries(versions?.aliases ?? {}).flatMap(([model, aliases]) =>
+    aliases.champion === undefined ? [] : [model],
+  );
+  return found.toSorted((one, other) =>
+    one === DEFAULT_MODEL ? -1 : other === DEFAULT_MODEL ? 1 : one.localeCompare(other),
+  );
+}
+
+/** What a command needs behind it to be about a model, as " --model toxicity". */
+export function modelOption(model: string = DEFAULT_MODEL): string {
+  return model === DEFAULT_MODEL ? "" : ` --model ${model}`;
+}
