@@ -247,7 +247,16 @@ def test_library_hooks_are_taken_out_without_a_word_and_come_again(engine):
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
 
 
-@pytest.mark.parametrize("draw", [random.random, np.random.rand, lambda: torch.rand(1)])
+@pytest.mark.parametrize(
+    "draw",
+    [
+        random.random,
+        lambda: setattr(random.getstate.__self__, "gauss_next", 0.5),
+        lambda: random.setstate((*random.getstate()[:2], 0.5)),
+        np.random.rand,
+        lambda: torch.rand(1),
+    ],
+)
 def test_random_state_is_put_back(engine, draw):
     states = random.getstate(), numpy_state(), torch.get_rng_state().tolist()
     (note,) = undone(engine, lambda _: draw())

@@ -1,5 +1,9 @@
 """The client's half over HTTP, where servers break off, are away, load or have changed."""
 
+import contextlib
+import socket
+from concurrent.futures import ThreadPoolExecutor
+
 import httpx
 import pytest
 
@@ -182,6 +186,33 @@ def test_without_a_secret_there_is_no_server_of_this_account(tmp_path):
     _, client = backend(run_answer(), api_key=None, secret_file=tmp_path / "1.secret")
     with pytest.raises(Unreachable, match="techniques process"):
         client.run(RUN)
+
+
+def test_a_server_that_takes_connections_before_its_secret_is_written_is_waited_for(tmp_path):
+    done = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+    with contextlib.ExitStack() as at_end, socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(20)
+        port = listener.getsockname()[1]
+
+        def start():
+            """Serve as a server does that is still importing when its first client comes."""
+            with listener.accept()[0] as connection:
+                first = connection.recv(65536)
+                at_end.enter_context(local_secret(tmp_path, port))
+                connection.sendall(done)
+            with listener.accept()[0] as connection:
+                second = connection.recv(65536)
+                connection.sendall(done)
+            return first, second
+
+        client = HttpBackend(f"http://127.0.0.1:{port}", secret_file=secret_path(tmp_path, port))
+        with ThreadPoolExecutor(1) as threads:
+            seen = threads.submit(start)
+            client.cancel(RUN)
+            first, second = seen.result(20)
+        client.close()
+    assert b"authorization" not in first.lower()
+    assert b"authorization: glassbox-hmac-sha256 key=" in second.lower()
 
 
 def test_a_new_secret_is_read_once_when_the_old_one_is_refused(tmp_path):

@@ -18,6 +18,8 @@ from torch.nn.modules import module as torch_module
 from transformers import PreTrainedModel
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from glassbox.engine.model.identity import addresses
+
 HOOKS = {
     "_forward_hooks": "forward hook",
     "_forward_pre_hooks": "forward pre-hook",
@@ -63,6 +65,7 @@ class ModuleRecord:
         self._modules = [module for _, module in self._named]
         self._dicts = [module.__dict__ for module in self._modules]
         self._kinds = [type(module) for module in self._modules]
+        self._objects = addresses((*self._dicts, *self._kinds))
         self._saved = [dict(own) for own in self._dicts]
         values = list(chain.from_iterable(own.values() for own in self._dicts))
         tables = [value for value in values if isinstance(value, dict | list)]
@@ -86,8 +89,7 @@ class ModuleRecord:
     def is_intact(self) -> bool:
         """Whether nothing differs; no words are made of it."""
         return (
-            all(map(is_, map(_OWN, self._modules), self._dicts))
-            and all(map(is_, map(type, self._modules), self._kinds))
+            addresses((*map(_OWN, self._modules), *map(type, self._modules))) == self._objects
             and self._attributes.is_intact
             and self._entries.is_intact
             and all(table == saved for table, saved in self._lists)
@@ -217,17 +219,25 @@ class _Sweep:
     """
 
     def __init__(self, tables: Sequence[dict[Any, Any]]) -> None:
-        self._tables = tables
-        self._sizes = list(map(len, tables))
+        # Most are tables of hooks without any, which one look each is enough for.
+        self._empty = [table for table in tables if not table]
         self._filled = [table for table in tables if table]
-        self._values = list(chain.from_iterable(map(dict.values, self._filled)))
+        self._sizes = list(map(len, self._filled))
+        # Kept, so that nothing else comes to be where one of them was.
+        self._values = self._now()
+        self._addresses = addresses(self._values)
 
     @property
     def is_intact(self) -> bool:
         """Whether nothing differs."""
-        return self._sizes == list(map(len, self._tables)) and all(
-            map(is_, chain.from_iterable(map(dict.values, self._filled)), self._values)
+        return (
+            not any(self._empty)
+            and self._sizes == list(map(len, self._filled))
+            and addresses(self._now()) == self._addresses
         )
+
+    def _now(self) -> tuple[Any, ...]:
+        return tuple(chain.from_iterable(map(dict.values, self._filled)))
 
 
 class _Methods:

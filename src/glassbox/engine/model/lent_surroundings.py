@@ -4,13 +4,24 @@ Restored on the thread that borrowed, because whether gradients are kept is a ma
 Knows torch, NumPy and Python; knows no model.
 """
 
+import _random
 import ctypes
 import random
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
+
+_WORDS_BYTES = 625 * 4
+"""A position and 624 words: the state of a Mersenne twister."""
+
+_HAS_WORDS = (
+    sys.implementation.name == "cpython"
+    and 0 <= _random.Random.__basicsize__ - object.__basicsize__ - _WORDS_BYTES < 8
+)
+"""Whether Python's generator holds nothing but these."""
 
 
 class SurroundingsRecord:
@@ -18,6 +29,7 @@ class SurroundingsRecord:
 
     def __init__(self) -> None:
         self._settings = _settings()
+        self._python_words = _python_words()
         self._python = random.getstate()
         self._numpy_words = _numpy_words()
         self._numpy = np.random.get_state()  # noqa: NPY002  the state that guests share
@@ -30,7 +42,9 @@ class SurroundingsRecord:
 
     def _random_restored(self) -> Iterator[str]:
         moved = []
-        if random.getstate() != self._python:
+        if (
+            self._python_words is None or _python_words() != self._python_words
+        ) and random.getstate() != self._python:
             random.setstate(self._python)
             moved.append("Python's")
         if self._numpy_words is None or _numpy_words() != self._numpy_words:
@@ -80,15 +94,27 @@ def _settings() -> dict[str, Any]:
     }
 
 
-def _numpy_words() -> bytes | None:
+def _python_words() -> tuple[bytes, Any] | None:
     """Return the generator's own memory, which is far faster than its state; None if unknown.
+
+    Source: CPython, ``RandomObject``: after the object's head a position and 624 words of 32 bits.
+    """
+    generator: Any = getattr(random.getstate, "__self__", None)
+    if type(generator) is not random.Random or not _HAS_WORDS:
+        return None
+    words = ctypes.string_at(id(generator) + object.__basicsize__, _WORDS_BYTES)
+    return words, vars(generator).get("gauss_next")
+
+
+def _numpy_words() -> bytes | None:
+    """Return the generator's own memory; None if unknown.
 
     Source: NumPy, ``mt19937_state``: 624 words of 32 bits and a position.
     """
     generator: Any = vars(np.random)["get_bit_generator"]()
     if type(generator) is not np.random.MT19937:
         return None
-    return ctypes.string_at(generator.ctypes.state_address, 625 * 4)
+    return ctypes.string_at(generator.ctypes.state_address, _WORDS_BYTES)
 
 
 def _equal_numpy(now: Any, before: Any) -> bool:

@@ -6,7 +6,6 @@ server was restarted is ``lost``; a server that stays away is ``Unreachable``. K
 """
 
 import contextlib
-import ipaddress
 import secrets
 import time
 from collections.abc import Iterator
@@ -44,7 +43,7 @@ from glassbox.techniques.calls import (
 from glassbox.techniques.carrying.calls_and_runs import call_packed, packed_run, pieces_of
 from glassbox.techniques.packed.framing import frame, unframe
 from glassbox.techniques.protocol import Progress
-from glassbox.techniques.remote.local_secret import read_secret, secret_path
+from glassbox.techniques.remote.local_secret import is_this_machine, read_secret, secret_path
 from glassbox.techniques.remote.signing import EMPTY, body_digest, signed
 from glassbox.wire.techniques import (
     RUN_TYPE,
@@ -120,7 +119,7 @@ class HttpBackend:
         self._key = None if api_key is None else signing_key(api_key)
         self._secret_file = secret_file
         if api_key is None and secret_file is None:
-            if not _is_this_machine(parts.hostname):
+            if not is_this_machine(parts.hostname):
                 raise InvalidValue(
                     "api_key",
                     None,
@@ -299,6 +298,9 @@ class HttpBackend:
         if self._key is None:
             assert self._secret_file is not None
             secret = read_secret(self._secret_file)
+            if secret is None and self._answers():
+                # It takes connections before its secret is written, and answers them after.
+                secret = read_secret(self._secret_file)
             if secret is None:
                 raise Unreachable(
                     f"No server of this account runs functions at {self.url}: there is no "
@@ -307,6 +309,14 @@ class HttpBackend:
                 )
             self._key = signing_key(secret)
         return self._key
+
+    def _answers(self) -> bool:
+        """Whether anybody answers there; one that is starting is waited for."""
+        try:
+            self._http.get("/livez", timeout=self._timeout_s)
+        except httpx.TransportError:
+            return False
+        return True
 
     def _sent(self, asked: _Asked) -> memoryview | float:
         """Return the body of a success, or seconds after which a server may be ready to answer."""
@@ -387,12 +397,3 @@ def _body(response: httpx.Response) -> memoryview:
         body[at : at + len(chunk)] = chunk
         at += len(chunk)
     return body[:at]
-
-
-def _is_this_machine(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

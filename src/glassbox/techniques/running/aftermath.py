@@ -14,7 +14,7 @@ from typing import Final
 import torch
 
 from glassbox.engine.model.attempt import attempt
-from glassbox.techniques.running.run_state import RunRecord
+from glassbox.techniques.running.run_state import Job, RunRecord
 
 log = logging.getLogger(__name__)
 
@@ -36,15 +36,15 @@ class Aftermath:
         self.is_untidy = False
         """Whether something has run since memory was last given back."""
 
-    def report(self, record: RunRecord) -> None:
-        """Note that a run has ended."""
+    def report(self, job: Job) -> None:
+        """Note that a run has ended; its lock is held."""
         self.is_untidy = True
         if self._on_run is None:
             return
         if self._thread is None:
             self._thread = threading.Thread(target=self._tell, name="glassbox-records", daemon=True)
             self._thread.start()
-        self._records.put(record)
+        self._records.put(job.record())
 
     def tidy(self) -> None:
         """Give back memory that nobody uses; of the young generations only, which is quick."""

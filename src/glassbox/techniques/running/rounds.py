@@ -258,7 +258,7 @@ class Rounds:
         self._mean_run_s += 0.2 * (job.run_s - self._mean_run_s)
         self._quiet_since_s = time.monotonic()
         self.book.ended(job)
-        self._aftermath.report(job.record())
+        self._aftermath.report(job)
 
     def _wait(self) -> Job | None:
         """Return the next call, as long as it takes; None when the desk is closed."""
