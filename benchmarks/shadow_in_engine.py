@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,7 @@ def prepared_in(folder: Path) -> Callable[[Registry], None]:
         registrar.register(Offer(str(SHIPPED_RUN)), actor="benchmark")
         other = folder / "other"
         shutil.copytree(SHIPPED_RUN, other)
-        Classifier.load(other).with_threshold(None).save(other)
+        replace(Classifier.load(other), threshold=None).save(other)
         registrar.register(Offer(str(other)), actor="benchmark")
         move(registry, CHAMPION, 1)
 

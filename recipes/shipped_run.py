@@ -27,6 +27,7 @@ FILES = (
     "adapter/adapter_model.safetensors",
     "adapter/glassbox.json",
     "adapter/training_curve.json",
+    "adapter/tuned_on.parquet",
 )
 
 

@@ -172,6 +172,7 @@ class TextTooLong(UsageError):
     ) -> None:
         self.n_tokens = n_tokens
         self.limit = limit
+        self.which = which
         super().__init__(
             f"The {which} takes {n_tokens} tokens; the model's context leaves room for {limit}. "
             f"{remedy}"

@@ -136,6 +136,19 @@ class Runtime(Stores):
         below = self.settings.paths.runs / path
         return below if not path.exists() and below.exists() else path
 
+    def finished_run(self, name: str | Path | None) -> Path:
+        """Return where a run is whose classifier can answer; names are those of ``run_folder``.
+
+        Raises:
+            UnknownName: The folder holds no finished run.
+        """
+        folder = self.run_folder(name)
+        if not (folder / CLASSIFIER_FILE).exists():
+            raise UnknownName(
+                "finished run", str(name), self.runs(), remedy="Make one with 'glassbox evaluate'."
+            )
+        return folder
+
     def evaluate(
         self, job: "Job", stages: "Stages | None" = None, say: "Say" = _unheard
     ) -> "Outcome":
@@ -167,11 +180,7 @@ class Runtime(Stores):
         from glassbox.confidence.record import base_manifest
         from glassbox.confidence.run import RunFolder
 
-        if not (run / CLASSIFIER_FILE).exists():
-            raise UnknownName(
-                "finished run", str(run), self.runs(), remedy="Make one with 'glassbox evaluate'."
-            )
-        manifest = Classifier.load(run)
+        manifest = Classifier.load(self.finished_run(run))
         if model == "tuned" and manifest.adapter is None:
             raise UnknownName("model of this run", "tuned", ["base"], remedy="It was not tuned.")
         if model not in (None, "base", "tuned"):
@@ -249,9 +258,7 @@ class Runtime(Stores):
         """
         from glassbox.confidence.classify import bring_to_life
 
-        if not (run / CLASSIFIER_FILE).exists():
-            raise UnknownName("finished run", str(run), self.runs())
-        return bring_to_life(Classifier.load(run), run, engine)
+        return bring_to_life(Classifier.load(self.finished_run(run)), run, engine)
 
     def version_loaders(self, engine: "Engine | None" = None) -> "Loaders":
         """Return what brings versions to life: LLM classifiers on a resident engine.

@@ -110,6 +110,14 @@ def test_numbers_stand_right_and_words_left(chart):
     assert '<tr class="highlighted">' in text
 
 
+@pytest.mark.parametrize("cell", ["12", "-3.1", "80%", "$5,475", "$0.12", "678 ms", "4.52 s", "–"])
+def test_sums_and_times_stand_right_like_numbers(cell):
+    table = Table("A", ("of", "value"), (("one", cell), ("other", "5 instances")))
+    text = render_report(Report("t", "v", sections=(Section("s", tables=(table,)),)))
+    assert f'<td class="number">{cell}</td>' in text
+    assert "<td>5 instances</td>" in text
+
+
 def test_the_same_report_gives_the_same_page(chart):
     assert render_report(full(chart)) == render_report(full(chart))
 

@@ -1,10 +1,14 @@
-"""Probabilities that would print as nothing are added up in one line, and nothing is lost."""
+"""Improbable things are added up in one line, nothing is lost; a stopped stream goes on."""
+
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from glassbox.cli import main as shell
 from glassbox.cli.ask import _n_shown, _show, _show_tokens, _together
 from glassbox.confidence.classify import Classification
 from glassbox.confidence.explain import (
@@ -72,3 +76,23 @@ def test_improbable_ways_of_saying_a_class_are_one_line(capsys):
     printed = capsys.readouterr().out
     assert "3 others, together" in printed
     assert "under 0.001 %" in printed
+
+
+def test_a_stream_that_was_stopped_goes_on_where_it_ended(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inbox = tmp_path / "inbox.csv"
+    inbox.write_text('text\nA gem.\n"Two\nlines."\nSo dull.\nFine.\n', encoding="utf-8")
+    words = ["classify", "--run", "shipped", "--file", str(inbox)]
+    assert shell.main(words) == 0
+    whole = _answers(capsys)
+    assert [line for line, _, _ in whole] == [2, 3, 5, 6]
+    for done in (1, 3, 4, 9):
+        assert shell.main([*words, "--skip", str(done)]) == 0
+        assert _answers(capsys) == whole[done:]
+
+
+def _answers(capsys: pytest.CaptureFixture[str]) -> list[tuple[int, str, float]]:
+    """Return line, text and confidence; a batch's make-up moves the last digits of the latter."""
+    rows = [json.loads(each) for each in capsys.readouterr().out.splitlines()]
+    return [(row["line"], row["text"], round(row["confidence"], 3)) for row in rows]

@@ -55,7 +55,7 @@ def test_faults_are_a_table_and_a_code(tmp_path: Path, capsys: pytest.CaptureFix
     ("words", "code", "match"),
     [
         (["inspect", "nowhere"], 2, "No bundle 'nowhere'"),
-        (["make", "--out", "b", "--adapter", "support"], 2, "NAME=VALUE"),
+        (["make", "--out", "b", "--adapter", "support"], 2, "NAME=PATH"),
         (["make", "--out", "b", "--set", "engine.model=x"], 2, "belongs to each of them"),
         (["make", "--out", "b", "--adapter", "a=x", "--adapter", "a=y"], 2, "'a' once"),
         (["make"], 2, "--out"),
@@ -113,13 +113,13 @@ def test_what_the_command_line_names_is_added_or_takes_the_place(tmp_path: Path)
     asked = Wanted(
         name="mine",
         adapters=(("support", "elsewhere"), ("third", "there")),
-        classifiers=("runs/more",),
+        classifiers=(("more", "runs/more"),),
         address="http://here",
     )
     found = together(packed, asked)
     assert (found.name, found.model, found.address) == ("mine", "tiny", "http://here")
     assert dict(found.adapters)["support"] == "elsewhere"
     assert sorted(name for name, _ in found.adapters) == ["other", "support", "third"]
-    assert [Path(each).name for each in found.classifiers] == ["sentiment", "more"]
+    assert [name for name, _ in found.classifiers] == ["sentiment", "more"]
     assert found.verifier == packed.verifier
     assert (found.bundle_digest, found.base_digest) == (bundle.digest, bundle.base.digest)

@@ -148,3 +148,12 @@ def test_a_terminal_shows_nothing_of_short_work(screen, monkeypatch):
     with progress("Scoring") as report:
         report(3, 8)
     assert "Scoring" not in screen.getvalue()
+
+
+def test_a_line_of_json_is_on_disk_when_it_is_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (tmp_path / "out").open("w", encoding="utf-8") as out:
+        monkeypatch.setattr("sys.stdout", out)
+        print_json_line({"a": 1})
+        assert (tmp_path / "out").read_text(encoding="utf-8") == '{"a":1}\n'

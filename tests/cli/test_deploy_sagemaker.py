@@ -136,7 +136,10 @@ def test_adapters_are_put_and_their_addresses_said(run, fake, capsys, tmp_path):
         (["--status", "--with-artifacts"], "with --destroy only"),
         (["--plan", "--offline"], "bundle make"),
         (["--offline", "-b", "bundle", "--env", "X"], "NAME=VALUE"),
-        (["--offline", "-b", "bundle", "--adapter", "a=x", "--adapter", "a=y"], "one value of a"),
+        (
+            ["--offline", "-b", "bundle", "--adapter", "a=x", "--adapter", "a=y"],
+            "the name 'a' once",
+        ),
         (["--offline", "-b", "nowhere"], "bundle make"),
         (["--offline", "-b", "bundle", "--scaling", "hope"], "endpoint.scaling"),
         (["--offline", "-b", "bundle", "--region", "us-eat-1"], "Did you mean 'us-east-1'"),

@@ -117,3 +117,8 @@ def test_the_rows_an_experiment_takes(capsys):
     found = json.loads(capsys.readouterr().out)
     assert found["fixed"] == 82
     assert found["sequential_median"] <= found["sequential_80"]
+    numbers = ("experiment", "size", "--deviation", "1", "--change", "0.5")
+    assert run(*numbers, "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {"fixed": 63}
+    assert run(*numbers, "--rate", "0.2") == 2
+    assert "--rate or --deviation" in capsys.readouterr().err

@@ -1,7 +1,11 @@
 import pytest
 
+from glassbox.artifacts import Classifier
+from glassbox.confidence.data import read_texts
+from glassbox.confidence.held_out import HeldOutRows
 from glassbox.confidence.tuned_rows import TUNED_ON_FILE, n_tuned_on, write_tuned_on
 from glassbox.errors import CorruptArtifact
+from glassbox.runtime import SHIPPED_RUN
 
 
 def test_an_adapter_recognises_the_texts_that_it_was_tuned_on(tmp_path):
@@ -20,3 +24,12 @@ def test_a_damaged_list_is_named(tmp_path):
     (tmp_path / TUNED_ON_FILE).write_bytes(b"PAR1 no")
     with pytest.raises(CorruptArtifact, match=r"tuned_on\.parquet"):
         n_tuned_on(tmp_path, "d1", ["A gem."])
+
+
+def test_the_shipped_adapter_says_what_it_was_tuned_on():
+    adapter = Classifier.load(SHIPPED_RUN).adapter
+    texts = read_texts("tiny")
+    held_out = HeldOutRows.load(SHIPPED_RUN / "test_set.json").rows
+    folder = SHIPPED_RUN / adapter.path
+    assert n_tuned_on(folder, adapter.digest, [row.text for row in held_out]) == 0
+    assert n_tuned_on(folder, adapter.digest, texts.texts) == len(texts.texts) - len(held_out)

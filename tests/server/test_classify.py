@@ -56,6 +56,8 @@ async def test_a_text_that_does_not_fit_has_its_own_error(world):
     assert [row["index"] for row in rows] == [0, 1, 2]
     assert set(rows[1]) == {"index", "error"}
     assert rows[1]["error"]["code"] == "text-too-long"
+    assert "evaluated with 'error' as its policy" in rows[1]["error"]["message"]
+    assert "--" not in rows[1]["error"]["message"], "no option: the caller has no command line"
     assert rows[0]["label"]
     assert rows[2]["label"]
 

@@ -114,6 +114,9 @@ def test_recent_entries_can_be_filtered(world):
     side.store.flush()
     assert client.get("/audit/recent?status=error").json() == []
     assert client.get("/audit/recent?model_version=nobody").json() == []
+    assert client.get("/audit/recent?model=nobody").json() == []
+    of_model = client.get("/audit/recent?limit=1&model=default").json()
+    assert [(each["request_id"], each["model"]) for each in of_model] == [(name, "default")]
     assert client.get("/audit/recent?min_diff=0.9").json() == []
     assert client.get("/audit/recent?label=positive").json() == []
 

@@ -6,11 +6,11 @@ import pytest
 from fastapi.testclient import TestClient
 
 from glassbox.cli.serve import for_platform
-from glassbox.errors import InvalidSetting, InvalidValue, UnknownName
+from glassbox.errors import InvalidSetting, UnknownName
 from glassbox.runtime import SHIPPED, Runtime
 from glassbox.server.app import begin_serving
 from glassbox.server.process import LAST_ANSWERS_S
-from glassbox.server.start import Wanted, assemble, named_path, sagemaker_app, whole_app
+from glassbox.server.start import Wanted, assemble, sagemaker_app, whole_app
 from glassbox.settings import ServerSettings
 from glassbox.storage.database import open_database
 from glassbox.storage.keys import KeyStore
@@ -22,10 +22,12 @@ def runtime() -> Runtime:
 
 
 def test_the_embedded_model_is_served_with_its_classifier(runtime: Runtime) -> None:
-    serving = assemble(runtime, Wanted(classifiers=(SHIPPED,), hidden="Be kind."))
+    wanted = Wanted(classifiers=(("mood", SHIPPED), ("same", SHIPPED)), hidden="Be kind.")
+    serving = assemble(runtime, wanted)
     try:
         assert serving.name == "tiny"
-        (labeller,) = serving.labellers.values()
+        assert list(serving.labellers) == ["mood", "same"]
+        labeller = serving.labellers["same"]
         (answer,) = labeller.classify(["a wonderful, wonderful day"])
         assert answer is not None
         assert 0 < answer.confidence <= 1
@@ -47,7 +49,8 @@ def test_a_name_of_its_own_is_the_models(runtime: Runtime) -> None:
     "wanted",
     [
         Wanted(probes=(Path("nowhere"),)),
-        Wanted(classifiers=("nowhere",)),
+        Wanted(classifiers=(("mood", "nowhere"),)),
+        Wanted(adapters=(("support", "nowhere"),)),
         Wanted(verifier=Path("nowhere")),
     ],
 )
@@ -93,13 +96,6 @@ def test_a_fresh_server_answers_predictions_with_the_run_that_ships(tmp_path: Pa
         assert any("reliability" in name for name in curves)
     finally:
         serving.close()
-
-
-def test_an_adapter_has_a_name_and_a_path() -> None:
-    assert named_path("support=runs/a=b/adapter") == ("support", "runs/a=b/adapter")
-    for wrong in ("support", "=path", "support="):
-        with pytest.raises(InvalidValue, match="NAME=PATH"):
-            named_path(wrong)
 
 
 def test_an_app_without_keys_answers_to_this_machines_names_only(tmp_path: Path) -> None:

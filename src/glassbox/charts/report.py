@@ -25,11 +25,11 @@ _TEMPLATE = "report.html.j2"
 """The template's file name beside this module."""
 
 _NUMBER = re.compile(
-    r"^[<≤≥>~≈±+\-−]?\s*\d[\d,.]*(e[+\-−]?\d+)?\s*%?"
+    r"^[<≤≥>~≈±+\-−]?\s*\$?\d[\d,.]*(e[+\-−]?\d+)?\s*(%|m?s)?"
     r"(\s*(to|–|\.\.|±)\s*[+\-−]?\d[\d,.]*\s*%?)?"
     r"(\s*[\[(][^\])]*\d[^\])]*[\])])?$"
 )
-"""What a cell looks like that is set to the right: a number or a percentage, with its interval."""
+"""What a cell looks like that is set to the right: a number, sum or time, with its interval."""
 
 Tone = Literal["good", "caution", "plain"]
 """How the verdict is coloured; its words must say the same."""

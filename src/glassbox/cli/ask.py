@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -32,6 +33,12 @@ def classify(
     text_column: options.TextColumn = None,
     data_format: options.StreamFormat = None,
     encoding: options.Encoding = None,
+    skip: Annotated[
+        int,
+        typer.Option(
+            "--skip", help="Pass over so many lines, which have their answers already.", min=0
+        ),
+    ] = 0,
     run: options.Run = None,
     server: options.Server = None,
     key: options.Key = None,
@@ -56,6 +63,7 @@ def classify(
             encoding=encoding,
             say=note,
         )
+    lines = islice(lines, skip, None)
     if server is None:
         records = _classified_here(lines, run)
     else:

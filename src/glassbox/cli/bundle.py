@@ -9,8 +9,8 @@ import typer
 from glassbox.cli import options
 from glassbox.cli.console import Column, note, print_json, print_table, progress
 from glassbox.cli.exit_codes import ExitCode
+from glassbox.cli.named import named_folders, named_runs, named_values
 from glassbox.cli.sizes import files_of
-from glassbox.errors import InvalidValue
 from glassbox.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -41,25 +41,10 @@ def make(
         str | None,
         typer.Option("--revision", help="Commit, tag or branch of a hub model; a commit is kept."),
     ] = None,
-    name: Annotated[
-        str | None, typer.Option("--name", help="Name that requests give as their model.")
-    ] = None,
-    adapter: Annotated[
-        list[str] | None,
-        typer.Option("--adapter", help="NAME=FOLDER of a LoRA adapter; may be repeated."),
-    ] = None,
-    classifier: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--classifier",
-            help="Run, or NAME=RUN, whose classifier is served with its calibrator and threshold; "
-            "may be repeated.",
-        ),
-    ] = None,
-    probe: Annotated[
-        list[Path] | None,
-        typer.Option("--probe", help="Folder of a trained probe; may be repeated."),
-    ] = None,
+    name: options.ServedName = None,
+    adapter: options.Adapters = None,
+    classifier: options.Classifiers = None,
+    probe: options.Probes = None,
     verifier: Annotated[
         Path | None, typer.Option("--verifier", help="Folder of a trained verifier.")
     ] = None,
@@ -97,11 +82,14 @@ def make(
         base=base,
         revision=revision,
         name=name,
-        adapters={key: Path(value) for key, value in _pairs("--adapter", adapter).items()},
-        classifiers=dict(_named_run(each) for each in classifier or ()),
+        adapters={key: Path(value) for key, value in named_folders("--adapter", adapter).items()},
+        classifiers=named_runs("--classifier", classifier),
         probes=tuple(probe or ()),
         verifier=verifier,
-        settings={key: _value(value) for key, value in _pairs("--set", setting).items()},
+        settings={
+            key: _value(value)
+            for key, value in named_values("--set", setting, allowed="KEY=VALUE").items()
+        },
     )
     packs = out.name.endswith((".tar.gz", ".tgz")) if archive is None else archive
     with progress("Packing", quiet=json) as report:
@@ -196,26 +184,6 @@ def _show(bundle: "Bundle") -> None:
         f"Glassbox {bundle.glassbox}",
     )
     note(f"Digest {bundle.digest}")
-
-
-def _pairs(option: str, given: list[str] | None) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for each in given or ():
-        name, is_pair, value = each.partition("=")
-        if not is_pair or not name or not value:
-            raise InvalidValue(option, each, "NAME=VALUE, as in support=runs/support/adapter")
-        if name in found:
-            raise InvalidValue(option, each, f"{name!r} once")
-        found[name] = value
-    return found
-
-
-def _named_run(text: str) -> tuple[str, str]:
-    """Return the name under which a run's classifier is served, and the run."""
-    name, is_pair, run = text.partition("=")
-    if is_pair and name and run:
-        return name, run
-    return Path(text).name, text
 
 
 def _value(text: str) -> "Value":

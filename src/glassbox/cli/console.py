@@ -106,8 +106,12 @@ def print_json(value: object) -> None:
 
 
 def print_json_line(value: object) -> None:
-    """Print a value as one line of JSON on standard output."""
+    """Print a value as one line of JSON on standard output, at once.
+
+    A program that is killed leaves whole lines behind, and who reads along waits for none.
+    """
     _write(orjson.dumps(value, default=_plain, option=_JSON))
+    sys.stdout.flush()
 
 
 def note(text: str) -> None:

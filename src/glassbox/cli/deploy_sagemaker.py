@@ -5,7 +5,6 @@ Parses, makes one call, prints. Knows nothing of AWS.
 
 import sys
 import tempfile
-from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +14,7 @@ import typer
 from glassbox.cli import options
 from glassbox.cli.console import note, print_json
 from glassbox.cli.exit_codes import ExitCode
+from glassbox.cli.named import named_folders, named_values
 from glassbox.errors import GlassboxError, InvalidValue
 from glassbox.runtime import Runtime
 
@@ -166,7 +166,10 @@ def sagemaker(
             steps = deployment.way_back(settings, _signed(aws), to)
         else:
             ingredients = deployment.Ingredients(
-                _needed(bundle), shadow, _pairs("--adapter", adapter), _words("--env", env)
+                _needed(bundle),
+                shadow,
+                {key: Path(each) for key, each in named_folders("--adapter", adapter).items()},
+                named_values("--env", env),
             )
             steps = _planned(settings, ingredients, scratch, aws, prices)
         _show_and_do(steps, mode, aws, wait_s=wait_s, yes=yes, as_json=json)
@@ -260,19 +263,3 @@ def _needed(bundle: Path | None) -> Path:
             remedy="Make one with 'glassbox bundle make'.",
         )  # fmt: skip
     return bundle
-
-
-def _words(option: str, given: Sequence[str] | None) -> dict[str, str]:
-    found = {}
-    for each in given or ():
-        name, equals, value = each.partition("=")
-        if not equals or not name or not value:
-            raise InvalidValue(option, each, "NAME=VALUE")
-        if name in found:
-            raise InvalidValue(option, each, f"one value of {name}")
-        found[name] = value
-    return found
-
-
-def _pairs(option: str, given: Sequence[str] | None) -> dict[str, Path]:
-    return {name: Path(value).expanduser() for name, value in _words(option, given).items()}

@@ -36,32 +36,59 @@ def experiment() -> None:
 
 @app.command()
 def size(
-    rate: Annotated[float, typer.Option("--rate", help="Rate of the control, in (0, 1).")],
     change: Annotated[
         float, typer.Option("--change", help="Smallest change worth finding, as -0.02.")
     ],
+    rate: Annotated[
+        float | None, typer.Option("--rate", help="Rate of the control, in (0, 1).")
+    ] = None,
+    deviation: Annotated[
+        float | None,
+        typer.Option(
+            "--deviation", help="Instead, for an outcome that is a number: its standard deviation."
+        ),
+    ] = None,
     power: Annotated[float, typer.Option("--power", help="Probability of finding it.")] = 0.8,
     confidence: Level = 0.95,
     json: options.AsJson = False,
 ) -> None:
     """Say how many rows each arm needs, looked at once, or at any time."""
-    from glassbox.stats.experiments import rows_for_sequential, rows_per_arm_for_rates
+    from glassbox.stats.experiments import (
+        rows_for_sequential,
+        rows_per_arm_for_means,
+        rows_per_arm_for_rates,
+    )
 
+    if (rate is None) == (deviation is None):
+        given = "nothing" if rate is None else "a rate and a deviation"
+        raise InvalidValue("outcome", given, "--rate or --deviation, one of them")
+    if deviation is not None:
+        fixed = rows_per_arm_for_means(deviation, change, level=confidence, power=power)
+        found = f"a mean that differs by {change:g}"
+        _show_size({"fixed": fixed}, found, power, json=json)
+        return
+    assert rate is not None
     fixed = rows_per_arm_for_rates(rate, change, level=confidence, power=power)
     with progress("Simulating", quiet=json):
         median, most = rows_for_sequential(rate, change, level=confidence)
+    rows = {"fixed": fixed, "sequential_median": median, "sequential_80": most}
+    _show_size(rows, f"a rate of {rate + change:g} instead of {rate:g}", power, json=json)
+
+
+def _show_size(rows: Mapping[str, int], found: str, power: float, *, json: bool) -> None:
     if json:
-        print_json({"fixed": fixed, "sequential_median": median, "sequential_80": most})
+        print_json(rows)
         return
+    words = {
+        "fixed": ("fixed horizon", "once, at exactly that many"),
+        "sequential_median": ("sequential, half of the time", "always; ends when it is clear"),
+        "sequential_80": ("sequential, 80 % of the time", "always"),
+    }
     print_table(
         ["analysis", Column("rows per arm", "right"), "when it may be looked at"],
-        [
-            ("fixed horizon", f"{fixed:,}", "once, at exactly that many"),
-            ("sequential, half of the time", f"{median:,}", "always; ends when it is clear"),
-            ("sequential, 80 % of the time", f"{most:,}", "always"),
-        ],
+        [(words[name][0], f"{each:,}", words[name][1]) for name, each in rows.items()],
     )
-    note(f"Finds a rate of {rate + change:g} instead of {rate:g} with probability {power:g}.")
+    note(f"Finds {found} with probability {power:g}.")
 
 
 @app.command()

@@ -119,3 +119,21 @@ Server = Annotated[
     ),
 ]
 Key = Annotated[str | None, typer.Option("--key", help="API key of that server.")]
+ServedName = Annotated[
+    str | None, typer.Option("--name", help="Name that requests give as their model.")
+]
+Adapters = Annotated[
+    list[str] | None,
+    typer.Option("--adapter", help="NAME=PATH of a LoRA adapter; may be repeated."),
+]
+Classifiers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--classifier",
+        help="Run, or NAME=RUN, whose classifier is served with its calibrator and threshold; may "
+        "be repeated.",
+    ),
+]
+Probes = Annotated[
+    list[Path] | None, typer.Option("--probe", help="Folder of a trained probe; may be repeated.")
+]

@@ -1,7 +1,7 @@
 """``glassbox serve``: the resident model over HTTP."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from enum import StrEnum
@@ -12,7 +12,8 @@ import typer
 
 from glassbox.cli import options
 from glassbox.cli.console import note
-from glassbox.errors import InvalidValue
+from glassbox.cli.named import named_folders, named_runs
+from glassbox.errors import InvalidValue, UnknownName
 from glassbox.runtime import Runtime
 from glassbox.settings import effective, load_settings, sagemaker_model, sagemaker_port
 
@@ -55,25 +56,14 @@ def serve(
         Path | None,
         typer.Option("--bundle", "-b", help="Folder or archive that 'glassbox bundle make' wrote."),
     ] = None,
-    name: Annotated[
-        str | None, typer.Option("--name", help="Name that requests give as their model.")
-    ] = None,
-    adapter: Annotated[
-        list[str] | None,
-        typer.Option("--adapter", help="NAME=PATH of a LoRA adapter; may be repeated."),
-    ] = None,
-    probe: Annotated[
-        list[Path] | None,
-        typer.Option("--probe", help="Folder of a trained probe; may be repeated."),
-    ] = None,
+    name: options.ServedName = None,
+    adapter: options.Adapters = None,
+    probe: options.Probes = None,
     verifier: Annotated[
         Path | None,
         typer.Option("--verifier", help="Folder of a trained verifier for /v1/verify."),
     ] = None,
-    classifier: Annotated[
-        list[str] | None,
-        typer.Option("--classifier", help="Run whose classifier is served; may be repeated."),
-    ] = None,
+    classifier: options.Classifiers = None,
     studies: Annotated[
         Path | None,
         typer.Option("--studies", help="Folder whose studies of pathways are shown."),
@@ -134,6 +124,7 @@ def serve(
     if keys is not None:
         check_address(limits.host, has_keys=keys.any_active())
     hidden = None if hidden_prompt is None else _text(hidden_prompt)
+    adapters, classifiers = _there(runtime, adapter, classifier, probe or (), verifier)
     leash = None if sockets is None else Leash(sockets)
     # From here on connections are taken; they wait for the seconds that the imports below last.
     listener = bind(limits.host, limits.port) if leash is None else leash.listener
@@ -147,7 +138,6 @@ def serve(
     from glassbox.server.start import (
         Wanted,
         assemble,
-        named_path,
         open_gate,
         sagemaker_app,
         whole_app,
@@ -159,9 +149,9 @@ def serve(
     tracing = open_tracing(runtime.settings.telemetry)
     asked = Wanted(
         name=name,
-        adapters=tuple(named_path(each) for each in adapter or ()),
+        adapters=tuple(adapters.items()),
         probes=tuple(probe or ()),
-        classifiers=tuple(classifier or ()),
+        classifiers=tuple(classifiers.items()),
         verifier=verifier,
         hidden=hidden,
         gate=gate,
@@ -202,6 +192,37 @@ def _check_hidden(hidden_prompt: Path | None, *, sagemaker: bool) -> None:
             str(hidden_prompt),
             "nothing together with --sagemaker, whose answers hold the states of the prompt",
         )
+
+
+def _there(
+    runtime: Runtime,
+    adapter: Sequence[str] | None,
+    classifier: Sequence[str] | None,
+    probes: Iterable[Path],
+    verifier: Path | None,
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Return adapters and classifiers by name; all of it is there, or no model is loaded for it.
+
+    Raises:
+        InvalidValue: A name is missing or comes twice.
+        UnknownName: Something is not there.
+    """
+    adapters = named_folders("--adapter", adapter)
+    classifiers = named_runs("--classifier", classifier)
+    for place in adapters.values():
+        if "://" not in place and not Path(place).is_dir():
+            raise UnknownName("adapter folder", place)
+    for run in classifiers.values():
+        runtime.finished_run(run)
+    for probe in probes:
+        from glassbox.introspection.probe_file import describe_probe
+
+        describe_probe(probe)
+    if verifier is not None:
+        from glassbox.introspection.verifier_file import VerifierManifest
+
+        VerifierManifest.load(verifier)
+    return adapters, classifiers
 
 
 def supervised(listener: "socket.socket") -> int:
@@ -274,14 +295,13 @@ def together(packed: "Wanted", asked: "Wanted") -> "Wanted":
         packed: The bundle's.
         asked: The command line's.
     """
-    classifiers = {Path(run).name: run for run in (*packed.classifiers, *asked.classifiers)}
     return replace(
         asked,
         model=packed.model,
         name=asked.name or packed.name,
         adapters=tuple({**dict(packed.adapters), **dict(asked.adapters)}.items()),
         probes=packed.probes + asked.probes,
-        classifiers=tuple(classifiers.values()),
+        classifiers=tuple({**dict(packed.classifiers), **dict(asked.classifiers)}.items()),
         verifier=asked.verifier or packed.verifier,
         base_digest=packed.base_digest,
         bundle_digest=packed.bundle_digest,

@@ -15,7 +15,6 @@ import orjson
 
 from glassbox.artifacts import Classifier
 from glassbox.confidence.labels import LabelSet
-from glassbox.confidence.prompts import SHORTEN
 from glassbox.confidence.scoring import LabelModel
 from glassbox.engine.protocol import Engine
 from glassbox.errors import AdapterMismatch, CorruptArtifact, GlassboxError, TextTooLong
@@ -96,8 +95,12 @@ class Labeller:
         """
         if not texts:
             return []
-        answer = self.model.label_probs(texts)
-        raw = answer.probs
+        try:
+            answer = self.model.label_probs(texts)
+        except TextTooLong as error:
+            # Who asks a finished classifier chooses no policy: the run has.
+            raise self._refused(error.n_tokens, error.which) from None
+        raw, mass = answer.probs, answer.mass
         probs = raw if self.label_bias is None else self.label_bias.apply(answer.class_logprobs)
         if self.calibrator is not None:
             probs = self.calibrator.apply(probs)
@@ -109,10 +112,22 @@ class Labeller:
                 confidence=confidence,
                 label_probs=dict(zip(answer.classes, map(float, probs[row]), strict=True)),
                 raw_confidence=float(raw[row].max()),
-                label_mass=float(min(answer.mass[row], 1.0)),
+                label_mass=float(min(mass[row], 1.0)),
                 automate=None if self.threshold is None else confidence >= self.threshold,
             )
         return results
+
+    def too_long(self, text: str) -> TextTooLong:
+        """Return the error of a text that was left out because its prompt does not fit."""
+        return self._refused(self.model.prompts.n_tokens(text), "prompt of the text")
+
+    def _refused(self, n_tokens: int, which: str) -> TextTooLong:
+        prompts = self.model.prompts
+        remedy = (
+            f"Shorten it. The classifier's run was evaluated with {prompts.overlong!r} as its "
+            "policy for long texts; one evaluated with 'truncate' reads their beginning."
+        )
+        return TextTooLong(n_tokens, prompts.limit, which=which, remedy=remedy)
 
 
 def bring_to_life(manifest: Classifier, folder: Path, engine: Engine) -> Labeller:
@@ -125,6 +140,7 @@ def bring_to_life(manifest: Classifier, folder: Path, engine: Engine) -> Labelle
 
     Raises:
         AdapterMismatch: The resident model or the adapter is not the one that was calibrated.
+        CorruptArtifact: The manifest is damaged, or the adapter is missing.
     """
     if engine.info.digest != manifest.base.digest:
         raise AdapterMismatch(
@@ -135,10 +151,14 @@ def bring_to_life(manifest: Classifier, folder: Path, engine: Engine) -> Labelle
         )
     adapter = None
     if manifest.adapter is not None:
-        adapter = engine.load_adapter(folder / manifest.adapter.path)
+        place = folder / manifest.adapter.path
+        if not place.is_dir():
+            # The run is there, and a part of it is not: it is damaged.
+            raise CorruptArtifact(folder, f"its adapter {manifest.adapter.path!r} is missing")
+        adapter = engine.load_adapter(place)
         if adapter != manifest.adapter.digest:
             raise AdapterMismatch(
-                f"The adapter in {folder / manifest.adapter.path} has digest {adapter[:12]}, not "
+                f"The adapter in {place} has digest {adapter[:12]}, not "
                 f"{manifest.adapter.digest[:12]} with which the confidence was calibrated. Restore "
                 "it, or run 'glassbox evaluate' again."
             )
@@ -235,14 +255,6 @@ def _classify_batch(
         half = len(texts) // 2
         return [*_classify_batch(labeller, texts[:half]), *_classify_batch(labeller, texts[half:])]
     return [
-        too_long(labeller, text) if each is None else each
+        labeller.too_long(text) if each is None else each
         for text, each in zip(texts, answers, strict=True)
     ]
-
-
-def too_long(labeller: Labeller, text: str) -> TextTooLong:
-    """Return the error of a text that was left out because its prompt does not fit."""
-    prompts = labeller.model.prompts
-    return TextTooLong(
-        prompts.n_tokens(text), prompts.limit, which="prompt of the text", remedy=SHORTEN
-    )

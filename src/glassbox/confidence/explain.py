@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from glassbox.confidence.classify import Classification, Labeller, too_long
+from glassbox.confidence.classify import Classification, Labeller
 from glassbox.engine.protocol import Engine
 
 
@@ -113,7 +113,7 @@ def explain(labeller: Labeller, text: str, *, top_k: int = 10) -> Explanation:
     model = labeller.model
     (answer,) = labeller.classify([text])
     if answer is None:
-        raise too_long(labeller, text)
+        raise labeller.too_long(text)
     prompt = model.prompt(text)
     verbalisers = model.verbalisers
     values = model.engine.logprobs(

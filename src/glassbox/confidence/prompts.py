@@ -16,7 +16,7 @@ from glassbox.types import OverlongPolicy, TokenIds
 _SAMPLE = "A text."
 """Stands for the text where only the end of the prompt matters."""
 
-SHORTEN = (
+_SHORTEN = (
     "Shorten it, or evaluate with --overlong truncate (keeps the beginning) or --overlong skip."
 )
 """What to do about a text that does not fit."""
@@ -111,7 +111,7 @@ class PromptBuilder:
         if self.overlong == "error":
             first = overlong[0]
             which = f"prompt of text {first + 1} of {len(texts)}"
-            raise TextTooLong(len(prompts[first]), self.limit, which=which, remedy=SHORTEN)
+            raise TextTooLong(len(prompts[first]), self.limit, which=which, remedy=_SHORTEN)
         if self.overlong == "skip":
             left_out = set(overlong)
             kept = tuple(i for i in range(len(texts)) if i not in left_out)

@@ -332,6 +332,7 @@ class Engine(Protocol):
             name: How requests call it.
 
         Raises:
+            UnknownName: There is no such folder.
             CorruptArtifact: The folder is no complete PEFT adapter.
             AdapterMismatch: It was made for another base model or does not fit its shapes.
             ConflictError: Another adapter is loaded under that name.

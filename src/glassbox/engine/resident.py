@@ -275,6 +275,7 @@ class ResidentEngine:
             name: How requests call it.
 
         Raises:
+            UnknownName: There is no such folder.
             CorruptArtifact: The folder is no complete PEFT adapter.
             AdapterMismatch: It was made for another base model or does not fit its shapes.
             UnsupportedModel: It is not plain LoRA.

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 
 from glassbox.engine.model.load import LoadedModel
 from glassbox.engine.protocol import Engine
-from glassbox.errors import ConflictError, CorruptArtifact, InvalidValue
+from glassbox.errors import ConflictError, CorruptArtifact
 from glassbox.introspection.probe import LinearProbe
 from glassbox.rollout.assembly.assembling import Watchers
 from glassbox.rollout.assembly.side import RolloutSide
@@ -81,8 +81,8 @@ class Wanted:
     """(name, folder or address) of each adapter."""
     probes: tuple[Path, ...] = ()
     """Folders of trained probes."""
-    classifiers: tuple[str, ...] = ()
-    """Runs whose classifier answers `/v1/classify`."""
+    classifiers: tuple[tuple[str, str], ...] = ()
+    """(name, run) of each classifier that answers `/v1/classify`."""
     verifier: Path | None = None
     """Folder of a trained verifier."""
     hidden: str | None = None
@@ -97,18 +97,6 @@ class Wanted:
     """Digest of the bundle that all of it comes from (hex); empty without one."""
     address: str = ""
     """Where the server listens, as the others are told; empty where that is not known."""
-
-
-def named_path(text: str) -> tuple[str, str]:
-    """Return name and path of ``NAME=PATH``.
-
-    Raises:
-        InvalidValue: It has another form.
-    """
-    name, _, path = text.partition("=")
-    if not name or not path:
-        raise InvalidValue("adapter", text, "NAME=PATH, as in support=runs/support/adapter")
-    return name, path
 
 
 def assemble(
@@ -153,7 +141,7 @@ def _assembled(
     engine = runtime.open_engine(runtime.model_spec(wanted.model), loaded=loaded)
     _check_base(engine, wanted)
     name = wanted.name or Path(engine.info.name).name
-    reserved = {name, engine.info.digest, *(Path(run).name for run in wanted.classifiers)}
+    reserved = {name, engine.info.digest, *dict(wanted.classifiers)}
     for adapter, path in wanted.adapters:
         load_adapter(engine, adapter, path, reserved=reserved)
     probes: dict[str, LinearProbe] = {}
@@ -166,21 +154,18 @@ def _assembled(
             )
         probes[probe.name] = probe
     speaker = Speaker(engine, name, hidden=wanted.hidden, probes=probes)
-    labellers = {
-        Path(run).name: runtime.labeller_on(engine, runtime.run_folder(run))
-        for run in wanted.classifiers
-    }
+    runs = {each: runtime.finished_run(run) for each, run in wanted.classifiers}
+    labellers = {each: runtime.labeller_on(engine, run) for each, run in runs.items()}
     verifier = None
     if wanted.verifier is not None or runtime.ships_verifier_for(engine):
         verifier = runtime.verifier(engine, wanted.verifier, encode=speaker.question)
-    runs = [runtime.run_folder(run) for run in wanted.classifiers]
     return Serving(
         speaker,
         labellers,
         verifier,
         techniques=_techniques(runtime, engine, wanted, guards),
         bundle_digest=wanted.bundle_digest,
-        rollout=None if guards is None else _rollout(runtime, engine, runs, guards),
+        rollout=None if guards is None else _rollout(runtime, engine, list(runs.values()), guards),
         fleet=member,
     )
 

@@ -11,14 +11,11 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.special import expit, log1p
 
-from glassbox.errors import CorruptArtifact, InvalidData, NotEnoughData
+from glassbox.errors import InvalidData, NotEnoughData
 from glassbox.stats.calibrators import LOGPROB_FLOOR
 from glassbox.stats.checking import checked_confidence, checked_correct
 from glassbox.stats.newton import Expansion, convex_minimum
-from glassbox.stats.versioned_json import read_numbers, read_versioned_json, versioned_json
 
-SCHEMA: Final = "glassbox.feature-calibrator"
-SCHEMA_VERSION: Final = 1
 EVENTS_PER_VARIABLE: Final = 10
 """Rows of the rarer outcome asked for per feature. Source: Peduzzi et al. 1996."""
 
@@ -80,25 +77,6 @@ class FeatureCalibrator:
                 f"{matrix.shape[1]} features given, {len(self.weights)} weights known"
             )
         return np.asarray(expit(self.intercept + matrix @ np.array(self.weights)))
-
-    def to_json(self) -> str:
-        """All of it as JSON text with a schema version."""
-        fields = {"intercept": self.intercept, "weights": self.weights}
-        return versioned_json(SCHEMA, SCHEMA_VERSION, fields)
-
-
-def feature_calibrator_from_json(text: str, *, source: str = "calibrator") -> FeatureCalibrator:
-    """The calibrator that ``to_json`` wrote.
-
-    Raises:
-        CorruptArtifact: Not JSON, another schema or version, or fields that are not numbers.
-    """
-    fields = read_versioned_json(text, SCHEMA, SCHEMA_VERSION, source=source)
-    (intercept,) = read_numbers(source, "intercept", [fields.get("intercept")])
-    weights = read_numbers(source, "weights", fields.get("weights"))
-    if not weights:
-        raise CorruptArtifact(source, "weights are empty")
-    return FeatureCalibrator(intercept, weights)
 
 
 def confidence_log_odds(confidence: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:

@@ -15,12 +15,9 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import softmax
 
-from glassbox.errors import CorruptArtifact, InvalidData, NotEnoughData
+from glassbox.errors import InvalidData, NotEnoughData
 from glassbox.stats.calibrators import LOGPROB_FLOOR
-from glassbox.stats.versioned_json import read_numbers, read_versioned_json, versioned_json
 
-SCHEMA: Final = "glassbox.label-bias"
-SCHEMA_VERSION: Final = 1
 FEWEST_ROWS: Final = 10
 """Rows below which a mean log-probability is too noisy to correct with."""
 
@@ -47,10 +44,6 @@ class LabelBias:
             )
         return np.asarray(softmax(checked - np.array(self.offsets), axis=1))
 
-    def to_json(self) -> str:
-        """All of it as JSON text with a schema version."""
-        return versioned_json(SCHEMA, SCHEMA_VERSION, {"offsets": self.offsets})
-
 
 def fit_label_bias(label_logprobs: Float[np.ndarray, "n n_classes"]) -> LabelBias:
     """Offsets from the log-probabilities of a calibration part; no label is looked at.
@@ -70,19 +63,6 @@ def fit_label_bias(label_logprobs: Float[np.ndarray, "n n_classes"]) -> LabelBia
         raise NotEnoughData("Label-bias correction", len(checked), FEWEST_ROWS)
     mean = checked.mean(axis=0)
     return LabelBias(tuple(map(float, mean - mean.mean())))
-
-
-def label_bias_from_json(text: str, *, source: str = "label bias") -> LabelBias:
-    """The offsets that ``to_json`` wrote.
-
-    Raises:
-        CorruptArtifact: Not JSON, another schema or version, or offsets that are not numbers.
-    """
-    fields = read_versioned_json(text, SCHEMA, SCHEMA_VERSION, source=source)
-    offsets = read_numbers(source, "offsets", fields.get("offsets"))
-    if len(offsets) < 2:
-        raise CorruptArtifact(source, "offsets of at least two classes are missing")
-    return LabelBias(offsets)
 
 
 def _checked_logprobs(

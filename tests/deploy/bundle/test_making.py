@@ -84,7 +84,7 @@ def test_a_bundle_that_is_opened_says_what_to_serve(
     assert {name: adapter_digest(Path(path)) for name, path in wanted.adapters} == {
         name: part.digest for name, part in bundle.adapters.items()
     }
-    assert [Path(each).name for each in wanted.classifiers] == ["sentiment"]
+    assert [name for name, _ in wanted.classifiers] == ["sentiment"]
     assert wanted.verifier == found.folder / "verifier"
     monkeypatch.setenv("GLASSBOX_SERVER__DRAIN_S", "3")
     here = opened(archive, cache=tmp_path / "cache", base="elsewhere")

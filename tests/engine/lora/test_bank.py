@@ -310,7 +310,7 @@ def copy(folders, tmp_path) -> Path:
         (lambda path: os.truncate(path, 0), "damaged or half-written"),
         (lambda path: path.write_bytes(_flipped(path.read_bytes())), "has changed since"),
         (lambda path: path.unlink(), "the file is missing"),
-        (lambda path: shutil.rmtree(path.parent), "no such adapter folder"),
+        (lambda path: shutil.rmtree(path.parent), "folder is gone since it was loaded"),
     ],
 )
 def test_files_damaged_after_loading_are_an_error_and_the_others_live(

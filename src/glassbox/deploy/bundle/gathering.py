@@ -98,8 +98,6 @@ def _pack_adapter(found: Gathered, path: str, folder: Path, base: Base) -> str:
     """Return the digest of an adapter whose files are now among those to be packed."""
     from glassbox.engine.lora.files import CONFIG_FILE, ORIGIN_FILE, WEIGHTS_FILE, read_adapter
 
-    if not folder.is_dir():
-        raise UnknownName("adapter folder", str(folder))
     adapter = read_adapter(folder)
     if adapter.base_digest and base.digest and adapter.base_digest != base.digest:
         raise AdapterMismatch(

@@ -57,7 +57,9 @@ class Opened:
                 (name, str(self.folder / part.path)) for name, part in bundle.adapters.items()
             ),
             probes=tuple(self.folder / part.path for part in bundle.probes.values()),
-            classifiers=tuple(str(self.folder / part.path) for part in bundle.classifiers.values()),
+            classifiers=tuple(
+                (name, str(self.folder / part.path)) for name, part in bundle.classifiers.items()
+            ),
             verifier=None if bundle.verifier is None else self.folder / bundle.verifier.path,
             base_digest=bundle.base.digest,
             bundle_digest=bundle.digest,

@@ -122,6 +122,7 @@ class AdapterBank:
             name: Its name; its digest by default.
 
         Raises:
+            UnknownName: There is no such folder.
             CorruptArtifact: The folder is no complete PEFT adapter.
             AdapterMismatch: It was made for another base model or does not fit its shapes.
             UnsupportedModel: It is not plain LoRA.
@@ -333,6 +334,13 @@ class AdapterBank:
         return prepare(read_adapter(Path(source)), self.base, self._layers)
 
     def _again(self, source: Path | str, digest: str) -> AdapterWeights:
+        if not is_url(source) and not Path(source).is_dir():
+            # Who names the adapter now has made no mistake: it was there.
+            raise CorruptArtifact(
+                source,
+                "the adapter's folder is gone since it was loaded",
+                remedy="Put it back, or unload it.",
+            )
         weights = self._read(source, fresh=False)
         if weights.digest != digest:
             raise CorruptArtifact(

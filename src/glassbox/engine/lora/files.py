@@ -26,7 +26,7 @@ from glassbox.artifacts import (
     write_json,
 )
 from glassbox.engine.protocol import AdapterFit, AdapterRecipe, FitPoint
-from glassbox.errors import CorruptArtifact, UnsupportedModel
+from glassbox.errors import CorruptArtifact, UnknownName, UnsupportedModel
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
@@ -112,11 +112,12 @@ def read_adapter(folder: Path) -> AdapterFolder:
     """Return a complete LoRA adapter.
 
     Raises:
+        UnknownName: There is no such folder.
         CorruptArtifact: A file is missing, damaged, or not the one that was written.
         UnsupportedModel: A PEFT adapter, but not plain LoRA on linear layers.
     """
     if not folder.is_dir():
-        raise CorruptArtifact(folder, "there is no such adapter folder")
+        raise UnknownName("adapter folder", str(folder))
     if (folder / STATE_FILE).exists() and not (folder / ORIGIN_FILE).exists():
         raise CorruptArtifact(
             folder,
