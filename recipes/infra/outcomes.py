@@ -73,6 +73,7 @@ def said_by(
     folder: Path = ROOT,
     environment: Mapping[str, str] | None = None,
     allowed: Sequence[int] = (0,),
+    limit_s: float = LIMIT_S,
 ) -> str:
     """Return what a program wrote.
 
@@ -81,6 +82,7 @@ def said_by(
         folder: Where it runs.
         environment: Variables beside those of this process.
         allowed: Exit statuses that are no finding.
+        limit_s: Seconds after which it has got stuck.
 
     Raises:
         Failed: It ended with another status, or got stuck.
@@ -95,10 +97,10 @@ def said_by(
             stderr=subprocess.STDOUT,
             text=True,
             check=False,
-            timeout=LIMIT_S,
+            timeout=limit_s,
         )
     except subprocess.TimeoutExpired as error:
-        raise Failed(f"{command[0]} was stopped after {LIMIT_S:g} s") from error
+        raise Failed(f"{command[0]} was stopped after {limit_s:g} s") from error
     if done.returncode not in allowed:
         raise Failed(f"{' '.join(map(str, command))}\n{done.stdout.strip()}")
     return done.stdout

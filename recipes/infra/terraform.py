@@ -33,8 +33,8 @@ def check() -> str:
     if program is None:
         raise Skipped("terraform is not installed")
     said_by([program, "fmt", "-check", "-diff", "-recursive", STACK])
-    with _copy() as (folder, environment):
-        _init(program, folder, environment)
+    with copied() as (folder, environment):
+        initialise(program, folder, environment)
         said_by([program, "validate", "-no-color"], folder=folder, environment=environment)
         files = sorted((folder / "tests").glob("*.tftest.hcl"))
         with ThreadPoolExecutor(2) as pool:
@@ -44,7 +44,8 @@ def check() -> str:
 
 
 @contextmanager
-def _copy() -> Iterator[tuple[Path, dict[str, str]]]:
+def copied() -> Iterator[tuple[Path, dict[str, str]]]:
+    """Yield the folder of a copy of the stack, and the variables that Terraform runs with."""
     mirror = os.environ.get("TF_MIRROR", "")
     with TemporaryDirectory(prefix="glassbox-tf-") as text:
         folder = Path(text) / "stack"
@@ -61,7 +62,13 @@ def _copy() -> Iterator[tuple[Path, dict[str, str]]]:
         yield folder, environment
 
 
-def _init(program: str, folder: Path, environment: dict[str, str]) -> None:
+def initialise(program: str, folder: Path, environment: dict[str, str]) -> None:
+    """Bring a copy its provider.
+
+    Raises:
+        Skipped: It cannot be had here.
+        Failed: Terraform refuses the stack.
+    """
     command = [program, "init", "-backend=false", "-input=false", "-no-color"]
     try:
         said_by(command, folder=folder, environment=environment)

@@ -20,14 +20,14 @@ TOOLS = ROOT / "build" / "tools"
 INSTALL_S = 300.0
 """Seconds after which an installation is given up: there is no network, or hardly any."""
 
-_locks = {"policy": threading.Lock(), "supply": threading.Lock()}
+_locks = {name: threading.Lock() for name in ("policy", "supply", "cloud")}
 
 
 def installed(name: str, tools: Path = TOOLS) -> Path:
     """Return the folder of programs of one set, installed where it is not yet.
 
     Args:
-        name: ``policy`` or ``supply``.
+        name: ``policy``, ``supply`` or ``cloud``.
         tools: Where the environments lie.
 
     Raises:

@@ -26,6 +26,9 @@ TORCH = next(
 )
 """Asked for by its version, so that no other build is looked at."""
 
+DEMO_S = 1800.0
+"""Seconds that the demo gets: it tunes a model, and takes minutes on two idle cores."""
+
 LIGHT = """
 import sys
 import glassbox
@@ -110,6 +113,7 @@ def check_serve(folder: Path, wheel: Path) -> str:
         [programs / "glassbox", "demo"],
         folder=folder,
         environment={**clean, "HF_HUB_OFFLINE": "1"},
+        limit_s=DEMO_S,
     )
     reports = list(folder.glob("runs/*/report.html"))
     if not reports:

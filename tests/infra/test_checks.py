@@ -64,6 +64,8 @@ def test_what_a_program_said_is_the_finding():
     assert said_by(["sh", "-c", "echo odd; exit 1"], allowed=(0, 1)) == "odd\n"
     with pytest.raises(Failed, match=r"(?s)sh -c.*it broke"):
         said_by(["sh", "-c", "echo it broke >&2; exit 3"])
+    with pytest.raises(Failed, match=r"sleep was stopped after 0\.1 s"):
+        said_by(["sleep", "30"], limit_s=0.1)
 
 
 def test_terraform_that_is_not_here_is_skipped(monkeypatch, tmp_path):

@@ -16,6 +16,7 @@ import {
   type ErrorClass,
   type FieldProblem,
 } from "./errors.js";
+import { refusedPort } from "./ports.js";
 import { skewHint } from "./version_skew.js";
 
 /** Header with our stable code, beside bodies of OpenAI's shape. */
@@ -99,6 +100,14 @@ export function transportError(error: unknown, url: string): GlassboxError {
     return new Unreachable(
       `No server answers at ${url} (${code}). Start one with 'glassbox serve', or give its address.`,
       { cause: error },
+    );
+  }
+  const port = code == null ? refusedPort(url) : undefined;
+  if (port !== undefined) {
+    return new UsageError(
+      `Nothing was sent to ${url}: fetch refuses port ${port}, in Node as in browsers. Start the ` +
+        "server on another one, as with 'glassbox serve --port 8787', and give that address.",
+      { code: "invalid-value", cause: error },
     );
   }
   const words = reasonOf(error);
