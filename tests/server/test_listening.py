@@ -5,7 +5,8 @@ import socket
 import pytest
 
 from glassbox.errors import ConflictError, InvalidValue
-from glassbox.server.listening import address_of, bind, check_address, is_loopback
+from glassbox.server.listening import address_of, bind, check_address
+from glassbox.wire.addresses import is_loopback
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "::1", "localhost"])

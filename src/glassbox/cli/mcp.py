@@ -93,8 +93,9 @@ def mcp(
 def _listen(server: "MCPServer", host: str, port: int) -> None:
     from glassbox.server.agents import serve_agents
     from glassbox.server.key_ring import KeyRing
-    from glassbox.server.listening import address_of, bind, check_address, is_loopback
+    from glassbox.server.listening import address_of, bind, check_address
     from glassbox.techniques.remote.local_secret import local_secret, secret_path
+    from glassbox.wire.addresses import is_loopback
 
     runtime = Runtime.load()
     keys = runtime.key_store()

@@ -45,8 +45,8 @@ def show_forecast(
     if close is None:
         least = forecast_study(size=replace(size, close_texts=1), device=device)
         print_text(
-            f"With one text of each pathway looked at closely (replay.close_texts, here --close 1): "
-            f"together {duration(least.seconds)}. Cheaper, and less sure: "
+            f"Together {duration(least.seconds)} with one text of each pathway looked at closely "
+            "(replay.close_texts, here --close 1): cheaper, and less sure, see "
             "docs/explanation/pathways-limits.md."
         )
 

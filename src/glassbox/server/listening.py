@@ -4,24 +4,14 @@ Imports nothing heavy, so that a socket takes connections before the rest of the
 """
 
 import errno
-import ipaddress
 import socket
 from typing import Final
 
 from glassbox.errors import ConflictError, InvalidValue
+from glassbox.wire.addresses import is_loopback
 
 BACKLOG: Final = 2048
 """Connections that the system keeps for us: a thousand clients may come at once."""
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address reaches this machine alone."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def check_address(host: str, *, has_keys: bool) -> None:

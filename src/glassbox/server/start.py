@@ -23,7 +23,6 @@ from glassbox.server.fleet_facts import join_fleet
 from glassbox.server.fleet_member import FleetMember
 from glassbox.server.key_ring import KeyRing
 from glassbox.server.large_answers import LargeAnswers
-from glassbox.server.listening import is_loopback
 from glassbox.server.platform_door import PlatformDoor
 from glassbox.server.rates import Rates
 from glassbox.server.routes import (
@@ -49,6 +48,7 @@ from glassbox.server.tracing import Tracing
 from glassbox.settings import ServerSettings
 from glassbox.storage.keys import KeyStore
 from glassbox.techniques.remote.local_secret import local_secret
+from glassbox.wire.addresses import is_loopback
 
 _log = logging.getLogger("glassbox.server")
 

@@ -43,8 +43,9 @@ from glassbox.techniques.calls import (
 from glassbox.techniques.carrying.calls_and_runs import call_packed, packed_run, pieces_of
 from glassbox.techniques.packed.framing import frame, unframe
 from glassbox.techniques.protocol import Progress
-from glassbox.techniques.remote.local_secret import is_this_machine, read_secret, secret_path
+from glassbox.techniques.remote.local_secret import read_secret, secret_path
 from glassbox.techniques.remote.signing import EMPTY, body_digest, signed
+from glassbox.wire.addresses import is_loopback
 from glassbox.wire.techniques import (
     RUN_TYPE,
     EnvironmentAnswered,
@@ -119,7 +120,7 @@ class HttpBackend:
         self._key = None if api_key is None else signing_key(api_key)
         self._secret_file = secret_file
         if api_key is None and secret_file is None:
-            if not is_this_machine(parts.hostname):
+            if not is_loopback(parts.hostname):
                 raise InvalidValue(
                     "api_key",
                     None,

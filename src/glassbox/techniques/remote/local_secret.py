@@ -4,7 +4,6 @@ Whoever can read it has the server's account anyway; a web page, another user an
 cannot. Knows nothing of HTTP.
 """
 
-import ipaddress
 import os
 import secrets
 from collections.abc import Iterator
@@ -18,16 +17,6 @@ FOLDER: Final = "servers"
 """Folder of the secrets, below that of techniques."""
 
 _START: Final = "gbl_"
-
-
-def is_this_machine(host: str) -> bool:
-    """Whether a server at a host's name or address reads the same files."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def secret_path(folder: Path, port: int) -> Path:
