@@ -4,7 +4,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
@@ -33,8 +33,16 @@ def describe_machine(device: torch.device) -> Machine:
         description=report.description,
         threads=report.threads,
         has_native_bfloat16=report.has_native_bfloat16,
-        versions={name: version(name) for name in LIBRARIES},
+        versions={name: _version(name) for name in LIBRARIES},
     )
+
+
+def _version(library: str) -> str:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        # Most benchmarks do without the harness that one of them is compared with.
+        return "not installed"
 
 
 def timed(call: Callable[[], object], device: torch.device) -> float:
