@@ -11,7 +11,6 @@ import warnings
 
 import numpy as np
 import pytest
-import torch
 
 from glassbox.errors import NoDiskSpace
 from glassbox.pathways.config_file import save_config
@@ -117,17 +116,8 @@ def n_passes(place):
     return len(tokens_step.batches(tokens_step._corpus(place)))
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        torch.cuda.OutOfMemoryError("CUDA out of memory"),
-        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 9 bytes"),
-        MemoryError(),
-    ],
-    ids=["cuda", "cpu", "python"],
-)
 def test_out_of_memory_in_the_middle_goes_on_in_halves(
-    finished, engine, logs, tmp_path, monkeypatch, error
+    finished, engine, logs, tmp_path, monkeypatch
 ):
     """Blocks have been read already when memory ends, in the middle of the corpus."""
     place = place_of(up_to_the_corpus(logs, tmp_path, engine), engine)
@@ -137,7 +127,7 @@ def test_out_of_memory_in_the_middle_goes_on_in_halves(
         found = forward(self, batch)
         seen.append(len(batch))
         if len(seen) > 2 and len(batch) > 20:
-            raise error
+            raise MemoryError
         return found
 
     monkeypatch.setattr(CorpusReader, "_forward", small)
