@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, ForwardRef, Literal, get_args, get_origin
 
 import jaxtyping
+import typer
 from beartype import BeartypeConf, beartype
 from beartype._check.code import codemain
 from beartype.roar import BeartypeDecorHintPep673Exception
@@ -25,13 +26,14 @@ with_shapes = jaxtyping.jaxtyped
 def check(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return a function whose arguments and results are checked against its annotations.
 
-    A Protocol is left to mypy: its members cannot be tested by looking at a value. The hook
-    decorates methods one by one, and beartype understands ``Self`` only when it decorates the
-    class, so a method that returns it stays unchecked.
+    A Protocol is left to mypy: its members cannot be tested by looking at a value. So is the
+    context of a command, which must ask for ``typer.Context`` and is given its base class. The
+    hook decorates methods one by one, and beartype understands ``Self`` only when it decorates
+    the class, so a method that returns it stays unchecked.
     """
     hints = getattr(function, "__annotations__", {})
     function.__annotations__ = {
-        name: object if _any_part(hint, _is_protocol) else hint for name, hint in hints.items()
+        name: object if _any_part(hint, _is_left_to_mypy) else hint for name, hint in hints.items()
     }
     try:
         made = CHECKER(function)
@@ -62,7 +64,9 @@ def lean(*, typechecker: Callable[..., Any]) -> Callable[[Any], Any]:
     return decorated
 
 
-def _is_protocol(hint: object) -> bool:
+def _is_left_to_mypy(hint: object) -> bool:
+    if hint is typer.Context:
+        return True
     if isinstance(hint, type) and getattr(hint, "_is_protocol", False):
         return not getattr(hint, "_is_runtime_protocol", False)
     return False
