@@ -18,7 +18,7 @@ TEST_DATA := $(if $(GLASSBOX_TEST_DATA),$(GLASSBOX_TEST_DATA),$(abspath $(wildca
 NODE := $(shell node -e 'const [a, b] = process.versions.node.split("."); process.exit(+(a * 100 + +b < 2019))' \
 	>/dev/null 2>&1 && command -v npm)
 
-.PHONY: help setup demo demo-pathways test test-slow check check-web check-infra check-wheel wheel sbom \
+.PHONY: help setup demo demo-pathways test test-again test-slow check check-web check-infra check-wheel wheel sbom \
 	audit web format reference bench ci-like clean
 
 help: ## Show the targets
@@ -52,10 +52,13 @@ demo: $(VENV)/.lean ## Run the main job on the embedded model and data
 demo-pathways: $(VENV)/.lean ## Which latents drive which: a planted chain found and verified
 	@$(BIN)/glassbox demo pathways
 
-test test-slow bench: export GLASSBOX_TEST_DATA := $(TEST_DATA)
+test test-again test-slow bench: export GLASSBOX_TEST_DATA := $(TEST_DATA)
 
 test: $(VENV)/.dev ## Run the tests (set-up included)
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
+test-again: $(VENV)/.dev ## Run the tests that failed the last time, one after the other
+	$(BIN)/python -m pytest --last-failed --last-failed-no-failures none
 
 test-slow: $(VENV)/.dev ## Run the soaks and long simulations
 	$(BIN)/python -m pytest -m slow --timeout=3600
