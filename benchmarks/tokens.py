@@ -51,7 +51,7 @@ N_PARTS = 6
 N_ALONE = 2
 CONDITIONS = ("a", "b", "c", "d", "e", "f")
 BAR = 0.05
-"""Most that the reading may add to the plain pass, as a share of it."""
+"""Most that reading and statistics may add to the plain pass, as a share of it."""
 
 
 @dataclass(frozen=True)
@@ -194,8 +194,9 @@ def main() -> None:
         f"a pass for each latent     {figures.per_latent_s:8.0f} s   "
         f"{figures.times_faster:.0f} × ours, statistics included"
     )
-    verdict = "met" if figures.overhead <= BAR else "MISSED"
-    print(f"reading under {BAR:.0%} over the plain pass: {verdict}")
+    added = figures.overhead + figures.statistics_share
+    verdict = "met" if added <= BAR else "MISSED"
+    print(f"both, at most {BAR:.0%} over the plain pass: {added:+.1%} {verdict}")
     if options.json:
         machine = as_json(describe_machine(torch.device("cpu")))
         options.json.write_text(json.dumps({"machine": machine, **asdict(figures)}, indent=2))

@@ -35,6 +35,13 @@ def test_the_p_value_is_fishers_one_table_at_a_time(rows):
         assert p == pytest.approx(expected, rel=1e-9, abs=1e-300)
 
 
+@given(st.lists(tables(most=200), min_size=1, max_size=20))
+def test_many_tables_at_once_have_the_p_values_of_few(rows):
+    few = association_p(*_columns(rows))
+    many = association_p(*(np.tile(column, 201) for column in _columns(rows)))
+    assert many == pytest.approx(np.tile(few, 201), rel=1e-9, abs=1e-300)
+
+
 @given(tables())
 def test_latent_and_token_can_change_places(row):
     both, fires, token, total = row

@@ -68,23 +68,38 @@ def _added_up(
     # Counts beyond what the table can hold have no probability.
     (live,) = np.nonzero(both <= np.minimum(fires, token))
     k, n, m, rest = both[live], fires[live], token[live], (total - fires - token)[live]
-    log_first = _log_choose(n, k) + _log_choose(rest + m, m - k) - _log_choose(total[live], m)
+    log_of = _log_factorials(total)
+    log_first = (
+        (log_of(n) - log_of(k) - log_of(n - k))
+        + (log_of(rest + m) - log_of(m - k) - log_of(rest + k))
+        - (log_of(total[live]) - log_of(m) - log_of(total[live] - m))
+    )
     total_of = np.ones(len(live))
     term = np.ones(len(live))
     open_ = np.arange(len(live))
     while len(open_):
-        term = term * ((n - k) * (m - k) / ((k + 1) * (rest + k + 1)))
+        term *= (n - k) * (m - k) / ((k + 1) * (rest + k + 1))
         total_of[open_] += term
-        k = k + 1
+        k += 1
         goes_on = term > _NEGLIGIBLE * total_of[open_]
-        open_, term, k, n, m, rest = (each[goes_on] for each in (open_, term, k, n, m, rest))
+        # To drop sums that are done costs more than to add to them until they are many.
+        if 2 * np.count_nonzero(goes_on) <= len(goes_on):
+            open_, term = open_[goes_on], term[goes_on]
+            k, n, m, rest = (each[goes_on] for each in (k, n, m, rest))
     result[live] = np.exp(log_first) * total_of
     return result
 
 
-def _log_choose(n: Float[np.ndarray, " n"], k: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    chosen: Float[np.ndarray, " n"] = gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
-    return chosen
+def _log_factorials(
+    numbers: Float[np.ndarray, " n"],
+) -> Callable[[Float[np.ndarray, " m"]], Float[np.ndarray, " m"]]:
+    """Return what gives logarithms of factorials, of whole numbers up to the largest of some."""
+    largest = int(numbers.max(initial=0.0))
+    if largest > len(numbers):
+        return lambda n: gammaln(n + 1)
+    # More are asked for than there are: each is worked out once.
+    known = gammaln(np.arange(1.0, largest + 2.0))
+    return lambda n: known[n.astype(np.int64)]
 
 
 def log_odds(

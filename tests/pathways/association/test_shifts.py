@@ -57,6 +57,23 @@ def test_random_turns_agree_with_all_turns():
     assert np.abs(np.mean(np.log(np.maximum(p, 1e-3) / np.maximum(exact, 1e-3)))) < 0.25
 
 
+@settings(max_examples=12)
+@given(st.integers(0, 1000))
+def test_some_rings_turn_as_they_do_among_all(seed):
+    rings, _, _ = _world(seed)
+    draw = np.random.default_rng(seed)
+    keep = draw.random(len(rings.length)) < 0.5
+    by = draw.integers(0, rings.length)
+    some, inside = rings.at(keep), keep[rings.ring]
+    assert len(some) == inside.sum()
+    # Each of their positions comes to stand where it does among all, its token with it.
+    moved = rings.turned(by)[inside]
+    assert np.array_equal(some.flat[some.turned(by[keep])], rings.flat[moved])
+    assert np.array_equal(some.label[some.turned(by[keep])], rings.label[moved])
+    for ring, (start, length) in enumerate(zip(some.start, some.length, strict=True)):
+        assert (some.ring[start : start + length] == ring).all()
+
+
 def test_latents_tested_together_or_apart_have_the_same_p(monkeypatch):
     rings, firings, pairs = _world(5)
     together = permutation_p(rings, firings, pairs, n_permutations=60, seed=2)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from glassbox.pathways.corpus.activations import Activations
 from glassbox.pathways.corpus.documents import Corpus
@@ -37,18 +37,36 @@ class Rings:
         return len(self.flat)
 
     @cached_property
-    def place(self) -> Int[np.ndarray, " n"]:
-        """Place of each position in its ring."""
-        place: Int[np.ndarray, " n"] = np.arange(len(self)) - self.start[self.ring]
-        return place
+    def room(self) -> Int[np.ndarray, " n"]:
+        """Positions of each position's ring."""
+        room: Int[np.ndarray, " n"] = self.length[self.ring]
+        return room
+
+    @cached_property
+    def end(self) -> Int[np.ndarray, " n"]:
+        """First position behind each position's ring."""
+        end: Int[np.ndarray, " n"] = (self.start + self.length)[self.ring]
+        return end
+
+    def at(self, keep: Bool[np.ndarray, " n_rings"]) -> "Rings":
+        """Return some of the rings, numbered anew."""
+        inside = keep[self.ring]
+        length = self.length[keep]
+        return Rings(
+            offset=self.offset,
+            flat=self.flat[inside],
+            label=self.label[inside],
+            vocabulary=self.vocabulary,
+            ring=np.repeat(np.arange(len(length)), length),
+            start=np.cumsum(length) - length,
+            length=length,
+        )
 
     def turned(self, by: Int[np.ndarray, " n_rings"]) -> Int[np.ndarray, " n"]:
         """Return where each position comes to stand when every ring is turned by some places."""
-        moved: Int[np.ndarray, " n"] = self.place + by[self.ring]
+        moved: Int[np.ndarray, " n"] = np.arange(len(self)) + by[self.ring]
         # ``by`` is below the length, so that one subtraction is the remainder.
-        length = self.length[self.ring]
-        np.subtract(moved, length, out=moved, where=moved >= length)
-        moved += self.start[self.ring]
+        np.subtract(moved, self.room, out=moved, where=moved >= self.end)
         return moved
 
 
@@ -108,14 +126,14 @@ def rings_of(corpus: Corpus, offset: int, *, min_count: int) -> Rings:
 
 def firings_of(rings: Rings, activations: Activations, corpus: Corpus) -> Firings:
     """Return the activations that fall on some rings."""
-    flat = corpus.offsets[activations.document] + activations.position
-    where = np.searchsorted(rings.flat, flat)
-    where = np.minimum(where, max(0, len(rings) - 1))
-    hit = rings.flat[where] == flat if len(rings) else np.zeros(len(flat), dtype=bool)
+    place = np.full(len(corpus.tokens), -1)
+    place[rings.flat] = np.arange(len(rings))
     order, _ = activations.by_latent
-    order = order[hit[order]]
+    where = place[corpus.offsets[activations.document[order]] + activations.position[order]]
+    (hit,) = np.nonzero(where >= 0)
+    where, order = where[hit], order[hit]
     return Firings(
-        where=where[order].astype(np.int64),
+        where=where,
         latent=activations.latent[order].astype(np.int64),
         value=activations.value[order],
     )

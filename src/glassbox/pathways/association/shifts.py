@@ -7,7 +7,7 @@ the distribution over all turns (``stats.token_association.shift_bound``).
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -119,6 +119,11 @@ def _turned(
     rings: Rings, firings: Firings, pairs: Pairs, n_permutations: int, seed: int
 ) -> Float[np.ndarray, " n"]:
     p, hits = np.ones(len(pairs)), np.zeros(len(pairs), dtype=np.int64)
+    # Where nothing fires, as outside the family, nothing need be turned.
+    touched = np.zeros(len(rings.length), dtype=bool)
+    touched[rings.ring[firings.where]] = True
+    place = np.cumsum(touched[rings.ring]) - 1
+    rings, firings = rings.at(touched), replace(firings, where=place[firings.where])
     live = np.arange(len(pairs))
     for first in range(0, n_permutations, STAGE):
         if not len(live):
@@ -126,7 +131,7 @@ def _turned(
         table = _Table.of(rings, firings, pairs.at(live))
         for number in range(first, min(first + STAGE, n_permutations)):
             draw = np.random.default_rng([seed, abs(rings.offset), rings.offset < 0, number])
-            by = (draw.random(len(rings.length)) * rings.length).astype(np.int64)
+            by = (draw.random(len(touched))[touched] * rings.length).astype(np.int64)
             settled = hits[live] >= ENOUGH_HITS
             hits[live] += table.reached(rings.turned(by)) & ~settled
             p[live] = np.where(
@@ -157,12 +162,14 @@ class _Table:
         # One more for the label -1, which indexes the end.
         short = np.full(len(rings.vocabulary) + 1, len(labels), dtype=np.int64)
         short[labels] = np.arange(len(labels))
-        place = np.minimum(np.searchsorted(latents, firings.latent), len(latents) - 1)
-        mine = np.flatnonzero(latents[place] == firings.latent)
+        place = np.full(int(firings.latent.max(initial=-1)) + 1, -1)
+        place[latents] = np.arange(len(latents))
+        first = place[firings.latent]
+        (mine,) = np.nonzero(first >= 0)
         return cls(
             label=short[rings.label],
             where=firings.where[mine],
-            base=place[mine] * width,
+            base=first[mine] * width,
             cell=row * width + column,
             n_both=pairs.n_both,
             n_cells=len(latents) * width,

@@ -74,7 +74,9 @@ class Activations:
     @cached_property
     def by_latent(self) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n_latents_and_1"]]:
         """Entries ordered by (latent, document, position), and where each latent's begin."""
-        order = np.argsort(self.latent, kind="stable")
+        # Short integers are sorted in a few passes, others by comparing.
+        short = np.uint16 if len(self.latents) <= 1 << 16 else np.int32
+        order = np.argsort(self.latent.astype(short), kind="stable")
         counts = np.bincount(self.latent, minlength=len(self.latents))
         return order, np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counts)])
 
