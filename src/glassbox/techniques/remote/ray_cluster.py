@@ -77,7 +77,9 @@ def join(address: str, *, namespace: str = NAMESPACE, num_cpus: int | None = Non
         except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
             raise Unreachable(
                 f"No Ray cluster answers at {address!r} ({_first_line(error)}). Start one with "
-                "'ray start --head', or use address='local'."
+                "'ray start --head', or use address='local'. One that is there and asks for a "
+                "token answers nobody without it: take ~/.ray/auth_token of its head, and set "
+                "RAY_AUTH_MODE=token."
             ) from error
         except ray.exceptions.AuthenticationError as error:
             raise AccessDenied(
