@@ -23,11 +23,12 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from benchmarks.machine import as_json, describe_machine, timed
 from benchmarks.model import D_VOCAB, model_folder
@@ -123,7 +124,7 @@ def make_contest(
             peft = get_peft_model(load().model, config, adapter_name=name)
         else:
             peft.add_adapter(name, config)
-        peft.save_pretrained(folder, selected_adapters=[name])
+        peft.save_pretrained(str(folder), selected_adapters=[name])
     assert isinstance(peft, PeftModel)
     loaded = load()
     base = BaseModel(
@@ -140,7 +141,7 @@ def make_contest(
     return Contest(bank, peft.eval(), torch.empty(0))
 
 
-def measure(contest: Contest, length: int, rounds: int, bar: float) -> dict[str, object]:
+def measure(contest: Contest, length: int, rounds: int, bar: float) -> dict[str, Any]:
     """Return the figures of one batch as JSON values."""
     device = contest.bank.base.model.device
     contest.tokens = torch.randint(2, D_VOCAB, (N_ROWS, length), device=device)
@@ -183,7 +184,7 @@ def small_bank(contest: Contest, folder: Path, *, keeps_on_host: bool) -> Adapte
     return bank
 
 
-def show(result: dict[str, object]) -> None:
+def show(result: dict[str, Any]) -> None:
     """Print the report."""
     machine = result["machine"]
     print(f"{machine['description']}, {machine['device']}, {machine['threads']} threads")
@@ -227,8 +228,9 @@ def main() -> None:
     keep_freed_memory()
     dtype: Literal["auto", "float32", "bfloat16"] = options.dtype
     spec = ModelSpec(str(model_folder()), dtype=dtype, device=options.device)
-    cases: dict[str, list[dict[str, object]]] = {}
+    cases: dict[str, list[dict[str, Any]]] = {}
     ready: dict[str, dict[str, float]] = {}
+    model: PreTrainedModel | None = None
     with torch.inference_mode(), quiet_library(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for name, targets in TARGETS.items():
@@ -244,6 +246,7 @@ def main() -> None:
                     "from_host_s": ready_s(small_bank(contest, Path(folder), keeps_on_host=True)),
                 }
             model = contest.bank.base.model
+    assert isinstance(model, PreTrainedModel)
     result = {
         "machine": as_json(describe_machine(model.device)),
         "dtype": str(model.dtype).removeprefix("torch."),

@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from glassbox.audit import AuditRing, FeatureHasher, InferenceStore, new_request_id
-from glassbox.audit.records import PrimaryEvent, ShadowEvent
+from glassbox.audit.records import InferenceEvent, PrimaryEvent, ShadowEvent
 from glassbox.storage.database import open_database
 
 N_FEATURES = 20
@@ -31,7 +31,8 @@ def _features() -> dict[str, float]:
     return {f"feature_{number}": random.gauss(0, 1) for number in range(N_FEATURES)}
 
 
-def _primary(request_id: str, feature_hash: str, *, model: str = "default") -> PrimaryEvent:
+def primary_event(request_id: str, feature_hash: str, *, model: str = "default") -> PrimaryEvent:
+    """Return the record of an answer of a two-class classifier, as a server would make it."""
     prob = random.random()
     return PrimaryEvent(
         request_id=request_id,
@@ -75,7 +76,7 @@ def request_path(store: InferenceStore, hasher: FeatureHasher) -> dict[str, floa
     whole, hashing = [], []
     for _ in range(20_000):
         features, request_id = _features(), new_request_id()
-        primary = _primary(request_id, "")
+        primary = primary_event(request_id, "")
         # A model that takes 0.3 ms: 3,000 requests a second, and a writer that has its turn.
         until = time.perf_counter() + 0.0003
         while time.perf_counter() < until:
@@ -107,7 +108,8 @@ def sustained(store: InferenceStore, n_records: int, *, new_id: Callable[[], str
     piece, spent, done = 50_000, 0.0, 0
     while done < n_records:
         events = [
-            _primary(new_id(), "v1:k1:" + "a" * 32) for _ in range(min(piece, n_records - done))
+            primary_event(new_id(), "v1:k1:" + "a" * 32)
+            for _ in range(min(piece, n_records - done))
         ]
         started = time.perf_counter()
         for event in events:
@@ -123,7 +125,9 @@ def longest_waits(store: InferenceStore, *, seconds: float) -> list[float]:
 
     PACE records come in a second, a few at a time, as from a server with many connections.
     """
-    events = [_primary(new_request_id(), "v1:k1:" + "a" * 32) for _ in range(int(PACE * seconds))]
+    events = [
+        primary_event(new_request_id(), "v1:k1:" + "a" * 32) for _ in range(int(PACE * seconds))
+    ]
     found, looked = [], 0.0
     started = time.perf_counter()
     for number, event in enumerate(events):
@@ -185,9 +189,9 @@ def looking(store: InferenceStore, ring: AuditRing) -> dict[str, float]:
 
 
 def _with_shadows(store: InferenceStore, n_records: int) -> float:
-    events = []
+    events: list[InferenceEvent] = []
     for _ in range(n_records // 2):
-        primary = _primary(new_request_id(), "v1:k1:" + "a" * 32)
+        primary = primary_event(new_request_id(), "v1:k1:" + "a" * 32)
         shadow = ShadowEvent(
             primary.request_id,
             primary.time_s,
@@ -219,7 +223,7 @@ def main() -> None:
         database = open_database(f"sqlite:///{folder}/audit.db")
         store = InferenceStore(database)
         for _ in range(100):
-            store.record(_primary(new_request_id(), "v1:k1:" + "a" * 32, model="rare"))
+            store.record(primary_event(new_request_id(), "v1:k1:" + "a" * 32, model="rare"))
         path = request_path(store, hasher)
         print(
             f"request path: {path['whole']:.1f} us (p99 {path['whole_p99']:.1f}), "

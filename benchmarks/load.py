@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -189,7 +190,7 @@ class Bench:
         )  # fmt: skip
 
 
-def measure(bench: Bench, say: Callable[[str], None]) -> dict[str, object]:
+def measure(bench: Bench, say: Callable[[str], None]) -> dict[str, Any]:
     """Return every figure of the report as JSON values."""
     works = bench.works
     closed_loop(works.write(8), IN_FLIGHT, IN_FLIGHT)
@@ -231,7 +232,7 @@ def _flops(bench: Bench) -> float:
     return matmul_flops(getattr(torch, bench.engine.info.dtype), bench.works.device)
 
 
-def show(result: dict[str, object]) -> None:
+def show(result: dict[str, Any]) -> None:
     """Print the report."""
     machine, first, over = (result[name] for name in ("machine", "first_token", "overload"))
     print(f"{machine['description']}, {machine['device']}, {machine['threads']} threads")

@@ -29,6 +29,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -270,7 +271,7 @@ def _gaps(model: PreTrainedModel, folder: Path | None, group: Sequence[Answered]
     return np.array(gaps)
 
 
-def show(result: Mapping[str, object]) -> None:
+def show(result: Mapping[str, Any]) -> None:
     """Print the report."""
     machine, rates, found = result["machine"], result["requests_per_s"], result["check"]
     print(f"{machine['description']}, {machine['device']}, {machine['threads']} threads")
@@ -334,7 +335,7 @@ def main() -> None:
 
 def measure(
     engine: ResidentEngine, folders: Path, rounds: int, n_requests: int, n_checked: int
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Return every figure of the report but those of the machine."""
     started = time.perf_counter()
     for number in range(N_ADAPTERS):

@@ -12,7 +12,12 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
 
 from glassbox.errors import UnknownName
 from glassbox.types import TokenIds
@@ -105,7 +110,9 @@ def make_model() -> LlamaForCausalLM:
         pad_token_id=1,
     )
     torch.manual_seed(SEED)
-    return LlamaForCausalLM(config).to(torch.bfloat16)
+    model = LlamaForCausalLM(config)
+    model.to(torch.bfloat16)  # type: ignore[arg-type]  # transformers narrows torch's signature
+    return model
 
 
 def train_tokenizer() -> PreTrainedTokenizerFast:
@@ -126,7 +133,7 @@ def train_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def workload(tokenizer: PreTrainedTokenizerFast, n_texts: int = N_TEXTS) -> Workload:
+def workload(tokenizer: PreTrainedTokenizerBase, n_texts: int = N_TEXTS) -> Workload:
     """Return real sentences behind an instruction of 60 tokens, BOS included."""
     bos = [tokenizer.bos_token_id]
     instruction = (bos + tokenizer.encode(INSTRUCTION))[:N_INSTRUCTION_TOKENS]
@@ -142,5 +149,5 @@ def workload(tokenizer: PreTrainedTokenizerFast, n_texts: int = N_TEXTS) -> Work
 def n_block_parameters(model: LlamaForCausalLM) -> int:
     """Return the parameters without embedding and output head: what each token goes through."""
     ends = (model.get_input_embeddings(), model.get_output_embeddings())
-    n_ends = sum(end.weight.numel() for end in ends)
+    n_ends = sum(parameter.numel() for end in ends for parameter in end.parameters())
     return sum(parameter.numel() for parameter in model.parameters()) - n_ends

@@ -99,7 +99,7 @@ def sweep(loaded: LoadedModel, n_targets: int, sources: Sources, held: Dictionar
     return run, sweep_bytes(shape_of(loaded), shapes, chunking, held)
 
 
-Part = tuple[Callable[[], None], int]
+Part = tuple[Callable[[], object], int]
 """What is run, and how many bytes it is said to take."""
 
 
@@ -132,7 +132,7 @@ def part_of(case: str, loaded: LoadedModel, folder: Path) -> Part:
     corpus = make_corpus(loaded.tokenizer, range(300))
     rows = some_rows(loaded)
     return (
-        lambda: read_activations(loaded.model, corpus, rows) and None,
+        lambda: read_activations(loaded.model, corpus, rows),
         corpus_bytes(
             shape_of(loaded),
             batch_tokens=BATCH_TOKENS,
@@ -157,7 +157,7 @@ def replays(loaded: LoadedModel) -> Part:
         shape_of(loaded), n_tokens=N_TOKENS, batch_tokens=REPLAY_TOKENS,
         n_sources=N_ROWS * N_LAYERS,
     )  # fmt: skip
-    return lambda: replay_text(model, context, runs, Latents(rows)) and None, said
+    return lambda: replay_text(model, context, runs, Latents(rows)), said
 
 
 def measured(case: str) -> dict[str, float]:

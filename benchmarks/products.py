@@ -17,6 +17,7 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -56,7 +57,7 @@ class Products:
             layer(x)
 
 
-def measure(contest: Contest, rounds: int) -> dict[str, object]:
+def measure(contest: Contest, rounds: int) -> dict[str, Any]:
     """Return seconds and operations of each pass, and requests a second, as JSON values."""
     model = contest.model
     n_prompt = sum(map(len, contest.prompts))
@@ -104,7 +105,7 @@ def at_most(times: dict[str, float], prompts: str, step: str, n: int) -> float:
     return n / (times[prompts] + (N_NEW - 1) * times[step])
 
 
-def show(result: dict[str, object]) -> None:
+def show(result: dict[str, Any]) -> None:
     """Print the report."""
     rate, flops, seconds = result["matmul_flops"], result["flops"], result["seconds"]
     print(f"matrix product of 4096: {rate / 1e9:.0f} GFLOP/s; float32, {result['threads']} threads")

@@ -77,7 +77,8 @@ async def _ask(port: int, todo: list[int], times: list[float], key: str) -> None
 
 
 async def _load(port: int, n: int, key: str) -> None:
-    todo, times = list(range(n)), []
+    todo = list(range(n))
+    times: list[float] = []
     started = time.perf_counter()
     await asyncio.gather(*(_ask(port, todo, times, key) for _ in range(IN_FLIGHT)))
     elapsed = time.perf_counter() - started

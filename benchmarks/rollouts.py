@@ -67,7 +67,8 @@ def z_test(values: Requests, limit: float, low: float, high: float) -> Passed:
     n = np.arange(1, values.shape[1] + 1)
     mean = np.cumsum(values, axis=1) / n
     variance = np.maximum(np.cumsum(values**2, axis=1) / n - mean**2, 1e-12)
-    return (mean + 1.6449 * np.sqrt(variance / n) <= limit) & (n >= FLOOR)
+    passed: Passed = (mean + 1.6449 * np.sqrt(variance / n) <= limit) & (n >= FLOOR)
+    return passed
 
 
 def hoeffding(values: Requests, limit: float, low: float, high: float) -> Passed:
@@ -80,7 +81,8 @@ def hoeffding(values: Requests, limit: float, low: float, high: float) -> Passed
             for k in n.tolist()
         ]
     )
-    return (np.cumsum(values, axis=1) + radius) / n <= limit
+    passed: Passed = (np.cumsum(values, axis=1) + radius) / n <= limit
+    return passed
 
 
 def bernstein(values: Requests, limit: float, low: float, high: float) -> Passed:
@@ -95,7 +97,8 @@ def bernstein(values: Requests, limit: float, low: float, high: float) -> Passed
     penalty = np.cumsum((scaled - before) ** 2 * (-np.log1p(-weight) - weight), axis=1)
     total = np.cumsum(weight, axis=1)
     upper = (np.cumsum(weight * scaled, axis=1) + math.log(1 / ALPHA) + penalty) / total
-    return upper <= wanted
+    passed: Passed = upper <= wanted
+    return passed
 
 
 BOUNDS: dict[str, Callable[[Requests, float, float, float], Passed]] = {

@@ -23,9 +23,10 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import torch
-from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedModel
+from transformers import GenerationConfig, LlamaForCausalLM
 
 from benchmarks.machine import as_json, describe_machine, matmul_flops, timed
 from benchmarks.model import model_folder, workload
@@ -46,7 +47,7 @@ class Contest:
     """The ways over one workload."""
 
     engine: ResidentEngine
-    model: PreTrainedModel
+    model: LlamaForCausalLM
     """A second copy, as the library loads it."""
     prompts: Sequence[TokenIds]
     lengths: Sequence[int]
@@ -56,7 +57,7 @@ class Contest:
         """Answer some requests one after another through the library's ``generate``."""
         layers = (-1, -4, -8)
         for prompt in self.prompts[:n]:
-            answer = self.model.generate(
+            answer: Any = self.model.generate(  # type: ignore[misc]  # transformers' own self
                 torch.tensor([prompt], device=self.model.device),
                 generation_config=_settings(N_NEW, scores=True),
             )
@@ -73,7 +74,7 @@ class Contest:
         rows = [[1] * (longest - len(prompt)) + list(prompt) for prompt in self.prompts]
         seen = [[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in self.prompts]
         device = self.model.device
-        self.model.generate(
+        self.model.generate(  # type: ignore[misc]  # transformers' own self
             torch.tensor(rows, device=device),
             attention_mask=torch.tensor(seen, device=device),
             generation_config=_settings(n_new),
@@ -139,7 +140,7 @@ def _settings(n_new: int, *, scores: bool = False) -> GenerationConfig:
     )  # fmt: skip
 
 
-def measure(contest: Contest, rounds: int, n_one_by_one: int) -> dict[str, object]:
+def measure(contest: Contest, rounds: int, n_one_by_one: int) -> dict[str, Any]:
     """Return every figure of the report as JSON values."""
     device = contest.model.device
     ways = contest.ways(n_one_by_one)
@@ -172,7 +173,7 @@ def measure(contest: Contest, rounds: int, n_one_by_one: int) -> dict[str, objec
     }
 
 
-def show(result: dict[str, object]) -> None:
+def show(result: dict[str, Any]) -> None:
     """Print the report."""
     machine = result["machine"]
     print(f"{machine['description']}, {machine['device']}, {machine['threads']} threads")
@@ -200,16 +201,16 @@ def show(result: dict[str, object]) -> None:
     print(f"matrix product of 4096: {result['matmul_flops'] / 1e9:.0f} GFLOP/s")
 
 
-def open_contest(dtype: str, device: str, threads: int | None) -> Contest:
+def open_contest(
+    dtype: Literal["auto", "float32", "bfloat16"], device: str, threads: int | None
+) -> Contest:
     """Return engine and library with the benchmark model, and what both are asked."""
     folder = model_folder()
     spec = ModelSpec(str(folder), dtype=dtype, device=device)
     engine = load_engine(spec, threads=threads, capacity=Capacity(n_rows=N_REQUESTS))
     with quiet_library():
-        model = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=getattr(torch, engine.info.dtype)
-        )
-    model = model.to(engine.info.device).eval()
+        model = LlamaForCausalLM.from_pretrained(folder, dtype=getattr(torch, engine.info.dtype))
+    model.to(engine.info.device).eval()  # type: ignore[arg-type]  # transformers narrows torch's
     work = workload(engine.codec.tokenizer, N_REQUESTS)
     prompts = [(0, *prompt[work.n_instruction :]) for prompt in work.prompts]
     draw = random.Random(0)

@@ -25,6 +25,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +134,8 @@ def paired(
     pairs = np.array([(seconds(by_hand), seconds(ours)) for _ in range(n)]) * 1e3
     differences = pairs[:, 1] - pairs[:, 0]
     low, high = mean_interval(differences)
-    return Paired(*np.median(pairs, axis=0).tolist(), float(differences.mean()), low, high, n)
+    by_hand_ms, technique_ms = np.median(pairs, axis=0).tolist()
+    return Paired(by_hand_ms, technique_ms, float(differences.mean()), low, high, n)
 
 
 def mean_interval(values: np.ndarray, level: float = 0.95, seed: int = 0) -> tuple[float, float]:
@@ -165,7 +167,7 @@ def shares(counts: Sequence[int]) -> float:
 
 def overhead(clients: dict[str, InterpClient], n: int) -> dict[str, float]:
     """Return the median time of a warm empty call through each client, milliseconds."""
-    return {name: median_ms(lambda c=client: c.run(empty), n) for name, client in clients.items()}
+    return {name: median_ms(partial(each.run, empty), n) for name, each in clients.items()}
 
 
 def captures(client: InterpClient, n: int) -> dict[str, Paired]:
@@ -176,8 +178,8 @@ def captures(client: InterpClient, n: int) -> dict[str, Paired]:
     batch = [TEXT + " It was fine." * (row % 3) for row in range(32)]
     return {
         name: paired(
-            lambda given=given: capture(own.model, own.tokenizer, given, LAYERS),
-            lambda given=given: client.run(capture, given, LAYERS),
+            partial(capture, own.model, own.tokenizer, given, LAYERS),
+            partial(client.run, capture, given, LAYERS),
             n,
         )
         for name, given in (("one sentence", texts), ("batch of 32", batch))
@@ -286,7 +288,7 @@ def measure(folder: Path, *, rounds: int, nnsight_python: str | None) -> dict[st
             )
         }
         found["capture_ms"] = {
-            name: median_ms(lambda c=client: c.run(capture, [TEXT], LAYERS), rounds)
+            name: median_ms(partial(client.run, capture, [TEXT], LAYERS), rounds)
             for name, client in (("in-process", inside), ("local", near), ("http", far[0]))
         }
         found["paired"] = {name: asdict(each) for name, each in captures(inside, rounds).items()}
@@ -328,8 +330,8 @@ def show(found: dict[str, Any]) -> None:
             f"[{each['low_ms']:+.2f}, {each['high_ms']:+.2f}] over {each['n']} pairs"
         )
     for name, each in found["map"].items():
-        bar = verdict(each["ratio"], MAP_BAR, at_most=False)
-        print(f"{f'map of 100 against 100 runs, {name}':34}{each['ratio']:8.1f} x    {bar}")
+        said = verdict(each["ratio"], MAP_BAR, at_most=False)
+        print(f"{f'map of 100 against 100 runs, {name}':34}{each['ratio']:8.1f} x    {said}")
     for name, value in found["rate"].items():
         print(f"{'100 MB result, ' + name:34}{value:7.0f} MB/s   "
               f"{verdict(value, RATE_BAR, at_most=False)}")  # fmt: skip

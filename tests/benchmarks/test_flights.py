@@ -12,6 +12,7 @@ class Timer:
 
     def __init__(self, seconds, on_end=lambda: None):
         self.ended = threading.Event()
+        self.lock = threading.Lock()
         self.cancelled = False
         self.calls = [on_end]
         self.timer = threading.Timer(seconds, self.end)
@@ -19,8 +20,10 @@ class Timer:
         self.timer.start()
 
     def end(self):
-        self.ended.set()
-        for call in self.calls:
+        with self.lock:
+            self.ended.set()
+            calls, self.calls = self.calls, []
+        for call in calls:
             call()
 
     def times(self):
@@ -33,7 +36,12 @@ class Timer:
         self.end()
 
     def when_done(self, call):
-        self.calls.append(call)
+        # It may have ended already, like a real request that is answered at once.
+        with self.lock:
+            if not self.ended.is_set():
+                self.calls.append(call)
+                return
+        call()
 
 
 def test_an_open_loop_does_not_wait_for_answers():
