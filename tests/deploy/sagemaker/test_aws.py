@@ -1,6 +1,7 @@
 """AWS itself, as botocore speaks of it: who asks, where, how often; no network."""
 
 import builtins
+import hashlib
 import io
 import json
 from itertools import pairwise
@@ -46,6 +47,21 @@ def keys(monkeypatch) -> None:
 def test_nobody_signed_in_is_told_how_to():
     aws = connect("us-east-1", "")
     with pytest.raises(AccessDenied, match=r"does not know who asks.*aws configure.*--profile"):
+        deployment.status(settings(), aws)
+
+
+def test_a_session_that_ran_out_is_not_signed_in(tmp_path, monkeypatch):
+    (tmp_path / "config").write_text(
+        "[profile ours]\nsso_session = ours\nsso_account_id = 123456789012\nsso_role_name = dev\n"
+        "[sso-session ours]\nsso_region = us-east-1\nsso_start_url = https://ours.example/start\n"
+    )
+    token = {"accessToken": "a", "expiresAt": "2025-01-01T00:00:00Z"}
+    name = hashlib.sha1(b"ours").hexdigest()
+    (tmp_path / f"{name}.json").write_text(json.dumps(token))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setattr("botocore.tokens.SSOTokenProvider._SSO_TOKEN_CACHE_DIR", str(tmp_path))
+    aws = connect("us-east-1", "ours")
+    with pytest.raises(AccessDenied, match=r"Token has expired.*'aws sso login'"):
         deployment.status(settings(), aws)
 
 

@@ -255,8 +255,41 @@ def test_another_kind_of_machine_takes_autoscaling_off_and_on_again(made, fake):
     signs = [(each.sign, each.what.split()[0]) for each in plan.actions]
     assert signs == [("+", "endpoint"), ("-", "autoscaling"), ("~", "tag"), ("~", "endpoint"),
                      ("·", "wait"), ("+", "autoscaling"), ("+", "scaling")]  # fmt: skip
+    assert any("Autoscaling is off while" in each for each in plan.notes)
     carry_out(plan.actions, aws, None, AT_ONCE)
     assert list(fake.targets) == ["endpoint/shop/variant/primary"]
+
+
+def test_a_change_of_machines_that_stopped_midway_goes_on_with_as_many(made, fake):
+    aws = fake.aws()
+    apply(settings(), made, aws)
+    fake.endpoints["shop"]["ProductionVariants"][0]["CurrentInstanceCount"] = 40
+    fake.refuses["UpdateEndpoint"] = lambda: refusal("ThrottlingException", "Rate exceeded")
+    other = settings(instance_type="ml.g6.2xlarge")
+    with pytest.raises(CapacityError):
+        apply(other, made, aws)
+    assert not fake.targets, "autoscaling went first"
+    del fake.refuses["UpdateEndpoint"]
+    apply(other, made, aws)
+    found = deployment.status(other, aws)
+    assert (found.variants[0].n_current, len(found.scaling)) == (40, 1)
+
+
+def test_the_way_back_to_another_kind_of_machine_leaves_autoscaling_as_it_was(made, fake):
+    aws = fake.aws()
+    apply(settings(max_instances=40), made, aws)
+    first = deployment.status(settings(), aws)
+    apply(settings(instance_type="ml.g6.2xlarge", max_instances=40), made, aws)
+    fake.endpoints["shop"]["ProductionVariants"][0]["CurrentInstanceCount"] = 12
+
+    # What it was, not what the settings at hand say.
+    plan = deployment.way_back(settings(), aws)
+    assert any("Autoscaling is off while" in each for each in plan.notes)
+    carry_out(plan.actions, aws, None, AT_ONCE)
+    back = deployment.status(settings(), aws)
+    assert (back.config, back.scaling) == (first.config, first.scaling)
+    assert back.variants[0].n_current == 12
+    assert deployment.planned(settings(max_instances=40), made, aws).is_done
 
 
 def test_a_half_made_endpoint_is_finished(made, fake):
@@ -515,7 +548,12 @@ def test_the_how_to_names_every_right_that_deploying_takes(tmp_path, fake):
         "DeleteObjects": ("DeleteObject",),
         "PutMetricAlarm": ("PutMetricAlarm", "TagResource"),
         "CreateModel": ("CreateModel", "PassRole"),
-        "RegisterScalableTarget": ("RegisterScalableTarget", "CreateServiceLinkedRole"),
+        # Source: AWS, "Auto scaling prerequisites": whoever registers a variant may count it, too.
+        "RegisterScalableTarget": (
+            "RegisterScalableTarget",
+            "CreateServiceLinkedRole",
+            "UpdateEndpointWeightsAndCapacities",
+        ),
     }
     needed = {right for each in fake.operations() for right in same.get(each, (each,))}
     page = ROOT / "docs" / "how-to" / "deploy-to-sagemaker.md"

@@ -24,6 +24,17 @@ CREDENTIALS: Final = (
 )
 """What to do where AWS does not know who asks."""
 
+_NOT_SIGNED_IN = {
+    "CredentialRetrievalError",
+    "LoginError",
+    "NoAuthTokenError",
+    "NoCredentialsError",
+    "PartialCredentialsError",
+    "ProfileNotFound",
+    "SSOError",
+    "TokenRetrievalError",
+}
+"""Classes of botocore, or their bases, by name: older ones lack some."""
 _UNKNOWN_CALLER = {
     "ExpiredToken",
     "ExpiredTokenException",
@@ -106,14 +117,6 @@ def in_our_words(operation: str, what: str, region: str) -> Iterator[None]:
         yield
     except theirs.ClientError as error:
         raise _refusal(error, operation, what, region) from error
-    except (
-        theirs.NoCredentialsError,
-        theirs.PartialCredentialsError,
-        theirs.CredentialRetrievalError,
-        theirs.SSOError,
-        theirs.ProfileNotFound,
-    ) as error:
-        raise AccessDenied(f"AWS does not know who asks ({error}). {CREDENTIALS}") from error
     except theirs.NoRegionError as error:
         raise InvalidValue("endpoint.region", "", "a region of AWS, as us-east-1") from error
     except (theirs.HTTPClientError, theirs.ConnectionError) as error:
@@ -122,6 +125,8 @@ def in_our_words(operation: str, what: str, region: str) -> Iterator[None]:
             "and at the region; then run the same command again."
         ) from error
     except theirs.BotoCoreError as error:
+        if _NOT_SIGNED_IN & {each.__name__ for each in type(error).__mro__}:
+            raise AccessDenied(f"AWS does not know who asks ({error}). {CREDENTIALS}") from error
         raise ConflictError(f"{operation} ({what}) was not sent: {error}") from error
 
 

@@ -4,7 +4,15 @@ from glassbox.deploy.sagemaker.calls import Action, Wait
 from glassbox.deploy.sagemaker.naming import BUNDLE_TAG, PREVIOUS_TAG, Names
 from glassbox.deploy.sagemaker.observed import MOVING, Observed
 from glassbox.deploy.sagemaker.plan import Plan
-from glassbox.deploy.sagemaker.steps import remember, update_endpoint
+from glassbox.deploy.sagemaker.steps import (
+    OFF_MEANWHILE,
+    OTHER_TYPE,
+    changes_type,
+    drop_targets,
+    put_back,
+    remember,
+    update_endpoint,
+)
 from glassbox.errors import ConflictError, UnknownName
 
 
@@ -12,6 +20,7 @@ def going_back(names: Names, region: str, there: Observed, to: str | None = None
     """Return the steps that give an endpoint an earlier configuration.
 
     All machines are replaced at once, beside the old ones: the way back is not the time to wait.
+    Autoscaling stays as it is.
 
     Args:
         names: The deployment's.
@@ -50,12 +59,18 @@ def going_back(names: Names, region: str, there: Observed, to: str | None = None
     steps: list[Action] = []
     if there.status in MOVING:
         steps.append(Wait("endpoint", endpoint.name, "settled", why=f"it is {there.status}"))
-    bundle = there.configs[wished].tags.get(BUNDLE_TAG, "")
-    actions = (
-        *steps,
+    earlier = there.configs[wished]
+    bundle = earlier.tags.get(BUNDLE_TAG, "")
+    notes = [f"From {there.config_name} to {wished} (bundle {bundle[:12] or 'unknown'})."]
+    is_unscaled = bool(there.targets) and changes_type(there, earlier.body)
+    if is_unscaled:
+        steps += drop_targets(there, OTHER_TYPE)
+        notes.append(OFF_MEANWHILE)
+    steps += [
         remember(there, bundle),
         update_endpoint(names.deployment, wished, there),
         Wait("endpoint", endpoint.name, "in service", wished),
-    )
-    note = f"From {there.config_name} to {wished} (bundle {bundle[:12] or 'unknown'})."
-    return Plan(names.deployment, region, actions, notes=(note,))
+    ]
+    if is_unscaled:
+        steps += put_back(there)
+    return Plan(names.deployment, region, tuple(steps), notes=tuple(notes))

@@ -16,6 +16,9 @@ from glassbox.deploy.sagemaker.differences import Change, changes, differs, show
 from glassbox.deploy.sagemaker.naming import SHADOW_VARIANT
 from glassbox.deploy.sagemaker.observed import MOVING, Found, Observed
 from glassbox.deploy.sagemaker.steps import (
+    OFF_MEANWHILE,
+    OTHER_TYPE,
+    changes_type,
     delete_component,
     delete_endpoint,
     deployed,
@@ -188,20 +191,10 @@ def _endpoint(wish: Desired, there: Observed) -> Iterator[Action]:
 
 def _update(wish: Desired, there: Observed) -> Iterator[Call]:
     """Yield the steps that give an endpoint another configuration."""
-    if _changes_type(wish, there):
-        # AWS refuses to change the type of machines that autoscaling counts.
-        yield from drop_targets(there, "the instance type changes, which AWS refuses else")
+    if changes_type(there, wish.config.request):
+        yield from drop_targets(there, OTHER_TYPE)
     yield remember(there, wish.bundle)
     yield update_endpoint(wish.names.deployment, wish.config_name, there, wish)
-
-
-def _changes_type(wish: Desired, there: Observed) -> bool:
-    config = there.config
-    return config is None or _types(config.body) != _types(wish.config.request)
-
-
-def _types(config: Mapping[str, Any]) -> list[str]:
-    return [each.get("InstanceType", "") for each in config["ProductionVariants"]]
 
 
 def _components(wish: Desired, there: Observed) -> Iterator[Action]:
@@ -249,7 +242,8 @@ def _alarm(wish: Desired, there: Observed) -> Iterator[Call]:
 def _scaling(wish: Desired, there: Observed) -> Iterator[Call]:
     """Yield the steps to the wished autoscaling, which needs the endpoint in service."""
     is_new = there.status in ("", "Failed", "Deleting")
-    is_dropped = is_new or (there.config_name != wish.config_name and _changes_type(wish, there))
+    is_moved = there.config_name != wish.config_name
+    is_dropped = is_new or (is_moved and changes_type(there, wish.config.request))
     targets = () if is_dropped else there.targets
     resource = wish.target.request["ResourceId"] if wish.target else None
     for each in targets:
@@ -298,5 +292,7 @@ def _notes(wish: Desired, there: Observed) -> Iterator[str]:
         )
     elif rings(there):
         yield "The alarm rings now, so it does not take this update back; watch it yourself."
+    if there.targets and wish.target and changes_type(there, wish.config.request):
+        yield OFF_MEANWHILE
     if how != "in batches":
         yield "While it is updated, the old machines and the new ones run side by side, and cost."

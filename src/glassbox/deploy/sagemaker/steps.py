@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal
 
-from glassbox.deploy.sagemaker.calls import Action, Call, Wait
+from glassbox.deploy.sagemaker.calls import Action, Call, Service, Wait
 from glassbox.deploy.sagemaker.desired import Desired
 from glassbox.deploy.sagemaker.desired_scaling import ALARM_PERIOD_S, ALARM_PERIODS
 from glassbox.deploy.sagemaker.naming import BUNDLE_TAG, PREVIOUS_TAG, listed
@@ -14,6 +14,22 @@ BATCH_SHARE: Final = 25
 
 BAKE_S: Final = ALARM_PERIODS * ALARM_PERIOD_S + 120
 """Seconds that new machines are watched: until the alarm can ring, and figures come late."""
+
+OTHER_TYPE: Final = "the instance type changes, which AWS refuses else"
+"""Why autoscaling is taken off."""
+
+OFF_MEANWHILE: Final = (
+    "Autoscaling is off while the kind of machine changes, and is put on again after it. If that "
+    "stops before, or AWS takes the update back, it stays off: --status shows it, and --apply of "
+    "what answers then puts it on."
+)
+"""What people should know before autoscaling is taken off."""
+
+_TARGET_KEYS: Final = ("ServiceNamespace", "ResourceId", "ScalableDimension", "MinCapacity",
+                       "MaxCapacity", "SuspendedState")  # fmt: skip
+_POLICY_KEYS: Final = ("PolicyName", "ServiceNamespace", "ResourceId", "ScalableDimension",
+                       "PolicyType", "TargetTrackingScalingPolicyConfiguration",
+                       "StepScalingPolicyConfiguration")  # fmt: skip
 
 Deployed = Literal["in batches", "at once", "unwatched"]
 """How AWS replaces machines: some at a time, all beside the old ones, or so and without a look."""
@@ -46,7 +62,10 @@ def update_endpoint(name: str, config: str, there: Observed, wish: Desired | Non
     """
     # AWS would keep the weights, too, and with them the share that a shadow variant gets.
     own = ["DesiredWeight"]
-    if not there.targets or (wish is not None and wish.target is None):
+    # A wish for autoscaling counts also where it is off for the moment: a command that goes on
+    # where it stopped must not shrink what had grown.
+    is_scaled = bool(there.targets) if wish is None else wish.target is not None
+    if not is_scaled:
         own.append("DesiredInstanceCount")
     request: dict[str, Any] = {
         "EndpointName": name,
@@ -128,6 +147,36 @@ def drop_targets(there: Observed, why: str) -> Iterator[Call]:
     """Yield the steps that end all autoscaling of an endpoint."""
     for each in there.targets:
         yield drop_target(each, why)
+
+
+def put_back(there: Observed) -> Iterator[Call]:
+    """Yield the steps that put all autoscaling of an endpoint on again, as it was."""
+    autoscaling: Service = "application-autoscaling"
+    for each in there.targets:
+        request = {key: each[key] for key in _TARGET_KEYS if key in each}
+        what = f"autoscaling of {each['ResourceId']}"
+        yield Call(autoscaling, "RegisterScalableTarget", request, what, "as it was")
+    for each in there.policies:
+        request = {key: each[key] for key in _POLICY_KEYS if key in each}
+        what = f"scaling policy {each['PolicyName']}"
+        yield Call(autoscaling, "PutScalingPolicy", request, what, "as it was")
+
+
+def changes_type(there: Observed, config: Mapping[str, Any]) -> bool:
+    """Return whether a configuration has another kind of machines than the one in force.
+
+    AWS refuses to change the kind of machines that autoscaling counts.
+
+    Args:
+        there: What is there.
+        config: The configuration, as it is made or described.
+    """
+    now = there.config
+    return now is None or _types(now.body) != _types(config)
+
+
+def _types(config: Mapping[str, Any]) -> list[str]:
+    return [each.get("InstanceType", "") for each in config["ProductionVariants"]]
 
 
 def drop_components(there: Observed, why: str) -> Iterator[Action]:
