@@ -17,6 +17,9 @@ export const RETRIED: ReadonlySet<number> = new Set([429, 503]);
 /** Wait before the first repetition where nobody names one; doubled each time. */
 const FIRST_WAIT_S = 0.25;
 
+/** Longest time that `setTimeout` counts, 24.8 days: one of a longer time rings at once. */
+const MOST_MS = 2 ** 31 - 1;
+
 /** Seconds until a request is sent again; undefined where there is no further try. */
 export function waitS(retries: Retries, error: GlassboxError, done: number): number | undefined {
   const wait = error.retryAfterS ?? FIRST_WAIT_S * 2 ** done;
@@ -81,11 +84,12 @@ export class Patience {
   /** Start the clock anew. */
   again(): void {
     this.pause();
-    if (!Number.isFinite(this.#timeoutS)) return;
+    const ms = this.#timeoutS * 1000;
+    if (ms > MOST_MS) return;
     this.#timer = setTimeout(() => {
       this.#isLate = true;
       this.#controller.abort();
-    }, this.#timeoutS * 1000);
+    }, ms);
   }
 
   /** Stop the clock: it is not the server that takes its time now. */

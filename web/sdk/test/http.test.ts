@@ -97,6 +97,14 @@ describe("a call", () => {
     await expect(client.health()).resolves.toEqual({ live: false, ready: false });
   });
 
+  it("may take longer than a timer can count", async () => {
+    const { client } = await served(
+      (_, response) => void setTimeout(() => json(response, NONE), 100),
+      { timeoutS: 3_000_000 },
+    );
+    await expect(client.models()).resolves.toEqual([]);
+  });
+
   it("that its owner gives up throws the owner's reason", async () => {
     const { client } = await served(() => undefined);
     const owner = new AbortController();

@@ -1,3 +1,5 @@
+import { asProblem, Problem, silent } from "./problem";
+
 /** Milliseconds between two looks: 30 s while the front end is developed, 60 s as it ships. */
 export const POLL_MS = import.meta.env.DEV ? 30_000 : 60_000;
 
@@ -6,6 +8,9 @@ const LEAST_GAP_MS = 1_500;
 
 /** First wait after a failure; it doubles with each further one. */
 const FIRST_RETRY_MS = 2_000;
+
+/** Longest look: a server that hangs must not leave old numbers standing as if they were new. */
+const LONGEST_LOOK_MS = 60_000;
 
 export type Poller = {
   /** Look at once, whatever is under way. */
@@ -20,10 +25,17 @@ export function retryDelay(nFailures: number): number {
   return Math.min(60_000, FIRST_RETRY_MS * 2 ** Math.min(10, nFailures - 1));
 }
 
+/** Why a look failed; null where nobody waits for it any more. */
+export function failureOf(error: unknown, signal: AbortSignal): Problem | null {
+  if (!signal.aborted) return asProblem(error);
+  return signal.reason instanceof Problem ? signal.reason : null;
+}
+
 /**
  * Load again and again: at once, then every so many milliseconds, sooner after a failure.
  *
- * A hidden tab does not ask; it catches up when it is seen again.
+ * A hidden tab does not ask; it catches up when it is seen again. A look that takes too long is a
+ * failure.
  *
  * `every` of null loads once and then only when asked, failures aside.
  */
@@ -51,22 +63,28 @@ export function poll(load: (signal: AbortSignal) => Promise<void>, every: number
     running = mine;
     lastStart = Date.now();
     isWanted = false;
+    const tooLong = window.setTimeout(
+      () => mine.abort(silent(LONGEST_LOOK_MS / 1000)),
+      LONGEST_LOOK_MS,
+    );
     const ended = (wait: number | null) => {
       if (running !== mine) return;
       running = null;
       plan(isWanted ? gapLeft() : wait);
     };
-    load(mine.signal).then(
-      () => {
-        nFailures = 0;
-        ended(every);
-      },
-      () => {
-        if (mine.signal.aborted) return;
-        nFailures += 1;
-        ended(retryDelay(nFailures));
-      },
-    );
+    load(mine.signal)
+      .finally(() => window.clearTimeout(tooLong))
+      .then(
+        () => {
+          nFailures = 0;
+          ended(every);
+        },
+        (error: unknown) => {
+          if (failureOf(error, mine.signal) === null) return;
+          nFailures += 1;
+          ended(retryDelay(nFailures));
+        },
+      );
   }
 
   function soon(): void {

@@ -39,6 +39,16 @@ export function unreachable(): Problem {
   );
 }
 
+/** The problem of a server that took a request and then said nothing. */
+export function silent(seconds: number): Problem {
+  return new Problem(
+    "The server does not answer",
+    `Nothing came for ${seconds} s. It may hang or be overloaded: its log says what it does.`,
+    0,
+    "deadline-exceeded",
+  );
+}
+
 type Body = {
   detail?: unknown;
   title?: unknown;

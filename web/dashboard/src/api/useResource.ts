@@ -3,8 +3,8 @@ import { useCallback, useEffect, useRef, useState, useSyncExternalStore } from "
 import { callJson } from "./http";
 import { apiKey } from "./key";
 import { live, type Topic } from "./live";
-import { poll, POLL_MS, type Poller } from "./poll";
-import { asProblem, type Problem } from "./problem";
+import { failureOf, poll, POLL_MS, type Poller } from "./poll";
+import type { Problem } from "./problem";
 
 export type Resource<Data> = {
   /** The latest answer; kept while a newer one cannot be had. */
@@ -44,8 +44,8 @@ export function useResource<Data>(
         const data = await callJson<Data>(path, undefined, signal);
         setHeld({ path, data, problem: null });
       } catch (error) {
-        if (!signal.aborted) {
-          const problem = asProblem(error);
+        const problem = failureOf(error, signal);
+        if (problem !== null) {
           setHeld((before) => ({
             path,
             data: before?.path === path ? before.data : null,

@@ -3,8 +3,8 @@ import { useCallback, useEffect, useRef, useState, useSyncExternalStore } from "
 import { callJson, modelsPath } from "../api/http";
 import { apiKey } from "../api/key";
 import { live } from "../api/live";
-import { poll, POLL_MS, type Poller } from "../api/poll";
-import { asProblem, type Problem } from "../api/problem";
+import { failureOf, poll, POLL_MS, type Poller } from "../api/poll";
+import type { Problem } from "../api/problem";
 import type { AuditEntry, Registry, Summary } from "../api/wire";
 
 export type InferenceAuditOptions = {
@@ -86,8 +86,8 @@ export function useInferenceAudit({
           updatedAt: new Date(),
         });
       } catch (error) {
-        if (!signal.aborted) {
-          const problem = asProblem(error);
+        const problem = failureOf(error, signal);
+        if (problem !== null) {
           setAnswers((before) => ({
             ...(before.of === model ? before : nothing),
             of: model,

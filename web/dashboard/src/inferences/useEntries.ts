@@ -13,6 +13,8 @@ type Older = {
   problem: Problem | null;
 };
 
+const NONE: readonly AuditEntry[] = [];
+
 export type Entries = {
   newest: Resource<AuditEntry[]>;
   /** Newest first, as far back as was asked for. */
@@ -26,7 +28,8 @@ export type Entries = {
 /**
  * Entries page by page, the newest page kept up to date while the older ones stay.
  *
- * Pages are cut by sequence, so that what comes meanwhile neither doubles nor hides an entry.
+ * Pages are cut by sequence, so that what comes meanwhile neither doubles nor hides an entry. The list
+ * stays as long as it was asked to be: newer ones push the oldest out, to be asked for again.
  */
 export function useEntries(filters: Filters, isFollowing: boolean): Entries {
   const path = recentPath(filters);
@@ -36,8 +39,14 @@ export function useEntries(filters: Filters, isFollowing: boolean): Entries {
   });
   const [older, setOlder] = useState<Older | null>(null);
   const asking = useRef<AbortController | null>(null);
-  const mine = older?.of === path ? older : null;
-  const entries = merged(newest.data ?? [], mine?.entries ?? []);
+  const [seen, setSeen] = useState(newest.data);
+  const held = older?.of === path ? older : null;
+  const mine = held === null ? null : extended(held, newest.data ?? []);
+  if (newest.data !== seen) {
+    setSeen(newest.data);
+    setOlder(mine);
+  }
+  const entries = mine?.entries ?? newest.data ?? NONE;
   const last = entries.at(-1)?.sequence ?? 0;
   const isAll = mine?.isAll ?? (newest.data !== null && newest.data.length < PAGE_SIZE);
 
@@ -65,6 +74,22 @@ export function useEntries(filters: Filters, isFollowing: boolean): Entries {
   }, [entries, filters, isAll, last, path]);
 
   return { newest, entries, isAll, problem: mine?.problem ?? null, more };
+}
+
+/**
+ * What is held and a newer first page, as one run. Null where more came between two looks than a page
+ * has: a list with a hole in it would hide entries.
+ */
+function extended(held: Older, newest: readonly AuditEntry[]): Older | null {
+  const length = held.entries.length;
+  const entries = merged(newest, held.entries);
+  if (newest.length === PAGE_SIZE && entries.length === newest.length + length) return null;
+  const isCut = entries.length > length;
+  return {
+    ...held,
+    entries: isCut ? entries.slice(0, length) : entries,
+    isAll: held.isAll && !isCut,
+  };
 }
 
 /** Two runs of entries as one, newest first; of an entry that is in both, the first run's counts. */

@@ -1,0 +1,57 @@
+import { act, renderHook } from "@testing-library/react";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+
+import { useResource } from "../useResource";
+
+/** Asks a server that answers with its number of looks, until it hangs. */
+let nAsked: number;
+let isHanging: boolean;
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  nAsked = 0;
+  isHanging = false;
+  vi.stubGlobal("fetch", (_: string, { signal }: { signal: AbortSignal }) => {
+    nAsked += 1;
+    if (!isHanging) return Promise.resolve(Response.json(nAsked));
+    return new Promise((_resolve, reject) => {
+      signal.addEventListener("abort", () => reject(signal.reason as Error));
+    });
+  });
+});
+
+afterEach(() => {
+  vi.useRealTimers();
+  vi.unstubAllGlobals();
+});
+
+const passed = (ms: number) => act(() => vi.advanceTimersByTimeAsync(ms));
+
+test("old numbers do not stand as new ones while the server hangs", async () => {
+  const { result } = renderHook(() => useResource<number>("/v1/fleet", { every: 2_000 }));
+  await passed(0);
+  expect(result.current).toMatchObject({ data: 1, problem: null });
+  isHanging = true;
+  await passed(2_000);
+  await passed(59_000);
+  expect(result.current).toMatchObject({ data: 1, problem: null });
+  await passed(1_000);
+  expect(result.current.data).toBe(1);
+  expect(result.current.problem?.title).toBe("The server does not answer");
+  isHanging = false;
+  await passed(2_000);
+  expect(result.current).toMatchObject({ data: 3, problem: null });
+});
+
+test("a look that a newer one replaced is no failure", async () => {
+  isHanging = true;
+  const { result, unmount } = renderHook(() => useResource<number>("/v1/fleet", { every: null }));
+  await passed(1_000);
+  isHanging = false;
+  act(() => result.current.refresh());
+  await passed(0);
+  expect(result.current).toMatchObject({ data: 2, problem: null });
+  await passed(59_500);
+  expect(nAsked).toBe(2);
+  unmount();
+});
