@@ -2,6 +2,7 @@
 
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,11 +10,15 @@ import torch
 from glassbox.errors import (
     ConflictError,
     CorruptArtifact,
+    InvalidValue,
     NotShipped,
     UnknownName,
 )
 from glassbox.techniques import values
 from glassbox.techniques.calls import FINAL, Limits, Shipment
+from glassbox.techniques.client.calling import Calls, Choices
+from glassbox.techniques.client.link import Notes
+from glassbox.techniques.client.session import RemoteSession
 from glassbox.techniques.protocol import Backend
 from glassbox.techniques.values import RemoteValue
 from glassbox.techniques.worker_spec import WorkerSpec
@@ -188,6 +193,15 @@ def test_a_session_keeps_tensors_on_the_other_side(backend):
     backend.close_session(session)
     with pytest.raises(UnknownName, match="session"):
         backend.submit(call_of(total, kept, times=2, session=session, caller="me"))
+
+
+def test_what_a_client_puts_into_a_session_it_gets_back(backend):
+    with RemoteSession(Calls(backend, Notes()), Choices(quiet=True)) as session:
+        put = session.put([1, 2])
+        assert session.get(put) == [1, 2]
+        other = replace(put, session=f"{put.session}0")
+        with pytest.raises(InvalidValue, match="of this session"):
+            session.get(other)
 
 
 def test_a_result_is_kept_in_a_session_only(backend):

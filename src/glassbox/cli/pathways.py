@@ -3,6 +3,7 @@
 Parses, makes one call, prints. Knows nothing of how steps work.
 """
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +16,7 @@ from glassbox.cli.exit_codes import ExitCode
 from glassbox.runtime import Runtime
 
 if TYPE_CHECKING:
+    from glassbox.pathways.layout import StudyFolder
     from glassbox.pathways.orchestration.running import Finished
     from glassbox.pathways.orchestration.workplace import Workplace
 
@@ -59,7 +61,7 @@ def run(
     """Do all steps; killed anywhere, the same command goes on."""
     from glassbox.pathways.orchestration.steps import run_study
 
-    place = _place(config, backend, workers, quiet=json)
+    place = open_place(config, backend, workers, quiet=json)
     try:
         finished = run_study(place, fresh=fresh)
     finally:
@@ -82,12 +84,7 @@ def audit(config: Config, fresh: Fresh = False, json: options.AsJson = False) ->
     """Step 0: check all checkpoints and all response logs; lists every fault."""
     from glassbox.cli.pathways_showing import show_audit
 
-    place = _place(config, quiet=json)
-    finished = _do(place, "audit", fresh=fresh)
-    if json:
-        print_json(finished.to_json())
-    else:
-        show_audit(place.folder)
+    finished = _one("audit", config, fresh=fresh, json=json, show=show_audit)
     if not finished.figures.get("validated", False):
         raise typer.Exit(ExitCode.INCOMPLETE)
 
@@ -97,12 +94,7 @@ def select(config: Config, fresh: Fresh = False, json: options.AsJson = False) -
     """Step 1: choose the latents that go on, and say how many chance would have given."""
     from glassbox.cli.pathways_showing import show_selection
 
-    place = _place(config, quiet=json)
-    finished = _do(place, "select", fresh=fresh)
-    if json:
-        print_json(finished.to_json())
-        return
-    show_selection(place.folder)
+    _one("select", config, fresh=fresh, json=json, show=show_selection)
 
 
 @app.command()
@@ -110,12 +102,7 @@ def prototype(config: Config, fresh: Fresh = False, json: options.AsJson = False
     """Step 2: one latent end to end, its memory, and a forecast of the rest."""
     from glassbox.cli.pathways_showing import show_prototype
 
-    place = _place(config, quiet=json)
-    finished = _do(place, "prototype", fresh=fresh)
-    if json:
-        print_json(finished.to_json())
-        return
-    show_prototype(place.folder)
+    _one("prototype", config, fresh=fresh, json=json, show=show_prototype)
 
 
 @app.command()
@@ -192,7 +179,7 @@ def forecast(
     from glassbox.cli.pathways_forecast import show_forecast, show_study_forecast
 
     if config is not None:
-        show_study_forecast(_place(config, quiet=json).folder, json=json)
+        show_study_forecast(open_place(config, quiet=json).folder, json=json)
         return
     show_forecast(
         contexts, doses, null, close, tokens, responses, rate=rate, measure=measure, json=json
@@ -217,18 +204,14 @@ def show(
     show_pathways(folder, source=source, target=target, limit=limit, json=json)
 
 
-def open_place(config: Path, *, quiet: bool = False) -> "Workplace":
-    """Return the workplace of a configuration's study, its progress shown on the console."""
-    return _place(config, quiet=quiet)
-
-
-def _place(
+def open_place(
     config: Path,
     backend: str | None = None,
     workers: int | None = None,
     *,
-    quiet: bool,
+    quiet: bool = False,
 ) -> "Workplace":
+    """Return the workplace of a configuration's study, its progress shown on the console."""
     from glassbox.pathways.config_file import load_config
 
     loaded = load_config(config)
@@ -248,15 +231,6 @@ def _place(
     return Runtime.load().study(loaded, stages, note)
 
 
-def _do(place: "Workplace", step: str, *, fresh: bool) -> "Finished":
-    from glassbox.pathways.orchestration.steps import do_step
-
-    try:
-        return do_step(place, step, fresh=fresh)
-    finally:
-        place.close()
-
-
 def _one(
     step: str,
     config: Path,
@@ -265,12 +239,23 @@ def _one(
     *,
     fresh: bool,
     json: bool,
-) -> None:
-    finished = _do(_place(config, backend, workers, quiet=json), step, fresh=fresh)
+    show: "Callable[[StudyFolder], None] | None" = None,
+) -> "Finished":
+    """Do one step, and print its record, what it found, or one line of it."""
+    from glassbox.pathways.orchestration.steps import do_step
+
+    place = open_place(config, backend, workers, quiet=json)
+    try:
+        finished = do_step(place, step, fresh=fresh)
+    finally:
+        place.close()
     if json:
         print_json(finished.to_json())
-        return
-    _show_steps([finished])
+    elif show is not None:
+        show(place.folder)
+    else:
+        _show_steps([finished])
+    return finished
 
 
 def _show_steps(finished: "list[Finished]") -> None:

@@ -290,7 +290,7 @@ class ParallelSection(Section):
     retries: int = Field(default=3, ge=0)
     """How often a task is done again whose process died."""
     contexts_per_shard: int = Field(default=16, ge=1)
-    """Contexts that one shard file holds."""
+    """Contexts that one shard file of the sweep holds, and one of the replays after it."""
     passes_per_shard: int = Field(default=16, ge=1)
     """Forward passes over the corpus, 4,096 positions each, that one shard file holds."""
     layers_per_shard: int | None = Field(default=None, ge=1)

@@ -115,6 +115,11 @@ class Shards:
         files = self.folder.glob(f"[!.]*{SUFFIX}")
         return tuple(sorted(each.name.removesuffix(SUFFIX) for each in files))
 
+    def keep(self, names: Iterable[str]) -> None:
+        """Remove all parts but these: those of a run that was cut up otherwise."""
+        for name in set(self.names()) - set(names):
+            self._path(name).unlink(missing_ok=True)
+
     def has(self, name: str) -> bool:
         """Whether a part is finished; one of another configuration is refused.
 

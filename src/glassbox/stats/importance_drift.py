@@ -4,7 +4,6 @@ Needs no model: it sees features and answers only. What it measures is each feat
 a dependence that shows only in combination with another feature is not seen.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -119,36 +118,6 @@ def importance_drift(
         distance,
         (1 + n_as_far) / (1 + PERMUTATIONS),
     )
-
-
-def permutation_importance(
-    predict: Callable[[Float[np.ndarray, "n features"]], Float[np.ndarray, " n"]],
-    rows: Float[np.ndarray, "n features"],
-    loss: Callable[[Float[np.ndarray, " n"]], float],
-    *,
-    repeats: int = 5,
-    seed: int = 0,
-) -> Float[np.ndarray, " features"]:
-    """Return how much worse answers get when one feature after the other is shuffled.
-
-    Args:
-        predict: Answers to rows.
-        rows: Features of each row.
-        loss: How bad answers to these rows are.
-        repeats: Shufflings of each feature, averaged.
-        seed: Of the shuffling.
-
-    Source: Breiman 2001, Machine Learning 45(1), section 10; Fisher, Rudin & Dominici 2019.
-    """
-    generator = np.random.default_rng(seed)
-    before = loss(predict(rows))
-    found = np.zeros(rows.shape[1])
-    for feature in range(rows.shape[1]):
-        shuffled = rows.copy()
-        for _ in range(repeats):
-            shuffled[:, feature] = generator.permutation(rows[:, feature])
-            found[feature] += loss(predict(shuffled)) - before
-    return found / repeats
 
 
 def _distance(first: Float[np.ndarray, " k"], second: Float[np.ndarray, " k"]) -> float:

@@ -10,7 +10,11 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from glassbox.errors import InvalidData, InvalidValue, OutOfMemory, UnknownName, UnsupportedModel
 from glassbox.pathways.blocks.weights import take_blocks
 from glassbox.pathways.corpus.contexts import make_context
-from glassbox.pathways.discovery.gradients import ContextGradients, join_targets
+from glassbox.pathways.discovery.gradients import (
+    ContextGradients,
+    LayerGradients,
+    join_targets,
+)
 from glassbox.pathways.discovery.oracle import layers_of, plain_gradients
 from glassbox.pathways.discovery.sources import HeldSources, SourceLayer, StreamedSources
 from glassbox.pathways.discovery.sweep import Piece, Sweep, SweepOptions, pack
@@ -73,6 +77,27 @@ def test_shards_by_context_and_by_layer_join_to_the_whole():
     doubled = replace(contexts[2], targets=more.targets + contexts[2].targets)
     with pytest.raises(InvalidData, match="hold 9 targets of 1 texts; context 2 has 18"):
         join_targets([expected[2]], doubled)
+
+
+def test_a_latent_that_fires_in_one_part_only_moves_no_other_source():
+    context = make_context(0, range(10), [(LatentId(1, 0), 9), (LatentId(2, 0), 9)])
+
+    def part(row, positions, indices, gradients):
+        layer = LayerGradients(
+            0, np.array(positions), np.array(indices), np.array(gradients, np.float32) / 10, 0,
+            np.array([gradients], np.float32), np.zeros((1, len(indices)), np.float32), row,
+        )  # fmt: skip
+        own = replace(context, targets=(context.targets[row],))
+        return ContextGradients(own, "total", "past", (layer,))
+
+    parts = [part(0, [1, 2, 3], [5, 6, 7], [50, 60, 70]), part(1, [1, 3, 4], [5, 7, 2], [1, 3, 4])]
+    for given in (parts, parts[::-1]):
+        (layer,) = join_targets(given, context).layers
+        assert layer.positions.tolist() == [1, 2, 3, 4]
+        assert layer.indices.tolist() == [5, 6, 7, 2]
+        assert layer.gradients.tolist() == [[50, 60, 70, 0], [1, 0, 3, 4]]
+        assert layer.activations[1] == 6
+        assert layer.n_excluded == 1
 
 
 def test_streamed_dictionaries_give_what_held_ones_do(tmp_path):

@@ -114,12 +114,25 @@ def test_latents_are_active_where_they_stand_and_never_on_the_first_position(wor
 
 def test_the_strongest_latents_are_kept(world):
     model, saes, prompt, graph = world
-    whole = trace_prompt(model, prompt, saes, ANSWERS, tracing=Tracing(10_000, 0, 1))
+    whole = trace_prompt(model, prompt, saes, ANSWERS, tracing=Tracing(10_000, 10_000, 1))
     kept = {(n.layer, n.position, n.index) for n in graph.nodes if n.kind == "latent"}
     ranked = sorted((n for n in whole.nodes if n.kind == "latent"), key=lambda n: -n.influence)
     assert kept == {(n.layer, n.position, n.index) for n in ranked[:20]}
     assert whole.n_latents_active == graph.n_latents_active >= len(ranked)
-    assert sum(n.influence for n in ranked) == pytest.approx(1, abs=1e-4)
+    assert sum(n.influence for n in whole.nodes) == pytest.approx(1, abs=1e-4)
+
+
+def test_probabilities_are_those_behind_a_soft_cap():
+    model, codec, width = small_model("gemma3")
+    model.config.final_logit_softcapping = 0.01
+    prompt = Prompt(IDS, tuple(codec.decode([each]) for each in IDS), frozenset({0, 1}))
+    graph = trace_prompt(model, prompt, small_saes(2, width), ANSWERS)
+    with torch.inference_mode():
+        probs = model(torch.tensor([IDS])).logits[0, -1].float().softmax(dim=-1)
+    found = {node.index: node.prob for node in graph.nodes if node.kind == "logit"}
+    assert found == pytest.approx({token: float(probs[token]) for token in ANSWERS}, rel=1e-5)
+    # Without the cap they would be apart by more than its width.
+    assert abs(found[70] / found[71] - 1) < 0.03
 
 
 def test_study_latents_are_marked_and_probabilities_are_the_models(world):

@@ -14,7 +14,7 @@ import pytest
 
 from glassbox.artifacts import read_json
 from glassbox.cli.main import main
-from glassbox.errors import ConflictError, OutOfMemory
+from glassbox.errors import ConflictError, CorruptArtifact, OutOfMemory
 from glassbox.pathways.config_file import save_config
 from glassbox.pathways.integration.results import read_study
 from glassbox.pathways.layout import STEPS, StudyFolder
@@ -151,6 +151,26 @@ def test_results_do_not_depend_on_the_shards(finished, engine, tmp_path, paralle
         paths.validated.with_suffix(".parquet"),
         StudyFolder(finished).validated.with_suffix(".parquet"),
     )
+
+
+def test_replays_follow_the_sweep_however_that_was_cut_up(finished, engine, tmp_path):
+    paths = copy_of(finished, tmp_path / "other", "discover", "validate", "integrate")
+    shutil.rmtree(paths.replay_shards)
+    before = {each.name for each in paths.shards.iterdir()}
+    other = place_of(config_in(paths.root, parallel={"contexts_per_shard": 2}), engine)
+    # As after a kill: parts of the former cut are there, and go once the new ones are whole.
+    do_step(other, "discover")
+    assert before.isdisjoint(each.name for each in paths.shards.iterdir())
+    shutil.copyfile(StudyFolder(finished).candidates, paths.candidates)
+    do_step(place_of(config_in(paths.root), engine), "validate")
+    same_table(
+        paths.validated.with_suffix(".parquet"),
+        StudyFolder(finished).validated.with_suffix(".parquet"),
+    )
+    next(paths.shards.iterdir()).unlink()
+    (paths.of_step("validate") / "validate.done.json").unlink()
+    with pytest.raises(CorruptArtifact, match=r"shards hold \d+ targets.*discover' with --fresh"):
+        do_step(other, "validate")
 
 
 def same_table(one, other):

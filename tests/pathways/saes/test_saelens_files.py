@@ -134,14 +134,17 @@ def test_what_is_not_read_is_refused_by_name(tmp_path, name, changes, message):
         open_sae(edited(tmp_path, name, **changes))
 
 
-def test_a_fine_tuning_factor_is_refused(tmp_path):
+@pytest.mark.parametrize("name", ["scaling_factor", "finetuning_scaling_factor"])
+def test_a_fine_tuning_factor_is_refused_unless_it_is_one(tmp_path, name):
+    expected = open_sae(FOLDER / "standard").load()
     folder = edited(tmp_path, "standard")
-    tensors = load_file(folder / "sae_weights.safetensors")
-    save_file(
-        {**tensors, "scaling_factor": torch.full((24,), 1.5)}, folder / "sae_weights.safetensors"
-    )
-    with pytest.raises(UnsupportedModel, match="fine-tuning factor"):
+    path = folder / "sae_weights.safetensors"
+    tensors = load_file(path)
+    save_file({**tensors, name: torch.full((24,), 1.5)}, path)
+    with pytest.raises(UnsupportedModel, match=f"'{name}' beside the weights is a fine-tuning"):
         open_sae(folder)
+    save_file({**tensors, name: torch.ones(24)}, path)
+    assert torch.equal(open_sae(folder).load().w_dec, expected.w_dec)
 
 
 @pytest.mark.parametrize(("k", "threshold"), [(None, 0.0), (None, 0.7), (4, 0.0)])

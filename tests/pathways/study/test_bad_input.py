@@ -129,8 +129,9 @@ def test_a_numeric_outcome_must_be_a_number(tmp_path):
     study.logs[0]["p_stop"] = float("nan")
     study.logs[1]["p_stop"] = "0.3"
     study.logs[2]["p_stop"] = None
+    study.logs[3]["p_stop"] = 10**400
     report = audit_study(*study.write(tmp_path), QUICK)
-    assert report.error_counts["bad-outcome"] == 2
+    assert report.error_counts["bad-outcome"] == 3
 
 
 def test_no_files_at_all_is_an_error_and_no_exception(tmp_path):

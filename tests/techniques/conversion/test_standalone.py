@@ -282,6 +282,25 @@ def test_classes_without_a_model_stay():
     assert convert("").source == "\n"
 
 
+@pytest.mark.parametrize("mark", ["\x0c", "\x1c", "\x85", "\u2028"])
+def test_marks_that_end_no_line_of_python_move_nothing(mark):
+    source = f"""class T:
+    ASKED = "one{mark}two"
+
+    def run(self, text):  # stays
+        return self.tokenizer(text)
+"""
+    expected = f"""ASKED = "one{mark}two"
+
+
+def run(model, tokenizer, text):  # stays
+    return tokenizer(text)
+"""
+    assert convert(source).source == expected
+    assert convert(source.replace("\n", "\r\n")).source == expected
+    assert "def run(model, tokenizer" in convert(source.replace("\n\n", "\n\x0c\n")).source
+
+
 def test_what_is_not_python_is_said_with_its_line():
     with pytest.raises(InvalidData, match=r"technique, line 2: This is not Python"):
         convert("x = 1\ndef f(:\n")

@@ -322,6 +322,18 @@ def test_an_affine_lens_begins_as_the_logit_lens_and_ends_at_the_answer(architec
     np.testing.assert_array_equal(again.weight, lens.weight)
 
 
+def test_fitting_a_lens_leaves_no_gradients_on_weights_that_take_them():
+    model, tokenizer = world("llama")
+    needed = [each.requires_grad for each in model.parameters()]
+    try:
+        model.requires_grad_(True)
+        fit_affine_lens(model, tokenizer, ["the hill is a positive one"] * 3, n_steps=2)
+        assert all(each.grad is None for each in model.parameters())
+    finally:
+        for each, before in zip(model.parameters(), needed, strict=True):
+            each.requires_grad_(before)
+
+
 def test_least_squares_find_a_map_that_is_truly_affine():
     torch.manual_seed(0)
     from glassbox.techniques.measures import affine

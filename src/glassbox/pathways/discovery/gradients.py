@@ -4,7 +4,7 @@ Values only, on the processor and in float32. A matrix is ``[target, source]``; 
 latent at one position. Knows nothing of how the numbers came about.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -49,12 +49,6 @@ class LayerGradients:
         """Gradient times activation: what taking the source away would change, to first order."""
         product: np.ndarray = self.gradients * self.activations
         return product
-
-    @property
-    def mediated(self) -> Float[np.ndarray, "targets sources"]:
-        """Gradients less what the skip connection alone carries."""
-        rest: np.ndarray = self.gradients - self.direct
-        return rest
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +120,9 @@ class ContextGradients:
 def join_targets(parts: Iterable[ContextGradients], context: Context) -> ContextGradients:
     """Return the gradients of a context whose targets were swept apart.
 
+    Sources are matched by position and latent: one that fires in some of the parts only has the
+    gradient 0 for the targets of the others.
+
     Args:
         parts: Of the same text, together with every target once.
         context: The text with all its targets.
@@ -142,27 +139,43 @@ def join_targets(parts: Iterable[ContextGradients], context: Context) -> Context
             f"the parts hold {len(found)} targets of {len(texts)} texts; "
             f"context {context.document_id} has {len(place)} targets"
         )
+    if len(given) == 1:
+        return given[0]
     layers = []
     for layer in sorted({each.layer for part in given for each in part.layers}):
         own = [(part, each) for part in given for each in part.layers if each.layer == layer]
-        longest = max((each for _, each in own), key=lambda e: (len(e.positions), e.n_excluded))
+        own.sort(key=lambda pair: len(pair[1].positions))
         first = sum(target.latent.layer <= layer for target in context.targets)
-        shape = (len(context.targets) - first, len(longest.positions))
+        positions, indices, columns = _joined_sources([each for _, each in own])
+        shape = (len(context.targets) - first, len(positions))
         gradients, direct = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-        for part, each in own:
-            rows = [place[t] - first for t in part.context.targets[each.first_target :]]
-            n = len(each.positions)
-            gradients[rows, :n], direct[rows, :n] = each.gradients, each.direct
+        activations = np.zeros(len(positions), np.float32)
+        for (part, each), column in zip(own, columns, strict=True):
+            own_targets = part.context.targets[each.first_target :]
+            at = np.ix_(np.array([place[t] - first for t in own_targets]), column)
+            gradients[at], direct[at] = each.gradients, each.direct
+            activations[column] = each.activations
+        n_excluded = max(each.n_excluded for _, each in own)
         layers.append(
             LayerGradients(
-                layer,
-                longest.positions,
-                longest.indices,
-                longest.activations,
-                first,
-                gradients,
-                direct,
-                longest.n_excluded,
+                layer, positions, indices, activations, first, gradients, direct, n_excluded
             )
         )
     return ContextGradients(context, given[0].mode, given[0].path, tuple(layers))
+
+
+def _joined_sources(
+    parts: Sequence[LayerGradients],
+) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"], list[Int[np.ndarray, " m"]]]:
+    """Return positions and latents of all sources of a layer, and where each part's are among them.
+
+    Each part saw the text up to its own last target, and rounding may differ with that length: a
+    latent at its threshold may fire in one of them and be silent in another.
+    """
+    width = 1 + max(int(each.indices.max(initial=0)) for each in parts)
+    keys = [each.positions * width + each.indices for each in parts]
+    longest = max(keys, key=len)
+    if all(np.array_equal(key, longest[: len(key)]) for key in keys):
+        return longest // width, longest % width, [np.arange(len(key)) for key in keys]
+    every = np.unique(np.concatenate(keys))
+    return every // width, every % width, [np.searchsorted(every, key) for key in keys]

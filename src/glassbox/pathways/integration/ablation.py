@@ -23,6 +23,7 @@ from torch import Tensor
 from glassbox.engine.protocol import Progress
 from glassbox.engine.states.taps import Taps
 from glassbox.errors import InvalidData, NonFiniteOutput, OutOfMemory
+from glassbox.pathways.integration.lens import capped
 from glassbox.pathways.latents import LatentId
 from glassbox.pathways.saes.rows import LatentRows
 from glassbox.pathways.saes.sae import Sae
@@ -240,8 +241,7 @@ class DecisionMeter:
         chosen = list(self.answers)
         bias = None if head.bias is None else head.bias[chosen].float()
         logits = torch.nn.functional.linear(states.float(), head.weight[chosen].float(), bias)
-        cap = getattr(self.model.config.get_text_config(), "final_logit_softcapping", None)
-        return logits if cap is None else cap * torch.tanh(logits / cap)
+        return capped(self.model, logits)
 
 
 def pair_places(prompts: Sequence[DecisionPrompt]) -> tuple[np.ndarray, np.ndarray]:

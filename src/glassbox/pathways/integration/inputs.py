@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import orjson
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from glassbox.artifacts import read_json
@@ -60,23 +61,27 @@ def _latent_row(each: SelectedLatent) -> LatentRow:
 def pathway_rows(candidates: Path, validated: Path | None) -> list[PathwayRow]:
     """Return the kept candidates, each with what replay measured of it.
 
-    A pathway that replay found without the gradients proposing it (exhaustive mode) has
-    measurements alone.
+    A pathway below the cut that replay verified all the same (exhaustive mode) is among them: with
+    its gradients where the file has those of the strongest ones, else with measurements alone.
 
     Raises:
         CorruptArtifact: A file is damaged or lacks a column.
     """
     table = open_table(candidates)
-    if "kept" in table.column_names:
-        table = table.filter(pc.field("kept"))
     _require(candidates, table.column_names, _NEEDED)
-    proposed = {(row["target"], row["source"]): row for row in table.to_pylist()}
+    kept, below = table, table.slice(0, 0)
+    if "kept" in table.column_names:
+        kept, below = table.filter(pc.field("kept")), table.filter(~pc.field("kept"))
     measured = {} if validated is None or not validated.is_file() else _measured(validated)
-    rows = [_pathway(key, row, measured.pop(key, ())) for key, row in proposed.items()]
-    for key, doses in measured.items():
-        if any(each.get("verified") for each in doses):
-            rows.append(_pathway(key, doses[0], doses))
+    rows = [_pathway(key, row, measured.pop(key, ())) for key, row in _by_key(kept).items()]
+    found = {key: doses for key, doses in measured.items() if any(d.get("verified") for d in doses)}
+    gradients = _by_key(below) if found else {}
+    rows += [_pathway(key, gradients.get(key, doses[0]), doses) for key, doses in found.items()]
     return sorted(rows, key=_place_of)
+
+
+def _by_key(table: pa.Table) -> dict[Key, Mapping[str, Any]]:
+    return {(row["target"], row["source"]): row for row in table.to_pylist()}
 
 
 def _place_of(row: PathwayRow) -> tuple[int, str, int, str]:

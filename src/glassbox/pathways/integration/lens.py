@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from glassbox.engine.states.taps import Taps
@@ -57,6 +58,15 @@ def logit_lens(
                         _best(row, decode, n_tokens, largest=False),
                     )
     return found
+
+
+def capped(model: Any, logits: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+    """Return logits as the model gives them: through its soft cap, where it has one.
+
+    Source: Gemma Team 2024, "Gemma 2", section 2.
+    """
+    cap = getattr(model.config.get_text_config(), "final_logit_softcapping", None)
+    return logits if cap is None else cap * torch.tanh(logits / cap)
 
 
 def _best(row: Tensor, decode: Decode, n_tokens: int, *, largest: bool) -> tuple[LensToken, ...]:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from glassbox.engine.states.taps import Taps
 from glassbox.errors import InvalidData
+from glassbox.pathways.integration.lens import capped
 from glassbox.pathways.integration.values import NodeKind
 from glassbox.pathways.latents import LatentId
 from glassbox.pathways.saes.sae import Sae
@@ -53,7 +54,8 @@ class PromptNode:
     prob: float | None = None
     """Probability of an answer."""
     influence: float = 0.0
-    """Share of all absolute attribution to the decision, in [0, 1]."""
+    """Share of all absolute attribution to the decision, of latents, errors and tokens, kept or
+    not, in [0, 1]."""
     label: str = ""
 
 
@@ -210,7 +212,7 @@ def _forward(model: Any, prompt: Prompt, layers: tuple[int, ...]) -> _Run:
     with torch.enable_grad(), taps.tapped(points) as seen:
         leaf = model.get_input_embeddings()(ids).detach().requires_grad_()
         states = model.base_model(inputs_embeds=leaf, use_cache=False).last_hidden_state
-        logits = model.get_output_embeddings()(states[0, -1]).float()
+        logits = capped(model, model.get_output_embeddings()(states[0, -1]).float())
     return _Run((leaf, *(seen[point] for point in points)), layers, logits)
 
 
@@ -232,6 +234,7 @@ def _chosen(
         latents += _strongest_latents(layer, sae, f, attribution, tracing.n_latents)
         error = sae.error(x) * counted
         shares = (gradients[place] * error).sum(dim=-1).tolist()
+        total += sum(map(abs, shares))
         errors += [
             _Part(PromptNode("error", position, -1, layer, None, None, share,
                              f"error of layer {layer}"), error[position])
@@ -240,6 +243,7 @@ def _chosen(
         ]  # fmt: skip
     start = run.places[0][0].detach()
     shares = (gradients[0] * start).sum(dim=-1).tolist()
+    total += sum(map(abs, shares))
     tokens = [
         _Part(PromptNode("token", place, token, influence=shares[place], label=text), start[place])
         for place, (token, text) in enumerate(zip(prompt.token_ids, prompt.texts, strict=True))

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Final
 
-from glassbox.errors import NotEnoughData
+from glassbox.errors import CorruptArtifact, NotEnoughData
 from glassbox.pathways.corpus.activations import load_activations
 from glassbox.pathways.corpus.contexts import Context
 from glassbox.pathways.corpus.set_cover import choose_contexts
@@ -83,6 +83,31 @@ def plan_pieces(
     return pieces
 
 
+def swept_pieces(shards: Shards, contexts: Sequence[Context]) -> list[Piece]:
+    """Return the pieces that a finished sweep was cut into, whatever the settings are by now.
+
+    Raises:
+        CorruptArtifact: Not every target of every context is in one of them.
+    """
+    pieces = [Piece.parse(name) for name in shards.names()]
+    swept = [
+        (at, target)
+        for piece in pieces
+        for at in range(piece.first, min(piece.last + 1, len(contexts)))
+        for cut in [piece.of(contexts[at])]
+        if cut is not None
+        for target in cut.targets
+    ]
+    wanted = [(at, target) for at, each in enumerate(contexts) for target in each.targets]
+    if sorted(swept) != sorted(wanted):
+        raise CorruptArtifact(
+            shards.folder,
+            f"its shards hold {len(swept)} targets, and the contexts have {len(wanted)}",
+            remedy="Run 'glassbox pathways discover' with --fresh.",
+        )
+    return pieces
+
+
 def discover_inputs(place: Workplace) -> dict[str, str]:
     """Return the digests of the selection, its activations, the model and its dictionaries."""
     folder = place.folder
@@ -110,6 +135,7 @@ def discover(place: Workplace, key: StepKey) -> Done:
     shards = Shards(folder.shards, key)
     with place.stages("Upstream gradients") as report:
         run_shards(place, shards, Job(OPENED_BY, [piece.name for piece in pieces]), report)
+    shards.keep(piece.name for piece in pieces)
     found = write_candidates(
         read_gradients(shards, pieces, contexts), config.discover, folder.candidates
     )

@@ -3,7 +3,7 @@
 Knows nothing of how replays are run.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -16,8 +16,8 @@ from glassbox.pathways.latents import LatentId
 from glassbox.pathways.orchestration.candidates_file import read_kept
 from glassbox.pathways.orchestration.discover_step import (
     Piece,
-    plan_pieces,
     read_gradients,
+    swept_pieces,
 )
 from glassbox.pathways.orchestration.lent_model import runnable
 from glassbox.pathways.orchestration.parallel import Job, Part, Work, run_shards
@@ -35,6 +35,7 @@ from glassbox.pathways.replay.measuring import Measuring, measure_text
 from glassbox.pathways.replay.replaying import Limits
 from glassbox.pathways.replay.text_pathways import TextPathways, pathways_in_text
 from glassbox.pathways.replay.validated import write_validated
+from glassbox.pathways.sections import ReplaySection
 from glassbox.pathways.shards import Shards, StepKey, made_key
 
 OPENED_BY: Final = f"{__name__}:open_replays"
@@ -63,9 +64,8 @@ def validate(place: Workplace, key: StepKey) -> Done:
     """
     folder, config = place.folder, place.config
     contexts = load_contexts(folder.contexts)
-    pieces = _pieces(place, contexts, whole=True)
     shards = Shards(folder.replay_shards, key)
-    names = [piece.name for piece in pieces]
+    names = list(_by_part(swept_pieces(_gradients(place), contexts), contexts))
     with place.stages("Replaying pathways") as report:
         run_shards(place, shards, Job(OPENED_BY, names), report)
     measured = [each for name in names for each in _measured(shards, name)]
@@ -97,17 +97,14 @@ def validate(place: Workplace, key: StepKey) -> Done:
 @contextmanager
 def open_replays(place: Workplace) -> Iterator[Work]:
     """Lend the model, choose close texts and random sources; gives what makes a shard."""
-    config, folder = place.config, place.folder
-    settings = config.replay
+    settings, folder = place.config.replay, place.folder
     contexts = load_contexts(folder.contexts)
-    gradients = Shards(folder.shards, made_key(folder.pathways, "discover"))
+    gradients = _gradients(place)
+    swept = swept_pieces(gradients, contexts)
+    by_part = _by_part(swept, contexts)
     kept, _ = read_kept(folder.candidates)
     cut = None if settings.exhaustive else kept
-    plan = _planned(place, gradients, contexts, cut)
-    by_first = {
-        first: [each for each in _pieces(place, contexts, whole=False) if each.first == first]
-        for first in range(0, len(contexts), config.parallel.contexts_per_shard)
-    }
+    plan = _planned(settings, read_gradients(gradients, swept, contexts), cut)
     how = Measuring(
         doses=doses_named(settings.doses),
         n_null=settings.n_null,
@@ -124,8 +121,7 @@ def open_replays(place: Workplace) -> Iterator[Work]:
         def work(name: str) -> Part:
             arrays: dict[str, np.ndarray] = {}
             done: list[int] = []
-            first = Piece.parse(name).first
-            for found in read_gradients(gradients, by_first[first], contexts):
+            for found in read_gradients(gradients, by_part[name], contexts):
                 wanted = plan.wanted(found, cut, settings.seed)
                 measured = measure_text(model, wanted, _latents(place, wanted), pool, how)
                 at = len(done)
@@ -153,16 +149,14 @@ class _Plan:
 
 
 def _planned(
-    place: Workplace, gradients: Shards, contexts: tuple[Context, ...], kept: Kept | None
+    settings: ReplaySection, swept: Iterable[ContextGradients], kept: Kept | None
 ) -> _Plan:
     """Return the plan, the same in every worker: it depends on what the sweep found alone."""
-    settings = place.config.replay
     n_below = 0
 
     def texts() -> Iterator[TextPathways]:
         nonlocal n_below
-        pieces = _pieces(place, contexts, whole=False)
-        for found in read_gradients(gradients, pieces, contexts):
+        for found in swept:
             text = pathways_in_text(found.context, found.layers, kept, below_cut=0.0)
             n_below += text.n_below
             yield text
@@ -186,14 +180,19 @@ def _latents(place: Workplace, wanted: TextPathways) -> Latents:
     return Latents(latents.rows, full, through=through)
 
 
-def _pieces(place: Workplace, contexts: tuple[Context, ...], *, whole: bool) -> list[Piece]:
-    """Return the sweep's pieces; or the replay's, which hold all layers of their contexts."""
-    parallel = place.config.parallel
-    return plan_pieces(
-        contexts,
-        per_shard=parallel.contexts_per_shard,
-        layers_per_shard=None if whole else parallel.layers_per_shard,
-    )
+def _gradients(place: Workplace) -> Shards:
+    """Return what the sweep left."""
+    return Shards(place.folder.shards, made_key(place.folder.pathways, "discover"))
+
+
+def _by_part(swept: Sequence[Piece], contexts: Sequence[Context]) -> dict[str, list[Piece]]:
+    """Return the sweep's pieces by the replay's, which hold all layers of the same contexts."""
+    layers = [target.latent.layer for each in contexts for target in each.targets]
+    parts: dict[str, list[Piece]] = {}
+    for piece in sorted(swept, key=lambda each: (each.first, each.low)):
+        whole = Piece(piece.first, piece.last, min(layers), max(layers))
+        parts.setdefault(whole.name, []).append(piece)
+    return parts
 
 
 def _measured(shards: Shards, name: str) -> list[MeasuredText]:

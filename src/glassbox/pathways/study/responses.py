@@ -217,9 +217,11 @@ class _Reading:
             return math.nan, ""
         if not isinstance(given, int | float) or isinstance(given, bool):
             return math.nan, f"{field} is {kind_of(given)}, not a number"
-        if isinstance(given, float) and not math.isfinite(given):
-            return math.nan, f"{field} is {given}"
-        return float(given), ""
+        try:
+            outcome = float(given)
+        except OverflowError:
+            return math.nan, f"{field} is {kind_of(given)}, too large for any outcome"
+        return (outcome, "") if math.isfinite(outcome) else (math.nan, f"{field} is {given}")
 
 
 def _trial(given: Any) -> tuple[int, str]:

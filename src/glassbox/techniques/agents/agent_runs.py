@@ -1,4 +1,4 @@
-"""The runs of an agent: begun, watched, kept for a while, forgotten oldest first.
+"""The runs of an agent: begun, watched, kept for a while, forgotten in the order they ended.
 
 Each has a thread that takes what it prints and fetches its value, so that whoever asks never waits
 longer than it said. Knows nothing of how an agent speaks to us.
@@ -22,7 +22,7 @@ MOST_KEPT: Final = 50
 """Runs that are remembered."""
 
 MOST_BYTES: Final = 2**30
-"""Packed size of the results that are kept; the newest is kept whatever its size."""
+"""Packed size of the results that are kept; what ended last is kept whatever its size."""
 
 MOST_LINES: Final = 2000
 """Printed lines that are kept of a run, the last ones."""
@@ -151,7 +151,8 @@ class AgentRuns:
 
     def _forget_old(self) -> None:
         with self._lock:
-            ended = [each for each in self._runs.values() if each.known().has_ended]
+            ended = [each for each in self._runs.values() if each.until is not None]
+            ended.sort(key=lambda each: each.until or 0.0)
             while len(ended) > 1 and (
                 len(ended) > MOST_KEPT
                 or sum(each.known().result_bytes for each in ended) > MOST_BYTES
@@ -169,7 +170,8 @@ class _Followed:
         self.ended = threading.Event()
         self._lock = threading.Lock()
         self._since = monotonic()
-        self._until: float | None = None
+        self.until: float | None = None
+        """When it ended, seconds of ``time.monotonic``; None before."""
         self._lines: list[str] = []
         self._n_lines = 0
         self._handle: TechniqueRun | None = None
@@ -177,7 +179,7 @@ class _Followed:
         self._outcome: tuple[RunStatus, Exception | None] | None = None
 
     def follow(self, submit: Callable[[], TechniqueRun], then: Callable[[], None]) -> None:
-        """Begin it on a thread of its own; ``then`` is called once it has ended."""
+        """Begin it on a thread of its own; once it has ended ``then`` is called, and all wake."""
 
         def work() -> None:
             found = attempt(lambda: self._finish(submit()))
@@ -186,6 +188,7 @@ class _Followed:
             else:
                 self._end("succeeded", None)
             then()
+            self.ended.set()
 
         threading.Thread(target=work, name=f"glassbox-{self.id}", daemon=True).start()
 
@@ -201,7 +204,7 @@ class _Followed:
         with self._lock:
             handle, lines = self._handle, tuple(self._lines)
             status, error = self._outcome or ("queued", None)
-            until = monotonic() if self._until is None else self._until
+            until = monotonic() if self.until is None else self.until
         if handle is None:
             return Known(self.id, self.name, status, until - self._since, error=error)
         finished = handle.finished
@@ -242,5 +245,4 @@ class _Followed:
     def _end(self, status: RunStatus, error: Exception | None) -> None:
         with self._lock:
             self._outcome = (status, error)
-            self._until = monotonic()
-        self.ended.set()
+            self.until = monotonic()

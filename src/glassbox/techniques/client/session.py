@@ -32,6 +32,9 @@ class RemoteSession:
         calls.link.ready(quiet=choices.quiet)
         self.id: str = calls.link.backend.open_session(caller=choices.caller, idle_s=idle_s)
         """Names the session."""
+        # What it is called where it is, in the references that come from there: not always the
+        # same, because a backend of several puts before it which of them.
+        self._over_there: str | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -66,7 +69,7 @@ class RemoteSession:
         Raises:
             InvalidValue: It belongs to another session.
         """
-        if reference.session != self.id:
+        if reference.session != self._over_there:
             raise InvalidValue("reference", reference.describes, "a reference of this session")
         return self._submit(_given, (reference,), {}, keep=False).result()
 
@@ -88,4 +91,5 @@ class RemoteSession:
     def _reference(self, run: TechniqueRun) -> RemoteValue:
         reference = run.result()
         assert isinstance(reference, RemoteValue)
+        self._over_there = reference.session
         return reference

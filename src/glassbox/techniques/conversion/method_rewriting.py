@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from glassbox.techniques.conversion.syntax_edits import (
     F_STRINGS_HAVE_PLACES,
     Text,
+    lines_of,
     rewrite_f_strings,
 )
 
@@ -198,8 +199,7 @@ _GONE = "\0gone"
 
 def without_gone(source: str) -> str:
     """Return source without the lines of statements that were dropped."""
-    lines = source.splitlines(keepends=True)
-    return "".join(line for line in lines if not line.lstrip().startswith(_GONE))
+    return "".join(line for line in lines_of(source) if not line.lstrip().startswith(_GONE))
 
 
 def hidden_names(
@@ -235,7 +235,6 @@ def hidden_names(
         and isinstance(node.value, ast.Name)
         and node.value.id == this
     }
-    functions = {*home.methods, *home.plain}
     functions = {*home.methods, *home.plain} & used
     return bound & {*functions, *PARAMETERS}
 

@@ -30,7 +30,7 @@ from glassbox.techniques.conversion.method_rewriting import (
     lone_statements,
     without_gone,
 )
-from glassbox.techniques.conversion.syntax_edits import Text, inside_strings
+from glassbox.techniques.conversion.syntax_edits import Text, inside_strings, lines_of
 
 _DEPLOYMENT_ROOTS = frozenset(("modal", "ray"))
 _DEPLOYMENT_NAMES = frozenset(
@@ -324,7 +324,7 @@ def _first_parameter(node: Function) -> str | None:
 
 def _with_blank_lines(source: str) -> str:
     """Return source with two blank lines before each top-level function, comments included."""
-    lines = source.strip("\n").splitlines()
+    lines = [line.rstrip("\r\n") for line in lines_of(source.strip("\n"))]
     in_string, _ = inside_strings(source.strip("\n") + "\n")
     starts = {
         min(each.lineno for each in (node, *node.decorator_list))

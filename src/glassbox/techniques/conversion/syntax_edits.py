@@ -14,6 +14,14 @@ from itertools import accumulate
 F_STRINGS_HAVE_PLACES = sys.version_info >= (3, 12)
 
 
+def lines_of(source: str) -> list[str]:
+    """Return the lines of source as Python counts them, with their ends.
+
+    A form feed or a line separator of Unicode ends a line for ``str.splitlines`` and for no parser.
+    """
+    return list(io.StringIO(source, newline=""))
+
+
 class Text:
     """Source text with the places of its lines.
 
@@ -23,7 +31,7 @@ class Text:
 
     def __init__(self, source: str) -> None:
         self.source = source
-        self.lines = source.splitlines(keepends=True)
+        self.lines = lines_of(source)
         self._starts = list(accumulate(map(len, self.lines), initial=0))
         self._edits: list[tuple[int, int, str]] = []
 

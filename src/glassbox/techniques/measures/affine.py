@@ -130,9 +130,10 @@ def _descended(
         generator = torch.Generator().manual_seed(0)
         for _ in range(n_steps):
             rows = torch.randperm(len(layer), generator=generator)[:BATCH].to(layer.device)
-            adam.zero_grad()
             loss = _gap(anatomy, layer[rows] @ fit[0] + fit[1], final[rows]).mean()
-            loss.backward()
+            # Of these alone: the model's own weights may take gradients, and keep theirs.
+            for each, gradient in zip(fit, torch.autograd.grad(loss, fit), strict=True):
+                each.grad = gradient
             adam.step()
     return fit[0].detach(), fit[1].detach()
 

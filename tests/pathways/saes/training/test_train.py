@@ -117,6 +117,19 @@ def test_another_recipe_in_the_same_folder_is_refused(engine, tmp_path, monkeypa
         train_saes(engine, _documents(), tmp_path, RECIPE)
 
 
+def test_the_saes_of_another_training_are_not_written_over(engine, tmp_path):
+    train_saes(engine, _documents(), tmp_path, RECIPE)
+    before = _files(tmp_path)
+    for recipe, documents, layers in (
+        (replace(RECIPE, seed=9), _documents(), ()),
+        (RECIPE, _documents(seed=1), ()),
+        (RECIPE, _documents(), (0,)),
+    ):
+        with pytest.raises(ConflictError, match="holds the SAEs of a training with another"):
+            train_saes(engine, documents, tmp_path, recipe, layers=layers)
+    assert _files(tmp_path) == before
+
+
 def test_impossible_recipes_layers_and_texts_are_refused(engine, tmp_path):
     for name, value in {"k": 24, "d_sae": 1, "learning_rate": 0.0, "chunk_tokens": 10}.items():
         with pytest.raises(InvalidValue, match=name):

@@ -86,6 +86,24 @@ def vector(file: TensorFile, name: str) -> Float[torch.Tensor, "..."]:
     return value
 
 
+def require_no_fine_tuning(file: TensorFile) -> None:
+    """Return if no factor for each latent stands beside the weights, or one of ones.
+
+    SAELens before 6.0 wrote such a factor: ones for a while with every dictionary, under the first
+    name; what fine-tuning had made of them under the second.
+
+    Raises:
+        UnsupportedModel: There is one that changes what the latents write.
+        CorruptArtifact: It holds NaN or infinite values.
+    """
+    for name in ("scaling_factor", "finetuning_scaling_factor"):
+        if name in file.names and not bool((vector(file, name) == 1).all()):
+            raise unsupported(
+                file.path,
+                f"{name!r} beside the weights is a fine-tuning factor; fold it into W_dec first",
+            )
+
+
 def require_shapes(
     file: TensorFile, recipe: Recipe, *, d_in: int | None = None, d_sae: int | None = None
 ) -> None:

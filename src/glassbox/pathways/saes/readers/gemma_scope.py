@@ -17,6 +17,7 @@ from glassbox.pathways.saes.readers.config_file import (
     ConfigFile,
     hook_layer,
     need_tensors,
+    require_no_fine_tuning,
     require_shapes,
     settled_layer,
     unsupported,
@@ -58,8 +59,7 @@ def open_gemma_scope(folder: Path, *, layer: int | None = None) -> SaeReader:
     config = ConfigFile(folder / CONFIG_FILE) if has_config else None
     w_enc, w_dec = ("W_enc", "W_dec") if first else ("w_enc", "w_dec")
     need_tensors(file, (w_enc, w_dec, "b_enc", "b_dec", "threshold"))
-    if "scaling_factor" in file.names and not torch.all(file.read("scaling_factor") == 1):
-        raise unsupported(file.path, "a fine-tuning factor beside the weights is not read")
+    require_no_fine_tuning(file)
     if config is not None and config.text("architecture", "jump_relu") != "jump_relu":
         raise unsupported(
             config.path, f"the architecture {config.text('architecture')!r} is not read here"

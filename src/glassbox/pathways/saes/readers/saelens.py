@@ -17,6 +17,7 @@ from glassbox.pathways.saes.readers.config_file import (
     ConfigFile,
     hook_layer,
     need_tensors,
+    require_no_fine_tuning,
     require_shapes,
     settled_layer,
     unsupported,
@@ -111,10 +112,7 @@ def _recipe(config: ConfigFile, file: SafetensorsFile, architecture: str) -> Rec
         )
     if config.text("reshape_activations", "none") != "none":
         raise unsupported(config.path, "activations reshaped from attention heads are not read")
-    if "scaling_factor" in file.names:
-        raise unsupported(
-            file.path, "a fine-tuning factor beside the weights; fold it into W_dec first"
-        )
+    require_no_fine_tuning(file)
     return make(config, file)
 
 

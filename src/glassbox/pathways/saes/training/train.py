@@ -19,7 +19,7 @@ from torch import Tensor
 from glassbox.artifacts import digest_contents, digest_json, read_object, write_json
 from glassbox.engine.protocol import Engine
 from glassbox.engine.states.taps import Taps
-from glassbox.errors import CorruptArtifact, InvalidHookPoint
+from glassbox.errors import ConflictError, CorruptArtifact, InvalidHookPoint
 from glassbox.pathways.saes.sae import Sae, SaeSource
 from glassbox.pathways.saes.training.metrics import SaeMetrics, measure_saes
 from glassbox.pathways.saes.training.recipe import SaeRecipe, require_usable
@@ -310,13 +310,20 @@ def _write_record(
 
 
 def _finished(folder: Path, identity: str) -> TrainedSaes | None:
-    """Return what an earlier call finished, or None if there is nothing or something else."""
+    """Return what an earlier call finished, or None if there is nothing.
+
+    Raises:
+        ConflictError: What it finished is another training.
+    """
     path = folder / RECORD_FILE
     if not path.is_file():
         return None
     content = read_object(path, schema=RECORD_SCHEMA)
     if content.get("identity") != identity:
-        return None
+        raise ConflictError(
+            f"{folder} holds the SAEs of a training with another model, other texts or another "
+            "recipe. Give another folder, or remove it to train anew."
+        )
     figures = [{k: v for k, v in each.items() if k != "recovered"} for each in content["metrics"]]
     return TrainedSaes(
         folder,

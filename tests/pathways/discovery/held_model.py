@@ -1,10 +1,7 @@
-"""What the modes mean, written the plain way: virtual weights, and the model held linear.
+"""A model held linear at the values of one text, to intervene in: what frozen gradients must equal.
 
-``direct`` is one product of two matrices and needs no model. ``frozen`` is the derivative of the
-model with attention probabilities, the norms' scales and the feed-forward gates held at the
-values of one text: a linear map, so that a gradient is what a change of any size does. That
-model is here as a forward pass, to intervene in. ``total`` is in ``sweep`` and ``oracle``;
-``mediated`` is total less direct.
+Attention probabilities, the norms' scales and the feed-forward gates stay as the text had them, so
+that a gradient is what a change of any size does.
 """
 
 from collections.abc import Mapping
@@ -13,26 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from glassbox.errors import InvalidValue
 from glassbox.pathways.blocks.forward import inverse_rms
 from glassbox.pathways.blocks.tape import ContextTape
 from glassbox.pathways.blocks.weights import ModelBlocks
-from glassbox.pathways.saes.rows import LatentRows
-
-
-def virtual_weights(targets: LatentRows, sources: LatentRows) -> Float[Tensor, "targets sources"]:
-    """Return what one unit of each source adds to each target by the skip connection alone.
-
-    Encoder rows times decoder rows, in float32.
-
-    Raises:
-        InvalidValue: The sources are not on a lower layer than the targets.
-    """
-    if sources.layer >= targets.layer:
-        raise InvalidValue(
-            "the sources' layer", sources.layer, f"a layer below the targets', {targets.layer}"
-        )
-    return targets.w_enc.float() @ sources.w_dec.float().T
 
 
 def held_forward(
