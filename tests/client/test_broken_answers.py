@@ -110,6 +110,52 @@ def test_a_stream_that_is_cut_or_foreign_does_not_end_silently(events, kind, wor
     assert type(caught.value) is kind
 
 
+ODD = "one\u2028two\u2029three\x85four\x1dfive"
+"""A text with what Unicode takes for ends of lines; JSON holds most of it as it is."""
+
+ENDING = {"token_ids": [], "final": {
+    "finish_reason": "stop", "token_ids": [1], "mean_entropy": 0.5,
+    "timing": {"queued_s": 0.0, "first_token_s": 0.1, "total_s": 0.2}}}  # fmt: skip
+
+
+class InParts(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """A stream with an odd text, in parts that end anywhere."""
+
+    def __init__(self, n_bytes, end):
+        texts = [({"token_ids": [1]}, ODD), (ENDING, "")]
+        chunks = [
+            COMPLETION
+            | {"choices": [{"index": 0, "text": text, "finish_reason": None, "glassbox": shown}]}
+            for shown, text in texts
+        ]
+        chunks.append(COMPLETION | {"choices": [], "usage": CHAT["usage"]})
+        body = b"".join(b"data: " + orjson.dumps(each) + 2 * end for each in chunks)
+        self.parts = [body[at : at + n_bytes] for at in range(0, len(body), n_bytes)]
+
+    def __iter__(self):
+        yield from self.parts
+
+    async def __aiter__(self):
+        for part in self.parts:
+            yield part
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+@pytest.mark.parametrize("n_bytes", [1, 7, 100_000])
+async def test_a_text_with_odd_ends_of_lines_is_streamed_whole(n_bytes, end):
+    transport, _ = answering(httpx.Response(200, stream=InParts(n_bytes, end)))
+    with Client("http://test", transport=transport) as client:
+        pieces = list(client.stream("a"))
+    transport, _ = answering(httpx.Response(200, stream=InParts(n_bytes, end)))
+    async with AsyncClient("http://test", transport=transport) as client:
+        others = [piece async for piece in client.stream("a")]
+
+    assert [each.text for each in pieces] == [each.text for each in others] == [ODD, ""]
+    assert pieces[-1].whole.text == others[-1].whole.text == ODD
+
+
 class Broken(httpx.SyncByteStream, httpx.AsyncByteStream):
     """A body that breaks off, and knows whether it was closed."""
 

@@ -252,6 +252,52 @@ def test_a_server_that_stays_full_is_an_error_with_its_wait(monkeypatch):
     assert caught.value.retry_after_s == 2
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda c: c.move_alias("champion", 2, expected=1),
+        lambda c: c.start_rollout("b"),
+        lambda c: c.promote_rollout("r1"),
+        lambda c: c.make_reference(last_n=100),
+        lambda c: c.run_drift(),
+        lambda c: c.erase_record("r1", "asked for"),
+        lambda c: c.unload_adapter("mood"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("status", "code", "n_asked"),
+    [
+        (503, "replica-lost", 1),
+        (503, "capacity", 1),
+        (503, None, 1),
+        (503, "not-ready", 2),
+        (503, "too-many-connections", 2),
+        (429, "too-many-requests", 2),
+    ],
+)
+def test_what_may_have_been_done_is_not_done_again(monkeypatch, call, status, code, n_asked):
+    monkeypatch.setattr("glassbox.client.blocking.time.sleep", lambda _: None)
+    away = httpx.Response(status, json={"code": code, "detail": "away"} if code else None)
+    transport, asked = answering(away, httpx.Response(418, json={"detail": "a teapot"}))
+    with (
+        Client("http://test", transport=transport) as client,
+        pytest.raises(GlassboxError, match="away|503" if n_asked == 1 else "teapot"),
+    ):
+        call(client)
+
+    assert len(asked) == n_asked
+
+
+def test_what_changes_nothing_is_asked_again_of_another_replica(monkeypatch):
+    monkeypatch.setattr("glassbox.client.blocking.time.sleep", lambda _: None)
+    lost = httpx.Response(503, json={"code": "replica-lost", "detail": "away"})
+    transport, asked = answering(lost, httpx.Response(200, json={"data": []}))
+    with Client("http://test", transport=transport) as client:
+        assert client.models() == []
+
+    assert len(asked) == 2
+
+
 def test_a_longer_wait_than_allowed_is_not_waited_for():
     transport, asked = answering(httpx.Response(503, headers={"retry-after": "3600"}))
     with (

@@ -264,6 +264,26 @@ def test_parts_never_share_a_group_and_too_few_rows_are_refused(engine, tmp_path
         train_probe(engine, few, ProbeJob(), tmp_path / "states")
 
 
+def test_what_cannot_become_a_probe_is_said_before_states_are_read(engine, tmp_path):
+    rows = rows_of(tmp_path, n=160)
+    few_groups = dataclasses.replace(
+        rows,
+        rows=tuple(
+            dataclasses.replace(row, group=f"g{i // 2 % 9}") for i, row in enumerate(rows.rows)
+        ),
+    )
+    with pytest.raises(NotEnoughData, match=r"8 folds \(groups\)"):
+        train_probe(engine, few_groups, ProbeJob(n_folds=8), tmp_path / "unread")
+    assert not (tmp_path / "unread").exists()
+
+    for max_fpr in (0.0, 1.5, float("nan")):
+        with pytest.raises(InvalidValue, match="max_fpr is"):
+            ProbeJob(max_fpr=max_fpr)
+    for name in ("", ".", "..", "../evil", "a/b", "/tmp/a", "norm_proxy"):
+        with pytest.raises(InvalidValue, match="the probe's name is"):
+            ProbeJob(name=name)
+
+
 def test_states_without_the_target_leave_a_probe_at_chance(tmp_path):
     rows = rows_of(tmp_path, n=400)
     made = FakeEngine()

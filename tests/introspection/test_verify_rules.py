@@ -167,8 +167,8 @@ def test_graded_rows_are_read_from_both_formats(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("{", "line 2: not JSON"),
-        ("[]", "expected a JSON object"),
+        ("{", "line 2: not valid JSON"),
+        ("[]", "line 2: not a JSON object"),
         ('{"prompt": "p", "response": "r"}', "correct is None"),
         ('{"prompt": "p", "response": "r", "correct": 0.7}', "correct is 0.7"),
         ('{"prompt": " ", "response": "r", "correct": 1}', "'prompt' must be a text"),
@@ -182,6 +182,28 @@ def test_a_bad_line_is_refused_with_its_number(tmp_path: Path, line: str, reason
     path = tmp_path / "g.jsonl"
     path.write_text('{"prompt": "p", "response": "r", "correct": 1}\n' + line + "\n")
     with pytest.raises(InvalidData, match=f"line 2.*{reason.removeprefix('line 2: ')}"):
+        read_graded(path)
+
+
+@pytest.mark.parametrize(
+    ("table", "reason"),
+    [
+        # A comma outside of quotes: half of the response would be read as the whole.
+        ("prompt,correct,response\np,true,a, b\n", "line 2: 4 cells where the header has 3"),
+        ("prompt,correct,response\n\np,true,r\np,true\n", "line 4: 2 cells where"),
+        ("prompt,response,correct,prompt\np,r,true,q\n", "line 1: several columns .*'prompt'"),
+        (f"prompt,response,correct\np,{'r' * 140_000},true\n", "line 2: cannot be read as CSV"),
+        ('prompt,response,correct\np,"r,true\n', "line 2: cannot be read as CSV"),
+        (",,\np,r,true\n", "line 2: unknown field ''"),
+        ("\n\n", "no rows"),
+    ],
+)
+def test_a_table_that_would_be_read_wrongly_is_refused(
+    tmp_path: Path, table: str, reason: str
+) -> None:
+    path = tmp_path / "g.csv"
+    path.write_text(table)
+    with pytest.raises(InvalidData, match=reason):
         read_graded(path)
 
 

@@ -1,6 +1,7 @@
 """Requests that ask for much: refused in words, and never at the cost of others."""
 
 import json
+import threading
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from glassbox.server.event_stream import WAITING
 from glassbox.server.readings import TokenTexts, chat_logprobs
 from glassbox.testing.fake import FakeEngine
 from glassbox.types import Capture, HookPoint
+from glassbox.wire.shapes import Answered
 from tests.server.worlds import fake_server, http_client
 
 pytestmark = pytest.mark.anyio
@@ -39,6 +41,40 @@ async def test_more_states_than_json_holds_are_refused_beside_text_too(monkeypat
     assert one.status_code == 200
     assert many.status_code == 400
     assert "in one answer" in many.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/completions", {"prompt": "a", "glassbox": {"capture": {"layers": "all"}}}),
+        ("/v1/chat/completions", {
+            "messages": [{"role": "user", "content": "a"}],
+            "glassbox": {"capture": {"layers": "all"}},
+        }),
+        ("/invocations", {"inputs": "a", "parameters": {"target_layers": [-1], "stream": True}}),
+    ],
+)  # fmt: skip
+async def test_states_at_the_end_of_a_stream_are_written_down_beside_the_event_loop(
+    monkeypatch, path, body
+):
+    loop, threads = threading.get_ident(), []
+    to_json = Answered.to_json
+
+    def watched(self):
+        content = to_json(self)
+        if b'"final":' in content:
+            threads.append(threading.get_ident())
+        return content
+
+    monkeypatch.setattr(Answered, "to_json", watched)
+    if path != "/invocations":
+        body = body | {"stream": True, "max_tokens": 2}
+    async with fake_server() as (_, app), http_client(app) as client:
+        answer = await client.post(path, json=body)
+
+    assert answer.status_code == 200
+    assert len(threads) == 1
+    assert loop not in threads
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,13 @@ import math
 import numpy as np
 import openai
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from glassbox.engine.model.codec import TokenizerCodec
 from glassbox.engine.requests import Request, Sampling
+from glassbox.server.readings import Offsets, TokenTexts
+from glassbox.testing.tiny import tiny_tokenizer
 from tests.server.worlds import CHAT_TEMPLATE, fake_server, http_client, openai_client
 
 pytestmark = pytest.mark.anyio
@@ -128,6 +133,50 @@ async def test_an_echo_goes_on_where_the_prompt_ends():
     assert choice.logprobs.tokens[-len(written.logprobs.tokens) :] == written.logprobs.tokens
     for token, offset in zip(choice.logprobs.tokens, choice.logprobs.text_offset, strict=True):
         assert token == "<s>" or choice.text[offset : offset + len(token)] == token
+
+
+async def test_tokens_are_found_where_they_stand_behind_characters_of_many_bytes():
+    text = "a 😀 b é\u2028c"
+    async with fake_server() as (_, app), openai_client(app) as client:
+        answer = await client.completions.create(
+            model="fake", prompt=text, max_tokens=0, echo=True, logprobs=0
+        )
+
+    told = answer.choices[0].logprobs
+    places = dict(zip(told.tokens, told.text_offset, strict=True))
+    assert places[" b"] == text.index(" b")
+    assert places["c"] == text.index("c")
+    # The four bytes of the face are at its one place.
+    assert told.text_offset.count(text.index("😀")) == 4
+
+
+@given(st.text(max_size=12).filter(lambda text: "\ufffd" not in text), st.integers(0, 3))
+def test_a_token_begins_where_the_text_before_it_ends(text, cut):
+    codec = TokenizerCodec(tiny_tokenizer())
+    ids = codec.encode(["." + text], special=False)[0]
+    offsets = Offsets(TokenTexts(codec), 100)
+    found = [*offsets.of(ids[:cut]), *offsets.of(ids[cut:])]
+
+    # Slowly: all before a token is decoded anew, but for the character that it may complete.
+    whole = "." + text
+    for at, place in enumerate(found):
+        before = codec.decode(ids[:at])
+        n_whole = next(n for n in range(len(before), -1, -1) if whole.startswith(before[:n]))
+        assert place == 100 + n_whole
+
+
+async def test_a_streams_tokens_are_where_those_of_the_whole_text_are():
+    asked = {"model": "fake", "prompt": "hello", "max_tokens": 40, "temperature": 1.0,
+             "seed": 5, "logprobs": 0}  # fmt: skip
+    async with fake_server() as (_, app), openai_client(app) as client:
+        whole = (await client.completions.create(**asked)).choices[0]
+        # Text that may begin a stop string is sent late.
+        last = whole.text[len(whole.text) // 2 :][:1] + "\x00"
+        stream = await client.completions.create(**asked, stop=last, stream=True)
+        parts = [chunk.choices[0].logprobs async for chunk in stream if chunk.choices]
+
+    found = [offset for part in parts if part is not None for offset in part.text_offset]
+    assert found == whole.logprobs.text_offset
 
 
 async def test_the_same_seed_gives_the_same_choices_and_they_differ():

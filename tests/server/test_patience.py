@@ -1,5 +1,6 @@
-"""Headers that trickle in are not waited for; slow bodies are."""
+"""Headers that trickle in are not waited for, nor readers that do not read; slow bodies are."""
 
+import asyncio
 import contextlib
 import socket
 import threading
@@ -9,13 +10,25 @@ from typing import Any
 
 import pytest
 import uvicorn
+from uvicorn.server import ServerState
 
 from glassbox.server import patience
 
 PATIENCE_S = 0.4
 
+LARGE = 64_000_000
+"""Bytes of an answer that no buffer of the system holds."""
+
 
 async def _app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    if scope["path"] in ("/whole", "/parts"):
+        size = [(b"content-length", str(LARGE).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": size})
+        n = 1 if scope["path"] == "/whole" else 64
+        for number in range(n):
+            body, more = bytes(LARGE // n), number < n - 1
+            await send({"type": "http.response.body", "body": body, "more_body": more})
+        return
     size, more = 0, True
     while more:
         message = await receive()
@@ -26,8 +39,9 @@ async def _app(scope: dict[str, Any], receive: Any, send: Any) -> None:
 
 
 @pytest.fixture
-def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int, uvicorn.Server]]:
     monkeypatch.setattr(patience, "HEADERS_S", PATIENCE_S)
+    monkeypatch.setattr(patience, "UNREAD_S", PATIENCE_S)
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
         _app, http=patience.PatientProtocol, lifespan="off", log_config=None, access_log=False
@@ -35,10 +49,15 @@ def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
-    yield listener.getsockname()[1]
+    yield listener.getsockname()[1], server
     server.should_exit = True
     thread.join(10)
     listener.close()
+
+
+@pytest.fixture
+def port(server: tuple[int, uvicorn.Server]) -> int:
+    return server[0]
 
 
 def _closed_after_s(connection: socket.socket, *, every_s: float) -> float:
@@ -82,3 +101,73 @@ def test_a_body_may_take_longer_than_headers(port: int) -> None:
         while not answer.endswith(b"4\r\n0\r\n\r\n") and (got := connection.recv(1000)):
             answer += got
         assert b"200" in answer.splitlines()[0]
+
+
+@pytest.mark.parametrize("path", ["/whole", "/parts"])
+def test_an_answer_that_nobody_reads_is_not_kept_for_ever(
+    server: tuple[int, uvicorn.Server], path: str
+) -> None:
+    port, running = server
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        assert b"200" in connection.recv(100)
+        until_s = time.monotonic() + 60
+        while running.server_state.connections and time.monotonic() < until_s:
+            time.sleep(0.02)
+
+    assert not running.server_state.connections
+
+
+class _Reader:
+    """The other end of a connection, which takes what it takes when the clock is wound."""
+
+    def __init__(self, n_waiting: int) -> None:
+        self.n_waiting = n_waiting
+        self.is_aborted = False
+        self.due: list[Any] = []
+
+    def get_extra_info(self, _name: str) -> None:
+        return None
+
+    def get_write_buffer_size(self) -> int:
+        return self.n_waiting
+
+    def abort(self) -> None:
+        self.is_aborted = True
+
+    def call_later(self, seconds: float, call: Any, *arguments: Any) -> Any:
+        timer = asyncio.TimerHandle(seconds, call, arguments, self)  # type: ignore[arg-type]
+        self.due.append(timer)
+        return timer
+
+    def get_debug(self) -> bool:
+        return False
+
+    def _timer_handle_cancelled(self, timer: Any) -> None:
+        self.due.remove(timer)
+
+    def wind(self) -> None:
+        due, self.due = self.due, []
+        for timer in due:
+            timer._run()
+
+
+def test_a_reader_who_takes_his_time_gets_all_of_it() -> None:
+    reader = _Reader(1_000_000)
+    config = uvicorn.Config(_app, http=patience.PatientProtocol, lifespan="off", log_config=None)
+    config.load()
+    protocol = patience.PatientProtocol(config, ServerState(), {}, reader)  # type: ignore[arg-type]
+    protocol.connection_made(reader)
+    protocol._stop()
+    protocol.pause_writing()
+    for _ in range(5):
+        reader.n_waiting -= 1
+        reader.wind()
+    assert len(reader.due) == 1
+    protocol.resume_writing()
+    assert not reader.due
+    protocol.pause_writing()
+    protocol.connection_lost(ConnectionResetError())
+
+    assert not reader.due
+    assert not reader.is_aborted

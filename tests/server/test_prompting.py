@@ -50,6 +50,16 @@ def test_the_hidden_part_is_the_same_whatever_is_asked(messages, hidden):
     assert built.ids[: built.n_hidden] == prompter.chat([("system", "x")]).ids[: built.n_hidden]
 
 
+def test_a_hidden_prompt_that_fills_the_context_is_refused_at_the_start():
+    hidden = "be kind " * 20
+    n_tokens = len(BASE.encode([hidden + BETWEEN])[0])
+
+    assert Prompter(BASE, n_tokens + 2, hidden).room == 2
+    with pytest.raises(InvalidValue, match=f"hidden_prompt is '{n_tokens} tokens long'") as caught:
+        Prompter(BASE, n_tokens + 1, hidden)
+    assert "be kind" not in str(caught.value)
+
+
 def test_a_base_model_reads_the_texts_one_after_another():
     built = Prompter(BASE, 256).chat([("system", "be"), ("assistant", ""), ("user", "a</s>")])
 

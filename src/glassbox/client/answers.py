@@ -123,6 +123,27 @@ def read_labels(n_texts: int) -> Callable[[httpx.Response], ClassifyAnswered]:
     return read
 
 
+class Lines:
+    """Cuts a stream's bytes into lines, at line feeds alone.
+
+    httpx cuts at whatever Unicode calls the end of a line, and JSON holds some of that as it is: a
+    text with U+2028 in it would come apart in the middle of an event.
+    """
+
+    def __init__(self) -> None:
+        self._begun: list[bytes] = []
+
+    def cut(self, part: bytes) -> list[str]:
+        """Return the lines that came to their end with a part."""
+        first, *others = part.split(b"\n")
+        self._begun.append(first)
+        if not others:
+            return []
+        whole = [b"".join(self._begun), *others[:-1]]
+        self._begun = others[-1:]
+        return [line.removesuffix(b"\r").decode() for line in whole]
+
+
 class StreamReader:
     """Puts the events of a stream together again, line by line."""
 

@@ -8,7 +8,7 @@ from typing import Any, Self, TypeVar, Unpack
 import httpx
 
 from glassbox.client import calls
-from glassbox.client.answers import StreamReader
+from glassbox.client.answers import Lines, StreamReader
 from glassbox.client.blocking_models import ModelMethods
 from glassbox.client.blocking_pathways import PathwayMethods
 from glassbox.client.calls import (
@@ -229,12 +229,13 @@ class Client(ModelMethods, PathwayMethods):
             return call.read(response)
 
     def _stream(self, call: Call[Any]) -> Iterator[StreamedPiece]:
-        reader = StreamReader()
+        reader, lines = StreamReader(), Lines()
         with self._answered(calls.streamed(call), {}, stream=True) as response:
-            for line in response.iter_lines():
-                piece = reader.read(line)
-                if piece is not None:
-                    yield piece
+            for part in response.iter_bytes():
+                for line in lines.cut(part):
+                    piece = reader.read(line)
+                    if piece is not None:
+                        yield piece
             reader.check_whole()
 
     @contextmanager
@@ -247,7 +248,8 @@ class Client(ModelMethods, PathwayMethods):
         )
         done = 0
         while not (response := self._sent(request, stream=stream)).is_success:
-            time.sleep(self._retries.wait_or_raise(response, done))
+            wait_s = self._retries.wait_or_raise(response, done, is_once=call.is_once)
+            time.sleep(wait_s)
             done += 1
         try:
             with our_errors(self._url):

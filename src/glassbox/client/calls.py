@@ -94,6 +94,9 @@ class Call(Generic[T]):
     """JSON to send."""
     headers: Mapping[str, str] = field(default_factory=dict)
     """Beyond those of every request."""
+    is_once: bool = False
+    """Whether doing it twice is not what doing it once is: then it is sent again only where the
+    server has certainly not begun."""
 
     @property
     def content(self) -> bytes | None:
@@ -251,7 +254,7 @@ def load_adapter(name: str, path: str) -> Call[AdapterAnswered]:
 
 def unload_adapter(name: str) -> Call[None]:
     """Return the request that takes an adapter away."""
-    return Call("DELETE", f"/v1/adapters/{quote(name, safe='')}", read_nothing)
+    return Call("DELETE", f"/v1/adapters/{quote(name, safe='')}", read_nothing, is_once=True)
 
 
 def _prompts(prompts: Sequence[Prompt]) -> list[Any]:

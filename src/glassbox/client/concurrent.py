@@ -8,7 +8,7 @@ from typing import Any, Self, TypeVar, Unpack
 import httpx
 
 from glassbox.client import calls
-from glassbox.client.answers import StreamReader
+from glassbox.client.answers import Lines, StreamReader
 from glassbox.client.calls import (
     DEFAULT_URL,
     TIMEOUT_S,
@@ -233,12 +233,13 @@ class AsyncClient(AsyncModelMethods, AsyncPathwayMethods):
             return call.read(response)
 
     async def _stream(self, call: Call[Any]) -> AsyncIterator[StreamedPiece]:
-        reader = StreamReader()
+        reader, lines = StreamReader(), Lines()
         async with self._answered(calls.streamed(call), {}, stream=True) as response:
-            async for line in response.aiter_lines():
-                piece = reader.read(line)
-                if piece is not None:
-                    yield piece
+            async for part in response.aiter_bytes():
+                for line in lines.cut(part):
+                    piece = reader.read(line)
+                    if piece is not None:
+                        yield piece
             reader.check_whole()
 
     @asynccontextmanager
@@ -251,7 +252,8 @@ class AsyncClient(AsyncModelMethods, AsyncPathwayMethods):
         )
         done = 0
         while not (response := await self._sent(request, stream=stream)).is_success:
-            await asyncio.sleep(self._retries.wait_or_raise(response, done))
+            wait_s = self._retries.wait_or_raise(response, done, is_once=call.is_once)
+            await asyncio.sleep(wait_s)
             done += 1
         try:
             with our_errors(self._url):

@@ -137,7 +137,7 @@ def audit_record(request_id: str) -> Call[RecordAnswered]:
 def erase_record(request_id: str, reason: str) -> Call[EraseAnswered]:
     """Return the request that removes what is kept of one prediction."""
     path = f"{BASE}/audit/records/{_name(request_id)}"
-    return Call("DELETE", path, reader(EraseAnswered), {"reason": reason})
+    return Call("DELETE", path, reader(EraseAnswered), {"reason": reason}, is_once=True)
 
 
 def audit_verification() -> Call[VerificationAnswered]:
@@ -172,7 +172,7 @@ def move_alias(
     """Return the request that sets or takes away an alias."""
     body = {"number": number, "expected": expected, "model": model, "reason": reason}
     path = f"{BASE}/versions/aliases/{_name(alias)}"
-    return Call("PUT", path, reader(AliasMoveAnswered), body)
+    return Call("PUT", path, reader(AliasMoveAnswered), body, is_once=True)
 
 
 def version_history(model: str | None, limit: int) -> Call[list[AliasMoveAnswered]]:
@@ -208,13 +208,13 @@ def start_rollout(
         "dry_run": dry_run,
         "reason": reason,
     }
-    return Call("POST", f"{BASE}/rollouts", reader(RolloutStatus), body)
+    return Call("POST", f"{BASE}/rollouts", reader(RolloutStatus), body, is_once=True)
 
 
 def move_rollout(rollout_id: str, verb: str, reason: str) -> Call[RolloutStatus]:
     """Return the request that pauses, resumes, promotes or aborts."""
     path = f"{BASE}/rollouts/{_name(rollout_id)}/{verb}"
-    return Call("POST", path, reader(RolloutStatus), {"reason": reason})
+    return Call("POST", path, reader(RolloutStatus), {"reason": reason}, is_once=True)
 
 
 def drift(model: str) -> Call[DriftAnswered]:
@@ -230,7 +230,8 @@ def drift_history(model: str, feature: str | None, limit: int) -> Call[list[Drif
 
 def run_drift(model: str) -> Call[DriftReportAnswered]:
     """Return the request for a comparison now."""
-    return Call("POST", _path("/drift/run", model=model), reader(DriftReportAnswered))
+    path = _path("/drift/run", model=model)
+    return Call("POST", path, reader(DriftReportAnswered), is_once=True)
 
 
 def drift_references(model: str | None) -> Call[list[ReferenceAnswered]]:
@@ -247,7 +248,8 @@ def make_reference(
 ) -> Call[ReferenceAnswered]:
     """Return the request that freezes a span of predictions."""
     body = _given({"model": model, "last_n": last_n, "since_s": since_s, "until_s": until_s})
-    return Call("POST", f"{BASE}/drift/references", reader(ReferenceAnswered), body)
+    path = f"{BASE}/drift/references"
+    return Call("POST", path, reader(ReferenceAnswered), body, is_once=True)
 
 
 def alerts(limit: int) -> Call[AlertsAnswered]:

@@ -27,6 +27,10 @@ from glassbox.errors import (
 RETRIED = frozenset({429, 503})
 """Statuses that say: come back later."""
 
+NOT_BEGUN = frozenset({"not-ready", "queue-full", "too-many-connections", "too-many-requests"})
+"""Codes of a server that turned a request away at its door; others of those statuses may have come
+behind the work, as from a replica that was lost or a database that did not answer any more."""
+
 NOT_UNDERSTOOD = frozenset({400, 404, 405, 415, 422})
 """Statuses that a field or a route gets which only one side knows."""
 
@@ -43,19 +47,23 @@ class Retries:
     longest_wait_s: float = 30.0
     """A server that asks for a longer wait gets no repetition: the error is raised at once."""
 
-    def wait_or_raise(self, response: httpx.Response, done: int) -> float:
+    def wait_or_raise(self, response: httpx.Response, done: int, *, is_once: bool = False) -> float:
         """Return seconds until an unsuccessful request is sent again.
 
         Args:
             response: Its body read.
             done: Repetitions so far.
+            is_once: Whether it must not be done twice.
 
         Raises:
             GlassboxError: There is no further try: the error that the response carries.
         """
         asked = retry_after_s(response)
         wait = FIRST_WAIT_S * 2**done if asked is None else asked
-        if response.status_code not in RETRIED or done >= self.n or wait > self.longest_wait_s:
+        is_full = response.status_code in RETRIED
+        if is_once and response.status_code != 429:
+            is_full = is_full and _read(response)[0] in NOT_BEGUN
+        if not is_full or done >= self.n or wait > self.longest_wait_s:
             raise error_of(response)
         # Many clients turned away at once must not come back at once.
         return wait * (1.0 + random.random() / 4)

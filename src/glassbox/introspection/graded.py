@@ -3,16 +3,14 @@
 Reads files and checks them; knows nothing of models.
 """
 
-import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from glassbox.artifacts import digest_json
 from glassbox.errors import InvalidData, UnknownName
+from glassbox.introspection.row_files import read_records
 from glassbox.introspection.verdict import Origin
 
 _KNOWN = ("prompt", "response", "correct", "group", "stratum", "origin", "part")
@@ -55,7 +53,8 @@ def read_graded(path: Path) -> list[GradedRow]:
     """
     if not path.is_file():
         raise UnknownName("file of graded responses", str(path))
-    rows = [_row(path, line, record) for line, record in _records(path)]
+    is_csv = path.suffix.lower() == ".csv"
+    rows = [_row(path, line, record) for line, record in read_records(path, is_csv=is_csv)]
     if not rows:
         raise InvalidData("no rows", source=str(path))
     return rows
@@ -66,29 +65,7 @@ def data_digest(rows: Sequence[GradedRow]) -> str:
     return digest_json([list(vars(row).values()) for row in rows])
 
 
-def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    try:
-        if path.suffix.lower() == ".csv":
-            with path.open(encoding="utf-8-sig", newline="") as file:
-                for record in (reader := csv.DictReader(file)):
-                    yield reader.line_num, {k: v for k, v in record.items() if k is not None}
-            return
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise InvalidData(f"not UTF-8 ({error.reason})", source=str(path)) from error
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            record = orjson.loads(line)
-        except orjson.JSONDecodeError as error:
-            raise InvalidData(f"not JSON ({error})", source=str(path), line=number) from error
-        if not isinstance(record, dict):
-            raise InvalidData("expected a JSON object", source=str(path), line=number)
-        yield number, record
-
-
-def _row(path: Path, line: int, record: dict[str, Any]) -> GradedRow:
+def _row(path: Path, line: int, record: Mapping[str, Any]) -> GradedRow:
     def refuse(reason: str) -> InvalidData:
         return InvalidData(reason, source=str(path), line=line)
 

@@ -39,6 +39,14 @@ class Subset:
     groups: tuple[str, ...]
     """Their groups."""
 
+    def folds(self, n_folds: int, seed: int) -> Int[np.ndarray, " m"]:
+        """Return the fold of each row.
+
+        Raises:
+            NotEnoughData: Too few groups of either kind for the folds.
+        """
+        return grouped_folds(self.groups, self.is_positive, n_folds=n_folds, seed=seed)
+
 
 def choose_place(
     captured: CapturedSet,
@@ -63,7 +71,7 @@ def choose_place(
         NotEnoughData: Too few groups of either kind for the folds.
     """
     is_positive = subset.is_positive
-    fold = grouped_folds(subset.groups, is_positive, n_folds=n_folds, seed=seed)
+    fold = subset.folds(n_folds, seed)
     places = captured.plan.places
     figures, candidates = [], []
     for done, place in enumerate(places, start=1):

@@ -4,19 +4,17 @@ JSON Lines, CSV, or a folder of such files, whose names are then the domains. No
 silence: a row that cannot be used is refused with its line. Knows nothing of models.
 """
 
-import csv
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-import orjson
 from jaxtyping import Bool, Float
 
 from glassbox.artifacts import digest_texts
 from glassbox.errors import InvalidData, InvalidValue, UnknownName
+from glassbox.introspection.row_files import read_records
 
 YES: Final = ("1", "true", "yes")
 """Values of a target column that need no explanation, positive."""
@@ -138,51 +136,9 @@ def read_probe_rows(path: Path, columns: ProbeColumns) -> ProbeRows:
 
 
 def _read(file: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
-    source = str(file)
     if file.suffix not in SUFFIXES:
         raise UnknownName("format of rows", file.suffix or file.name, SUFFIXES)
-    try:
-        text = file.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = file.read_bytes()[: error.start].count(b"\n") + 1
-        raise InvalidData("not valid UTF-8", source=source, line=line) from error
-    yield from _read_csv(text, source) if file.suffix == ".csv" else _read_jsonl(text, source)
-
-
-def _read_csv(text: str, source: str) -> Iterator[tuple[int, Mapping[str, object]]]:
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    header: list[str] = []
-    while True:
-        line = reader.line_num + 1
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            raise InvalidData(
-                f"cannot be read as CSV: {error}", source=source, line=line
-            ) from error
-        if not header:
-            header = [cell.strip() for cell in cells]
-        elif len(cells) == len(header):
-            yield line, dict(zip(header, cells, strict=True))
-        elif cells:
-            raise InvalidData(
-                f"{len(cells)} cells where the header has {len(header)}", source=source, line=line
-            )
-
-
-def _read_jsonl(text: str, source: str) -> Iterator[tuple[int, Mapping[str, object]]]:
-    for line, content in enumerate(text.split("\n"), start=1):
-        if not content.strip():
-            continue
-        try:
-            found = orjson.loads(content)
-        except orjson.JSONDecodeError as error:
-            raise InvalidData(f"not valid JSON: {error}", source=source, line=line) from error
-        if not isinstance(found, dict):
-            raise InvalidData("not a JSON object", source=source, line=line)
-        yield line, found
+    return read_records(file, is_csv=file.suffix == ".csv")
 
 
 def _row(

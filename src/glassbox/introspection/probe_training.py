@@ -24,6 +24,7 @@ from glassbox.introspection.capture_cache import (
     capture_rows,
     plan_capture,
 )
+from glassbox.introspection.norm_proxy import NormProxy
 from glassbox.introspection.probe import LinearProbe, ProbeModel, ProbePooling, calibrated
 from glassbox.introspection.probe_choice import Subset, choose_place, fit_chosen
 from glassbox.introspection.probe_data import ProbeRows
@@ -39,6 +40,7 @@ from glassbox.introspection.probe_figures import (
 )
 from glassbox.stats.calibrator_choice import choose_calibrator
 from glassbox.stats.calibrators import Calibrator, Platt
+from glassbox.stats.checking import checked_fraction
 from glassbox.stats.detection import FEW_FALSE_ALARMS, negatives_needed, threshold_for_fpr
 from glassbox.stats.linear_probe import difference_in_means, hash_order, logistic_path
 from glassbox.types import HookPoint, Scope
@@ -81,6 +83,17 @@ class ProbeJob:
     """False-positive rate that the threshold keeps."""
     seed: int = 0
     """Decides parts, folds and resamples."""
+
+    def __post_init__(self) -> None:
+        # Said here, because reading states may take hours.
+        checked_fraction("max_fpr", self.max_fpr)
+        is_path = Path(self.name).name != self.name
+        if is_path or self.name in ("", "..", NormProxy.name):
+            raise InvalidValue(
+                "the probe's name",
+                self.name,
+                f"a name that is no path, and not {NormProxy.name!r}, which is the heuristic's",
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,12 +158,15 @@ def train_probe(
     scope = job.scope or _natural_scope(rows)
     plan = plan_capture(engine, job.layers, job.pooling, scope, job.adapter)
     parts = divide(rows, job.seed)
+    training = subset_of(rows, parts["training"])
+    # What the states cannot lead to is said before they are read.
+    training.folds(job.n_folds, job.seed)
     with stages("Reading states") as report:
         captured = capture_rows(engine, rows.rows, plan, cache, report)
     train, middle = parts["training"], parts["calibrator"]
     with stages("Fitting probes") as report:
         choice = choose_place(
-            captured, subset_of(rows, train), n_folds=job.n_folds, seed=job.seed, progress=report
+            captured, training, n_folds=job.n_folds, seed=job.seed, progress=report
         )
     place = choice.chosen.place
     features = captured.features(place)

@@ -53,8 +53,7 @@ class Chatting(Writing[ChatAsked, ChatCompletion, ChatChunkChoice]):
         for index in range(len(self._speeches)):
             yield ChatChunkChoice(index=index, delta=Delta(role="assistant", content=""))
 
-    def _step(self, index: int, piece: Piece, before: str) -> ChatChunkChoice:
-        del before
+    def _step(self, index: int, piece: Piece) -> ChatChunkChoice:
         return ChatChunkChoice(
             index=index,
             delta=Delta(content=piece.text),

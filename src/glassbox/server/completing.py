@@ -6,8 +6,14 @@ Knows the wire; ``Writing`` knows the way.
 from collections.abc import Sequence
 
 from glassbox.engine.requests import Generation, Piece
-from glassbox.server.readings import completion_logprobs, joined, openai_reason, usage_of
-from glassbox.server.speech import Speech, Terms
+from glassbox.server.readings import (
+    Offsets,
+    completion_logprobs,
+    joined,
+    openai_reason,
+    usage_of,
+)
+from glassbox.server.speech import Speaker, Speech, Terms
 from glassbox.server.writing import Writing
 from glassbox.wire.openai_completions import (
     Completion,
@@ -20,6 +26,11 @@ from glassbox.wire.openai_sampling import Usage
 
 class Completing(Writing[CompletionAsked, Completion, CompletionChoice]):
     """One request for completions."""
+
+    def __init__(self, speaker: Speaker, asked: CompletionAsked, name: str) -> None:
+        super().__init__(speaker, asked, name)
+        self._offsets: dict[int, Offsets] = {}
+        """Of the texts of a stream, by number."""
 
     def _prepared(self, terms: Terms) -> list[Speech]:
         return self._speaker.completions(self._asked, terms)
@@ -47,14 +58,15 @@ class Completing(Writing[CompletionAsked, Completion, CompletionChoice]):
     def _starts(self) -> Sequence[CompletionChoice]:
         return ()
 
-    def _step(self, index: int, piece: Piece, before: str) -> CompletionChoice:
-        asked = self._asked
+    def _step(self, index: int, piece: Piece) -> CompletionChoice:
+        asked, texts = self._asked, self._speaker.texts
+        offsets = self._offsets.setdefault(index, Offsets(texts))
         return CompletionChoice(
             index=index,
             text=piece.text,
             logprobs=None
             if asked.logprobs is None
-            else completion_logprobs(piece.tokens, self._speaker.texts, offset=len(before)),
+            else completion_logprobs(piece.tokens, texts, offsets),
             finish_reason=None,
             glassbox=self._speaker.shown_step(piece, asked.glassbox),
         )
@@ -77,22 +89,23 @@ class Completing(Writing[CompletionAsked, Completion, CompletionChoice]):
             text=prompt + text,
             logprobs=None
             if self._asked.logprobs is None
-            else self._logprobs(speech, answer, echo, len(prompt)),
+            else self._logprobs(speech, answer, echo, Offsets(self._speaker.texts, len(prompt))),
             finish_reason=openai_reason(answer.finish_reason),
             glassbox=self._speaker.shown(answer, speech, self._asked.glassbox),
         )
 
     def _logprobs(
-        self, speech: Speech, answer: Generation, echo: Generation | None, offset: int
+        self, speech: Speech, answer: Generation, echo: Generation | None, offsets: Offsets
     ) -> CompletionLogprobs:
         parts = [] if echo is None else self._echoed(speech, echo)
         if not speech.is_echo:
-            parts.append(completion_logprobs(answer.tokens, self._speaker.texts, offset=offset))
+            parts.append(completion_logprobs(answer.tokens, self._speaker.texts, offsets))
         return joined(parts)
 
     def _echoed(self, speech: Speech, echo: Generation) -> list[CompletionLogprobs]:
         """Return a prompt's log-probabilities; its very first token has none."""
-        texts, parts, offset = self._speaker.texts, list[CompletionLogprobs](), 0
+        texts, parts = self._speaker.texts, list[CompletionLogprobs]()
+        offsets = Offsets(texts)
         if not speech.prompt.n_hidden:
             first = speech.prompt.ids[0]
             parts.append(
@@ -100,8 +113,7 @@ class Completing(Writing[CompletionAsked, Completion, CompletionChoice]):
                     tokens=[texts.shown(first)],
                     token_logprobs=[None],
                     top_logprobs=[None] if self._asked.logprobs else None,
-                    text_offset=[0],
+                    text_offset=offsets.of([first]),
                 )
             )
-            offset = len(texts.written(first))
-        return [*parts, completion_logprobs(echo.tokens, texts, offset=offset)]
+        return [*parts, completion_logprobs(echo.tokens, texts, offsets)]

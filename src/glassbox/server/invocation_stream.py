@@ -7,6 +7,8 @@ together. Knows nothing of HTTP.
 from collections.abc import AsyncIterator
 from typing import Final
 
+from anyio import to_thread
+
 from glassbox.engine.requests import Piece
 from glassbox.errors import GlassboxError
 from glassbox.server.event_stream import EventStream
@@ -43,7 +45,8 @@ async def lines(asked: Invocation, running: Running) -> AsyncIterator[bytes]:
                 rest = final.generated_text[len(sent) :]
                 if rest:
                     yield line(InvocationLine(text=rest))
-                yield line(InvocationLine(final=final))
+                # With its states it takes a while to write down: the event loop does not wait.
+                yield await to_thread.run_sync(line, InvocationLine(final=final))
             else:
                 yield WAITING
     except GlassboxError as error:

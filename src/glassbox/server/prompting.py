@@ -17,6 +17,9 @@ from glassbox.types import TokenIds
 MAX_TOKEN_CHARACTERS = 256
 """No token of a vocabulary in use is longer; a text is refused by its length alone beyond it."""
 
+LEAST_ROOM = 2
+"""Tokens without which no request could be answered: one of a prompt and one of a text."""
+
 BETWEEN = "\n\n"
 """Between a hidden system prompt and what follows, and between messages without a template."""
 
@@ -51,6 +54,9 @@ class Prompter:
         codec: Its tokenizer.
         context: Most tokens of prompt and text together.
         hidden: A system prompt that is put in front of every request and never shown.
+
+    Raises:
+        InvalidValue: The hidden system prompt leaves no room for anything else.
     """
 
     def __init__(self, codec: TextCodec, context: int, hidden: str | None = None) -> None:
@@ -59,6 +65,13 @@ class Prompter:
         self._limit = context * MAX_TOKEN_CHARACTERS
         self._hidden = hidden
         self._hidden_ids: TokenIds = codec.encode([hidden + BETWEEN])[0] if hidden else ()
+        if self.room < LEAST_ROOM:
+            raise InvalidValue(
+                "hidden_prompt",
+                f"{len(self._hidden_ids):,} tokens long",
+                f"at most {context - LEAST_ROOM:,} tokens, because the model's context of "
+                f"{context:,} has to hold each request beside it",
+            )
 
     @property
     def has_template(self) -> bool:

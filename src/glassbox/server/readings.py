@@ -34,6 +34,9 @@ from glassbox.wire.openai_sampling import CachedTokens, Usage
 if TYPE_CHECKING:
     from glassbox.server.speech import Speech
 
+CHARACTER_IDS = 4
+"""Most tokens of one character. Source: RFC 3629, section 3: UTF-8 takes one to four bytes."""
+
 LEAST_LOGPROB = -9999.0
 """Stands for smaller ones and minus infinity, which JSON has not. Source: OpenAI's reference."""
 
@@ -154,25 +157,63 @@ class TokenTexts:
     def written(self, token: int) -> str:
         """Return what a token adds to a text; special tokens add nothing."""
         if token not in self._written:
-            self._written[token] = self._codec.continuation(self._before, [token])
+            self._written[token] = self.together([token])
         return self._written[token]
+
+    def together(self, tokens: Sequence[int]) -> str:
+        """Return what tokens add to a text, one after another."""
+        return self._codec.continuation(self._before, tokens)
+
+
+class Offsets:
+    """Where tokens begin in the text that they make, in characters.
+
+    Tokens that hold parts of one character all begin where it does.
+
+    Args:
+        texts: Text of single tokens.
+        start: Characters before the first of them.
+    """
+
+    def __init__(self, texts: TokenTexts, start: int = 0) -> None:
+        self._texts = texts
+        self._at = start
+        self._parts: list[int] = []
+        """Tokens of a character that is not whole yet."""
+
+    def of(self, tokens: Iterable[int]) -> list[int]:
+        """Return where some more tokens begin."""
+        found = []
+        for token in tokens:
+            is_part = "\ufffd" in self._texts.written(token)
+            if not is_part:
+                self._settle()
+            found.append(self._at)
+            self._parts.append(token)
+            is_whole = not self._texts.together(self._parts).endswith("\ufffd") if is_part else True
+            if is_whole or len(self._parts) == CHARACTER_IDS:
+                self._settle()
+        return found
+
+    def _settle(self) -> None:
+        if len(self._parts) == 1:
+            self._at += len(self._texts.written(self._parts[0]))
+        elif self._parts:
+            self._at += len(self._texts.together(self._parts))
+        self._parts.clear()
 
 
 def completion_logprobs(
-    tokens: TokenReadings, texts: TokenTexts, *, offset: int = 0
+    tokens: TokenReadings, texts: TokenTexts, offsets: Offsets
 ) -> CompletionLogprobs:
     """Return log-probabilities in the shape of OpenAI's completions.
 
     Args:
         tokens: What was read at each token.
         texts: Text of single tokens.
-        offset: Characters of the text before the first of these tokens.
+        offsets: Where these tokens begin in the text.
     """
     names = [texts.shown(token) for token in tokens.token_ids]
-    offsets = []
-    for token in tokens.token_ids:
-        offsets.append(offset)
-        offset += len(texts.written(token))
     own = [_bounded(value) for value in tokens.logprobs.tolist()]
     tops: list[dict[str, float] | None] | None = None
     if tokens.top_ids.shape[1]:
@@ -187,7 +228,10 @@ def completion_logprobs(
             best.setdefault(name, logprob)
             tops.append(best)
     return CompletionLogprobs(
-        tokens=names, token_logprobs=list(own), top_logprobs=tops, text_offset=offsets
+        tokens=names,
+        token_logprobs=list(own),
+        top_logprobs=tops,
+        text_offset=offsets.of(tokens.token_ids),
     )
 
 

@@ -90,6 +90,7 @@ class Speaker:
 
     Raises:
         UnsupportedModel: The model's chat template cannot keep a system prompt hidden.
+        InvalidValue: The hidden system prompt leaves no room for anything else.
     """
 
     def __init__(

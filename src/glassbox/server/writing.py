@@ -7,7 +7,10 @@ route adds who asks and how errors look.
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterable, Sequence
+from functools import partial
 from typing import Generic, TypeVar
+
+from anyio import to_thread
 
 from glassbox.engine.requests import Generation, Piece, Request
 from glassbox.errors import GlassboxError
@@ -80,17 +83,17 @@ class Writing(ABC, Generic[A, W, P]):
             yield event(self._chunk([part]), no_usage=counted)
         try:
             async for each in running.events():
-                speech, before = self._speeches[each.index], sent[each.index]
                 if each.piece is not None:
                     sent[each.index] += each.piece.text
-                    part = self._step(each.index, each.piece, before)
+                    part = self._step(each.index, each.piece)
                     yield event(self._chunk([part]), no_usage=counted)
                 elif each.answer is not None:
                     answer = check_ended(each.answer)
-                    ended.append((speech, answer))
-                    rest = answer.text[len(before) :]
-                    part = self._end(each.index, answer, rest)
-                    yield event(self._chunk([part]), no_usage=counted)
+                    ended.append((self._speeches[each.index], answer))
+                    rest = answer.text[len(sent[each.index]) :]
+                    last = self._chunk([self._end(each.index, answer, rest)])
+                    # With its states it takes a while to write down: the event loop does not wait.
+                    yield await to_thread.run_sync(partial(event, last, no_usage=counted))
                 else:
                     yield WAITING
         except GlassboxError as error:
@@ -122,13 +125,12 @@ class Writing(ABC, Generic[A, W, P]):
         """Return the parts that come before any text."""
 
     @abstractmethod
-    def _step(self, index: int, piece: Piece, before: str) -> P:
+    def _step(self, index: int, piece: Piece) -> P:
         """Return the part that one step adds to a text.
 
         Args:
             index: Which text.
             piece: What the step added.
-            before: The text that was sent before it.
         """
 
     @abstractmethod

@@ -16,6 +16,7 @@ from glassbox.engine.requests import AdapterInfo
 from glassbox.errors import ConflictError, UnknownName
 from glassbox.server.access import Administering, Deadline, Predicting
 from glassbox.server.answering import json_response
+from glassbox.server.key_ring import Caller
 from glassbox.server.serving import Served, Serving
 from glassbox.server.slow_work import slow_work
 from glassbox.server.waiting import CLIENT_GONE, ClientGone
@@ -48,7 +49,7 @@ def adapters(_caller: Predicting, serving: Served) -> Response:
 async def load(
     http: Request,
     asked: AdapterLoadAsked,
-    _caller: Administering,
+    caller: Administering,
     serving: Served,
     deadline_s: Deadline,
 ) -> Response:
@@ -57,7 +58,7 @@ async def load(
         load_adapter, serving.engine, asked.name, asked.path, reserved=reserved_names(serving)
     )
     try:
-        info = await slow_work(http, deadline_s, lambda _: work())
+        info = await slow_work(http, caller.client, deadline_s, lambda _: work())
     except ClientGone:
         return Response(status_code=CLIENT_GONE)
     return Response(_answered(info).to_json(), 201, media_type="application/json")
@@ -65,14 +66,14 @@ async def load(
 
 @router.delete("/v1/adapters/{name:path}", status_code=204, response_class=Response)
 async def unload(
-    http: Request, name: str, _caller: Administering, serving: Served, deadline_s: Deadline
+    http: Request, name: str, caller: Administering, serving: Served, deadline_s: Deadline
 ) -> Response:
     """Unload an adapter: no new request can name it, and those that use it finish first.
 
     202 says that some still use it; its memory is free when the last of them has ended.
     """
     try:
-        is_free = await _unloaded(http, serving, name, deadline_s)
+        is_free = await _unloaded(http, serving, name, caller, deadline_s)
     except ClientGone:
         return Response(status_code=CLIENT_GONE)
     return Response(status_code=204 if is_free else 202)
@@ -82,7 +83,7 @@ async def unload(
 async def load_lora_adapter(
     http: Request,
     asked: LoraLoadAsked,
-    _caller: Administering,
+    caller: Administering,
     serving: Served,
     deadline_s: Deadline,
 ) -> Response:
@@ -96,7 +97,7 @@ async def load_lora_adapter(
         in_place=asked.load_inplace,
     )
     try:
-        info = await slow_work(http, deadline_s, lambda _: work())
+        info = await slow_work(http, caller.client, deadline_s, lambda _: work())
     except ClientGone:
         return Response(status_code=CLIENT_GONE)
     return PlainTextResponse(f"Success: LoRA adapter '{info.name}' added successfully.")
@@ -106,13 +107,13 @@ async def load_lora_adapter(
 async def unload_lora_adapter(
     http: Request,
     asked: LoraUnloadAsked,
-    _caller: Administering,
+    caller: Administering,
     serving: Served,
     deadline_s: Deadline,
 ) -> Response:
     """Unload an adapter, as vLLM's clients ask for it."""
     try:
-        await _unloaded(http, serving, asked.lora_name, deadline_s)
+        await _unloaded(http, serving, asked.lora_name, caller, deadline_s)
     except ClientGone:
         return Response(status_code=CLIENT_GONE)
     return PlainTextResponse(f"Success: LoRA adapter '{asked.lora_name}' removed successfully.")
@@ -168,9 +169,11 @@ def load_adapter(
     return found
 
 
-async def _unloaded(http: Request, serving: Serving, name: str, deadline_s: float) -> bool:
+async def _unloaded(
+    http: Request, serving: Serving, name: str, caller: Caller, deadline_s: float
+) -> bool:
     work = partial(serving.engine.unload_adapter, name, timeout_s=UNLOAD_S)
-    return await slow_work(http, deadline_s, lambda _: work())
+    return await slow_work(http, caller.client, deadline_s, lambda _: work())
 
 
 def _answered(info: AdapterInfo) -> AdapterAnswered:

@@ -36,7 +36,7 @@ router = APIRouter(tags=["confidence"])
 async def classify(
     http: Request,
     asked: ClassifyAsked,
-    _caller: Predicting,
+    caller: Predicting,
     serving: Served,
     guards: Guarded,
     deadline_s: Deadline,
@@ -53,7 +53,7 @@ async def classify(
         return rows
 
     try:
-        rows = await slow_work(http, deadline_s, label)
+        rows = await slow_work(http, caller.client, deadline_s, label)
     except ClientGone:
         return Response(status_code=CLIENT_GONE)
     latency_ms = 1000 * (time.perf_counter() - began_s) / len(rows)

@@ -26,14 +26,14 @@ router = APIRouter(tags=["internals"])
 async def lens(
     http: Request,
     asked: LensAsked,
-    _caller: Predicting,
+    caller: Predicting,
     serving: Served,
     deadline_s: Deadline,
 ) -> Response:
     """Apply the model's own final norm and unembedding to every layer, along some tokens."""
     reading = LensReading(serving.speaker, asked)
     try:
-        answer = await slow_work(http, deadline_s, lambda _: reading.read())
+        answer = await slow_work(http, caller.client, deadline_s, lambda _: reading.read())
     except ClientGone:
         return Response(status_code=CLIENT_GONE)
     return await large_response(answer.to_json, "application/json")

@@ -52,6 +52,7 @@ async def verify(
     try:
         verdict = await slow_work(
             http,
+            caller.client,
             allowed_s,
             lambda allowance: work(deadline_s=allowance.left_s, between=allowance.check),
         )
