@@ -98,11 +98,29 @@ def test_events_that_are_too_old_go_and_leave_an_anchor(
 def test_a_clock_that_was_set_back_only_delays_retention(
     store: InferenceStore, database: Database
 ) -> None:
-    for number, time_s in enumerate([100.0, 200.0, 10.0, 11.0, 300.0]):
+    for number, time_s in enumerate([100.0, 150.0, 10.0, 11.0, 300.0]):
         store.record(primary(f"r{number}", time_s=time_s))
     store.flush()
     assert retain(database, max_age_s=50.0, clock=lambda: 160.0).n_removed == 1
-    assert retain(database, max_age_s=50.0, clock=lambda: 260.0).n_removed == 3
+    assert retain(database, max_age_s=50.0, clock=lambda: 210.0).n_removed == 3
+    assert store.verify().broken is None
+
+
+@pytest.mark.parametrize("at_once", [2, 100])
+def test_a_clock_that_was_far_ahead_does_not_keep_what_comes_after_for_ever(
+    store: InferenceStore, database: Database, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr("glassbox.audit.removal.REMOVED_AT_ONCE", at_once)
+    ahead = [9e9, 9e9 + 1.0, 9e9 + 2.0]
+    for number, time_s in enumerate([*ahead, 100.0, 101.0, *ahead, 190.0, *ahead]):
+        store.record(primary(f"r{number}", time_s=time_s))
+    store.flush()
+    # What stands before the young one and after the old ones may be young.
+    assert retain(database, max_age_s=50.0, clock=lambda: 200.0).n_removed == 5
+    assert retain(database, max_age_s=50.0, clock=lambda: 250.0).n_removed == 4
+    # Of the last ones nobody knows how old they are.
+    assert retain(database, max_age_s=50.0, clock=lambda: 8e9).n_removed == 0
+    assert retain(database, max_age_s=50.0, clock=lambda: 10e9).n_removed == 3
     assert store.verify().broken is None
 
 

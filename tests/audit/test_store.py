@@ -171,6 +171,33 @@ def test_differences_are_found_whether_they_are_rare_or_frequent(
     assert ids(store.recent(3, min_diff=0.5)) == wanted[:3]
 
 
+@pytest.mark.parametrize("rare", [5, 10_000])
+def test_pages_of_differences_leave_none_out_however_late_challengers_ended(
+    store: InferenceStore, monkeypatch: pytest.MonkeyPatch, rare: int
+) -> None:
+    monkeypatch.setattr("glassbox.audit.record_queries._RARE", rare)
+    for number in range(30):
+        store.record(primary(f"r{number}", label="even" if number % 2 == 0 else "odd"))
+    for number in range(30):
+        store.record(shadow(f"r{number}", diff=0.5))
+        store.record(shadow(f"r{number}", shadow_version="v3", diff=0.01))
+    store.flush()
+    for wanted in (
+        {},
+        {"label": "odd"},
+        {"model": "default"},
+        {"model": "default", "label": "odd"},
+    ):
+        found: list[str] = []
+        before = None
+        while page := store.recent(4, min_diff=0.3, before=before, **wanted):
+            found += ids(page)
+            before = page[-1].sequence
+        numbers = [each for each in reversed(range(30)) if "label" not in wanted or each % 2]
+        assert found == [f"r{number}" for number in numbers]
+    assert store.recent(min_diff=0.3, label="none") == []
+
+
 def test_a_stretch_of_time_comes_page_by_page_whatever_the_clock_did(
     store: InferenceStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -68,6 +68,8 @@ _NEWEST_BODIES: Final = sa.text(
 """Every version that has answered, with the body of its newest answer: a leap over the index from
 one version to the next, however many answers there are."""
 
+_SHADOW: Final = EVENTS.alias("shadow")
+
 _SHOWN: Final = (
     EVENTS.c.sequence,
     EVENTS.c.kind,
@@ -199,10 +201,13 @@ def latest_records(connection: sa.Connection, limit: int, wanted: Wanted) -> lis
     limit = max(1, limit)
     conditions = _conditions(connection, wanted)
     versions = _versions_wanted(connection, wanted)
-    if wanted.min_diff is not None:
+    rare = None if wanted.min_diff is None else _rare_shadows(connection, wanted.min_diff)
+    if wanted.min_diff is not None and rare is None:
+        conditions.append(_differs_by(wanted.min_diff))
+    if rare is not None:
         if versions is not None:
             conditions.append(EVENTS.c.model_version.in_(versions))
-        primaries = _differing(connection, limit, wanted, conditions)
+        primaries = _latest_under(connection, rare, conditions, limit)
     elif versions is None:
         primaries = list(connection.execute(_latest(conditions, limit)))
     else:
@@ -335,46 +340,41 @@ def _latest_of_versions(
     return sorted(found, key=lambda row: row.sequence, reverse=True)[:limit]
 
 
-def _differing(
-    connection: sa.Connection, limit: int, wanted: Wanted, conditions: _Conditions
+def _differs_by(least: float) -> sa.ColumnElement[bool]:
+    """Return the condition that a challenger differed from an answer by at least this."""
+    # As a number and not as EXISTS, for which PostgreSQL may read every shadow there is.
+    largest = sa.select(sa.func.max(_SHADOW.c.diff)).where(
+        _SHADOW.c.request_key == EVENTS.c.request_key,
+        _SHADOW.c.request_id == EVENTS.c.request_id,
+        _SHADOW.c.kind == sa.literal_column("'shadow'"),
+    )
+    return largest.scalar_subquery() >= least
+
+
+def _rare_shadows(connection: sa.Connection, least: float) -> list[int] | None:
+    """Return where shadows that differ by this are found in their index; None for too many."""
+    if least < _LEAST_INDEXED:
+        return None
+    indexed = EVENTS.c.diff >= sa.literal_column(str(_LEAST_INDEXED))
+    query = sa.select(EVENTS.c.sequence).where(indexed, EVENTS.c.diff >= least).limit(_RARE)
+    found = list(connection.execute(query).scalars())
+    return found if len(found) < _RARE else None
+
+
+def _latest_under(
+    connection: sa.Connection, shadows: Sequence[int], conditions: _Conditions, limit: int
 ) -> list[Any]:
+    """Return the latest answers that meet conditions, of those that some shadows belong to."""
     found: dict[int, Any] = {}
-    before = wanted.before
-    n_asked = max(limit, _KEYS_AT_ONCE)
-    while len(found) < limit:
-        page = _differing_shadows(connection, float(wanted.min_diff or 0.0), before, n_asked)
-        names = {row.request_id for row in page}
-        keys = sorted({row.request_key for row in page})
-        primaries = sa.select(*_SHOWN).where(*conditions, EVENTS.c.request_key.in_(keys))
-        for row in connection.execute(primaries):
+    requests = sa.select(EVENTS.c.request_key, EVENTS.c.request_id)
+    for at in range(0, len(shadows), _KEYS_AT_ONCE):
+        those = requests.where(EVENTS.c.sequence.in_(shadows[at : at + _KEYS_AT_ONCE]))
+        keys, names = map(set, zip(*connection.execute(those), strict=True))
+        answers = sa.select(*_SHOWN).where(*conditions, EVENTS.c.request_key.in_(sorted(keys)))
+        for row in connection.execute(answers):
             if row.request_id in names:
                 found[row.sequence] = row
-        if len(page) < n_asked:
-            break
-        before = int(page[-1].sequence)
     return [found[sequence] for sequence in sorted(found, reverse=True)[:limit]]
-
-
-def _differing_shadows(
-    connection: sa.Connection, least: float, before: int | None, limit: int
-) -> Sequence[Any]:
-    """Return the latest shadows that differ by at least this, newest first.
-
-    Rare ones are found by the index of differences, frequent ones on the way back from the end;
-    each way is slow where the other is quick.
-    """
-    limits = [] if before is None else [EVENTS.c.sequence < before]
-    # The plus keeps SQLite from going through the index of differences and sorting all of it.
-    chosen = [sa.literal_column("+diff", sa.Float) >= least, *limits]
-    if least >= _LEAST_INDEXED:
-        indexed = EVENTS.c.diff >= sa.literal_column(str(_LEAST_INDEXED))
-        query = sa.select(EVENTS.c.sequence).where(indexed, EVENTS.c.diff >= least, *limits)
-        rare = connection.execute(query.limit(_RARE)).scalars().all()
-        if len(rare) < _RARE:
-            chosen = [EVENTS.c.sequence.in_(sorted(rare, reverse=True)[:limit])]
-    query = sa.select(EVENTS.c.sequence, EVENTS.c.request_key, EVENTS.c.request_id)
-    query = query.where(EVENTS.c.kind == "shadow", *chosen)
-    return connection.execute(query.order_by(EVENTS.c.sequence.desc()).limit(limit)).all()
 
 
 def _record(primary: Any, rows: Sequence[Any]) -> InferenceRecord:

@@ -6,9 +6,9 @@ leaves an anchor. Both leave a log that can be verified to the last byte.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -99,7 +99,8 @@ def retain(
     """Remove the oldest events until none is too old and all of them fit.
 
     Only whole beginnings of the log are removed: an event that is old but stands behind a younger
-    one, because a clock was set back, goes when that one goes.
+    one, because a clock was set back, goes when that one goes. One whose time is still to come was
+    written by a wrong clock, and is as old as the next whose time has been.
 
     Args:
         database: Where they are.
@@ -118,10 +119,12 @@ def retain(
             with database.transaction() as connection:
                 if connection.dialect.name == "sqlite":
                     connection.exec_driver_sql("PRAGMA secure_delete = FAST")
-                limits = (
-                    (clock() - (max_age_s or 0.0), None) if reason == "age" else (None, max_bytes)
-                )
-                end, n_gone = _remove_some(connection, *limits)
+                rows = _first_rows(connection)
+                if reason == "age":
+                    gone = _too_old(connection, rows, clock(), max_age_s or 0.0)
+                else:
+                    gone = _too_much(connection, rows, max_bytes or 0)
+                end, n_gone = _remove(connection, gone), len(gone)
                 if end is not None:
                     run = extend_anchor(connection, end, time_s=clock(), reason=reason, run=run)
             if end is None:
@@ -132,28 +135,47 @@ def retain(
     return Retained(n_removed, last)
 
 
-def _remove_some(
-    connection: sa.Connection, oldest_s: float | None, most_bytes: int | None
-) -> tuple[ChainEnd | None, int]:
+def _first_rows(connection: sa.Connection) -> Sequence[Any]:
     query = sa.select(EVENTS).order_by(EVENTS.c.sequence).limit(REMOVED_AT_ONCE)
-    rows = connection.execute(query).all()
-    if oldest_s is not None:
-        keeps = (at for at, row in enumerate(rows) if row.time_s >= oldest_s)
-        gone = rows[: next(keeps, len(rows))]
-    else:
-        gone = []
-        too_much = _kept_bytes(connection) - (most_bytes or 0)
-        for row in rows:
-            if too_much <= 0:
-                break
-            too_much -= ROW_BYTES + len(row.body or b"")
-            gone.append(row)
+    return connection.execute(query).all()
+
+
+def _too_old(
+    connection: sa.Connection, rows: Sequence[Any], now_s: float, max_age_s: float
+) -> Sequence[Any]:
+    """Return the beginning of the first rows that is too old."""
+    oldest_s = now_s - max_age_s
+    young = (at for at, row in enumerate(rows) if oldest_s <= row.time_s <= now_s)
+    n_gone = next(young, len(rows))
+    if n_gone and n_gone == len(rows) and rows[-1].time_s > now_s:
+        query = sa.select(EVENTS.c.time_s).where(
+            EVENTS.c.sequence > rows[-1].sequence, EVENTS.c.time_s <= now_s
+        )
+        behind_s = connection.execute(query.order_by(EVENTS.c.sequence).limit(1)).scalar()
+        if behind_s is not None and behind_s < oldest_s:
+            return rows
+    while n_gone and rows[n_gone - 1].time_s > now_s:
+        n_gone -= 1
+    return rows[:n_gone]
+
+
+def _too_much(connection: sa.Connection, rows: Sequence[Any], most_bytes: int) -> Sequence[Any]:
+    """Return the beginning of the first rows without which the rest fits."""
+    n_gone, too_much = 0, _kept_bytes(connection) - most_bytes
+    while n_gone < len(rows) and too_much > 0:
+        too_much -= ROW_BYTES + len(rows[n_gone].body or b"")
+        n_gone += 1
+    return rows[:n_gone]
+
+
+def _remove(connection: sa.Connection, gone: Sequence[Any]) -> ChainEnd | None:
+    """Remove the beginning of the log; return its end, None where it is nothing."""
     if not gone:
-        return None, 0
+        return None
     end = ChainEnd(int(gone[-1].sequence), bytes(gone[-1].hash))
     connection.execute(EVENTS.delete().where(EVENTS.c.sequence <= end.sequence))
     add_totals(connection, gone, -1)
-    return end, len(gone)
+    return end
 
 
 def _kept_bytes(connection: sa.Connection) -> int:
