@@ -20,6 +20,8 @@ class Routing:
     """Answers a share; None where no rollout has come that far."""
     canary_weight: float = 0.0
     """That share, in [0, 1]."""
+    standby: Version | None = None
+    """Answered before and is kept loaded, so that going back to it takes no time; None without."""
     rollout_id: str = ""
     """Rollout under way, if any."""
     revision: int = 0

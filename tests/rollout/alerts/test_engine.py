@@ -233,6 +233,24 @@ def test_a_message_is_given_up_after_a_week_and_the_history_says_so(
     assert engine.history() == ()
 
 
+def test_a_message_does_not_wait_for_ever_for_a_receiver_that_there_is_no_more(
+    memory: Database, clock: Clock
+) -> None:
+    team = Told()
+    team.outcome = DOWN
+    AlertEngine(memory, [DIFFERS], {"old name": team}, clock).look(BAD)
+    engine = AlertEngine(memory, [DIFFERS], {"new name": Told()}, clock)
+    engine.deliver()
+    assert engine.waiting() == {"old name": 1}, "another server may know it"
+    clock.now += GIVE_UP_S + 1
+    engine.deliver()
+    assert engine.waiting() == {}
+    assert "no receiver" in engine.history()[0].delivered[0].last_error
+    clock.now += KEEP_S
+    engine.deliver()
+    assert engine.history() == ()
+
+
 def test_a_receiver_may_ask_for_a_longer_pause(memory: Database, clock: Clock) -> None:
     team = Told()
     team.outcome = Outcome("hooks.example answered 429", retry_after_s=120.0)

@@ -4,6 +4,7 @@ import asyncio
 import math
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -17,6 +18,9 @@ from glassbox.errors import (
     NoDiskSpace,
     UnknownName,
 )
+from glassbox.rollout.decisions.policy import State
+from glassbox.rollout.decisions.rollouts import RolloutStore
+from glassbox.rollout.versions.registering import Offer
 from glassbox.wire.audit import RecentQuery
 from tests.rollout.side_world import open_side
 
@@ -212,6 +216,36 @@ def test_a_promoted_version_answers_and_no_request_is_lost_meanwhile(tmp_path):
         side.registry.rollback("default", expected_champion=2, actor="test", reason="it was not")
         side.view.refresh()
         assert side.inference.predict_now({"x": 1.0}).event.model_version == "steady"
+
+
+def test_what_only_the_challenger_refuses_the_champion_answers_and_the_gate_hears_of_it(tmp_path):
+    with open_side(tmp_path, "steady") as side:
+        narrow = {"features": [{"name": "x", "type": "number", "low": 0.0, "high": 10.0}]}
+        offer = Offer(f"{tmp_path}/models.py:other", name="other", input_schema=narrow)
+        side.registrar.register(offer, actor="test")
+        started = side.controller.start("other", actor="test")
+        rollouts = RolloutStore(side.store.database)
+        state = State(phase="Progressing", weight=1.0)
+
+        def at_canary():
+            try:
+                return rollouts.save(replace(rollouts.load(started.id), state=state))
+            except ConflictError:
+                # The server looked at it at the same moment.
+                return None
+
+        assert until(at_canary, 60.0)
+        side.view.refresh()
+        assert side.inference.predict_now({"x": 5.0}).event.arm == "challenger"
+        answered = side.inference.predict_now({"x": 20.0})
+        assert (answered.event.model_version, answered.event.arm) == ("steady", "champion")
+        name = answered.event.request_id
+        assert until(lambda: side.ring.find(name).shadows, 60.0)
+        (shadow,) = side.ring.find(name).shadows
+        assert (shadow.shadow_version, shadow.status) == ("other", "error")
+        for wrong in ({"x": -1.0}, {"y": 1.0}):
+            with pytest.raises(InvalidValue):
+                side.inference.predict_now(wrong)
 
 
 def test_a_champion_that_cannot_be_loaded_does_not_take_over(tmp_path):

@@ -1,14 +1,17 @@
 """Rollouts from start to end, over a real registry and store, with requests made up."""
 
+import gc
 from dataclasses import replace
 
 import pytest
+import sqlalchemy as sa
 
 from glassbox.errors import (
     ConflictError,
     InvalidValue,
     UnknownName,
 )
+from glassbox.rollout.decisions.evidence import Folding
 from glassbox.rollout.decisions.gates import GateReading
 from glassbox.rollout.decisions.plan import GateLimits
 from glassbox.rollout.decisions.rollouts import Rollout, RolloutStore
@@ -320,8 +323,41 @@ def test_routing_is_plain_without_a_rollout_and_has_a_share_within_one():
     assert routing.canary.name == "v2"
     assert routing.canary_weight == 0.25
     assert routing.rollout_id == status.id
+    assert routing.standby is None
+    drive(world, status.id, until=("Finalising",))
+    routing = world.controller.routing()
+    assert (routing.champion.name, routing.canary) == ("v2", None)
+    assert routing.standby.name == "v1", "the way back is kept loaded"
+    drive(world, status.id, until=("Succeeded",))
+    assert world.controller.routing().standby is None
     with pytest.raises(UnknownName, match="champion of"):
         world.controller.routing("other")
+
+
+def test_a_list_of_rollouts_reads_nothing_of_their_series():
+    world = new_world()
+    status = world.controller.start("v2", QUICK, actor="ann")
+    drive(world, status.id, until=("Progressing",))
+    with world.database.transaction() as connection:
+        # Who read them would see that they are no JSON.
+        connection.execute(sa.text("UPDATE rollouts SET series = 'large', evidence = 'large'"))
+    (found,) = world.controller.listed()
+    assert (found.id, found.phase, found.weight) == (status.id, "Progressing", 0.25)
+
+
+def test_nothing_of_a_rollout_that_has_ended_stays_in_memory():
+    world = new_world()
+    n_before = None
+    for _ in range(3):
+        status = world.controller.start("v2", replace(QUICK, cooldown_s=0.0), actor="ann")
+        world.ask(50, seconds=2.0)
+        world.tick(0.0)
+        world.controller.abort(status.id, actor="ann")
+        world.tick(0.0)
+        gc.collect()
+        n_now = sum(type(each) is Folding for each in gc.get_objects())
+        n_before = n_now if n_before is None else n_before
+        assert n_now == n_before
 
 
 def test_rollouts_are_kept_in_either_database(database_url):

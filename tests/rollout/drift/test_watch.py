@@ -1,5 +1,7 @@
 """The watch over records: references, reports, hours of the week, and a process of its own."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -105,6 +107,44 @@ def test_a_reference_can_be_made_of_a_span_of_time(database: Database) -> None:
     with pytest.raises(NotEnoughData, match="drift reference"):
         watch.freeze(since_s=0.0, until_s=1.0)
     store.close()
+
+
+def test_of_a_long_span_a_reference_holds_rows_spread_evenly_over_it(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("glassbox.rollout.drift.watch.MOST_ROWS", 100)
+    watch, store, _ = watch_on(database)
+    # A canary's answer that comes last belongs to no reference of theirs.
+    kept(store, records(0, 1000))
+    canary = replace(record(1001), primary=replace(record(1001).primary, arm="challenger"))
+    kept(store, [replace(canary, primary=replace(canary.primary, model_version="v2"))])
+    made = watch.freeze(since_s=0.0)
+    assert made.model_version == "default_model_v1"
+    assert set(np.diff(made.window.times_s)) == {8 * 60.0}, "every eighth of 1,000, below 2 * 100"
+    assert (made.n_rows, made.since_s) == (125, 1.7e9)
+    store.close()
+
+
+def test_the_version_is_that_of_the_models_champion_whoever_else_answers(
+    database: Database,
+) -> None:
+    watch, store, _ = watch_on(database)
+    kept(store, records(0, 800))
+    watch.freeze(actor="tests")
+    # Texts that were labelled outside the registry come far more often than the model's requests.
+    others = [
+        replace(each.primary, request_id=f"other-{n}", model="classify/x", model_version="x@1")
+        for n, each in enumerate(records(1, 150))
+    ]
+    # And the model's latest answers are those of a challenger on its canary step.
+    canary = [
+        replace(each.primary, request_id=f"canary-{n}", model_version="v2", arm="challenger")
+        for n, each in enumerate(records(2, 20))
+    ]
+    kept(store, [InferenceRecord(each) for each in (*canary, *others)])
+    found = watch.run()
+    assert (found.model_version, found.n_current) == ("default_model_v1", 600)
+    assert found.verdict == "no_drift"
 
 
 def test_without_reference_or_rows_nothing_is_judged(database: Database) -> None:

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from glassbox.errors import CorruptArtifact, NonFiniteOutput
 from glassbox.rollout.prediction import Prediction
-from glassbox.rollout.shadow.packing import packed, unpacked, version_from, version_json
+from glassbox.rollout.shadow.packing import packed, unpacked, version_json
+from glassbox.rollout.version import Version
 from tests.rollout.shadow.challengers import version
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
@@ -64,4 +65,4 @@ def test_what_a_challenger_makes_up_is_refused(told):
 
 def test_a_version_comes_back_as_it_was():
     known = version("honest")
-    assert version_from(orjson.loads(orjson.dumps(version_json(known)))) == known
+    assert Version(**orjson.loads(orjson.dumps(version_json(known)))) == known

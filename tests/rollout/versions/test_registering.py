@@ -198,8 +198,8 @@ def test_an_evaluation_run_is_registered_without_its_held_out_texts(
 ) -> None:
     registry = runtime.registry()
     version = registry.version("default_model_v1")
-    store = VersionStore(runtime.settings.paths.versions)
-    kept = {each.name for each in store.evidence_files(version)}
+    folder = VersionStore(runtime.settings.paths.versions).checked(version)
+    kept = {each.name for each in (folder / "evidence").rglob("*.json")}
     assert {"results.json", "calibrators.json", "run.json", "risk_coverage.json"} <= kept
     assert "test_set.json" not in kept
     copied = tmp_path / "mine"

@@ -220,6 +220,20 @@ class AlertStore:
             counted = {"attempts": _DELIVERIES.c.attempts + 1, "claimed_until_s": None}
             self._set(connection, receiver, ids, **counted, **values)
 
+    def abandon(self, known: Sequence[str], before_s: float, now_s: float) -> int:
+        """Give up messages from before a time that wait for receivers unknown; return how many."""
+        late = sa.select(_MESSAGES.c.id).where(_MESSAGES.c.time_s < before_s)
+        waits = sa.and_(
+            _DELIVERIES.c.receiver.not_in(known),
+            _DELIVERIES.c.delivered_s.is_(None),
+            _DELIVERIES.c.gave_up_s.is_(None),
+            _DELIVERIES.c.message_id.in_(late),
+        )
+        given_up = {"gave_up_s": now_s, "last_error": "There is no receiver of this name any more."}
+        with self._database.transaction() as connection:
+            done = connection.execute(_DELIVERIES.update().where(waits).values(**given_up))
+            return int(done.rowcount)
+
     def forget(self, before_s: float) -> int:
         """Remove messages from before a time that wait for nobody; return how many."""
         waits = sa.select(_DELIVERIES.c.message_id).where(

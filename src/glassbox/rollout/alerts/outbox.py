@@ -155,4 +155,7 @@ class Outbox:
         now_s = self._clock()
         if abs(now_s - self._forgotten_s) >= 3600.0:
             self._forgotten_s = now_s
+            # Another server may know a receiver that this one does not: not before its time.
+            if n_given_up := self._store.abandon(tuple(self._receivers), now_s - GIVE_UP_S, now_s):
+                _log.error("%d message(s) waited for receivers that there are not", n_given_up)
             self._store.forget(now_s - KEEP_S)

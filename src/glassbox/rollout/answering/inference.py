@@ -228,7 +228,26 @@ class InferenceService:
         chosen = self._routes.of(model)
         routing = chosen.routing
         name = request_id or new_request_id()
-        version = routing.answering(routing_key or name)
+        version = self._answering(routing, routing_key or name, features)
+        feature_hash = self._recorder.hash(features)
+        outcome = self._hosts.submit(version, _copied(features))
+        is_copied = not chosen.is_pinned
+        return Asked(features, feature_hash, name, routing, version, outcome, is_copied)
+
+    def _answering(self, routing: Routing, key: str, features: Features) -> Version:
+        """Return the version that answers a request, its features checked.
+
+        What only the challenger of a canary refuses, the champion answers as before: no caller
+        bears it, and the challenger's copy of the request fails, which its gate sees.
+        """
+        version = routing.answering(key)
+        if version.name != routing.champion.name:
+            try:
+                self._check(version, features)
+            except (InvalidValue, UnknownName):
+                version = routing.champion
+            else:
+                return version
         try:
             self._check(version, features)
         except UnknownName as error:
@@ -236,10 +255,7 @@ class InferenceService:
             raise InvalidValue(
                 error.kind, error.name, f"one of {', '.join(error.known)}"
             ) from error
-        feature_hash = self._recorder.hash(features)
-        outcome = self._hosts.submit(version, _copied(features))
-        is_copied = not chosen.is_pinned
-        return Asked(features, feature_hash, name, routing, version, outcome, is_copied)
+        return version
 
     def finish(self, asked: Asked, outcome: Outcome) -> Answered:
         """Return an answer that is recorded, its copy on the way to the challengers."""

@@ -1,8 +1,9 @@
 """Who answers what, kept ready: requests never wait for a database or for a version to load.
 
-A thread of its own looks at the registry and at rollouts, brings a new champion to life first,
+A thread of its own looks at the registry and at rollouts, has a new champion brought to life first,
 and only then lets requests see the new routing. While the database does not answer, or a new
-version cannot be loaded, the last routing holds. Knows no HTTP.
+version cannot be loaded, the last routing holds. Versions are loaded beside that thread: what needs
+no loading, as a way back does, is in force at once, however long others take. Knows no HTTP.
 """
 
 import logging
@@ -10,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from glassbox.engine.model.attempt import attempt
 from glassbox.errors import CapacityError, ConflictError, GlassboxError, UnknownName
@@ -25,6 +26,10 @@ URI: Final = "models:/"
 
 GRACE_S: Final = 2.0
 """Seconds for which a version that answers no more stays, for requests routed to it before."""
+
+FIRST_PAUSE_S: Final = 1.0
+LONGEST_PAUSE_S: Final = 60.0
+"""The pause before a version that cannot be loaded is tried again doubles with each trial."""
 
 _log = logging.getLogger("glassbox.server")
 
@@ -53,6 +58,22 @@ class View:
     """By registered model."""
     snapshot: Snapshot
     """The registry."""
+
+
+class _Missing(NamedTuple):
+    """Versions that are to be loaded."""
+
+    answering: list[Version]
+    """Those without which a routing is not in force."""
+    standing_by: list[Version]
+
+
+class _Pause(NamedTuple):
+    """How long a version that cannot be loaded is left alone."""
+
+    seconds: float
+    until_s: float
+    """By ``time.monotonic``."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +110,9 @@ class RoutingView:
         self._turn = threading.Lock()
         self._failures: dict[str, str] = {}
         self._seen: dict[str, float] = {}
+        self._loaded: set[str] = set()
+        self._loading: list[str] = []
+        self._pauses: dict[str, _Pause] = {}
         self._adopted_s = 0.0
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
@@ -141,29 +165,18 @@ class RoutingView:
             remedy="Register a version with 'glassbox versions register'.",
         )
 
-    def refresh(self) -> None:
-        """Look now; a routing that changed is in force when this returns, if it can be."""
-        with self._turn:
-            try:
-                wanted = self._look()
-            except CapacityError as error:
-                self._failed("", str(error))
-                return
-            self._failures.pop("", None)
-            routings = dict(self._view.routings)
-            for model, routing in wanted.routings.items():
-                if routings.get(model) != routing and self._ready(model, routing):
-                    routings[model] = routing
-            gone = routings.keys() - wanted.routings.keys()
-            routings = {model: each for model, each in routings.items() if model not in gone}
-            before, revision = self._view.routings, self._view.snapshot.revision
-            self._view = View(routings, wanted.snapshot)
-            if before != routings or revision != wanted.snapshot.revision:
-                self._adopted_s = time.time()
-            for model, routing in routings.items():
-                if before.get(model) != routing:
-                    self._adopted(routing)
-            self._free(before, routings)
+    def refresh(self, model: str | None = None) -> None:
+        """Look now; a routing that changed is in force when this returns, if it can be.
+
+        Args:
+            model: Wait for versions of this model alone; None waits for those of all.
+        """
+        # One that only stands by is loaded beside, once somebody answers.
+        mine = [each for each in self._adopt().answering if model in (None, each.model)]
+        for version in mine:
+            self._load(version)
+        if mine:
+            self._adopt()
 
     def start(self) -> None:
         """Look again and again, on a thread of its own."""
@@ -179,33 +192,87 @@ class RoutingView:
     def _go_on(self) -> None:
         while not self._ended.wait(LOOK_S):
             # Whatever is wrong with one look, the next one comes.
-            told = attempt(self.refresh)
+            told = attempt(self._follow)
             if isinstance(told, Exception):
-                is_ours = isinstance(told, GlassboxError)
-                self._failed("", str(told) if is_ours else type(told).__name__)
+                self._failed("", _words(told))
 
-    def _free(self, before: Mapping[str, Routing], routings: Mapping[str, Routing]) -> None:
+    def _follow(self) -> None:
+        """Look, and have what is missing loaded beside; one that failed rests first."""
+        missing = self._adopt()
+        for version in (*missing.answering, *missing.standing_by):
+            pause = self._pauses.get(version.digest)
+            rests = pause is not None and time.monotonic() < pause.until_s
+            if not rests and version.digest not in self._loading:
+                threading.Thread(
+                    target=self._load, args=(version,), name="glassbox-loading", daemon=True
+                ).start()
+
+    def _adopt(self) -> _Missing:
+        """Look, put in force what needs no loading, and return the versions that have to be."""
+        missing = _Missing([], [])
+        with self._turn:
+            try:
+                wanted = self._look()
+            except CapacityError as error:
+                self._failed("", str(error))
+                return missing
+            self._failures.pop("", None)
+            before, revision = self._view.routings, self._view.snapshot.revision
+            routings: dict[str, Routing] = {}
+            for model, routing in wanted.routings.items():
+                absent = [each for each in _answering(routing) if each.digest not in self._loaded]
+                missing.answering.extend(absent)
+                standby = routing.standby
+                if standby is not None and standby.digest not in self._loaded:
+                    missing.standing_by.append(standby)
+                elif not absent:
+                    self._failures.pop(model, None)
+                if not absent:
+                    routings[model] = routing
+                elif model in before:
+                    routings[model] = before[model]
+            self._view = View(routings, wanted.snapshot)
+            if before != routings or revision != wanted.snapshot.revision:
+                self._adopted_s = time.time()
+            for model, routing in routings.items():
+                if before.get(model) != routing:
+                    self._adopted(routing)
+            self._free(_digests(before) | _digests(routings), _digests(wanted.routings))
+            return missing
+
+    def _load(self, version: Version) -> None:
+        """Bring a version to life, or note why it cannot be."""
+        with self._turn:
+            self._loading.append(version.digest)
+        told = attempt(lambda: self._hosts.load(version))
+        with self._turn:
+            self._loading.remove(version.digest)
+            now_s = time.monotonic()
+            if not isinstance(told, Exception):
+                self._loaded.add(version.digest)
+                self._seen[version.digest] = now_s
+                self._pauses.pop(version.digest, None)
+            elif not self._ended.is_set():
+                before = self._pauses.get(version.digest)
+                pause_s = FIRST_PAUSE_S if before is None else 2.0 * before.seconds
+                pause_s = min(pause_s, LONGEST_PAUSE_S)
+                self._pauses[version.digest] = _Pause(pause_s, now_s + pause_s)
+                self._failed(version.model, f"{version.name} cannot be loaded: {_words(told)}")
+
+    def _free(self, answering: frozenset[str], wanted: frozenset[str]) -> None:
         """Free versions that answer no more, but not under requests that were just routed.
 
         Until this look, however long it took, requests were routed as before.
         """
         now_s = time.monotonic()
-        self._seen |= dict.fromkeys(_digests(before) | _digests(routings), now_s)
+        self._pauses = {digest: each for digest, each in self._pauses.items() if digest in wanted}
+        self._seen |= dict.fromkeys(answering | wanted, now_s)
         kept = {digest for digest, seen_s in self._seen.items() if now_s - seen_s < GRACE_S}
         if kept != self._seen.keys():
             self._seen = {digest: self._seen[digest] for digest in kept}
-            self._hosts.keep(frozenset(kept))
-
-    def _ready(self, model: str, routing: Routing) -> bool:
-        needed = [routing.champion] + ([routing.canary] if routing.canary else [])
-        for version in needed:
-            try:
-                self._hosts.load(version)
-            except GlassboxError as error:
-                self._failed(model, f"{version.name} cannot be loaded: {error}")
-                return False
-        self._failures.pop(model, None)
-        return True
+            self._loaded &= kept
+            # What is just being loaded is nobody's yet, and not to be freed under the loader.
+            self._hosts.keep(frozenset(kept.union(self._loading)))
 
     def _failed(self, model: str, reason: str) -> None:
         if self._failures.get(model) != reason:
@@ -225,7 +292,7 @@ class RoutingView:
 
 def _alone(version: Version, view: View) -> Chosen:
     routing = view.routings.get(version.model)
-    answering = [] if routing is None else [routing.champion, routing.canary]
+    answering = [] if routing is None else _answering(routing)
     if version not in answering:
         # Else any caller could have any version loaded beside the one that must not suffer.
         raise ConflictError(
@@ -253,10 +320,15 @@ def split_uri(uri: str) -> tuple[str, int | None, str]:
     )
 
 
+def _answering(routing: Routing) -> list[Version]:
+    named = (routing.champion, routing.canary)
+    return [each for each in named if each is not None]
+
+
 def _digests(routings: Mapping[str, Routing]) -> frozenset[str]:
-    return frozenset(
-        each.digest
-        for routing in routings.values()
-        for each in (routing.champion, routing.canary)
-        if each is not None
-    )
+    named = ((*_answering(each), each.standby) for each in routings.values())
+    return frozenset(each.digest for those in named for each in those if each is not None)
+
+
+def _words(error: Exception) -> str:
+    return str(error) if isinstance(error, GlassboxError) else type(error).__name__

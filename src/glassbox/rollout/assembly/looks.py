@@ -33,7 +33,7 @@ from glassbox.rollout.assembly.shown_drift import (
     report_shown,
     rollout_shown,
 )
-from glassbox.rollout.decisions.rollouts import RolloutStore, brief
+from glassbox.rollout.decisions.rollouts import RolloutStore
 from glassbox.rollout.drift.drift_store import DriftStore
 from glassbox.rollout.shadow.lane import LaneStatus
 from glassbox.rollout.version import CHAMPION, DEFAULT_MODEL, AliasMove, Version
@@ -218,10 +218,8 @@ class Looks:
         store = self._parts.rollouts
         active = store.active(model)
         current = rollout_shown(store.status(active[0])) if active else None
-        latest = store.latest(model, MOST_ROLLOUTS)
-        return RolloutsAnswered(
-            current=current, rollouts=[brief_shown(brief(each)) for each in latest]
-        )
+        latest = store.briefs(model, MOST_ROLLOUTS)
+        return RolloutsAnswered(current=current, rollouts=[brief_shown(each) for each in latest])
 
     def rollout(self, rollout_id: str) -> RolloutStatus:
         """Return one rollout in full.

@@ -137,7 +137,7 @@ class RolloutSide:
             reason=asked.reason,
             dry_run=asked.dry_run,
         )
-        self.view.refresh()
+        self.view.refresh(asked.model)
         return status.id
 
     def register(self, asked: RegisterAsked, actor: str) -> Version:
@@ -157,7 +157,7 @@ class RolloutSide:
             metadata=asked.metadata or {},
         )
         version = self.registrar.register(offer, actor=actor).version
-        self.view.refresh()
+        self.view.refresh(asked.model)
         return version
 
     def _label(

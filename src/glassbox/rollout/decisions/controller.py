@@ -16,7 +16,7 @@ from glassbox.rollout.decisions.evidence import Evidence
 from glassbox.rollout.decisions.moves import Moves, is_champion, is_taken_over, words
 from glassbox.rollout.decisions.plan import RolloutPlan
 from glassbox.rollout.decisions.policy import CANARY_PHASES, Decision, State, at_phase, decide
-from glassbox.rollout.decisions.rollouts import Rollout, RolloutStore, brief, under_way
+from glassbox.rollout.decisions.rollouts import Rollout, RolloutStore, under_way
 from glassbox.rollout.decisions.seen import Events, Seen
 from glassbox.rollout.decisions.status import DecisionSaid, RolloutBrief, RolloutStatus, Transition
 from glassbox.rollout.decisions.verbs import (
@@ -138,6 +138,7 @@ class Controller:
             CorruptArtifact: What is kept of one cannot be read; the others were looked at.
         """
         active = self._rollouts.active()
+        self._seen.keep(active)
         looked, failed = [], None
         for each in active:
             try:
@@ -190,11 +191,8 @@ class Controller:
         for _ in range(MOST_TRIES):
             rollout = self._under_way(rollout_id)
             try:
-                return self._rollouts.status(
-                    self._ended_by(
-                        rollout, actor, f"Aborted: {reason.rstrip('.')}." if reason else "Aborted."
-                    )
-                )
+                told = f"Aborted: {reason.rstrip('.')}." if reason else "Aborted."
+                return self._rollouts.status(self._ended_by(rollout, actor, told))
             except ConflictError:
                 if self._rollouts.load(rollout_id).state.is_ended:
                     raise
@@ -218,15 +216,19 @@ class Controller:
         if not found:
             return Routing(model, champion, shadows, revision=snapshot.revision)
         rollout = found[0]
-        canary = None
+        canary, standby = None, None
         if rollout.state.phase in CANARY_PHASES and rollout.champion == champion.name:
             canary = next((each for each in shadows if each.name == rollout.challenger), None)
+        if rollout.state.phase == "Finalising" and rollout.challenger == champion.name:
+            # The bake may end with the way back at any look, and must not wait for it to load.
+            standby = snapshot.named(rollout.champion)
         return Routing(
             model=model,
             champion=champion,
             shadows=shadows,
             canary=canary,
             canary_weight=rollout.state.weight if canary else 0.0,
+            standby=standby,
             rollout_id=rollout.id,
             revision=snapshot.revision,
         )
@@ -246,7 +248,7 @@ class Controller:
 
     def listed(self, model: str | None = None, limit: int = 50) -> list[RolloutBrief]:
         """Return rollouts, newest first."""
-        return [brief(each) for each in self._rollouts.latest(model, limit)]
+        return self._rollouts.briefs(model, limit)
 
     def _look(self, rollout: Rollout) -> Rollout:
         snapshot = self._registry.snapshot(is_fresh=True)

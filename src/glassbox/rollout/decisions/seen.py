@@ -1,5 +1,6 @@
 """Reads the log of predictions on from where a rollout has read it, into its evidence."""
 
+from collections.abc import Iterable
 from typing import Final, Protocol
 
 from glassbox.audit.log import Head
@@ -70,11 +71,13 @@ class Seen:
         self._foldings[_key(rollout)] = cursor, folding
         return evidence, cursor
 
+    def keep(self, rollouts: Iterable[Rollout]) -> None:
+        """Forget what was remembered on the way for all rollouts but those under way."""
+        kept = {_key(each) for each in rollouts}
+        self._foldings = {key: each for key, each in self._foldings.items() if key in kept}
+
     def _folding(self, rollout: Rollout) -> Folding:
         mine = self._foldings.pop(_key(rollout), None)
-        self._foldings = {
-            each: kept for each, kept in self._foldings.items() if each[0] != rollout.id
-        }
         if mine is not None and mine[0] == rollout.cursor:
             return mine[1]
         return Folding(rollout.plan, self._earlier)

@@ -4,10 +4,12 @@ The work itself is done in a process of its own. Knows no HTTP.
 """
 
 import threading
-from typing import Any
+import time
+from collections.abc import Callable
+from typing import Any, Final
 
 from glassbox.audit.store import InferenceStore
-from glassbox.errors import QueueFull
+from glassbox.errors import GlassboxError, QueueFull
 from glassbox.rollout.drift.apart import DriftApart
 from glassbox.rollout.drift.drift_store import DriftStore, ReferenceBrief
 from glassbox.rollout.drift.report import DriftReport
@@ -15,6 +17,9 @@ from glassbox.rollout.version import DEFAULT_MODEL
 
 RETRY_S = 5.0
 """When to come back while a comparison is under way."""
+
+KEEP_S: Final = 90 * 86400.0
+"""Seconds for which reports are kept: at the usual interval one of 50 columns makes 12 MB a day."""
 
 
 class DriftDesk:
@@ -24,12 +29,21 @@ class DriftDesk:
         apart: Compares.
         store: References and reports.
         records: Durable log; what waits for the disk is written first.
+        clock: Unix time in seconds.
     """
 
-    def __init__(self, apart: DriftApart, store: DriftStore, records: InferenceStore) -> None:
+    def __init__(
+        self,
+        apart: DriftApart,
+        store: DriftStore,
+        records: InferenceStore,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._apart = apart
         self._store = store
         self._records = records
+        self._clock = clock
         self._turn = threading.Lock()
 
     def run(self, model: str = DEFAULT_MODEL) -> DriftReport:
@@ -64,6 +78,19 @@ class DriftDesk:
         return next(each for each in known if each.reference_id == made.reference_id)
 
     def look(self) -> None:
-        """Compare every model that has a reference; a turn of the work beside requests."""
+        """Compare every model that has a reference; a turn of the work beside requests.
+
+        Reports that are older than ``KEEP_S`` go.
+
+        Raises:
+            GlassboxError: One model could not be compared; the others were.
+        """
+        failed: GlassboxError | None = None
         for model in sorted({each.model for each in self._store.references()}):
-            self.run(model)
+            try:
+                self.run(model)
+            except GlassboxError as error:
+                failed = failed or error
+        self._store.forget(self._clock() - KEEP_S)
+        if failed is not None:
+            raise failed

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import orjson
 import sqlalchemy as sa
@@ -14,6 +14,9 @@ from glassbox.rollout.drift.report import DriftReport, report_bytes
 from glassbox.rollout.drift.windows import Window
 from glassbox.rollout.version import DEFAULT_MODEL
 from glassbox.storage.database import Database
+
+FORGOTTEN_AT_ONCE: Final = 100
+"""Reports of one removal: others who write wait for it."""
 
 _REFERENCES = sa.table(
     "drift_references",
@@ -277,11 +280,20 @@ class DriftStore:
             return [_point(row) for row in connection.execute(query)]
 
     def forget(self, before_s: float) -> int:
-        """Return how many reports from before a time were removed, with their points."""
+        """Remove reports from before a time, ``FORGOTTEN_AT_ONCE`` at most; return how many."""
+        first = sa.select(_REPORTS.c.sequence, _REPORTS.c.model, _REPORTS.c.time_s)
+        first = first.order_by(_REPORTS.c.sequence).limit(FORGOTTEN_AT_ONCE)
+        with self._database.reading() as connection:
+            rows = connection.execute(first).all()
+        gone = [(row.model, row.sequence) for row in rows if row.time_s < before_s]
+        if not gone:
+            return 0
         with self._database.transaction() as connection:
-            connection.execute(_POINTS.delete().where(_POINTS.c.time_s < before_s))
-            done = connection.execute(_REPORTS.delete().where(_REPORTS.c.time_s < before_s))
-            return int(done.rowcount)
+            for model, sequence in gone:
+                its_points = (_POINTS.c.model == model) & (_POINTS.c.sequence == sequence)
+                connection.execute(_POINTS.delete().where(its_points))
+                connection.execute(_REPORTS.delete().where(_REPORTS.c.sequence == sequence))
+        return len(gone)
 
     def _one(self, query: Any) -> DriftReport | None:
         with self._database.reading() as connection:

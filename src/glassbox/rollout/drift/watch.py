@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from glassbox.audit.records import InferenceRecord, PredictionStatus
+from glassbox.audit.records import Arm, InferenceRecord, PredictionStatus
 from glassbox.errors import ConflictError, DependencyMissing, InvalidValue
 from glassbox.rollout.drift.comparison import compare_windows
 from glassbox.rollout.drift.dependence import importance
@@ -19,7 +19,7 @@ from glassbox.rollout.drift.drift_store import DriftStore
 from glassbox.rollout.drift.fairness import segment_gaps
 from glassbox.rollout.drift.quality import estimated, realised
 from glassbox.rollout.drift.recorded import window_of
-from glassbox.rollout.drift.reference import Reference
+from glassbox.rollout.drift.reference import MOST_ROWS, Reference
 from glassbox.rollout.drift.report import DriftReport, Seasonality, SegmentGap
 from glassbox.rollout.drift.windows import Window
 from glassbox.rollout.version import DEFAULT_MODEL, option_of
@@ -28,6 +28,9 @@ from glassbox.stats.seasonality import Season, detect_season, same_hours
 
 PAGE: Final = 1000
 """Records read at a time."""
+
+LOOKED_AT: Final = 100
+"""Latest answers of a model among which one of its champion is looked for."""
 
 
 class Records(Protocol):
@@ -38,6 +41,7 @@ class Records(Protocol):
         limit: int = 100,
         *,
         before: int | None = None,
+        model: str | None = None,
         model_version: str | None = None,
         status: PredictionStatus | None = None,
     ) -> list[InferenceRecord]:
@@ -88,7 +92,7 @@ class DriftWatch:
 
         Args:
             model: Registered model.
-            model_version: Version whose answers it holds; None is that of the latest answer.
+            model_version: Version whose answers it holds; None is the one that answers now.
             last_n: So many latest records, twice the window by default.
             since_s: Records from this Unix time on, instead of the latest.
             until_s: Records before this Unix time; None is now.
@@ -107,7 +111,7 @@ class DriftWatch:
         else:
             end = self._clock() if until_s is None else until_s
             spanned = self._records.range(since_s, end, model_version=model_version)
-            found = _of_one_version([each for each in spanned if _is_of(each, model)])
+            found = _of_one_version(each for each in spanned if _is_of(each, model))
         return self._store.freeze(window_of(found), model=model, actor=actor)
 
     def run(self, *, model: str = DEFAULT_MODEL, model_version: str | None = None) -> DriftReport:
@@ -115,7 +119,7 @@ class DriftWatch:
 
         Args:
             model: Registered model.
-            model_version: Version whose answers are looked at; None is that of the latest answer.
+            model_version: Version whose answers are looked at; None is the one that answers now.
 
         Raises:
             ConflictError: There is no reference.
@@ -142,10 +146,12 @@ class DriftWatch:
 
     def _latest(self, limit: int, model: str, model_version: str | None) -> list[InferenceRecord]:
         if model_version is None:
-            newest = next((each for each in self._records.recent(100) if _is_of(each, model)), None)
-            if newest is None:
+            newest = [each.primary for each in self._records.recent(LOOKED_AT, model=model)]
+            if not newest:
                 return []
-            model_version = newest.primary.model_version
+            # A challenger that answers a share is not what the reference stands for.
+            usual = next((each for each in newest if each.arm == "champion"), newest[0])
+            model_version = usual.model_version
         found: list[InferenceRecord] = []
         before: int | None = None
         while len(found) < limit:
@@ -222,15 +228,34 @@ def compared(
 
 
 def _is_of(record: InferenceRecord, model: str) -> bool:
-    return record.primary.model == model
+    return record.primary.model == model and record.primary.status == "success"
 
 
-def _of_one_version(found: list[InferenceRecord]) -> list[InferenceRecord]:
-    """Return those of the version that answered last: answers of two are no reference."""
-    if not found:
-        return []
-    version = found[-1].primary.model_version
-    return [each for each in found if each.primary.model_version == version]
+class _Even:
+    """Some of the records that come, spread evenly over all, however many these are."""
+
+    def __init__(self) -> None:
+        self.kept: list[InferenceRecord] = []
+        self._n, self._stride = 0, 1
+
+    def add(self, record: InferenceRecord) -> None:
+        if self._n % self._stride == 0:
+            self.kept.append(record)
+        self._n += 1
+        if len(self.kept) > 2 * MOST_ROWS:
+            # A reference holds half of them at most: weeks of records need not fit into memory.
+            self.kept, self._stride = self.kept[::2], 2 * self._stride
+
+
+def _of_one_version(records: Iterable[InferenceRecord]) -> list[InferenceRecord]:
+    """Return those of the champion that answered last: answers of two versions are no reference."""
+    found: dict[str, _Even] = {}
+    last: dict[Arm, _Even] = {}
+    for each in records:
+        answer = each.primary
+        last[answer.arm] = found.setdefault(answer.model_version, _Even())
+        last[answer.arm].add(each)
+    return (last.get("champion") or last.get("challenger") or _Even()).kept
 
 
 def _same_hours(

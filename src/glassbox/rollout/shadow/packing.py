@@ -58,11 +58,6 @@ def version_json(version: Version) -> dict[str, Any]:
     return asdict(version)
 
 
-def version_from(told: Mapping[str, Any]) -> Version:
-    """Return the version that ``version_json`` wrote."""
-    return Version(**told)
-
-
 def _require_finite(tell: Mapping[str, Any]) -> None:
     numbers = [tell["prediction"], tell.get("confidence"), *(tell.get("summaries") or {}).values()]
     numbers += (tell.get("label_probs") or {}).values()

@@ -128,11 +128,6 @@ class VersionStore:
                 raise CorruptArtifact(folder / name, "it is missing or not what was registered")
         return {Path(name).stem: read_json(folder / name) for name in sorted(wanted)}
 
-    def evidence_files(self, version: Version) -> list[Path]:
-        """Return the files that tell about a version, sorted by name."""
-        return sorted(each for each in (self.folder / version.digest / _EVIDENCE).rglob("*")
-                      if each.is_file())  # fmt: skip
-
     def _fill(self, made: Path, answering: Contents, evidence: Contents, digest: str) -> None:
         everything = {**answering, **{f"{_EVIDENCE}/{name}": e for name, e in evidence.items()}}
         files = {}

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from glassbox.rollout.decisions.status import RolloutBrief
 from glassbox.server.access import Administering, Observing
 from glassbox.server.answering import json_response
 from glassbox.server.rollout_serving import Side, actor_of, tagged_answer
@@ -73,12 +73,12 @@ def abort(rollout_id: str, asked: VerbAsked, caller: Administering, side: Side) 
 
 
 def _done(
-    verb: Callable[..., Any],
+    verb: Callable[..., RolloutBrief],
     rollout_id: str,
     asked: VerbAsked,
     caller: Administering,
     side: Side,
 ) -> Response:
-    verb(rollout_id, actor=actor_of(caller), reason=asked.reason or "by hand over HTTP")
-    side.view.refresh()
+    said = verb(rollout_id, actor=actor_of(caller), reason=asked.reason or "by hand over HTTP")
+    side.view.refresh(said.model)
     return json_response(side.looks.rollout(rollout_id))

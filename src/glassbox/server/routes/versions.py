@@ -54,7 +54,7 @@ def move_alias(alias: str, asked: AliasAsked, caller: Administering, side: Side)
         actor=actor_of(caller),
         reason=asked.reason or "by hand over HTTP",
     )
-    side.view.refresh()
+    side.view.refresh(asked.model)
     return json_response(side.looks.move(move))
 
 
