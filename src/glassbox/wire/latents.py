@@ -177,9 +177,11 @@ class AssociationAnswered(Answered):
     p: float | None = None
     """Hypergeometric p-value."""
     q: float | None = None
-    """Adjusted p-value."""
+    """The same, adjusted (Benjamini-Hochberg)."""
     p_shift: float | None = None
     """P-value of circular shifts within responses."""
+    q_shift: float | None = None
+    """The larger of both p-values, adjusted: what must be small for the pair to be called out."""
     activation_mean: float | None = None
     """Mean activation on the token."""
 

@@ -84,7 +84,7 @@ def write_tokens(folder):
     rows = [
         {"latent": latent.name, "token": "m", "token_id": 79, "condition": "all", "offset": 0,
          "n_fires": 3, "n_token": 5, "log_odds": 2.0, "z": 4.0, "pmi": 1.0, "p": 1e-4, "q": 1e-3,
-         "p_shift": 0.01, "activation_mean": 1.0, "significant": latent.index != 9}
+         "p_shift": 0.01, "q_shift": 0.03, "activation_mean": 1.0, "significant": latent.index != 9}
         for latent in LATENTS
     ]  # fmt: skip
     folder.tokens.mkdir(parents=True, exist_ok=True)
@@ -148,6 +148,8 @@ def test_every_selected_latent_has_its_row_and_its_card(study):
 def test_only_what_is_significant_and_kept_is_there(study):
     assert study.pathways(limit=99).n_rows == 17
     assert study.pathways(source="L0-41").rows[0].verified is None
+    # What is told with a token is what called it out, not Fisher's test alone.
+    assert {row.q_shift for row in study.tokens(limit=99).rows} == {0.03}
     assert {row.latent for row in study.tokens(limit=99).rows} == {
         latent.name for latent in LATENTS if latent.index != 9
     }

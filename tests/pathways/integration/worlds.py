@@ -114,7 +114,7 @@ def _tokens(latents, group, rng):
                         latent=row.name, token=token, token_id=WORDS.index(token) + 300,
                         condition=condition, offset=offset, n_fires=n_fires, n_token=n_fires * 2,
                         log_odds=z / 5, z=z - offset, pmi=z / 8, p=1e-6, q=1e-4, p_shift=0.005,
-                        activation_mean=1.5,
+                        q_shift=0.02, activation_mean=1.5,
                     )
                 )  # fmt: skip
     return rows

@@ -1,6 +1,15 @@
 /** One server over HTTP: sending, repeating, giving up. Knows no route. */
 import { GlassboxError, UsageError } from "./errors.js";
-import { Patience, reasonOf, RETRIED, RETRIES, sleep, waitS, type Retries } from "./patience.js";
+import {
+  Patience,
+  reasonOf,
+  RETRIED,
+  RETRIES,
+  sleep,
+  waitS,
+  wasRefused,
+  type Retries,
+} from "./patience.js";
 import { errorOf, foreign, neverSent, tooLate, transportError } from "./problems.js";
 import { VersionWatch } from "./version_skew.js";
 
@@ -165,7 +174,7 @@ export class Http {
         this.#versions.look(response.headers);
         if (response.ok) return { response, patience };
         error = await errorOf(response);
-        again = RETRIED.has(response.status);
+        again = RETRIED.has(response.status) && (!isOnce(sent) || wasRefused(error));
       } catch (thrown) {
         patience.end();
         error = this.#meant(thrown, patience);
@@ -185,6 +194,15 @@ export class Http {
     if (patience.isLate) return tooLate(this.#place, error);
     return transportError(error, this.#place);
   }
+}
+
+/**
+ * Whether doing a request twice is not what doing it once is: moves of aliases and rollouts,
+ * references, comparisons, whatever takes something away.
+ */
+function isOnce({ method, path }: Sent): boolean {
+  if (method === "GET") return false;
+  return method === "DELETE" || /^\/api\/v2\/models\/(?!predict|labels)/.test(path);
 }
 
 /** Parsed JSON of an answer. */

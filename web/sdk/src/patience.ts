@@ -14,6 +14,22 @@ export const RETRIES: Retries = { n: 4, longestWaitS: 30 };
 /** Statuses that say: come back later. */
 export const RETRIED: ReadonlySet<number> = new Set([429, 503]);
 
+/**
+ * Codes of a server that turned a request away at its door; a 503 of another kind may have come
+ * behind the work, as from a replica that was lost or a database that did not answer any more.
+ */
+const NOT_BEGUN: ReadonlySet<string> = new Set([
+  "not-ready",
+  "queue-full",
+  "too-many-connections",
+  "too-many-requests",
+]);
+
+/** Whether the server has certainly not begun with what it answered so. */
+export function wasRefused(error: GlassboxError): boolean {
+  return error.status === 429 || NOT_BEGUN.has(error.code);
+}
+
 /** Wait before the first repetition where nobody names one; doubled each time. */
 const FIRST_WAIT_S = 0.25;
 

@@ -54,6 +54,27 @@ describe("a full server", () => {
     expect(server.seen).toHaveLength(1);
   });
 
+  it("gets no request twice that it may have begun and must not do twice", async () => {
+    let answer: object = { code: "replica-lost", status: 503 };
+    const { server, client } = await served((_, response) =>
+      json(response, answer, 503, { "retry-after": "0" }),
+    );
+    const path = { rollout_id: "r1", verb: "promote" };
+    const moves = [
+      () => client.unloadAdapter("one"),
+      () => client.call("post", "/api/v2/models/rollouts/{rollout_id}/promote", { path, body: {} }),
+    ];
+    for (const move of moves) {
+      await expect(move()).rejects.toMatchObject({ code: "replica-lost" });
+    }
+    expect(server.seen).toHaveLength(2);
+    await expect(client.models()).rejects.toMatchObject({ code: "replica-lost" });
+    expect(server.seen).toHaveLength(5);
+    answer = FULL;
+    await expect(moves[0]!()).rejects.toMatchObject({ code: "queue-full" });
+    expect(server.seen).toHaveLength(8);
+  });
+
   it("is not waited for once the call is given up", async () => {
     const { server, client } = await served((_, response) =>
       json(response, FULL, 503, { "retry-after": "20" }),

@@ -144,7 +144,7 @@ def token_rows(path: Path) -> list[TokenRow]:
     _require(path, table.column_names, ("latent", "token"))
     if "significant" in table.column_names:
         table = table.filter(pc.field("significant"))
-    floats = ("log_odds", "z", "pmi", "p", "q", "p_shift", "activation_mean")
+    floats = ("log_odds", "z", "pmi", "p", "q", "p_shift", "q_shift", "activation_mean")
     return [
         TokenRow(
             latent=row["latent"],

@@ -208,6 +208,8 @@ class TokenRow:
     """Adjusted (Benjamini-Hochberg)."""
     p_shift: float | None = None
     """P-value of circular shifts within responses."""
+    q_shift: float | None = None
+    """The larger of both p-values, adjusted: what must be small for the pair to be here."""
     activation_mean: float | None = None
     """Mean activation on the token."""
 

@@ -132,13 +132,13 @@ function Tokens({ card }: { card: LatentCardData }) {
           </tr>
         </thead>
         <tbody>
-          {tokens.map(({ token, offset, condition, z, q }) => (
+          {tokens.map(({ token, offset, condition, z, q_shift }) => (
             <tr key={`${token} ${offset} ${condition}`} className="border-t border-line">
               <td className="py-0.5 pr-2 font-mono text-xs">{compact(token)}</td>
               <td className="pr-2 text-xs">{where(offset)}</td>
               <td className="pr-2 text-xs">{conditionWords(condition ?? "all")}</td>
               <td className="pr-2 font-mono text-xs">{short(z)}</td>
-              <td className="font-mono text-xs">{pValue(q)}</td>
+              <td className="font-mono text-xs">{pValue(q_shift)}</td>
             </tr>
           ))}
         </tbody>

@@ -78,7 +78,7 @@ function RolloutOf({ model, ...choice }: ModelChoice & { model: string }) {
               <Nothing model={model} />
             ) : (
               <Shown resource={shown} what="the rollout">
-                {(rollout) => <Whole rollout={rollout} onChanged={refresh} />}
+                {(rollout) => <Whole key={rollout.id} rollout={rollout} onChanged={refresh} />}
               </Shown>
             )}
             {rollouts.length > 0 && (

@@ -72,7 +72,7 @@ const card: LatentCardData = {
   contexts: [
     { tokens: ["You", " win"], activations: [0, 2], peak: 1, condition: "risky_baseline" },
   ],
-  tokens: [{ latent: "L3-2", token: " win", z: 8, q: 0.001 }],
+  tokens: [{ latent: "L3-2", token: " win", z: 8, q: 0.0001, q_shift: 0.001 }],
   promoted: [{ token: " continue", token_id: 4, logit: 2.5 }],
   rates: [
     { condition: "safe_baseline", n_trials: 30, n_stop: 24, stop_share: 0.8, low: 0.62, high: 0.9 },
