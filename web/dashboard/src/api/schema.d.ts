@@ -1597,9 +1597,14 @@ export interface components {
             pmi?: number | null;
             /**
              * Q
-             * @description Adjusted p-value.
+             * @description The same, adjusted (Benjamini-Hochberg).
              */
             q?: number | null;
+            /**
+             * Q Shift
+             * @description The larger of both p-values, adjusted: what must be small for the pair to be called out.
+             */
+            q_shift?: number | null;
             /**
              * Token
              * @description As the tokenizer writes it.
