@@ -21,6 +21,7 @@ from glassbox.charts.training import TrainingCurve, training_curve
 from glassbox.charts.truth import truth_versus_confidence
 from glassbox.errors import InvalidValue
 from glassbox.stats.ranking import risk_coverage_curve
+from glassbox.stats.selective import choose_threshold
 from tests.charts import worlds
 
 RAW = "reliability_raw_model_output"
@@ -184,6 +185,19 @@ def test_stages_share_their_axes():
     assert len({each.get_ylim() for each in shares}) == 1
     assert len({each.get_ylim() for each in errors}) == 1
     assert {each.get_xlim() for each in chart.figure.axes} == {(0, 1)}
+
+
+def test_no_rounding_changes_what_is_promised():
+    confidence = np.repeat([0.99982, 0.6], [3000, 500])
+    correct = np.repeat([True, False], [3000, 500])
+    panel = dataclasses.replace(
+        worlds.business(worlds.BASE),
+        threshold=choose_threshold(confidence, correct, max_error=0.0125, confidence_level=0.995),
+    )
+    written = texts(business_reliability(panel).figure).replace("\n", " ")
+    assert "a confidence of 99.98% or more" in written
+    assert "a true error of at most 1.25%; 99.5% of such promises are kept" in written
+    assert "at 99.98% or more" in texts(business_reliability_progression([panel]).figure)
 
 
 def test_histograms_share_their_axes_and_stack_wrong_answers():

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glassbox.cli import main as shell
-from glassbox.cli.ask import _n_shown, _show, _show_tokens, _together
+from glassbox.cli.ask import _decision, _n_shown, _show, _show_tokens, _together
 from glassbox.confidence.classify import Classification
 from glassbox.confidence.explain import (
     ClassSum,
@@ -59,20 +59,35 @@ def test_a_single_improbable_token_keeps_its_name(capsys):
     assert "' word3'" in capsys.readouterr().out
 
 
-def test_improbable_ways_of_saying_a_class_are_one_line(capsys):
+def explained(confidence: float, threshold: float) -> Explanation:
     said = [VerbaliserProb("good", f" good{i}", 1, float(np.log(0.5) - 30 * i)) for i in range(4)]
-    answer = Classification("good", 0.9, {"good": 0.9, "bad": 0.1}, 0.9, 0.55, True)
-    _show(
-        Explanation(
-            text="The soup",
-            next_tokens=tokens(0.6),
-            verbalisers=tuple(said),
-            classes=(ClassSum("good", 0.5, 0.9, 0.9), ClassSum("bad", 0.05, 0.1, 0.1)),
-            label_mass=0.55,
-            answer=answer,
-            threshold=0.8,
-        )
+    probs = {"good": confidence, "bad": 1 - confidence}
+    return Explanation(
+        text="The soup",
+        next_tokens=tokens(0.6),
+        verbalisers=tuple(said),
+        classes=(ClassSum("good", 0.5, 0.9, 0.9), ClassSum("bad", 0.05, 0.1, 0.1)),
+        label_mass=0.55,
+        answer=Classification("good", confidence, probs, 0.9, 0.55, confidence >= threshold),
+        threshold=threshold,
     )
+
+
+@pytest.mark.parametrize(
+    ("confidence", "threshold", "decision"),
+    [
+        (0.9, 0.8, "confidence 90.0 %. That reaches this run's threshold of 80.0 %"),
+        (0.99961, 0.99982, "confidence 99.96 %. That is below this run's threshold of 99.98 %"),
+        (0.8521, 0.8523, "confidence 85.21 %. That is below this run's threshold of 85.23 %"),
+        (1.0, 0.99982, "confidence 100.00 %. That reaches this run's threshold of 99.98 %"),
+    ],
+)
+def test_what_decides_can_be_seen(confidence, threshold, decision):
+    assert decision in _decision(explained(confidence, threshold))
+
+
+def test_improbable_ways_of_saying_a_class_are_one_line(capsys):
+    _show(explained(0.9, 0.8))
     printed = capsys.readouterr().out
     assert "3 others, together" in printed
     assert "under 0.001 %" in printed

@@ -10,7 +10,13 @@ from glassbox.confidence.analysis import METHODS
 from glassbox.confidence.comparing import compare_runs, comparison_table
 from glassbox.confidence.job import Promise
 from glassbox.confidence.run import RunFolder
-from glassbox.confidence.tables import off_task, terminal_tables, verdict
+from glassbox.confidence.sentences import off_task, verdict
+from glassbox.confidence.tables import (
+    all_methods,
+    automation,
+    terminal_tables,
+    threshold_cell,
+)
 from glassbox.errors import CorruptArtifact, NotEnoughData, UnknownName
 from glassbox.stats.business import Costs
 from tests.confidence.rows_world import drawn_rows
@@ -70,8 +76,54 @@ def test_categories_partition_the_test_part(run):
     assert sum(each.n_rows for each in run.final.categories) == run.final.best.n_rows
 
 
+@pytest.mark.parametrize("n", [8, 20, 60])
+def test_a_handful_of_rows_gives_figures_and_no_threshold(n):
+    few = analyse({"base": drawn_rows(n)}, (), QUESTION)
+    assert few.final.choice.n_folds == min(5, n // 4)
+    assert few.final.chosen == "identity" or n // 4 >= 10
+    assert (few.final.best.debiased_ece is None) == (few.final.best.n_rows < 15)
+    assert few.final.threshold.value is None
+    assert "No safe threshold" in verdict(few)[0]
+    (debiased,) = {row[4] for row in all_methods(few).rows if row[1].startswith("raw")}
+    assert (debiased == "–") == (few.final.best.n_rows < 15)
+
+
+def test_rows_of_the_threshold_part_are_told_as_texts_to_label():
+    refused, in_all, *_ = verdict(analyse({"base": drawn_rows(20)}, (), QUESTION))
+    threshold = analyse({"base": drawn_rows(20)}, (), QUESTION).final.threshold
+    taken = threshold.n_more * threshold.n_rows / threshold.n_start / 0.07
+    assert f"about {threshold.n_more} more labelled rows" in refused
+    assert f"on 7 % of its texts, so that takes about {taken:,.0f}"[:-2] in in_all
+
+
+def test_repeated_texts_are_no_independent_rows():
+    rows = drawn_rows(1000)
+    assert rows.n_different() == 1000
+    parts = np.array(rows.held_out.parts)
+    texts = list(rows.held_out.texts)
+    for place in np.flatnonzero(parts == "threshold")[:100]:
+        texts[place] = "Again" if place % 2 else " again "
+    repeating = replace(rows, held_out=replace(rows.held_out, texts=tuple(texts)))
+    n_rows = int((parts == "threshold").sum())
+    worth = n_rows**2 / (100**2 + n_rows - 100)
+    assert repeating.part("threshold").n_different() == pytest.approx(worth)
+    told = " ".join(verdict(analyse({"base": repeating}, (), QUESTION)))
+    assert f"the {n_rows} threshold rows repeat texts" in told
+    assert f"as about {worth:.0f} different ones" in told
+    assert "repeat texts" not in " ".join(verdict(analyse({"base": rows}, (), QUESTION)))
+
+
+def test_a_promise_is_told_as_it_was_asked_for(run):
+    told = with_promise(run, Promise(0.0625, 0.9), None)
+    assert "at most 6.25 % errors" in automation(told).caption
+    assert threshold_cell(0.99982) == "0.9998"
+    assert [threshold_cell(each) for each in (None, 0.8692, 1.0)] == ["none", "0.869", "1.000"]
+
+
 def test_a_stricter_promise_automates_less(run):
     strict = with_promise(run, Promise(0.03, 0.9), None)
+    assert strict.question.costs == run.question.costs
+    assert with_promise(run, Promise(0.03), Costs(7.0, 2.0)).question.costs == Costs(7.0, 2.0)
     assert strict.final.threshold.coverage < run.final.threshold.coverage
 
 
@@ -86,6 +138,22 @@ def test_tables_and_sentences_can_be_made(run):
     for table in terminal_tables(run):
         assert all(len(row) == len(table.header) for row in table.rows)
     assert len(verdict(run)) == 3
+
+
+@pytest.mark.parametrize(
+    ("share", "said"),
+    [
+        (0.99, "no sign of miscalibration is left"),
+        (1.01, "more than 95 of 100 such models show"),
+        (9.0, "miscalibration remains"),
+    ],
+)
+def test_the_last_sentence_says_no_other_than_the_diagrams(run, share, said):
+    best = run.final.best
+    found = replace(best, ece=replace(best.ece, estimate=share * best.null.quantile_95))
+    final = replace(run.final, metrics={**run.final.metrics, run.final.chosen: found})
+    told = verdict(replace(run, models={**run.models, run.final.name: final}))[-1]
+    assert said in told
 
 
 def test_a_model_that_wants_to_say_something_else_is_warned_of(run):

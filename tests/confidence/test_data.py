@@ -256,6 +256,36 @@ def test_bad_rows_can_be_dropped_and_are_counted(write):
         read_texts(write("y.csv", "text,label\n,a\n"), bad_rows="drop")
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("x.csv", "text,label\none,a\ntwo, but, many,b\nthree,b\n", "line 3: 4 cells"),
+        ("x.tsv", "text\tlabel\none\ta\ntwo\nthree\tb\n", "line 3: 1 cells"),
+        (
+            "x.jsonl",
+            '{"text":"one","label":"a"}\n{"tex\n{"text":"t","label":"b"}\n',
+            "line 2: is not",
+        ),
+    ],
+)
+def test_rows_that_cannot_be_cut_are_dropped_like_others(write, name, content, message):
+    path = write(name, content)
+    with pytest.raises(InvalidData, match=message):
+        read_texts(path)
+    data = read_texts(path, bad_rows="drop")
+    assert data.classes == ("a", "b")
+    (found,) = (each for each in data.dropped if each.reason == "not a row of this format")
+    assert found.n_rows == 1
+
+
+def test_a_file_of_another_format_is_refused_and_not_emptied(write):
+    path = write("x.json", '[\n{"text":"one","label":"a"},\n{"text":"two","label":"b"}\n]\n')
+    with pytest.raises(InvalidData, match="line 1: is not"):
+        read_texts(path, bad_rows="drop")
+    with pytest.raises(InvalidData, match="line 2: has no tab between label and text"):
+        read_texts(write("x.txt", "1\tone\n0 two\n0\tthree\n"), data_format="label-tab-text")
+
+
 def test_labels_are_mapped_and_unknown_ones_named_by_line(write):
     path = write("x.txt", "1\tone\n0\ttwo\n1\tthree\n2\tfour\n0\tfive\n2\tsix\n")
     with pytest.raises(UnknownName, match=r"No label '2'. Known: negative, positive.*line 4"):
@@ -268,6 +298,28 @@ def test_a_label_set_may_say_what_an_empty_label_stands_for(write):
     named = replace(LABELS, values=(("", "0"), ("1",)))
     rows = read_texts(write("x.csv", "text,label\none,1\ntwo,\n"), labels=named)
     assert rows.labels == ("positive", "negative")
+
+
+def test_labels_that_a_label_set_merges_are_reported_one_by_one(write, tmp_path):
+    for name in ("strong_positive", "weak_positive", "strong_negative", "weak_negative"):
+        write(f"set/{name}.txt", "".join(f"{name} {i}\n" for i in range(3)))
+    names = [(f"strong_{name}", f"weak_{name}") for name in LABELS.classes]
+    data = read_texts(tmp_path / "set", labels=replace(LABELS, values=tuple(names)))
+    assert data.counts == {"negative": 6, "positive": 6}
+    assert [text.rsplit(" ", 1)[0] for text in data.texts] == list(data.categories)
+    renamed = read_texts(write("x.txt", "1\tone\n0\ttwo\n1\tthree\n0\tfour\n"), labels=LABELS)
+    assert renamed.categories is None
+
+
+def test_a_column_is_the_truth_only_if_it_is_called_after_a_class(write):
+    rows = "one,a,17\ntwo,b,18\n"
+    for name in ("p_id", "p_c"):
+        data = read_texts(write("x.csv", f"text,label,{name}\n{rows}"))
+        assert (data.truth, data.truth_label) == (None, None)
+    known = read_texts(write("x.csv", "text,label,p_id,p_b\none,a,17,0.2\ntwo,b,18,0.9\n"))
+    assert (known.truth, known.truth_label) == ((0.2, 0.9), "b")
+    with pytest.raises(InvalidData, match="column 'p_a' holds '17', not a number"):
+        read_texts(write("x.csv", f"text,label,p_a\n{rows}"))
 
 
 def test_repeats_and_contradictions_are_counted(write):

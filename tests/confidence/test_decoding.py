@@ -67,3 +67,9 @@ def test_unknown_encoding():
     assert str(known_encoding("latin1")) == "iso8859-1 (given)"
     with pytest.raises(UnknownName, match=r"No encoding 'utf-88'.*Did you mean 'utf-8'"):
         known_encoding("utf-88")
+
+
+@pytest.mark.parametrize("name", ["base64", "rot13", "undefined"])
+def test_a_codec_that_is_not_of_text_is_no_encoding(name):
+    with pytest.raises(UnknownName, match=f"No encoding '{name}'"):
+        known_encoding(name)

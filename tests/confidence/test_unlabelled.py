@@ -72,6 +72,24 @@ def test_csv():
     assert found[10] == "last"
 
 
+@pytest.mark.parametrize("n_after", [3, 20_000])
+def test_a_quote_that_nothing_closes_costs_its_own_line_alone(n_after):
+    after = [f"row {i} is fine" for i in range(n_after)]
+    found = stream("\n".join(["text", "first", '"stray quote', *after]), data_format="csv")
+    assert found[0] == (2, "first")
+    assert "line 3: cannot be read as CSV: a quotation mark is not properly" in found[1][1]
+    assert found[2:] == list(enumerate(after, start=4))
+
+
+def test_lines_that_cannot_be_read_inside_quotes_cost_their_own_row_alone():
+    endless = "x" * (MAX_LINE_BYTES + 1)
+    rows = ["text", '"one', endless, endless, 'two"', "good", "better"]
+    found = stream("\n".join(rows), data_format="csv")
+    assert [number for number, _ in found] == [2, 6, 7]
+    assert "line 3: is over" in found[0][1]
+    assert found[1:] == [(6, "good"), (7, "better")]
+
+
 def test_tsv_reads_lone_quotes_as_characters():
     found = stream('text\tid\n"the film\t1\n"so good"\t2\n', data_format="tsv")
     assert found == [(2, '"the film'), (3, "so good")]

@@ -11,7 +11,7 @@ from glassbox.artifacts import Classifier
 from glassbox.confidence.analysis import Answers, probs_of
 from glassbox.confidence.job import Promise
 from glassbox.confidence.run import RunFolder
-from glassbox.confidence.tables import verdict
+from glassbox.confidence.sentences import verdict
 from glassbox.stats.selective import choose_threshold
 from tests.e2e.jobs import POLARITY, quick_job, run_job
 

@@ -5,9 +5,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from glassbox.errors import InvalidData, InvalidValue
-from glassbox.stats.intervals import clopper_pearson_upper
+from glassbox.stats.intervals import clopper_pearson, clopper_pearson_upper
+from glassbox.stats.ranking import risk_coverage_curve
 from glassbox.stats.sample_size import errors_allowed, rows_for_power, rows_needed
-from glassbox.stats.selective import check_classes, choose_threshold, naive_threshold
+from glassbox.stats.selective import check_classes, choose_threshold
 from tests.stats.worlds import calibrated, outcomes
 
 TABLE_95 = {
@@ -105,7 +106,7 @@ def test_no_safe_threshold_says_how_many_more():
     assert few.value is None
     assert few.n_more == rows_needed(0.05, 0.9, 0) - 30
     assert "If none is wrong, about 15 more labelled rows as sure as these" in few.sentence
-    assert "texts as they come" not in few.sentence
+    assert "rows of any confidence" not in few.sentence
     some = choose_threshold(np.full(100, 0.99), np.arange(100) > 2, max_error=0.05)
     assert some.n_more == rows_for_power(0.05, 0.9, 0.03) - 100
     assert "hold 3 errors (3 %)" in some.sentence
@@ -113,10 +114,22 @@ def test_no_safe_threshold_says_how_many_more():
     mixed = np.r_[np.full(100, 0.99), np.full(300, 0.6)]
     rare = choose_threshold(mixed, np.arange(400) % 100 > 2, max_error=0.05)
     assert (rare.n_start, rare.n_more) == (100, some.n_more)
-    assert f"25 % of the rows are, so label about {4 * some.n_more:,}"[:30] in rare.sentence
+    assert "25 % of the rows are, so that is about 1,400 rows of any confidence" in rare.sentence
     bad = choose_threshold(np.full(100, 0.99), np.arange(100) > 8, max_error=0.05)
     assert bad.n_more is None
     assert "A better model or a larger max_error" in bad.sentence
+
+
+def test_a_handful_of_errors_does_not_condemn_the_model():
+    few = choose_threshold(np.full(45, 0.99), np.arange(45) > 2, max_error=0.05)
+    assert few.n_start_errors / few.n_start > 0.05
+    low, high = clopper_pearson(3, 45)
+    assert low < 0.025 < 0.05 < high
+    assert few.n_more == rows_for_power(0.05, 0.9, 0.025) - 45
+    assert "Their true rate may be anything from 1.4 to 18 %" in few.sentence
+    assert f"half of what is allowed, 2.5 %, about {few.n_more} more" in few.sentence
+    one = choose_threshold(np.full(2, 0.99), np.array([True, False]), max_error=0.05)
+    assert "hold 1 error (50 %)" in one.sentence
 
 
 def test_ties_are_automated_together():
@@ -140,12 +153,6 @@ def test_classes_are_checked_one_by_one():
     assert checks[3].error_upper_bound == 1
     with pytest.raises(InvalidData, match="0 … 1"):
         check_classes(confidence, correct, predicted, threshold=0.9, n_classes=2, max_error=0.05)
-
-
-def test_naive_threshold_by_hand():
-    confidence = np.array([0.9, 0.8, 0.7, 0.6])
-    assert naive_threshold(confidence, np.array([1, 1, 0, 0]) > 0, max_error=0.4) == 0.7
-    assert naive_threshold(confidence, np.zeros(4, bool), max_error=0.4) is None
 
 
 def test_bad_arguments_are_refused():
@@ -176,7 +183,9 @@ def _safe(confidence, correct):
 
 
 def _naive(confidence, correct):
-    return naive_threshold(confidence, correct, max_error=0.05)
+    """The usual rule: the lowest confidence whose observed error rate is low enough."""
+    curve = risk_coverage_curve(confidence, correct)
+    return min(curve.threshold[curve.risk <= 0.05], default=None)
 
 
 def test_the_promise_holds_and_the_naive_rule_breaks_it():
@@ -193,3 +202,13 @@ def test_the_promise_holds_and_the_naive_rule_breaks_it():
 def test_the_promise_holds_over_many_shapes(shape, n_rows):
     broken, _ = _violations(n_rows, 1000, shape, _safe)
     assert broken <= stats.binom.ppf(0.9999, 1000, 0.1)
+
+
+def test_no_rounding_changes_what_is_promised():
+    confidence = np.repeat([0.99982, 0.6], [3000, 500])
+    correct = np.repeat([True, False], [3000, 500])
+    found = choose_threshold(confidence, correct, max_error=0.0125, confidence_level=0.9995)
+    assert found.value == 0.99982
+    assert "confidence is at least 99.98 %" in found.sentence
+    assert "at most 1.25 % of" in found.sentence
+    assert "with 99.95 % confidence" in found.sentence

@@ -14,7 +14,6 @@ from glassbox.stats.sequential import (
     STAKES,
     BoundedMean,
     mean_bounds,
-    mean_interval,
     normal_mixture_radius,
 )
 from glassbox.stats.sequential_difference import difference_bounds, difference_p_values
@@ -175,15 +174,6 @@ def test_bounds_close_in_on_the_truth():
     assert widths[2] < widths[1] / 2
 
 
-def test_an_interval_of_any_range_moves_with_it():
-    values = np.random.default_rng(0).random(200)
-    plain = mean_interval(values, low=0.0, high=1.0)
-    moved = mean_interval(10 + 4 * values, low=10.0, high=14.0)
-    assert moved.low == pytest.approx(10 + 4 * plain.low, abs=1e-3)
-    assert moved.high == pytest.approx(10 + 4 * plain.high, abs=1e-3)
-    assert plain.low < plain.estimate < plain.high
-
-
 def test_the_normal_mixture_is_the_mixture_of_gaussian_coins():
     """Oracle: the coins against a sum, mixed over stakes by quadrature, reach 1/alpha there."""
     spread_for, variance, alpha = 300.0, 500.0, 0.05
@@ -209,8 +199,6 @@ def test_what_is_no_observation_is_refused():
         BoundedMean(0.0)
     with pytest.raises(InvalidValue, match="alpha"):
         BoundedMean().upper(0.0)
-    with pytest.raises(InvalidData, match="beyond the range"):
-        mean_interval(np.array([0.5, 2.0]), low=0.0, high=1.0)
     with pytest.raises(CorruptArtifact, match="not readable"):
         BoundedMean.from_json({"high": 1.0})
 

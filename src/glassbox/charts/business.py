@@ -17,6 +17,7 @@ from glassbox.charts.style import Axes, Figure, Role
 from glassbox.errors import InvalidValue
 from glassbox.stats.business import BusinessCurve
 from glassbox.stats.selective import Threshold
+from glassbox.stats.wording import decimals_apart
 
 _TRUSTED_SHARE = 0.01
 """Share automated under which the error is too uncertain to set the scale of its axis."""
@@ -148,7 +149,7 @@ def _key(
     from matplotlib.patches import Patch
 
     dashes, dots = (0, (4, 3)), (0, (1, 1.6))
-    limit = style.percent(panel.threshold.max_error, 1)
+    limit = style.exact_percent(panel.threshold.max_error, 1)
     level = style.percent(panel.curve.level, 0)
     handles = [
         Line2D([], [], color=style.stroke("wrong"), linewidth=1.8, label="Measured error"),
@@ -180,7 +181,8 @@ def _story(figure: Figure, panel: BusinessPanel, x: float, y: float) -> None:
 
 def _promise(panel: BusinessPanel) -> str:
     chosen = panel.threshold
-    allowed, kept = style.percent(chosen.max_error), style.percent(chosen.confidence_level, 0)
+    allowed = style.exact_percent(chosen.max_error, 1)
+    kept = style.exact_percent(chosen.confidence_level, 0)
     if chosen.value is None:
         more = (
             "More rows would not help: the model errs too often even where it is surest."
@@ -192,11 +194,16 @@ def _promise(panel: BusinessPanel) -> str:
             f"kept. {more}"
         )
     return (
-        f"Every answer with a confidence of {style.percent(chosen.value)} or more is automated. "
+        f"Every answer with a confidence of {_from(chosen.value)} or more is automated. "
         f"Among {style.count(chosen.n_automated)} such rows of the {panel.threshold_part} stood "
         f"{style.count(chosen.n_errors)} errors, which shows a true error of at most {allowed}; "
         f"{kept} of such promises are kept."
     )
+
+
+def _from(threshold: float) -> str:
+    """A threshold below 1 never reads as 100 %."""
+    return style.percent(threshold, decimals_apart(100 * threshold, 100, 1))
 
 
 def _automated(panel: BusinessPanel) -> str:
@@ -211,7 +218,7 @@ def _outcome(figure: Figure, panel: BusinessPanel, x: float, y: float) -> None:
     )
     text = "No safe threshold with these rows"
     if chosen.value is not None:
-        text = f"{_automated(panel)}, at {style.percent(chosen.value)} or more"
+        text = f"{_automated(panel)}, at {_from(chosen.value)} or more"
     style.write(figure, x, y + 0.38, text, size=9, color=style.MUTED)
 
 

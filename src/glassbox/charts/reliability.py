@@ -73,7 +73,7 @@ class ReliabilityPanel:
     null: NullLevel
     """What a perfectly calibrated model would show at this number of rows."""
     band: ConsistencyBand | None = None
-    """Where a perfectly calibrated model's bins (or curve) would lie."""
+    """Where the dots of a perfectly calibrated model's bins, the same bins, would lie."""
     corp: CorpCurve | None = None
     """Bin-free curve, drawn as a thin line."""
     further: Mapping[str, float] = field(default_factory=dict)
@@ -158,19 +158,13 @@ def _band(axes: Axes, panel: ReliabilityPanel, filled: Bool[np.ndarray, " n_bins
     band = panel.band
     if band is None:
         return
-    means = panel.curve.mean_confidence[filled]
-    if band.confidence.shape == means.shape and np.allclose(band.confidence, means):
-        # A very wide bin of an equal-mass binning gets its band around its mean alone.
-        left, right = panel.curve.edges[:-1][filled], panel.curve.edges[1:][filled]
-        span = np.minimum(right - left, _WIDEST_BAND)
-        axes.bar(
-            np.clip(means - span / 2, left, right - span), band.high - band.low, width=span,
-            bottom=band.low, align="edge", color=style.BAND, linewidth=0, zorder=1,
-        )  # fmt: skip
-    else:
-        axes.fill_between(
-            band.confidence, band.low, band.high, color=style.BAND, linewidth=0, zorder=1
-        )
+    # A very wide bin of an equal-mass binning gets its band around its mean alone.
+    left, right = panel.curve.edges[:-1][filled], panel.curve.edges[1:][filled]
+    span = np.minimum(right - left, _WIDEST_BAND)
+    axes.bar(
+        np.clip(band.confidence - span / 2, left, right - span), band.high - band.low, width=span,
+        bottom=band.low, align="edge", color=style.BAND, linewidth=0, zorder=1,
+    )  # fmt: skip
 
 
 def _dots(axes: Axes, panel: ReliabilityPanel, filled: Bool[np.ndarray, " n_bins"]) -> None:

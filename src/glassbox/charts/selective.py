@@ -109,7 +109,7 @@ def sample_size_thresholds(value: SampleSizes) -> Chart:
         if table.shape != (rows, columns):
             raise InvalidValue("shape of a table of rows", table.shape, f"({rows}, {columns})")
     info = chart_info("sample_size_thresholds")
-    sure, power = (style.percent(each, 0) for each in (value.confidence_level, value.power))
+    sure, power = (style.exact_percent(each, 0) for each in (value.confidence_level, value.power))
     with style.drawing():
         figure = style.sheet(
             10.6, 5.9, info.title, f"Automated rows that show an error limit with {sure} confidence"

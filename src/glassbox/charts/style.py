@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from glassbox.errors import DependencyMissing
+from glassbox.stats.wording import decimals_exact
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist as Artist
@@ -177,6 +178,16 @@ def unit_square(axes: Axes) -> None:
 def percent(fraction: float, decimals: int = 1) -> str:
     """Return a fraction as a reader's percentage, ``0.9109`` as ``91.1%``."""
     return f"{100 * fraction:.{decimals}f}%"
+
+
+def exact_percent(fraction: float, fewest: int) -> str:
+    """Return what somebody asked for as a percentage that is not rounded, ``0.0125`` as ``1.25%``.
+
+    Args:
+        fraction: The number asked for.
+        fewest: Decimals that are shown in any case.
+    """
+    return percent(fraction, decimals_exact(100 * fraction, fewest))
 
 
 def count(number: int) -> str:

@@ -225,11 +225,18 @@ def _show(found: "Explanation") -> None:
 
 
 def _decision(found: "Explanation") -> str:
-    answer = found.answer
-    sure = f"{answer.label}, confidence {100 * answer.confidence:.1f} %"
+    from glassbox.stats.wording import decimals_apart
+
+    answer, confidence = found.answer, 100 * found.answer.confidence
     if found.threshold is None:
-        return f"Answer: {sure}. There is no threshold here, so a person decides."
-    limit = f"{100 * found.threshold:.1f} %"
+        return (
+            f"Answer: {answer.label}, confidence {confidence:.1f} %. There is no threshold here, "
+            "so a person decides."
+        )
+    limit = 100 * found.threshold
+    decimals = max(decimals_apart(confidence, limit, 1), decimals_apart(limit, 100, 1))
+    sure = f"{answer.label}, confidence {confidence:.{decimals}f} %"
+    reached = f"this run's threshold of {limit:.{decimals}f} %"
     if answer.automate:
-        return f"Answer: {sure}. That reaches this run's threshold of {limit}: automate it."
-    return f"Answer: {sure}. That is below this run's threshold of {limit}: give it to a person."
+        return f"Answer: {sure}. That reaches {reached}: automate it."
+    return f"Answer: {sure}. That is below {reached}: give it to a person."

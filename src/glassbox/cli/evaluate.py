@@ -185,7 +185,7 @@ def _evaluate(runtime: Runtime, job: "Job", *, as_json: bool) -> None:
         print_json({"run": str(job.out), **summary(outcome.analysis)})
         return
     print_results_table(outcome.analysis)
-    print_outcome(outcome.analysis, folder)
+    print_outcome(outcome.analysis, folder, is_drawn=job.charts)
 
 
 def _job(

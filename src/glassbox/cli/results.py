@@ -76,7 +76,8 @@ def threshold(
     from glassbox.confidence.analysed import reopen, summary, with_promise
     from glassbox.confidence.costs import load_costs
     from glassbox.confidence.job import Promise
-    from glassbox.confidence.tables import automation, class_checks, verdict
+    from glassbox.confidence.sentences import verdict
+    from glassbox.confidence.tables import automation, class_checks
 
     chosen = Runtime.load(
         {"confidence.max_error": max_error, "confidence.confidence_level": confidence}
@@ -146,15 +147,19 @@ def print_results_table(analysis: "RunAnalysis") -> None:
         show(table)
 
 
-def print_outcome(analysis: "RunAnalysis", folder: "RunFolder") -> None:
-    """Print what to do, and where everything is."""
-    from glassbox.confidence.tables import off_task, verdict
+def print_outcome(analysis: "RunAnalysis", folder: "RunFolder", *, is_drawn: bool) -> None:
+    """Print what to do, and where everything is; a report that was not drawn now is an old one."""
+    from glassbox.confidence.sentences import off_task, verdict
 
     for sentence in (*verdict(analysis), *off_task(analysis)):
         print_text(sentence)
     print_text(f"Run folder: {folder.root}")
-    if folder.report.exists():
+    if is_drawn:
         print_text(f"Report: {folder.report}")
+    elif folder.report.exists():
+        print_text(
+            f"The report in it is an earlier one: 'glassbox charts {folder.root}' draws it anew."
+        )
 
 
 def show(table: "Table | None") -> None:

@@ -140,9 +140,16 @@ def _consistency(
     )
 
 
-def with_promise(run: RunAnalysis, promise: Promise, costs: Costs | None) -> RunAnalysis:
-    """Return the same run with its thresholds chosen for another promise."""
-    question = replace(run.question, promise=promise, costs=costs, samples=0)
+def with_promise(run: RunAnalysis, promise: Promise, costs: Costs | None = None) -> RunAnalysis:
+    """Return the same run with its thresholds chosen for another promise.
+
+    Args:
+        run: What was measured.
+        promise: What the threshold has to guarantee now.
+        costs: What mistakes and reviews cost now; None keeps what the run was told.
+    """
+    kept = run.question.costs if costs is None else costs
+    question = replace(run.question, promise=promise, costs=kept, samples=0)
     fitted = {name: (each.calibrators, each.choice, each.bias) for name, each in run.models.items()}
     rows = {name: each.rows for name, each in run.models.items()}
     again = analyse(rows, (), question, fitted)

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from glassbox.confidence.evaluation import EvaluatedRows
 from glassbox.confidence.job import Promise
 from glassbox.confidence.verbalisers import label_mass, label_probs
+from glassbox.stats.binning import DEFAULT_BINS
 from glassbox.stats.business import BusinessFigures, Costs, business_figures
 from glassbox.stats.calibration_error import (
     MaximumError,
@@ -42,6 +43,9 @@ from glassbox.stats.smooth_error import smooth_ece
 
 METHODS: tuple[CalibratorKind, ...] = ("identity", "temperature", "platt", "isotonic")
 """Calibrators that every report compares; ``identity`` leaves the raw probabilities."""
+
+FOLDS = 5
+"""Folds in which calibrators are compared; with fewer calibrator rows, one for each row."""
 
 RISKS = (0.01, 0.02, 0.05, 0.10)
 """Error rates at which coverage is reported."""
@@ -96,8 +100,8 @@ class Metrics:
     """What a perfectly calibrated model would show at this n."""
     mce: MaximumError
     """Largest bin error and how many rows that bin holds."""
-    debiased_ece: float
-    """Debiased equal-mass calibration error."""
+    debiased_ece: float | None
+    """Debiased equal-mass calibration error; None with fewer rows than its 15 bins."""
     smooth_ece: float
     """Bin-free calibration error."""
     spiegelhalter: SpiegelhalterTest
@@ -214,13 +218,16 @@ def fit_all(
 ) -> tuple[dict[str, Calibrator], CalibratorChoice, LabelBias | None]:
     """Return every calibrator fitted on the calibrator part, the choice, and class offsets.
 
+    With a handful of rows the identity is all that they can determine.
+
     Raises:
-        NotEnoughData: Too few calibrator rows, or a class is missing among them.
+        NotEnoughData: Fewer than two calibrator rows; with ``use_bias``, fewer than ten.
     """
     part = rows.part("calibrator")
     bias = fit_label_bias(part.class_logprobs) if use_bias else None
     probs, labels = probs_of(part, bias), part.held_out.labels
-    choice = choose_calibrator(probs, labels, kinds=METHODS, seed=seed)
+    n_folds = max(2, min(FOLDS, labels.size))
+    choice = choose_calibrator(probs, labels, kinds=METHODS, n_folds=n_folds, seed=seed)
     usable = [each.kind for each in choice.candidates if not each.problem]
     return {kind: fit_calibrator(kind, probs, labels) for kind in usable}, choice, bias
 
@@ -239,7 +246,9 @@ def measure(answers: Answers, *, seed: int = 0) -> Metrics:
         ece=ece_interval(confidence, correct, seed=seed),
         null=null_level(confidence, correct, seed=seed),
         mce=mce(confidence, correct),
-        debiased_ece=debiased_calibration_error(confidence, correct),
+        debiased_ece=None
+        if confidence.size < DEFAULT_BINS
+        else debiased_calibration_error(confidence, correct),
         smooth_ece=smooth_ece(confidence, correct),
         spiegelhalter=spiegelhalter(confidence, correct),
         auroc=auroc(confidence, correct),

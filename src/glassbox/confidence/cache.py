@@ -85,10 +85,11 @@ class RowCache:
 
     def _read(self, part: Path) -> None:
         try:
-            with pq.ParquetFile(part) as file:  # the other reader imports pandas
+            # The other reader imports pandas. A flipped bit would be another answer.
+            with pq.ParquetFile(part, page_checksum_verification=True) as file:
                 table = file.read()
             columns = [table.column(name).to_pylist() for name in ("text", "logprobs", "entropy")]
-        except (pa.ArrowInvalid, pa.ArrowTypeError, KeyError, OSError):
+        except (pa.ArrowException, KeyError, ValueError, OSError):
             self._set_aside(part)
             return
         for text, logprobs, entropy in zip(*columns, strict=True):
@@ -129,8 +130,9 @@ class RowCache:
                 "entropy": [float(value) for value in entropy],
             }
         )
-        number = len(list(self.folder.glob("part-*")))
-        with atomic_file(self.folder / f"part-{number:05d}.parquet") as file:
-            pq.write_table(table, file)
+        # Parts that were set aside or taken away leave gaps: never write over one that is there.
+        taken = [int(each.stem.removeprefix("part-")) for each in self.folder.glob("part-*")]
+        with atomic_file(self.folder / f"part-{max(taken, default=-1) + 1:05d}.parquet") as file:
+            pq.write_table(table, file, write_page_checksum=True)
         for key, row, value in zip(keys, class_logprobs, entropy, strict=True):
             self._rows[key] = ([float(each) for each in row], float(value))

@@ -57,6 +57,8 @@ class CleanRow:
     """A finer grouping, if any."""
     truth: float
     """Known probability, [0, 1]; NaN if there is none."""
+    said: str
+    """The label as the data have it, before a label set gave it the name of its class."""
 
 
 class Unusable(Exception):
@@ -69,9 +71,15 @@ class Unusable(Exception):
 
 
 def find_columns(
-    raw: RawRows, source: str, text_column: str | None = None, label_column: str | None = None
+    raw: RawRows,
+    source: str,
+    text_column: str | None = None,
+    label_column: str | None = None,
+    labels: LabelSet | None = None,
 ) -> Columns:
     """Return which columns hold texts, labels, a finer grouping and the known truth.
+
+    The truth is a column called ``p_`` and the name of a class; ``p_id`` is a column like others.
 
     Raises:
         UnknownName: A named column is absent, or none has a usual name; lists the columns.
@@ -86,6 +94,10 @@ def find_columns(
     by_name = {name.casefold(): name for name in rest}
     category = next((by_name[each] for each in CATEGORY_COLUMNS if each in by_name), None)
     truth = [name for name in rest if name.startswith("p_")]
+    if truth:
+        said = (row.cells.get(label) for row in raw.rows)
+        classes = set(labels.classes) if labels else {_written(each) for each in said}
+        truth = [name for name in truth if name.removeprefix("p_") in classes]
     return Columns(text, label, category, truth[0] if len(truth) == 1 else None)
 
 
@@ -120,6 +132,8 @@ def clean_row(row: RawRow, columns: Columns, labels: LabelSet | None) -> CleanRo
     Raises:
         Unusable: Something is missing or is not what it should be.
     """
+    if row.problem is not None:
+        raise Unusable("not a row of this format", row.problem)
     text = row.cells.get(columns.text)
     if text is None or (isinstance(text, str) and not text.strip()):
         raise _unusable(
@@ -135,22 +149,21 @@ def clean_row(row: RawRow, columns: Columns, labels: LabelSet | None) -> CleanRo
         raise _unusable(
             row, "half a character", "the text holds half a character (a lone surrogate)"
         )
-    label = _label(row, row.cells.get(columns.label), columns, labels)
+    said = row.cells.get(columns.label)
+    label = _label(row, said, columns, labels)
     category = row.cells.get(columns.category) if columns.category else None
     return CleanRow(
         text=text.strip(),
         label=label,
         category=None if category is None or category == "" else str(category),
         truth=_truth(row, columns),
+        said=_written(said) or "",
     )
 
 
 def _label(row: RawRow, value: Cell, columns: Columns, labels: LabelSet | None) -> str:
-    if isinstance(value, str | bool | int | float) and not _is_nan(value):
-        label = label_value(value)
-    elif value is None or _is_nan(value):
-        label = ""
-    else:
+    label = _written(value)
+    if label is None:
         raise _unusable(row, "label is no label", f"column {columns.label!r} holds {value!r}")
     # A label set may say what an empty label stands for.
     if labels is not None and (name := labels.find(label)) is not None:
@@ -165,6 +178,13 @@ def _label(row: RawRow, value: Cell, columns: Columns, labels: LabelSet | None) 
         return labels.class_of(label, where=f"{row.source}, line {row.line}")
     except UnknownName as error:
         raise Unusable(f"unknown label {label!r}", error) from error
+
+
+def _written(value: Cell) -> str | None:
+    """Return a label as text, empty where there is none; None for what cannot be a label."""
+    if value is None or _is_nan(value):
+        return ""
+    return label_value(value) if isinstance(value, str | bool | int | float) else None
 
 
 def _truth(row: RawRow, columns: Columns) -> float:

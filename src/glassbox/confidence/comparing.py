@@ -7,7 +7,7 @@ import numpy as np
 from glassbox.charts.report import Table
 from glassbox.confidence.analysed import RunAnalysis
 from glassbox.confidence.analysis import Answers, Metrics, measure
-from glassbox.confidence.tables import with_interval
+from glassbox.confidence.tables import threshold_cell, with_interval
 from glassbox.errors import NotEnoughData
 from glassbox.stats.intervals import Interval, McNemar, mcnemar, paired_difference
 from glassbox.stats.proper_scoring import row_nll
@@ -97,7 +97,7 @@ def comparison_table(found: RunComparison) -> Table:
             f"{metrics.nll:.4f}",
             f"{metrics.brier:.4f}",
             "–" if metrics.auroc is None else f"{metrics.auroc:.3f}",
-            "none" if threshold is None else f"{threshold:.3f}",
+            threshold_cell(threshold),
         )
         for name, metrics, threshold in pairs
     ]

@@ -15,7 +15,14 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from glassbox.artifacts import digest_texts
-from glassbox.confidence.columns import CleanRow, Unusable, clean_row, find_columns, truth_label
+from glassbox.confidence.columns import (
+    CleanRow,
+    Columns,
+    Unusable,
+    clean_row,
+    find_columns,
+    truth_label,
+)
 from glassbox.confidence.labels import LabelSet
 from glassbox.confidence.sources import read_source
 from glassbox.errors import InvalidData, UnknownName
@@ -151,7 +158,11 @@ def read_texts(
         DependencyMissing: A hub name without the ``hub`` extra.
     """
     raw = read_source(source, data_format=data_format, encoding=encoding)
-    columns = find_columns(raw, str(source), text_column, label_column)
+    uncut = [row.problem for row in raw.rows if row.problem]
+    # Where most rows cannot be cut, the file is of another format, and not one of bad rows.
+    if uncut and (bad_rows == "error" or 2 * len(uncut) > len(raw.rows)):
+        raise uncut[0]
+    columns = find_columns(raw, str(source), text_column, label_column, labels)
     kept: list[CleanRow] = []
     problems: dict[str, list[str]] = {}
     for row in raw.rows:
@@ -171,7 +182,7 @@ def read_texts(
         source=str(source),
         format=f"{raw.format}; text in {columns.text!r}, label in {columns.label!r}",
         encoding=raw.encoding,
-        categories=tuple(row.category for row in kept) if columns.category else None,
+        categories=_categories(kept, columns),
         truth=tuple(row.truth for row in kept) if known else None,
         truth_label=known,
         dropped=tuple(dropped),
@@ -218,6 +229,15 @@ def truth_probs(
     own = np.array(truth, dtype=np.float64)
     first = classes[0] == truth_label
     return np.stack([own, 1 - own] if first else [1 - own, own], axis=1)
+
+
+def _categories(rows: Sequence[CleanRow], columns: Columns) -> tuple[str | None, ...] | None:
+    """Return the finer grouping of the data, or their own labels where a label set merged some."""
+    if columns.category:
+        return tuple(row.category for row in rows)
+    if len({row.said for row in rows}) > len({row.label for row in rows}):
+        return tuple(row.said or None for row in rows)
+    return None
 
 
 def _check_whole(data: LabelledTexts) -> None:

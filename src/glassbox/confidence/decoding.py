@@ -134,11 +134,12 @@ def known_encoding(name: str) -> Encoding:
     """Return an encoding that the caller named.
 
     Raises:
-        UnknownName: Python has no such codec.
+        UnknownName: Python has no such codec, or it is none of text (as base64 is not).
     """
     try:
         info = codecs.lookup(name)
-    except LookupError:
+        b"a".decode(name, "ignore")
+    except (LookupError, UnicodeError):
         usual = (
             "utf-8",
             "utf-8-sig",

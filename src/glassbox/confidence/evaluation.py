@@ -3,6 +3,7 @@
 Knows nothing of calibration; ``analysis`` turns these rows into figures.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from jaxtyping import Float, Int
 
 from glassbox.artifacts import atomic_file
 from glassbox.confidence.cache import RowCache
-from glassbox.confidence.data import label_indices, truth_probs
+from glassbox.confidence.data import label_indices, normalise, truth_probs
 from glassbox.confidence.held_out import HeldOutRows
 from glassbox.confidence.scoring import LabelModel
 from glassbox.engine.protocol import Progress
@@ -91,6 +92,17 @@ class EvaluatedRows:
             entropy=self.entropy[rows],
         )
 
+    def n_different(self) -> float:
+        """Return how many rows of different texts tell as much as these, at most their number.
+
+        Equal texts (but for case and white space) are right or wrong together.
+
+        Source: Kish 1965, Survey Sampling: the design effect of clusters of like members.
+        """
+        counts = Counter(map(normalise, self.held_out.texts))
+        sizes = np.array(list(counts.values()), dtype=np.float64)
+        return float(sizes.sum() ** 2 / (sizes**2).sum()) if sizes.size else 0.0
+
     def save(self, path: Path) -> None:
         """Write the rows as one Parquet file, whole or not at all."""
         held = self.held_out
@@ -110,7 +122,7 @@ class EvaluatedRows:
             },
         ).replace_schema_metadata({"classes": "\x1f".join(self.classes)})
         with atomic_file(path) as file:
-            pq.write_table(table, file)
+            pq.write_table(table, file, write_page_checksum=True)
 
     @classmethod
     def load(cls, path: Path) -> "EvaluatedRows":
@@ -120,7 +132,8 @@ class EvaluatedRows:
             CorruptArtifact: The file is absent, damaged or lacks a column.
         """
         try:
-            with pq.ParquetFile(path) as file:  # the other reader imports pandas
+            # The other reader imports pandas. A flipped bit would be another figure.
+            with pq.ParquetFile(path, page_checksum_verification=True) as file:
                 table = file.read()
             metadata = table.schema.metadata or {}
             classes = tuple(metadata[b"classes"].decode().split("\x1f"))
@@ -139,7 +152,7 @@ class EvaluatedRows:
                 class_logprobs=np.array(columns["class_logprobs"], dtype=np.float64),
                 entropy=np.array(columns["entropy"], dtype=np.float64),
             )
-        except (pa.ArrowInvalid, KeyError, ValueError, OSError) as error:
+        except (pa.ArrowException, KeyError, ValueError, OSError) as error:
             raise CorruptArtifact(
                 path,
                 f"the evaluated rows cannot be read ({error})",

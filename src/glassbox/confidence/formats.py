@@ -59,7 +59,9 @@ class RawRow:
     line: int
     """1-based line (for Parquet and the hub: row)."""
     cells: Mapping[str, Cell]
-    """Values by column."""
+    """Values by column; empty where the row could not be cut."""
+    problem: InvalidData | None = None
+    """Why the row could not be cut."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ def _read_csv(lines: Sequence[str], source: str) -> RawRows:
         if not cells:
             n_blank += 1
         else:
-            rows.append(RawRow(source, line, named_cells(columns, cells, source, line)))
+            rows.append(_row(source, line, named_cells, columns, cells))
     return RawRows(tuple(rows), columns, f"csv, delimiter {delimiter!r}", "", n_blank)
 
 
@@ -174,7 +176,7 @@ def csv_rows(lines: Iterable[str], delimiter: str, source: str) -> Iterator[tupl
 def _read_tsv(lines: Sequence[str], source: str) -> RawRows:
     columns = header((1, tsv_cells(lines[0])), source)
     rows = tuple(
-        RawRow(source, number, named_cells(columns, tsv_cells(line), source, number))
+        _row(source, number, named_cells, columns, tsv_cells(line))
         for number, line in enumerate(lines[1:], start=2)
         if line.strip()
     )
@@ -232,7 +234,7 @@ def named_cells(
 
 def _read_jsonl(lines: Sequence[str], source: str) -> RawRows:
     rows = tuple(
-        RawRow(source, number, json_object(line, source, number))
+        _row(source, number, json_object, line)
         for number, line in enumerate(lines, start=1)
         if line.strip()
     )
@@ -277,17 +279,25 @@ def _read_parquet(content: bytes, source: str) -> RawRows:
 def _read_lines(lines: Sequence[str], source: str, chosen: str) -> RawRows:
     numbered = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
     name = find_line_format([line for _, line in numbered], source) if chosen == "lines" else chosen
-    rows: list[RawRow] = []
-    for number, line in numbered:
-        pair = cut_line(line, name)
-        if pair is None:
-            raise InvalidData(
-                f"has no {name.split('-')[1]} between label and text", source=source, line=number
-            )
-        label, text = pair
-        rows.append(RawRow(source, number, {"text": text, "label": label}))
+    rows = tuple(_row(source, number, _pair, name, line) for number, line in numbered)
     n_blank = len(lines) - len(numbered)
-    return RawRows(tuple(rows), ("text", "label"), f"lines, {name}", "", n_blank)
+    return RawRows(rows, ("text", "label"), f"lines, {name}", "", n_blank)
+
+
+def _pair(line_format: str, line: str, source: str, number: int) -> dict[str, Cell]:
+    pair = cut_line(line, line_format)
+    if pair is None:
+        between = line_format.split("-")[1]
+        raise InvalidData(f"has no {between} between label and text", source=source, line=number)
+    return {"text": pair[1], "label": pair[0]}
+
+
+def _row(source: str, line: int, cut: Callable[..., dict[str, Cell]], *parts: object) -> RawRow:
+    """Return one row as it is cut, or with the reason why it cannot be."""
+    try:
+        return RawRow(source, line, cut(*parts, source, line))
+    except InvalidData as problem:
+        return RawRow(source, line, {}, problem)
 
 
 def cut_line(line: str, line_format: str) -> tuple[str, str] | None:

@@ -1,6 +1,6 @@
 """The held-out rows on disk (``test_set.json``): texts, labels and the part each belongs to.
 
-Knows nothing of models; whatever evaluates a model reads the same rows from here.
+A later run in the same folder is compared with them. Knows nothing of models.
 """
 
 from collections.abc import Iterator, Sequence

@@ -39,7 +39,7 @@ from glassbox.confidence.split import Split, split_rows
 from glassbox.confidence.tuned_rows import n_tuned_on, write_tuned_on
 from glassbox.engine.lora.files import STATE_FILE, WEIGHTS_FILE
 from glassbox.engine.protocol import AdapterFit, Engine, Example
-from glassbox.errors import AdapterMismatch, InvalidValue
+from glassbox.errors import AdapterMismatch, CorruptArtifact, InvalidValue
 
 Say = Callable[[str], None]
 """Called with one line for people: what was found, what it will take."""
@@ -183,6 +183,7 @@ class MainJob:
         self.folder.create()
         with self._stage("read", "Reading the texts"):
             material = prepare(self.job)
+        self._compare_rows(material.rows)
         sizes = material.split.sizes
         self._say(material.texts.describe())
         self._say(
@@ -197,6 +198,22 @@ class MainJob:
             f"Model {info.name}: {info.n_parameters:,} parameters, {info.dtype} on {info.device}."
         )
         return material, engine
+
+    def _compare_rows(self, rows: HeldOutRows) -> None:
+        """Say so where the folder holds a run on other rows, whose results will be replaced."""
+        if not self.folder.test_set.exists():
+            return
+        try:
+            before = HeldOutRows.load(self.folder.test_set)
+        except CorruptArtifact:
+            self._say(f"{self.folder.test_set} is damaged and is written anew.")
+            return
+        if before.split_digest != rows.split_digest:
+            what = "other data" if before.data_digest != rows.data_digest else "another split"
+            self._say(
+                f"{self.folder.root} holds a run on {what} (seed {before.seed}, {len(before):,} "
+                "texts held out). Its results are replaced; --out with another folder keeps them."
+            )
 
     @contextmanager
     def _stage(self, name: str, description: str) -> Iterator[Report]:

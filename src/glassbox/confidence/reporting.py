@@ -9,10 +9,10 @@ from typing import Any
 
 from glassbox.artifacts import write_bytes
 from glassbox.charts.report import ChartImage, Report, Section, Table, Tone, render_report
-from glassbox.confidence import tables
+from glassbox.confidence import sentences, tables
 from glassbox.confidence.analysed import RunAnalysis
 from glassbox.confidence.run import RunFolder
-from glassbox.confidence.tables import percent
+from glassbox.confidence.tables import exact_percent, percent
 
 BELOW_HALF = (
     "A calibrated confidence can lie below 50 %. With more than two classes the most probable one "
@@ -56,7 +56,7 @@ def report_of(run: RunAnalysis, record: Mapping[str, Any], charts: Sequence[Char
     def shown(*names: str) -> tuple[ChartImage, ...]:
         return tuple(by_name[name] for name in names if name in by_name)
 
-    verdict, *summary = tables.verdict(run)
+    verdict, *summary = sentences.verdict(run)
     sections = (
         _automation(run, shown("business_reliability", "business_reliability_progression")),
         _models(run, shown("accuracy_comparison", "risk_coverage", "label_confusion")),
@@ -124,10 +124,10 @@ def _automation(run: RunAnalysis, charts: tuple[ChartImage, ...]) -> Section:
         "What can be automated",
         paragraphs=(
             "The threshold is the lowest confidence from which at most "
-            f"{percent(promise.max_error)} of the automated answers are wrong, with probability "
-            f"{promise.confidence_level:g} over the draw of the threshold rows. It is found by "
-            "testing confidences from the top down with an exact binomial test and stopping at "
-            "the first that fails.",
+            f"{exact_percent(promise.max_error)} of the automated answers are wrong, with "
+            f"probability {promise.confidence_level:g} over the draw of the threshold rows. It is "
+            "found by testing confidences from the top down with an exact binomial test and "
+            "stopping at the first that fails.",
             "It assumes that the texts to come are drawn like the threshold rows. Where they "
             "drift, the promise ends.",
         ),
@@ -145,7 +145,7 @@ def _models(run: RunAnalysis, charts: tuple[ChartImage, ...]) -> Section:
             "TF-IDF is a bag of words with logistic regression, trained on the same training "
             "rows. Where it does as well, a language model is not needed for this job."
         )
-    paragraphs += tables.off_task(run)
+    paragraphs += sentences.off_task(run)
     return Section(
         "How good the models are",
         paragraphs=tuple(paragraphs),
@@ -204,7 +204,7 @@ def _consistency(run: RunAnalysis) -> Section | None:
     if run.consistency is None:
         return None
     return Section(
-        "Does asking again help", paragraphs=tables.consistency_sentences(run.consistency)
+        "Does asking again help", paragraphs=sentences.consistency_sentences(run.consistency)
     )
 
 

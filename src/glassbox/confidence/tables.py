@@ -1,4 +1,4 @@
-"""The figures of a run as tables and sentences, for the terminal and the report alike.
+"""The figures of a run as tables, for the terminal and the report alike.
 
 Formats and arranges; computes nothing. Fractions become per cent here and nowhere below.
 """
@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from glassbox.charts.report import Table
 from glassbox.confidence.analysed import RunAnalysis
 from glassbox.confidence.analysis import Metrics, ModelAnalysis
-from glassbox.confidence.consistency import ConsistencyValue
 from glassbox.stats.intervals import Interval
+from glassbox.stats.wording import decimals_apart, decimals_exact
 
 MODEL_NAMES = {"base": "base", "tuned": "tuned", "tfidf": "TF-IDF"}
 """How models are called where people read."""
@@ -23,13 +23,19 @@ METHOD_NAMES = {
 """How calibrators are called where people read."""
 
 
-LOW_LABEL_MASS = 0.5
-"""Mean label mass below which the figures rest on what the model hardly wanted to say."""
-
-
 def percent(value: float | None, digits: int = 1) -> str:
     """Return a fraction in per cent; a dash for None."""
     return "–" if value is None else f"{100 * value:.{digits}f} %"
+
+
+def exact_percent(value: float) -> str:
+    """Return a fraction that somebody asked for in per cent, not rounded."""
+    return percent(value, decimals_exact(100 * value, 1))
+
+
+def threshold_cell(value: float | None) -> str:
+    """Return a threshold as a fraction with three decimals, and more where they would read as 1."""
+    return "none" if value is None else f"{value:.{decimals_apart(value, 1, 3)}f}"
 
 
 def with_interval(interval: Interval, *, as_percent: bool = True) -> str:
@@ -76,7 +82,7 @@ def _figures(metrics: Metrics) -> tuple[str, ...]:
         f"{metrics.null.mean:.3f}",
         f"{metrics.nll:.3f}",
         f"{metrics.brier:.3f}",
-        "–" if metrics.auroc is None else f"{metrics.auroc:.3f}",
+        number(metrics.auroc),
     )
 
 
@@ -98,7 +104,7 @@ def all_methods(run: RunAnalysis) -> Table:
                 *_method(model, kind),
                 with_interval(metrics.ece, as_percent=False),
                 f"{metrics.null.mean:.3f} – {metrics.null.quantile_99:.3f}",
-                f"{metrics.debiased_ece:.3f}",
+                number(metrics.debiased_ece),
                 f"{metrics.smooth_ece:.3f}",
                 f"{metrics.mce.value:.3f} (n = {metrics.mce.n_rows})",
             )
@@ -173,7 +179,7 @@ def automation(run: RunAnalysis) -> Table:
         "Wrong per 1,000",
     )
     return Table(
-        caption=f"Automating with at most {percent(promise.max_error)} errors, promised with "
+        caption=f"Automating with at most {exact_percent(promise.max_error)} errors, promised with "
         f"probability {promise.confidence_level:g}",
         header=(*header, "Cost per decision") if priced else header,
         rows=tuple(_automated(model, priced) for model in run.models.values()),
@@ -194,7 +200,7 @@ def _automated(model: ModelAnalysis, priced: bool) -> tuple[str, ...]:
     cells = (
         MODEL_NAMES[model.name],
         METHOD_NAMES[model.chosen],
-        "none" if threshold.value is None else f"{threshold.value:.3f}",
+        threshold_cell(threshold.value),
         percent(threshold.coverage),
         percent(threshold.error_upper_bound),
         percent(outcome.share_automated if outcome else None),
@@ -322,71 +328,8 @@ def truth(run: RunAnalysis) -> Table | None:
     )
 
 
-def verdict(run: RunAnalysis) -> tuple[str, ...]:
-    """Return what to do, in sentences: the threshold first, then what it rests on."""
-    final = run.final
-    sentences = [final.threshold.sentence]
-    if final.outcome is not None and final.outcome.error_rate is not None:
-        outcome = final.outcome
-        sentences.append(
-            f"On the {final.best.n_rows} test rows, which played no part in choosing it: "
-            f"{percent(outcome.share_automated)} automated, {percent(outcome.error_rate)} of those "
-            f"wrong ({outcome.errors_per_1000:.0f} wrong automated answers per 1,000 texts)."
-        )
-    found, null = final.best.ece.estimate, final.best.null
-    inside = found <= null.quantile_99
-    # One digit more where three would show the two as equal.
-    digits = 3 if f"{found:.3f}" != f"{null.quantile_99:.3f}" else 4
-    sentences.append(
-        f"Calibrated ECE {found:.{digits}f}; a perfectly calibrated model would show "
-        f"{null.mean:.{digits}f} on average and up to {null.quantile_99:.{digits}f} in 99 of 100 "
-        f"cases: {'no sign of miscalibration is left' if inside else 'miscalibration remains'}."
-    )
-    return tuple(sentences)
-
-
-def off_task(run: RunAnalysis) -> tuple[str, ...]:
-    """Return a warning where the final model mostly wanted to say something that is no label."""
-    mass = run.final.mean_label_mass
-    if mass >= LOW_LABEL_MASS:
-        return ()
-    return (
-        f"Mean label mass {percent(mass)}: the model mostly wanted to say something that is no "
-        "label. Look at the prompt and the verbalisers before anything else.",
-    )
-
-
-def consistency_sentences(value: ConsistencyValue) -> tuple[str, ...]:
-    """Return what consistency cost and what it added over one pass."""
-    passes = "one forward pass" if value.n_prompts == 1 else f"{value.n_prompts} forward passes"
-    return (
-        f"{value.n_samples} samples a text, drawn from {passes}: mean agreement "
-        f"{percent(value.mean_agreement)}, unanimous on {percent(value.share_unanimous)} of the "
-        f"texts. Agreement is a coarse count, not a probability, and is not shown as one.",
-        _added_sentence(value),
-        f"Ranking right above wrong: AUROC {_number(value.auroc_confidence)} by the confidence of "
-        f"one pass, {_number(value.auroc_agreement)} by agreement.",
-    )
-
-
-def _added_sentence(value: ConsistencyValue) -> str:
-    if value.added is None:
-        return "Too few answers are wrong to tell whether agreement adds anything to one pass."
-    gain = value.added.gain
-    if gain.low > 0:
-        found = "They add information"
-    elif gain.high < 0:
-        found = "They make it worse"
-    else:
-        found = "They add nothing that can be shown"
-    return (
-        "As features of a calibrator, agreement and its companions change the NLL of 'is it "
-        f"right' from {value.added.nll_without:.4f} to {value.added.nll_with:.4f} (gain "
-        f"{gain.estimate:.4f} [{gain.low:.4f}, {gain.high:.4f}]). {found} over one pass."
-    )
-
-
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
+    """Return a number with three decimals; a dash for None."""
     return "–" if value is None else f"{value:.3f}"
 
 

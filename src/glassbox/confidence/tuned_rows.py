@@ -38,7 +38,7 @@ def write_tuned_on(folder: Path, adapter_digest: str, texts: Iterable[str]) -> N
     seen = np.unique(_fingerprints(texts))
     table = pa.table({"text": seen}).replace_schema_metadata({_ADAPTER: adapter_digest})
     with atomic_file(folder / TUNED_ON_FILE) as file:
-        pq.write_table(table, file)
+        pq.write_table(table, file, write_page_checksum=True)
 
 
 def n_tuned_on(folder: Path, adapter_digest: str, texts: Iterable[str]) -> int | None:
@@ -56,11 +56,12 @@ def n_tuned_on(folder: Path, adapter_digest: str, texts: Iterable[str]) -> int |
     if not path.exists():
         return None
     try:
-        with pq.ParquetFile(path) as file:  # the other reader imports pandas
+        # The other reader imports pandas. A flipped bit would be another text.
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
             table = file.read()
         of_adapter = (table.schema.metadata or {}).get(_ADAPTER, b"").decode()
         seen = table.column("text").to_numpy()
-    except (pa.ArrowInvalid, KeyError, OSError, UnicodeDecodeError) as error:
+    except (pa.ArrowException, KeyError, OSError, UnicodeDecodeError) as error:
         raise CorruptArtifact(
             path, f"cannot be read ({error})", remedy="Tune again with --retune."
         ) from error

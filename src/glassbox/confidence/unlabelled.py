@@ -5,6 +5,7 @@ used is handed on as an error with its number, and reading goes on. Knows nothin
 """
 
 import csv
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
@@ -213,34 +214,46 @@ def _csv_texts(lines: _Lines, name: str, column: str | None) -> Iterator[Numbere
         return next(csv.reader([line], delimiter=delimiter), [])
 
     columns, index = _table_header(lines, name, column, cut)
-    pending: list[InvalidData] = []
-    last = 1
-
-    def texts() -> Iterator[str]:
-        nonlocal last
-        for number, line in lines:
-            last = number
-            if isinstance(line, InvalidData):
-                # Stands for the line, so that the reader's count of lines stays true.
-                pending.append(line)
-                yield "\n"
-            else:
-                yield f"{line}\n"
-
-    reader = csv.reader(texts(), delimiter=delimiter, strict=True)
+    source = _Replayed(lines)
+    reader = csv.reader(source, delimiter=delimiter, strict=True)
     while True:
-        number = last + 1
+        source.row.clear()
         try:
             cells = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            yield number, InvalidData(f"cannot be read as CSV: {error}", source=name, line=number)
+            number, content = source.row[0]
+            if len(source.row) > 1:
+                # A quote that nothing closes swallowed the lines after it: they are read again.
+                source.again.extendleft(reversed(source.row[1:]))
+                error = csv.Error(f"a quotation mark is not properly closed ({error})")
+            if not isinstance(content, InvalidData):
+                message = f"cannot be read as CSV: {error}"
+                content = InvalidData(message, source=name, line=number)
+            yield number, content
             continue
-        if pending:
-            yield number, pending.pop()
-        else:
-            yield number, _cell(columns, cells, index, name, number)
+        number = source.row[0][0]
+        unread = [content for _, content in source.row if isinstance(content, InvalidData)]
+        yield number, unread[0] if unread else _cell(columns, cells, index, name, number)
+
+
+class _Replayed:
+    """Lines for a CSV reader, with those of the row at hand, so that some can be read again."""
+
+    def __init__(self, lines: _Lines) -> None:
+        self.row: list[tuple[int, str | InvalidData]] = []
+        self.again: deque[tuple[int, str | InvalidData]] = deque()
+        self._lines = lines
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        found = self.again.popleft() if self.again else next(self._lines)
+        self.row.append(found)
+        # A line that could not be read leaves its place, so that the row still ends.
+        return "\n" if isinstance(found[1], InvalidData) else f"{found[1]}\n"
 
 
 def _table_header(

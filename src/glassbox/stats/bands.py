@@ -4,18 +4,17 @@ Labels are drawn from the model's own confidences and the curve is drawn anew ma
 inside the band is no evidence against calibration; the band is pointwise, so one point in ten
 may leave a 90 % band by chance.
 
-Source: Bröcker & Smith 2007, Weather and Forecasting 22(3); Dimitriadis et al. 2021 (CORP).
+Source: Bröcker & Smith 2007, Weather and Forecasting 22(3).
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 
 from glassbox.stats.binning import DEFAULT_BINS, Binning, bin_edges, bin_numbers
 from glassbox.stats.checking import checked_confidence, checked_count, checked_fraction
-from glassbox.stats.corp import isotonic_fit
-from glassbox.stats.simulation import bin_totals_under_calibration, outcomes_under_calibration
+from glassbox.stats.simulation import bin_totals_under_calibration
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +22,7 @@ class ConsistencyBand:
     """Range of accuracies that a perfectly calibrated model shows at this number of rows."""
 
     confidence: Float[np.ndarray, " n_points"]
-    """Where the band stands: each non-empty bin's mean confidence, or a grid; ascending."""
+    """Where the band stands: each non-empty bin's mean confidence, ascending."""
     low: Float[np.ndarray, " n_points"]
     """Lower end, a fraction."""
     high: Float[np.ndarray, " n_points"]
@@ -66,42 +65,6 @@ def binned_band(
     accuracy = totals[:, is_filled] / counts[is_filled]
     low, high = np.quantile(accuracy, tails, axis=0)
     return ConsistencyBand(mean / counts[is_filled], low, high, level, n_draws, confidence.size)
-
-
-def corp_band(
-    confidence: Float[np.ndarray, " n"],
-    *,
-    n_points: int = 101,
-    level: float = 0.9,
-    n_draws: int = 500,
-    seed: int = 0,
-) -> ConsistencyBand:
-    """Consistency band of the bin-free curve, on an even grid over the confidences that occur.
-
-    Raises:
-        InvalidData: NaN or out of range.
-        NotEnoughData: No rows.
-
-    Source: Dimitriadis et al. 2021, section "Uncertainty quantification".
-    """
-    confidence = np.sort(checked_confidence(confidence))
-    tails = _tails(level, n_draws)
-    values, starts, counts = np.unique(confidence, return_index=True, return_counts=True)
-    grid = np.linspace(values[0], values[-1], checked_count("n_points", n_points, minimum=2))
-    curves = np.empty((n_draws, grid.size))
-    row = 0
-    for correct in outcomes_under_calibration(confidence, n_draws=n_draws, seed=seed):
-        for share in _group_shares(correct, starts) / counts:
-            curves[row] = np.interp(grid, values, isotonic_fit(share, counts))
-            row += 1
-    low, high = np.quantile(curves, tails, axis=0)
-    return ConsistencyBand(grid, low, high, level, n_draws, confidence.size)
-
-
-def _group_shares(
-    correct: Bool[np.ndarray, "draws n"], starts: Int[np.ndarray, " n_values"]
-) -> Float[np.ndarray, "draws n_values"]:
-    return np.add.reduceat(correct, starts, axis=1, dtype=np.float64)
 
 
 def _tails(level: float, n_draws: int) -> tuple[float, float]:

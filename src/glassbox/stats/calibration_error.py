@@ -1,8 +1,8 @@
 """Calibration error, each figure with what it is worth.
 
-Binned (ECE, MCE, RMS), debiased, bin-free and class-wise errors, the bootstrap interval, and the
-level that a perfectly calibrated model would show at the same number of rows. A small calibration
-error says nothing of how well confidence separates right from wrong: see ``ranking``.
+Binned (ECE, MCE, RMS) and debiased errors, the bootstrap interval, and the level that a perfectly
+calibrated model would show at the same number of rows. A small calibration error says nothing of
+how well confidence separates right from wrong: see ``ranking``.
 """
 
 from dataclasses import dataclass, replace
@@ -17,8 +17,6 @@ from glassbox.stats.checking import (
     checked_confidence,
     checked_correct,
     checked_count,
-    checked_label_probs,
-    checked_labels,
     checked_outcomes,
 )
 from glassbox.stats.intervals import Interval, bootstrap_interval
@@ -176,27 +174,6 @@ def debiased_calibration_error(
         raise UnknownName("power", str(power), ("1", "2"))
     noisy = _folded_normal_mean(gap, np.sqrt(variance / counts))
     return float(weight @ (2 * np.abs(gap) - noisy))
-
-
-def classwise_ece(
-    label_probs: Float[np.ndarray, "n n_classes"],
-    labels: Int[np.ndarray, " n"],
-    *,
-    n_bins: int = DEFAULT_BINS,
-) -> Float[np.ndarray, " n_classes"]:
-    """ECE of each class's probability against "the label is this class".
-
-    Raises:
-        InvalidData: NaN, out of range, rows that do not sum to 1, or labels out of range.
-        NotEnoughData: No rows.
-
-    Source: Nixon et al. 2019, static calibration error before averaging; Kull et al. 2019.
-    """
-    label_probs = checked_label_probs(label_probs)
-    n_rows, n_classes = label_probs.shape
-    labels = checked_labels(labels, n_rows, n_classes)
-    columns = range(n_classes)
-    return np.array([ece(label_probs[:, k], labels == k, n_bins=n_bins) for k in columns])
 
 
 def ece_interval(

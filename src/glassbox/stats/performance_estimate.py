@@ -10,10 +10,9 @@ from typing import Final
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy import stats
 
 from glassbox.stats.checking import checked_confidence, checked_fraction
-from glassbox.stats.intervals import Interval
+from glassbox.stats.intervals import Interval, wilson
 
 RESAMPLES: Final = 200
 """Worlds drawn for the interval of an estimated area; their tails are read at 2.5 % and so on."""
@@ -34,11 +33,8 @@ def estimate_accuracy(confidence: Float[np.ndarray, " n"], *, level: float = 0.9
     interval, at the number of right rows to expect.
     """
     values = checked_confidence(confidence)
-    z = float(stats.norm.isf((1 - checked_fraction("level", level)) / 2))
-    n, share = values.size, float(values.mean())
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return Interval(share, max(0.0, float(centre - half)), min(1.0, float(centre + half)), level)
+    low, high = wilson(np.asarray(values.sum()), values.size, level=level)
+    return Interval(float(values.mean()), float(low), float(high), level)
 
 
 def estimate_auroc(

@@ -24,22 +24,25 @@ from glassbox.stats.checking import (
     checked_fraction,
     checked_outcomes,
 )
-from glassbox.stats.intervals import clopper_pearson_upper
-from glassbox.stats.ranking import accepted_by_threshold, coverage_at_risk, risk_coverage_curve
+from glassbox.stats.intervals import clopper_pearson, clopper_pearson_upper
+from glassbox.stats.ranking import accepted_by_threshold
 from glassbox.stats.sample_size import errors_allowed, rows_for_power, rows_needed
+from glassbox.stats.wording import decimals_apart
 
 __all__ = [
     "ClassCheck",
     "Threshold",
     "check_classes",
     "choose_threshold",
-    "naive_threshold",
     "rows_for_power",
     "rows_needed",
 ]
 
 START_POWER: Final = 0.9
 """Foreseen probability of passing that the first level tested should have."""
+HOPED_SHARE: Final = 0.5
+"""Share of max_error that a first level's true rate is supposed to be, where its errors leave so
+much open."""
 LEAST_FORESEEN: Final = 0.25
 """Share of max_error below which no foreseen error rate is believed."""
 START_CANDIDATES: Final = 200
@@ -74,8 +77,10 @@ class Threshold:
     """Errors at the first level tested."""
     n_more: int | None
     """Without a safe value: automated rows to add for a probability of 0.8 that the first level
-    passes, if its true error rate is the observed one. None where the value is safe, or where the
-    observed rate is too near to max_error or above it, so that rows alone would not help."""
+    passes, if its true error rate is the observed one. Where that one is too near to max_error or
+    above it, but so few rows leave half of max_error open (95 % interval), that half is supposed.
+    None where the value is safe, or where the rate is shown to be such that rows alone would not
+    help."""
 
     @property
     def is_safe(self) -> bool:
@@ -86,30 +91,42 @@ class Threshold:
     def sentence(self) -> str:
         """What the threshold promises, or what it would take, for a reader."""
         promise = (
-            f"at most {100 * self.max_error:.3g} % of the automated answers are wrong, with "
-            f"{100 * self.confidence_level:.3g} % confidence"
+            f"at most {100 * self.max_error:.10g} % of the automated answers are wrong, with "
+            f"{100 * self.confidence_level:.10g} % confidence"
         )
         if self.value is not None:
             return (
-                f"Automate where confidence is at least {100 * self.value:.3g} %: {promise}. "
+                f"Automate where confidence is at least {_threshold(self.value)} %: {promise}. "
                 f"{self.n_automated} of {self.n_rows} rows ({100 * self.coverage:.3g} %) would be "
                 f"automated; {self.n_errors} of them are wrong. This holds for new texts of the "
                 "same kind as these rows."
             )
         rate = f"{100 * self.n_start_errors / self.n_start:.3g} %"
-        seen = f"the {self.n_start} most confident rows hold {self.n_start_errors} errors ({rate})"
+        errors = f"{self.n_start_errors} error{'s' * (self.n_start_errors != 1)}"
+        seen = f"the {self.n_start} most confident rows hold {errors} ({rate})"
         if self.n_more is None:
             return (
                 f"No safe threshold with these data: {seen}, so more rows would hardly show that "
                 f"{promise}. A better model or a larger max_error is needed."
             )
-        supposed = (
-            f"{rate} is the true rate of such rows" if self.n_start_errors else "none is wrong"
+        supposed, _ = _rows_in_all(
+            self.n_start, self.n_start_errors, self.max_error, self.confidence_level
         )
+        open_to = ""
+        if self.n_start_errors == 0:
+            condition = "none is wrong"
+        elif supposed == self.n_start_errors / self.n_start:
+            condition = f"{rate} is the true rate of such rows"
+        else:
+            condition = f"it is half of what is allowed, {100 * supposed:.3g} %"
+            low, high = clopper_pearson(self.n_start_errors, self.n_start)
+            open_to = (
+                f" Their true rate may be anything from {100 * low:.2g} to {100 * high:.2g} %."
+            )
         return (
-            f"No safe threshold with these data: {seen}. That does not show that {promise}. If "
-            f"{supposed}, about {self.n_more:,} more labelled rows as sure as these would show it "
-            f"in 8 of 10 attempts{self._in_all}."
+            f"No safe threshold with these data: {seen}. That does not show that {promise}."
+            f"{open_to} If {condition}, about {self.n_more:,} more labelled rows as sure as these "
+            f"would show it in 8 of 10 attempts{self._in_all}."
         )
 
     @property
@@ -120,9 +137,9 @@ class Threshold:
         share = self.n_start / self.n_rows
         in_all = float(f"{self.n_more / share:.2g}")
         return (
-            f"; {100 * share:.3g} % of the rows are, so label about {in_all:,.0f} texts as they "
-            "come. The nearer the rate is to the limit, the more it takes: a better model or a "
-            "larger max_error may be cheaper"
+            f"; {100 * share:.3g} % of the rows are, so that is about {in_all:,.0f} rows of any "
+            "confidence. The nearer the rate is to the limit, the more it takes: a better model or "
+            "a larger max_error may be cheaper"
         )
 
 
@@ -249,25 +266,10 @@ def check_classes(
     )
 
 
-def naive_threshold(
-    confidence: Float[np.ndarray, " n"], correct: Bool[np.ndarray, " n"], *, max_error: float
-) -> float | None:
-    """The lowest confidence whose observed error rate is at most max_error; None without one.
-
-    The usual rule, kept as a baseline only: on new rows it breaks its promise about every second
-    time, because it picks the level that looked best by chance.
-
-    Raises:
-        InvalidData: NaN, out of range, or different lengths.
-        InvalidValue: max_error outside (0, 1).
-        NotEnoughData: No rows.
-    """
-    checked_fraction("max_error", max_error)
-    curve = risk_coverage_curve(confidence, correct)
-    coverage = coverage_at_risk(curve, max_error)
-    if coverage == 0:
-        return None
-    return float(curve.threshold[np.searchsorted(curve.coverage, coverage)])
+def _threshold(value: float) -> str:
+    """In per cent with three digits, and more where they would read as 100."""
+    decimals = decimals_apart(100 * value, 100, 1)
+    return f"{100 * value:.3g}" if decimals == 1 else f"{100 * value:.{decimals}f}"
 
 
 def _start_level(
@@ -319,8 +321,19 @@ def _blocks(start: int, stop: int) -> Iterator[tuple[int, int]]:
 def _rows_to_add(
     n_rows: int, n_errors: int, max_error: float, confidence_level: float
 ) -> int | None:
-    observed = n_errors / n_rows
-    if observed >= max_error:
-        return None
-    target = rows_for_power(max_error, confidence_level, observed)
+    _, target = _rows_in_all(n_rows, n_errors, max_error, confidence_level)
     return None if target is None else max(1, target - n_rows)
+
+
+def _rows_in_all(
+    n_rows: int, n_errors: int, max_error: float, confidence_level: float
+) -> tuple[float, int | None]:
+    """The true error rate that is supposed and the rows it takes; None where they do not help."""
+    observed, hoped = n_errors / n_rows, HOPED_SHARE * max_error
+    if observed < max_error:
+        target = rows_for_power(max_error, confidence_level, observed)
+        if target is not None:
+            return observed, target
+    low, _ = clopper_pearson(n_errors, n_rows)
+    is_open = bool(low <= hoped)
+    return hoped, rows_for_power(max_error, confidence_level, hoped) if is_open else None

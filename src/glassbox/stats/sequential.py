@@ -19,8 +19,7 @@ import numpy as np
 from jaxtyping import Float
 
 from glassbox.errors import CorruptArtifact, InvalidData, InvalidValue
-from glassbox.stats.checking import checked_fraction, checked_vector
-from glassbox.stats.intervals import Interval
+from glassbox.stats.checking import checked_fraction
 
 N_PLACES: Final = 101
 """Places of a tally; odd, so that zero is one of them where the range is symmetric."""
@@ -214,40 +213,6 @@ def mean_bounds(tally: BoundedMean, alpha_low: float, alpha_high: float) -> Boun
     if not tally.n:
         return Bounds(math.nan, tally.low, tally.high)
     return Bounds(tally.mean, tally.lower(alpha_low), tally.upper(alpha_high))
-
-
-def mean_interval(
-    values: Float[np.ndarray, " n"] | Sequence[float],
-    *,
-    low: float,
-    high: float,
-    level: float = 0.95,
-) -> Interval:
-    """Return the mean of bounded values with an interval that holds at every look at once.
-
-    Args:
-        values: Observations so far, in [low, high].
-        low: Smallest possible observation.
-        high: Largest possible one.
-        level: Probability with which the mean is inside at all looks together, in (0, 1).
-
-    Raises:
-        InvalidData: NaN, or an observation outside the range.
-        InvalidValue: An empty range, or a level outside (0, 1).
-    """
-    array = checked_vector("values", np.asarray(values, dtype=np.float64))
-    if not low < high:
-        raise InvalidValue("high", high, f"a number above low, which is {low}")
-    if array.min() < low or array.max() > high:
-        raise InvalidData(
-            f"values reach from {array.min():g} to {array.max():g}, "
-            f"beyond the range from {low:g} to {high:g} that was given"
-        )
-    tally = BoundedMean(high - low)
-    tally.extend((array - low).tolist())
-    tail = (1 - checked_fraction("level", level)) / 2
-    bounds = mean_bounds(tally, tail, tail)
-    return Interval(float(array.mean()), low + bounds.low, low + bounds.high, level)
 
 
 def normal_mixture_radius(variance_sum: float, *, alpha: float, tuned_for: float) -> float:

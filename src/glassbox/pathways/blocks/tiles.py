@@ -82,11 +82,6 @@ class Tiling:
         """Rows of the flat array."""
         return sum(tile.n_rows for tile in self.tiles)
 
-    @property
-    def n_useful_rows(self) -> int:
-        """Rows inside a cone: the rest is padding of the tiles."""
-        return sum(end + 1 - self.first for end in self.ends)
-
     def row_of(
         self, targets: Int[np.ndarray, " n"], positions: Int[np.ndarray, " n"]
     ) -> Int[np.ndarray, " n"]:

@@ -1,0 +1,23 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from glassbox.stats.wording import MOST_DECIMALS, decimals_apart, decimals_exact
+
+PERCENTS = st.integers(0, 10**7).map(lambda each: each / 10**5)
+
+
+@given(PERCENTS, st.integers(0, 2))
+def test_what_is_told_in_full_reads_back(value, fewest):
+    decimals = decimals_exact(value, fewest)
+    assert float(f"{value:.{decimals}f}") == pytest.approx(value, abs=1e-10)
+    assert decimals == fewest or float(f"{value:.{decimals - 1}f}") != value
+
+
+@given(PERCENTS, PERCENTS, st.integers(0, 2))
+def test_the_lower_one_reads_as_lower(first, second, fewest):
+    low, high = sorted((first, second))
+    decimals = decimals_apart(low, high, fewest)
+    assert fewest <= decimals <= MOST_DECIMALS
+    read = [float(f"{each:.{decimals}f}") for each in (low, high)]
+    assert read[0] < read[1] or low == high
