@@ -60,18 +60,16 @@ describe("a full server", () => {
       json(response, answer, 503, { "retry-after": "0" }),
     );
     const path = { rollout_id: "r1", verb: "promote" };
-    const moves = [
-      () => client.unloadAdapter("one"),
-      () => client.call("post", "/api/v2/models/rollouts/{rollout_id}/promote", { path, body: {} }),
-    ];
-    for (const move of moves) {
-      await expect(move()).rejects.toMatchObject({ code: "replica-lost" });
-    }
+    const unload = () => client.unloadAdapter("one");
+    const move = () =>
+      client.call("post", "/api/v2/models/rollouts/{rollout_id}/promote", { path, body: {} });
+    await expect(unload()).rejects.toMatchObject({ code: "replica-lost" });
+    await expect(move()).rejects.toMatchObject({ code: "replica-lost" });
     expect(server.seen).toHaveLength(2);
     await expect(client.models()).rejects.toMatchObject({ code: "replica-lost" });
     expect(server.seen).toHaveLength(5);
     answer = FULL;
-    await expect(moves[0]!()).rejects.toMatchObject({ code: "queue-full" });
+    await expect(unload()).rejects.toMatchObject({ code: "queue-full" });
     expect(server.seen).toHaveLength(8);
   });
 
