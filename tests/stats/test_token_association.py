@@ -7,10 +7,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import fisher_exact
+from scipy.stats import fisher_exact, hypergeom
 
 from glassbox.errors import InvalidData
-from glassbox.stats.token_association import association_p, log_odds, pmi, shift_bound
+from glassbox.stats.token_association import (
+    association_p,
+    log_odds,
+    pmi,
+    point_probability,
+    shift_bound,
+)
 
 
 @st.composite
@@ -40,6 +46,14 @@ def test_many_tables_at_once_have_the_p_values_of_few(rows):
     few = association_p(*_columns(rows))
     many = association_p(*(np.tile(column, 201) for column in _columns(rows)))
     assert many == pytest.approx(np.tile(few, 201), rel=1e-9, abs=1e-300)
+
+
+@given(st.lists(tables(), min_size=1, max_size=20))
+def test_the_probability_of_a_table_is_scipys_and_no_more_than_its_p_value(rows):
+    found = point_probability(*_columns(rows))
+    both, fires, token, total = _columns(rows)
+    assert found == pytest.approx(hypergeom.pmf(both, total, fires, token), rel=1e-8, abs=1e-300)
+    assert (found <= association_p(both, fires, token, total) * (1 + 1e-9)).all()
 
 
 @given(tables())

@@ -4,6 +4,7 @@ import pytest
 from glassbox.errors import InvalidValue
 from glassbox.pathways.association.associating import KEPT, associate
 from glassbox.pathways.sections import TokensSection
+from glassbox.stats.multiple_testing import benjamini_hochberg
 from glassbox.stats.token_association import association_p
 from tests.pathways.association.worlds import (
     CONDITIONS,
@@ -108,6 +109,45 @@ def test_rows_are_the_tests_of_their_tables():
     assert (rows.significant == (rows.q_shift <= STRICT.q)).all()
     families = {(each.condition, each.offset) for each in found.families}
     assert families == {(c, o) for c in ("all", *CONDITIONS) for o in (-1, 0, 1)}
+
+
+@pytest.mark.parametrize("q", [0.01, 0.2, 0.9])
+def test_a_family_is_corrected_over_every_pair_of_latent_and_token(q):
+    rules = [on_token(5), on_token(1, 0.3), at_random(0.1), in_runs(), at_random(0.02)]
+    activations = firing_on(CORPUS, rules)
+    settings = TokensSection(q=q, offsets=(0,), n_permutations=0)
+    found = associate(activations, CORPUS, settings)
+    # One table for each pair, met or not: slow, and nothing left out.
+    places = np.flatnonzero(CORPUS.is_counted)
+    words = CORPUS.tokens[places]
+    common = [t for t in np.unique(words) if (words == t).sum() >= settings.min_count]
+    at = {(int(d), int(p)): i for i, (d, p) in enumerate(
+        zip(CORPUS.document_of[places], CORPUS.position_of[places], strict=True)
+    )}  # fmt: skip
+    pairs, tables = [], []
+    for latent in range(len(rules)):
+        mine = activations.entries_of(latent)
+        fires = np.zeros(len(places), dtype=bool)
+        for d, p in zip(activations.document[mine], activations.position[mine], strict=True):
+            fires[at[int(d), int(p)]] = True
+        for token in common:
+            both = int((fires & (words == token)).sum())
+            pairs.append((latent, int(token)))
+            tables.append((both, int(fires.sum()), int((words == token).sum()), len(places)))
+    both, fires, token, total = (np.array(column) for column in zip(*tables, strict=True))
+    p = association_p(both, fires, token, total)
+    adjusted = benjamini_hochberg(np.where(both * total > fires * token, p, 1.0))
+    expected = {pair: value for pair, value in zip(pairs, adjusted, strict=True) if value <= q}
+    rows = found.rows
+    kept = [
+        ((int(c), int(t)), float(value))
+        for c, t, value, n in zip(rows.latent, rows.token_id, rows.q, rows.condition, strict=True)
+        if n == 0
+    ]
+    assert found.families[0].n_fisher == len(expected) > 0
+    assert found.families[0].n_tests == len(pairs)
+    assert kept
+    assert all(value == pytest.approx(expected[pair], rel=1e-9) for pair, value in kept)
 
 
 def test_each_latent_keeps_its_strongest_tokens():

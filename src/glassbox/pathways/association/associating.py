@@ -22,7 +22,7 @@ from glassbox.pathways.corpus.documents import Corpus
 from glassbox.pathways.latents import LatentId
 from glassbox.pathways.sections import TokensSection
 from glassbox.stats.multiple_testing import benjamini_hochberg
-from glassbox.stats.token_association import association_p, log_odds, pmi
+from glassbox.stats.token_association import association_p, log_odds, pmi, point_probability
 
 ALL = "all"
 """Stands for every condition together."""
@@ -158,20 +158,23 @@ def _family(
     """Return the tests of one family, and the rows worth telling."""
     is_common = counts.n_token >= settings.min_count
     n_tests = int((counts.n_fires > 0).sum()) * int(is_common.sum())
-    tested = _more_than_expected(counts) & is_common[counts.label]
-    where = np.flatnonzero(tested)
-    latent, label, n_both = (each[where] for each in (counts.latent, counts.label, counts.n_both))
-    n_latent, n_token = counts.n_fires[latent], counts.n_token[label]
-    p = association_p(n_both, n_latent, n_token, np.full(len(where), counts.n_positions))
+    (where,) = np.nonzero(_more_than_expected(counts) & is_common[counts.label])
+    # Fisher's p-value is at least the probability of the table itself. Where this is more than the
+    # last of all pairs may have, the pair is not kept, nor does it change what others are given.
+    most = settings.q * len(where) / max(1, n_tests)
+    where = where[point_probability(*_tables(counts, where)) <= most]
+    latent, label = counts.latent[where], counts.label[where]
+    tables = _tables(counts, where)
+    p = association_p(*tables)
     q = benjamini_hochberg(p, n_tests=n_tests)
     kept = _strongest(latent, p, q <= settings.q)
-    pairs = Pairs(latent[kept], label[kept], n_both[kept])
+    table = [each[kept] for each in tables]
+    pairs = Pairs(latent[kept], label[kept], table[0])
     p_shift = shift_p(
         rings, firings, pairs, n_permutations=settings.n_permutations, seed=settings.seed
     )
     # Whatever was not kept counts as a test without any evidence.
     q_shift = benjamini_hochberg(np.maximum(p[kept], p_shift), n_tests=n_tests)
-    table = (pairs.n_both, n_latent[kept], n_token[kept], np.full(len(kept), counts.n_positions))
     ratio, z = log_odds(*table, prior=settings.prior)
     significant = q_shift <= settings.q
     rows = AssociationRows(
@@ -210,6 +213,16 @@ def _more_than_expected(counts: PairCounts) -> Bool[np.ndarray, " n_pairs"]:
     expected = counts.n_fires[counts.latent] * counts.n_token[counts.label]
     more: Bool[np.ndarray, " n_pairs"] = counts.n_both * counts.n_positions > expected
     return more
+
+
+def _tables(counts: PairCounts, where: Int[np.ndarray, " n"]) -> list[Int[np.ndarray, " n"]]:
+    """Return the tables of some pairs: both, latent, token, all positions."""
+    return [
+        counts.n_both[where],
+        counts.n_fires[counts.latent[where]],
+        counts.n_token[counts.label[where]],
+        np.full(len(where), counts.n_positions),
+    ]
 
 
 def _strongest(
