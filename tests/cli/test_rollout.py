@@ -45,6 +45,10 @@ def test_a_rollout_is_started_held_and_aborted(registry, capsys):
     assert "challenger" not in registry.snapshot(is_fresh=True).aliases["m"]
     assert run("status", "--all") == 0
     assert "Failed" in capsys.readouterr().out
+    assert run("status", "--all", "--model", "m") == 0
+    assert "Failed" in capsys.readouterr().out
+    assert run("status", "--all", "--model", "another") == 0
+    assert "No rollouts yet" in capsys.readouterr().err
 
 
 def test_promoting_in_doubt_takes_force(registry, capsys):

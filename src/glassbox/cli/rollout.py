@@ -81,8 +81,13 @@ def start(
 @app.command()
 def status(
     rollout_id: Which = None,
-    model: ModelOption = DEFAULT_MODEL,
-    every: Annotated[bool, typer.Option("--all", help="List all rollouts, newest first.")] = False,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", help=f"Registered model; {DEFAULT_MODEL!r}, or all with --all."),
+    ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="List rollouts, the latest 50, newest first.")
+    ] = False,
     watch: Annotated[
         bool, typer.Option("--watch", help="Print a line at each change until it ends.")
     ] = False,
@@ -93,13 +98,13 @@ def status(
 
     controller = _controller()
     if every:
-        found = controller.listed()
+        found = controller.listed(model)
         if json:
             print_json(found)
         else:
             show_list(found)
         return
-    now = _found(controller, rollout_id, model)
+    now = _found(controller, rollout_id, model or DEFAULT_MODEL)
     if watch:
         now = follow(controller, now)
     if json:

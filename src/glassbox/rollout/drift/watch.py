@@ -5,7 +5,7 @@ is not its concern.
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Final, Protocol
 
@@ -107,7 +107,10 @@ class DriftWatch:
         if since_s is None and until_s is not None:
             raise InvalidValue("until_s", until_s, "unset where since_s is not given")
         if since_s is None:
-            found = self._latest(last_n or 2 * self._settings.window, model, model_version)
+            few = _Even()
+            for each in self._latest(last_n or 2 * self._settings.window, model, model_version):
+                few.add(each)
+            found = few.kept
         else:
             end = self._clock() if until_s is None else until_s
             spanned = self._records.range(since_s, end, model_version=model_version)
@@ -144,29 +147,27 @@ class DriftWatch:
             time_s=self._clock(),
         )
 
-    def _latest(self, limit: int, model: str, model_version: str | None) -> list[InferenceRecord]:
+    def _latest(
+        self, limit: int, model: str, model_version: str | None
+    ) -> Iterator[InferenceRecord]:
         if model_version is None:
             newest = [each.primary for each in self._records.recent(LOOKED_AT, model=model)]
             if not newest:
-                return []
+                return
             # A challenger that answers a share is not what the reference stands for.
             usual = next((each for each in newest if each.arm == "champion"), newest[0])
             model_version = usual.model_version
-        found: list[InferenceRecord] = []
-        before: int | None = None
-        while len(found) < limit:
+        n_left, before = limit, None
+        while n_left > 0:
             page = self._records.recent(
-                min(PAGE, limit - len(found)),
-                before=before,
-                model_version=model_version,
-                status="success",
+                min(PAGE, n_left), before=before, model_version=model_version, status="success"
             )
             if not page:
                 break
             # A version belongs to one model only.
-            found += page
+            yield from page
+            n_left -= len(page)
             before = page[-1].sequence
-        return found
 
 
 def compared(
