@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from glassbox.errors import CapacityError, ConflictError, DeadlineExceeded
+from glassbox.storage.database import open_database
 from tests.rollout.side_world import open_side
 
 
@@ -43,7 +44,7 @@ def test_a_name_in_the_log_is_taken_also_after_a_restart(tmp_path):
     with open_side(tmp_path, "steady") as before:
         asyncio.run(before.inference.predict({"x": 1.0}, request_id="mine"))
     with open_side(tmp_path, audit__cap=1) as after:
-        after.inference.predict_now({"x": 1.0})
+        asyncio.run(after.inference.predict({"x": 1.0}))
         (name,) = fresh(after, "mine")
         assert name.startswith("mine.")
 
@@ -55,6 +56,20 @@ def test_while_the_database_is_away_no_name_is_given_twice(side, monkeypatch):
     monkeypatch.setattr(side.store, "find", away)
     (name,) = fresh(side, "unsure")
     assert name.startswith("unsure.")
+
+
+def test_labels_that_find_no_room_are_not_said_to_be_taken(tmp_path, monkeypatch):
+    monkeypatch.setattr("glassbox.storage.database.BUSY_TIMEOUT_S", 0.02)
+    with open_side(tmp_path, "steady") as side:
+        asyncio.run(side.inference.predict({"x": 1.0}, request_id="mine"))
+        side.store.flush()
+        monkeypatch.setattr(side.store._writer, "_most_waiting", 10)
+        other = open_database(f"sqlite:///{tmp_path}/glassbox.db")
+        with other.transaction(), pytest.raises(CapacityError, match="again"):
+            asyncio.run(side.tell_labels([("mine", 1.0)] * 50, "tests"))
+        other.close()
+        side.store.flush()
+        assert asyncio.run(side.tell_labels([("mine", 0.0)], "tests")) == []
 
 
 def test_the_end_ends_everything_whatever_fails(tmp_path):

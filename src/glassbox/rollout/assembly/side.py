@@ -115,7 +115,11 @@ class RolloutSide:
         return f"{given[:LONGEST_KEPT]}.{new_request_id()}"
 
     async def tell_labels(self, labels: Sequence[tuple[str, str | float]], actor: str) -> list[str]:
-        """Record the truth about predictions and return the names that are not there."""
+        """Record the truth about predictions and return the names that are not there.
+
+        Raises:
+            CapacityError: The database is behind and some may be lost; those told twice count once.
+        """
         unknown, pending = await asyncio.to_thread(self._label, labels, actor)
         for each in pending:
             await asyncio.wrap_future(each)
@@ -168,10 +172,17 @@ class RolloutSide:
         missing = [name for name, _ in labels if name not in known]
         known |= {name for name in missing if self.ring.find(name) is not None}
         now_s = self.recorder.now_s()
+        n_lost = self.store.status().n_overflowed
         pending = [
             self.recorder.label(LabelEvent(name, now_s, label, actor))
             for name, label in labels
             if name in known
         ]
+        if self.store.status().n_overflowed > n_lost:
+            # What was lost may have been an answer of somebody else; to tell a truth again is free.
+            raise CapacityError(
+                "More records come than the database takes, and some of these labels may be lost. "
+                "Tell all of them again in a while; what is told twice counts once."
+            )
         unknown = sorted({name for name in missing if name not in known})
         return unknown, [each for each in pending if each is not None]
