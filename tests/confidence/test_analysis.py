@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from glassbox.artifacts import Classifier, Part
-from glassbox.confidence import analysed
+from glassbox.confidence import analysed, drawing
 from glassbox.confidence.analysed import Question, analyse, reopen, with_promise
 from glassbox.confidence.analysis import METHODS
 from glassbox.confidence.comparing import compare_runs, comparison_table
 from glassbox.confidence.job import Promise
 from glassbox.confidence.run import RunFolder
-from glassbox.confidence.sentences import off_task, verdict
+from glassbox.confidence.sentences import label_mass, off_task, overlong, verdict
 from glassbox.confidence.tables import (
     all_methods,
     automation,
@@ -58,6 +58,14 @@ def test_the_tuned_model_is_the_final_one_and_the_differences_are_paired(run):
     assert (pair.first, pair.second) == ("base", "tuned")
     base, tuned = (run.models[name].best.accuracy.estimate for name in ("base", "tuned"))
     assert pair.accuracy.estimate == pytest.approx(tuned - base)
+
+
+def test_a_wording_that_some_texts_do_not_fit_is_compared_on_the_others(run):
+    rows = run.models["base"].rows
+    fewer = rows.take(np.flatnonzero(np.arange(len(rows.held_out)) % 7))
+    found = analyse({"base": rows}, (fewer, rows), QUESTION).consistency
+    assert found == analyse({"base": fewer}, (fewer, fewer), QUESTION).consistency
+    assert found.n_prompts == 3
 
 
 def test_figures_of_the_threshold_are_consistent(run):
@@ -161,6 +169,21 @@ def test_a_model_that_wants_to_say_something_else_is_warned_of(run):
     elsewhere = replace(run.final, mean_label_mass=0.2)
     (warning,) = off_task(replace(run, models={**run.models, run.final.name: elsewhere}))
     assert "Mean label mass 20.0 %" in warning
+    assert label_mass(replace(run, models={**run.models, run.final.name: elsewhere})) == (warning,)
+    assert label_mass(run)[0].startswith("Mean label mass 98.0 %: ")
+
+
+def test_texts_that_did_not_fit_are_told_by_who_read_them():
+    nobody = {"base": {"n_truncated": 0, "n_skipped": 0}}
+    assert overlong(nobody) == overlong({}) == ()
+    found = {
+        "base": {"n_truncated": 1200, "n_skipped": 0},
+        "tuning": {"n_truncated": 0, "n_skipped": 3},
+    }
+    assert overlong(found) == (
+        "Texts that did not fit the model's context: 1,200 cut at their end (base), 3 left out "
+        "(tuning).",
+    )
 
 
 def test_a_saved_run_gives_the_same_figures_again(run, tmp_path):
@@ -174,10 +197,29 @@ def test_a_saved_run_gives_the_same_figures_again(run, tmp_path):
     )
 
 
+def test_charts_that_an_evaluation_no_longer_has_go(run, tmp_path, monkeypatch):
+    folder = RunFolder(tmp_path)
+    charts = [next(drawing.charts_of(run, folder))]
+    monkeypatch.setattr(drawing, "charts_of", lambda *_: iter(charts))
+    (kept,) = drawing.write_charts(run, folder)
+    assert {each.stem for each in folder.charts.rglob("*.*")} == {kept.info.name}
+    mine = folder.charts / "calibration" / "mine.png"
+    mine.write_bytes(b"somebody's own")
+    charts.clear()
+    assert drawing.write_charts(run, folder) == ()
+    assert list(folder.charts.rglob("*.*")) == [mine]
+
+
 def test_a_folder_without_a_run_is_named_with_its_neighbours(tmp_path):
     RunFolder(tmp_path / "good").write_run({})
     with pytest.raises(UnknownName, match="good"):
         reopen(RunFolder(tmp_path / "bad"))
+
+
+def test_a_folder_of_runs_is_told_to_be_one(tmp_path):
+    RunFolder(tmp_path / "good").write_run({})
+    with pytest.raises(UnknownName, match=r"Known: .*good\..* This is a folder of runs: name one"):
+        reopen(RunFolder(tmp_path))
 
 
 def test_damaged_files_of_a_run_are_named(run, tmp_path):

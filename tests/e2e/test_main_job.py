@@ -222,6 +222,11 @@ def test_reworded_prompts_and_label_bias_can_be_asked_for(data, tmp_path, capsys
     assert found["question"]["label_bias"] is True
     assert sum(found["models"]["base"]["rows"].values()) == 120
     assert Classifier.load(tmp_path / "run").label_bias is not None
+    # What the run was evaluated with stays, until something else is asked for.
+    assert main(["calibrate", str(tmp_path / "run")]) == 0
+    assert Classifier.load(tmp_path / "run").label_bias is not None
+    assert main(["calibrate", str(tmp_path / "run"), "--no-label-bias"]) == 0
+    assert Classifier.load(tmp_path / "run").label_bias is None
 
 
 def test_costs_reach_the_table(run, tmp_path, capsys):

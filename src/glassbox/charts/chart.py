@@ -75,16 +75,27 @@ def save(chart: Chart, folder: Path) -> ChartFiles:
     Raises:
         NoDiskSpace: The device is full.
     """
-    stem = folder / chart.info.folder / chart.info.name
-    files = ChartFiles(
-        png=stem.with_name(stem.name + ".png"),
-        svg=stem.with_name(stem.name + ".svg"),
-        json=stem.with_name(stem.name + ".json"),
-    )
+    files = _files(chart.info, folder)
     write_bytes(files.png, picture(chart, "png"))
     write_bytes(files.svg, picture(chart, "svg"))
     write_json(files.json, numbers(chart))
     return files
+
+
+def remove(info: ChartInfo, folder: Path) -> None:
+    """Remove a chart's files below ``folder``, where there are any."""
+    files = _files(info, folder)
+    for each in (files.png, files.svg, files.json):
+        each.unlink(missing_ok=True)
+
+
+def _files(info: ChartInfo, folder: Path) -> ChartFiles:
+    stem = folder / info.folder / info.name
+    return ChartFiles(
+        png=stem.with_name(stem.name + ".png"),
+        svg=stem.with_name(stem.name + ".svg"),
+        json=stem.with_name(stem.name + ".json"),
+    )
 
 
 def numbers(chart: Chart) -> dict[str, Any]:

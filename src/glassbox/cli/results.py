@@ -107,8 +107,12 @@ def threshold(
 def calibrate(
     run: RunName,
     label_bias: Annotated[
-        bool, typer.Option("--label-bias", help="Take off class offsets first.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--label-bias/--no-label-bias",
+            help="Take off class offsets first; by default as the run was evaluated.",
+        ),
+    ] = None,
     json: options.AsJson = False,
 ) -> None:
     """Fit a run's calibrators again and choose among them; no model is loaded."""

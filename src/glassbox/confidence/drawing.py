@@ -17,7 +17,7 @@ from glassbox.charts.business import (
     business_reliability,
     business_reliability_progression,
 )
-from glassbox.charts.chart import Chart, numbers, save
+from glassbox.charts.chart import Chart, numbers, remove, save
 from glassbox.charts.comparison import Bar, Bars, accuracy_comparison, calibration_error_comparison
 from glassbox.charts.confusion import LabelConfusion, label_confusion
 from glassbox.charts.histograms import (
@@ -25,6 +25,7 @@ from glassbox.charts.histograms import (
     confidence_distribution_changes,
     raw_confidence_histogram,
 )
+from glassbox.charts.registry import CHARTS
 from glassbox.charts.reliability import (
     PairName,
     ReliabilityPanel,
@@ -110,6 +111,8 @@ def write_charts(
 ) -> tuple[ChartImage, ...]:
     """Write PNG, SVG and JSON of every chart and return them for the report.
 
+    Charts that an earlier evaluation left there and this one has not are removed.
+
     Args:
         run: What was measured.
         folder: The run.
@@ -127,6 +130,10 @@ def write_charts(
         drawn.append(ChartImage(chart.info, files.svg.read_bytes(), chart.summary))
         if report is not None:
             report(len(drawn), 0)
+    now = {each.info.name for each in drawn}
+    for info in CHARTS.values():
+        if info.folder in ("calibration", "fine_tuning") and info.name not in now:
+            remove(info, target)
     return tuple(drawn)
 
 
