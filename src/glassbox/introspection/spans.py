@@ -14,6 +14,9 @@ UNLIKELY: Final = math.log(0.1)
 EXCESS: Final = 1.0
 """And its surprisal is above the entropy by at least this, nats: where everything is open, no
 choice surprises. Source: Meister et al. 2023, TACL 11, definition 3 (local typicality)."""
+MOST_PARTS: Final = 4
+"""Tokens that one character can be spread over: the most bytes of one in UTF-8. A longer row that
+still ends in the replacement character holds that character itself."""
 
 
 def read_tokens(
@@ -74,7 +77,7 @@ def _pieces(codec: TextCodec, prompt: TokenIds, ids: TokenIds) -> list[tuple[str
     for at in range(len(ids)):
         first = at - held
         text = codec.continuation((*prompt, *ids[:first]), ids[first : at + 1])
-        if text.endswith("\ufffd") and at + 1 < len(ids):
+        if text.endswith("\ufffd") and held < MOST_PARTS - 1 and at + 1 < len(ids):
             # Part of a character: its text comes with the token that completes it.
             held += 1
             pieces.append(("", 0))

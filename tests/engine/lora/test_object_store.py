@@ -371,6 +371,7 @@ def test_a_folder_that_another_process_fetched_meanwhile_is_taken(s3, made, tmp_
 @pytest.mark.parametrize(
     ("code", "status", "error", "words"),
     [
+        ("ExpiredToken", 400, AccessDenied, "Renew its credentials"),
         ("SlowDown", 503, CapacityError, "is busy .*Try again later"),
         ("InternalError", 500, CapacityError, "is busy"),
         ("ThrottlingException", 400, CapacityError, "is busy"),
@@ -395,15 +396,22 @@ def test_each_refusal_of_the_store_has_its_own_error(
         pass
 
 
-def test_a_machine_without_a_key_to_the_store_is_told_so(made, tmp_path, monkeypatch):
-    from botocore.exceptions import NoCredentialsError
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("NoCredentialsError", "Unable to locate credentials"),
+        ("UnauthorizedSSOTokenError", r"expired or is otherwise invalid.*Renew its credentials"),
+    ],
+)
+def test_a_machine_without_a_key_to_the_store_is_told_so(made, tmp_path, monkeypatch, name, words):
+    import botocore.exceptions
 
     def refuse(self, *_args):
-        raise NoCredentialsError
+        raise getattr(botocore.exceptions, name)
 
     monkeypatch.setattr(AdapterStore, "_list", refuse)
     with (
-        pytest.raises(AccessDenied, match="Unable to locate credentials"),
+        pytest.raises(AccessDenied, match=words),
         AdapterStore(tmp_path).fetched(URL),
     ):
         pass

@@ -54,6 +54,19 @@ _PATIENCE = {
 
 _NOT_THERE = ("NoSuchBucket", "NoSuchKey", "404")
 _CHANGED = ("PreconditionFailed", "412")
+_UNKNOWN_CALLER = ("ExpiredToken", "InvalidToken", "RequestExpired")
+"""Answered with 400: temporary credentials have run out."""
+_NOT_SIGNED_IN = (
+    "CredentialRetrievalError",
+    "LoginError",
+    "NoAuthTokenError",
+    "NoCredentialsError",
+    "PartialCredentialsError",
+    "ProfileNotFound",
+    "SSOError",
+    "TokenRetrievalError",
+)
+"""Classes of botocore, or their bases, by name: older ones lack some."""
 _SLOW_DOWN = ("SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "429")
 
 
@@ -257,22 +270,16 @@ def store_errors(url: str, kind: str = "adapter") -> Iterator[None]:
         kind: What it is, as a reader would say it.
     """
     try:
-        from botocore.exceptions import (
-            BotoCoreError,
-            ClientError,
-            HTTPClientError,
-            NoCredentialsError,
-            PartialCredentialsError,
-        )
+        from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
     except ImportError as error:
         raise DependencyMissing("boto3", "sagemaker") from error
     try:
         yield
     except ClientError as error:
         raise _in_our_words(url, kind, error, error.response) from error
-    except (NoCredentialsError, PartialCredentialsError) as error:
-        raise _refused(url, error) from error
     except (BotoCoreError, HTTPClientError) as error:
+        if any(each.__name__ in _NOT_SIGNED_IN for each in type(error).__mro__):
+            raise _refused(url, error) from error
         raise CapacityError(f"{url} could not be fetched ({error}). Try again later.") from error
 
 
@@ -285,13 +292,14 @@ def _in_our_words(
         return CorruptArtifact(url, "it changed while it was fetched", remedy="Load it again.")
     if code in _SLOW_DOWN or status == 429 or status >= 500:
         return CapacityError(f"The object store of {url} is busy ({error}). Try again later.")
-    if code not in _NOT_THERE and status in (401, 403):
+    if code in _UNKNOWN_CALLER or (code not in _NOT_THERE and status in (401, 403)):
         return _refused(url, error)
     return UnknownName(kind, url, remedy=f"The object store says {error}.")
 
 
 def _refused(url: str, error: Exception) -> AccessDenied:
     return AccessDenied(
-        f"The object store does not let this machine read {url} ({error}). Give its role or key "
-        "the right to list the bucket and to get the objects below that address."
+        f"The object store does not let this machine read {url} ({error}). Renew its credentials "
+        "if they have run out; else give its role or key the right to list the bucket and to get "
+        "the objects below that address."
     )
