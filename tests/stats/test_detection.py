@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy import stats
 from sklearn.metrics import roc_auc_score
 from sklearn.metrics import roc_curve as sklearn_roc
 
@@ -13,6 +14,7 @@ from glassbox.stats.detection import (
     auroc_gain,
     detection_auroc,
     negatives_needed,
+    one_of_each,
     roc_curve,
     threshold_for_fpr,
     tpr_at_fpr,
@@ -65,6 +67,18 @@ def test_copies_of_rows_in_one_group_do_not_narrow_the_interval():
     assert naive.high - naive.low < 0.7 * (single.high - single.low)
 
 
+def test_kinds_without_overlap_leave_room_for_doubt():
+    values, kinds = np.arange(10.0), np.arange(10) >= 5
+    found = detection_auroc(values, kinds)
+    # Five of five: Wilson's lower end is 5 / (5 + 1.96²).
+    assert (found.estimate, found.low, found.high) == (1.0, pytest.approx(0.5655, abs=1e-4), 1.0)
+    turned = detection_auroc(-values, kinds)
+    assert (turned.low, turned.high) == (0.0, pytest.approx(1 - found.low))
+    copied = detection_auroc(np.tile(values, 9), np.tile(kinds, 9), np.tile(np.arange(10), 9))
+    assert copied == found
+    assert tpr_at_fpr(values, kinds).low == found.low
+
+
 def test_the_interval_covers_the_truth_about_as_often_as_it_says():
     rng = np.random.default_rng(1)
     # Two unit normals one apart: AUROC is Phi(1 / sqrt 2) = 0.7602.
@@ -84,6 +98,39 @@ def test_the_threshold_keeps_its_false_alarms_on_new_rows():
         assert limit is not None
         rates.append(float((rng.normal(size=500) >= limit).mean()))
     assert np.mean(rates) == pytest.approx(0.05, abs=0.005)
+
+
+def test_the_threshold_keeps_its_false_alarms_on_rows_of_new_groups():
+    rng = np.random.default_rng(3)
+    groups = np.repeat(np.arange(20), 5)
+    rates = []
+    naive = []
+    for seed in range(800):
+        own = np.sqrt(0.9) * rng.normal(size=20)
+        values = own[groups] + np.sqrt(0.1) * rng.normal(size=100)
+        one = threshold_for_fpr(values[one_of_each(groups, seed=seed)], 0.05)
+        every = threshold_for_fpr(values, 0.05)
+        assert one is not None
+        assert every is not None
+        rates.append(float(stats.norm.sf(one)))
+        naive.append(float(stats.norm.sf(every)))
+    assert np.mean(rates) <= 0.052
+    assert np.mean(naive) > 0.058
+
+
+@given(st.lists(st.sampled_from("abcdef"), min_size=1, max_size=40), st.integers(0, 5))
+def test_one_row_of_each_group_is_drawn(names, seed):
+    groups = np.array(names)
+    chosen = one_of_each(groups, seed=seed)
+    assert sorted(groups[chosen]) == sorted(set(names))
+    assert (np.diff(chosen) > 0).all()
+
+
+def test_every_row_of_a_group_is_drawn_as_often():
+    groups = np.repeat([0, 1], [4, 1])
+    drawn = np.bincount([one_of_each(groups, seed=seed)[0] for seed in range(800)], minlength=4)
+    assert drawn.sum() == 800
+    assert drawn.min() > 150
 
 
 def test_too_few_negative_rows_give_no_threshold():

@@ -81,6 +81,27 @@ def test_trials_of_one_prompt_are_drawn_together():
     assert together.high - together.low > 1.5 * (alone.high - alone.low)
 
 
+def test_few_prompts_cover_nearly_as_often_as_many():
+    rng = np.random.default_rng(3)
+    truth = 1.0 / np.sqrt((2 * 0.7**2 + 0.4**2 + 2) / 2)
+    prompts = np.repeat(np.arange(6), 5)
+    covered = 0
+    for seed in range(300):
+        level, slope = rng.normal(0, 0.7, 6), rng.normal(1, 0.4, 6)
+        baseline = level[prompts] + rng.normal(size=30)
+        treated = level[prompts] + slope[prompts] + rng.normal(size=30)
+        found = bootstrap_g(
+            treated,
+            baseline,
+            treated_clusters=prompts,
+            baseline_clusters=prompts,
+            n_draws=400,
+            seed=seed,
+        )
+        covered += found.low <= truth <= found.high
+    assert covered / 300 > 0.88
+
+
 def test_what_cannot_be_compared_is_refused():
     with pytest.raises(InvalidData, match="one group only"):
         bootstrap_g(np.ones(3), np.zeros(3), treated_clusters=np.arange(3))
@@ -88,5 +109,8 @@ def test_what_cannot_be_compared_is_refused():
         bootstrap_g(np.ones(3), np.zeros(3))
     with pytest.raises(InvalidData, match="finite"):
         dominance(np.array([np.nan, 1.0]), np.zeros(2))
+    four = np.repeat(np.arange(4), 3)
+    with pytest.raises(NotEnoughData, match="A bootstrap of clusters"):
+        bootstrap_g(np.arange(12.0), np.zeros(12), treated_clusters=four, baseline_clusters=four)
     with pytest.raises(NotEnoughData):
         dominance(np.ones(1), np.zeros(4))

@@ -57,6 +57,13 @@ def test_without_null_values_nothing_is_surprising():
     assert (pooled_p(np.array([1.0, 100.0]), np.zeros(0)) == 1).all()
 
 
+def test_where_most_random_causes_do_nothing_the_others_are_counted():
+    null = np.concatenate([np.zeros(60), np.arange(1.0, 41.0)])
+    assert pooled_p(np.array([0.0, 1.0, 21.0, 41.0]), null) == pytest.approx(
+        [1.0, 41 / 101, 21 / 101, 1 / 101]
+    )
+
+
 def test_random_causes_without_any_effect_leave_one_over_their_number():
     p = pooled_p(np.array([0.0, 1.0]), np.zeros(99))
     assert p == pytest.approx([1.0, 0.01])

@@ -99,11 +99,12 @@ class Figures:
     separation: Mapping[str, Separation]
     """By reading; differences are fusion minus reading, paired over groups."""
     ece: Interval
-    """Expected calibration error of the calibrated confidence."""
+    """Expected calibration error of the calibrated confidence; rows taken as independent."""
     ece_raw: Interval
     """The same before the calibrator."""
     null: NullLevel
-    """What a perfectly calibrated confidence would show."""
+    """What a perfectly calibrated confidence would show if rows were independent: rows of one group
+    are not, and a perfect one then shows more."""
     strata: tuple[StratumFigures, ...]
     """By stratum and origin."""
     n_accepted: int
@@ -117,19 +118,14 @@ class Figures:
 
 
 def judge_rows(
-    rows: Sequence[GradedRow],
-    values: Sequence[Values],
-    fusions: Sequence[Fusion],
-    *,
-    baselines: Mapping[str, Float[np.ndarray, " n"]] | None = None,
+    rows: Sequence[GradedRow], values: Sequence[Values], fusions: Sequence[Fusion]
 ) -> Judged:
-    """Return what fusions say of rows, with the single checks and baselines beside it.
+    """Return what fusions say of rows, with the single checks and trivial readings beside it.
 
     Args:
         rows: The rows.
         values: Values of their checks.
         fusions: What judges.
-        baselines: Trivial readings to compare with; None takes the response's length.
 
     Raises:
         NotEnoughData: A row whose checks no fusion can use.
@@ -146,10 +142,9 @@ def judge_rows(
         sign = check_info(name).sign
         readings[name] = sign * np.array([own[name] for own in values], dtype=np.float64)
     readings["heuristic"] = 1 - np.array([_heuristic(own) for own in values])
-    if baselines is None:
-        baselines = {"response length": np.array([-float(len(row.response)) for row in rows])}
+    readings["response length"] = np.array([-float(len(row.response)) for row in rows])
     accepted = [each.accepts(u) for (each, _), u in zip(pairs, uncertainty.tolist(), strict=True)]
-    return Judged(tuple(rows), uncertainty, raw, np.array(accepted), readings | dict(baselines))
+    return Judged(tuple(rows), uncertainty, raw, np.array(accepted), readings)
 
 
 def measure(judged: Judged, *, seed: int = 0, n_draws: int = 500) -> Figures:

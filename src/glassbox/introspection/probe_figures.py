@@ -64,9 +64,9 @@ class Operating:
     threshold: float
     """Probability from which the probe flags."""
     true_positive_rate: Interval
-    """Share of positive rows flagged, with its exact interval."""
+    """Share of positive rows flagged, with its exact interval (rows taken as independent)."""
     false_positive_rate: Interval
-    """Share of negative rows flagged."""
+    """Share of negative rows flagged, likewise."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Detection:
     n_positive: int
     """Positive ones among them."""
     n_groups: int
-    """Groups that the intervals resample."""
+    """Groups that the intervals of ``auroc`` and ``tpr_at_1_percent_fpr`` resample."""
     auroc: Interval
     """Probability that a positive row reads higher."""
     tpr_at_1_percent_fpr: Interval

@@ -41,7 +41,12 @@ from glassbox.introspection.probe_figures import (
 from glassbox.stats.calibrator_choice import choose_calibrator
 from glassbox.stats.calibrators import Calibrator, Platt
 from glassbox.stats.checking import checked_fraction
-from glassbox.stats.detection import FEW_FALSE_ALARMS, negatives_needed, threshold_for_fpr
+from glassbox.stats.detection import (
+    FEW_FALSE_ALARMS,
+    negatives_needed,
+    one_of_each,
+    threshold_for_fpr,
+)
 from glassbox.stats.linear_probe import difference_in_means, hash_order, logistic_path
 from glassbox.types import HookPoint, Scope
 
@@ -127,7 +132,7 @@ class TrainedProbe:
     domains: tuple[DomainFigures, ...]
     """By domain on the test part; empty where there is but one."""
     negatives_needed: int | None
-    """Without a threshold: negative rows of the calibrator part that it takes; else None."""
+    """Negative rows of different groups that a threshold takes; None where there is one."""
     readings: TestReadings
     """For charts."""
 
@@ -173,7 +178,7 @@ def train_probe(
     rule = fit_chosen(choice.chosen, features[train], rows.is_positive[train])
     logits = rule.logits(features)
     calibrator = fit_probe_calibrator(logits[middle], rows.is_positive[middle], job.seed)
-    negatives = logits[middle][~rows.is_positive[middle]]
+    negative = _independent(rows, middle[~rows.is_positive[middle]], job.seed)
     probe = LinearProbe(
         name=job.name,
         target=rows.target,
@@ -184,7 +189,7 @@ def train_probe(
         kind=choice.chosen.kind,
         rule=rule,
         calibrator=calibrator,
-        threshold_logit=threshold_for_fpr(negatives, job.max_fpr),
+        threshold_logit=threshold_for_fpr(logits[negative], job.max_fpr),
         max_fpr=job.max_fpr,
         made_from=digest_json([rows.digest, asdict(job), engine.info.digest]),
         trained_on=frozenset(rows.rows[i].key for i in (*train, *middle)),
@@ -230,6 +235,14 @@ def subset_of(rows: ProbeRows, numbers: Int[np.ndarray, " m"]) -> Subset:
     """Return some rows with their targets and groups."""
     groups = tuple(rows.rows[i].group for i in numbers)
     return Subset(numbers, rows.is_positive[numbers], groups)
+
+
+def _independent(
+    rows: ProbeRows, numbers: Int[np.ndarray, " m"], seed: int
+) -> Int[np.ndarray, " n_groups"]:
+    """Return one row of each group among some rows: the threshold counts independent ones."""
+    groups = np.array([rows.groups[i] for i in numbers], dtype=str)
+    return np.asarray(numbers[one_of_each(groups, seed=seed)])
 
 
 def fit_probe_calibrator(

@@ -18,6 +18,7 @@ from glassbox.introspection.fusion import Fusion
 from glassbox.introspection.graded import GradedRow
 from glassbox.introspection.verdict import Origin
 from glassbox.stats.balanced_logistic import Balance, LogisticFit, fit_balanced_logistic
+from glassbox.stats.detection import one_of_each
 from glassbox.stats.selective import choose_threshold
 
 Part = Literal["fusion", "calibrator", "threshold", "test"]
@@ -186,10 +187,8 @@ class _Table:
 
 def _independent(table: _Table, seed: int) -> _Table:
     """Return one row of each group, drawn by lot: the promise counts independent rows."""
-    order = np.random.default_rng(seed).permutation(len(table.units))
-    _, first = np.unique(table.units[order], return_index=True)
     keep = np.zeros(len(table.units), dtype=bool)
-    keep[order[first]] = True
+    keep[one_of_each(table.units, seed=seed)] = True
     return table.where(keep)
 
 

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 
 from glassbox.errors import InvalidData, NotEnoughData
 from glassbox.stats.checking import checked_correct, checked_count, checked_fraction, checked_vector
-from glassbox.stats.intervals import CHUNK_CELLS, Interval
+from glassbox.stats.intervals import CHUNK_CELLS, Interval, wilson
 
 FEW_FALSE_ALARMS: Final = 0.01
 """False-positive rate at which monitors are compared. Source: Goldowsky-Dill et al. 2025 (recall
@@ -81,11 +81,13 @@ def detection_auroc(
         InvalidData: NaN, infinity or different lengths.
         NotEnoughData: No positive or no negative row.
 
-    Source: Hanley & McNeil 1982 (AUROC); Field & Welsh 2007 (cluster bootstrap).
+    Source: Hanley & McNeil 1982 (AUROC); Field & Welsh 2007 (cluster bootstrap); without overlap
+        Feng & Cliff 2004, J. Mod. Appl. Stat. Methods 3(2).
     """
     values, is_positive = _checked(values, is_positive)
     area = _AreaOf(values, is_positive)
-    return _bootstrap(area, groups, values.size, (level, n_draws, seed))
+    found = _bootstrap(area, groups, values.size, (level, n_draws, seed))
+    return _with_room(found, is_positive, groups)
 
 
 def auroc_gain(
@@ -161,7 +163,8 @@ def tpr_at_fpr(
         with np.errstate(invalid="ignore"):
             return np.asarray(np.where(alarms[:, -1] > 0, best / found[:, -1], np.nan))
 
-    return _bootstrap(rate, groups, values.size, (level, n_draws, seed))
+    found = _bootstrap(rate, groups, values.size, (level, n_draws, seed))
+    return _with_room(found, is_positive, groups)
 
 
 def threshold_for_fpr(
@@ -169,8 +172,9 @@ def threshold_for_fpr(
 ) -> float | None:
     """Lowest value at which a new negative row is flagged with probability at most ``max_fpr``.
 
-    The promise is over the draw of these rows and of the new one, all from one population. Flag
-    values at or above the threshold; None where there are too few negative rows for any.
+    The promise is over the draw of these rows and of the new one, all independent and from one
+    population; of rows that come in groups give ``one_of_each``. Flag values at or above the
+    threshold; None where there are too few negative rows for any.
 
     Args:
         negatives: Readings of negative rows that fitted nothing.
@@ -195,6 +199,17 @@ def threshold_for_fpr(
 def negatives_needed(max_fpr: float) -> int:
     """Fewest negative rows with which ``threshold_for_fpr`` gives a threshold."""
     return int(np.ceil(1 / checked_fraction("max_fpr", max_fpr) - 1e-9)) - 1
+
+
+def one_of_each(groups: Shaped[np.ndarray, " n"], *, seed: int) -> Int[np.ndarray, " n_groups"]:
+    """Return the place of one row of each group, drawn by lot, in ascending order.
+
+    Rows of one group are right or wrong together, so that a promise about independent rows may
+    count one of them only.
+    """
+    order = np.random.default_rng(seed).permutation(len(groups))
+    _, first = np.unique(groups[order], return_index=True)
+    return np.sort(order[first])
 
 
 class _AreaOf:
@@ -243,6 +258,21 @@ def _bootstrap(
         raise NotEnoughData("An interval (resamples that hold both kinds of rows)", 0, 1)
     low, high = np.quantile(usable, (tail, 1 - tail))
     return Interval(estimate, float(low), float(high), level)
+
+
+def _with_room(
+    found: Interval, is_positive: Bool[np.ndarray, " n"], groups: Shaped[np.ndarray, " n"] | None
+) -> Interval:
+    """Return the interval, not closed where the kinds do not overlap and all resamples agree.
+
+    It is then that of so many of so many, or of none, in the smaller kind; a group counts once.
+    """
+    if found.low < found.high or found.estimate not in (0.0, 1.0):
+        return found
+    number = _group_numbers(groups, is_positive.size)
+    kinds = (np.unique(number[is_positive]).size, np.unique(number[~is_positive]).size)
+    low, high = wilson(int(found.estimate) * min(kinds), min(kinds), level=found.level)
+    return Interval(found.estimate, float(low), float(high), found.level)
 
 
 def _group_numbers(groups: Shaped[np.ndarray, " n"] | None, n_rows: int) -> Int[np.ndarray, " n"]:

@@ -39,9 +39,9 @@ class EffectSizes:
     g: Float[np.ndarray, " n"]
     """Hedges' g: d without its small-sample bias."""
     low: Float[np.ndarray, " n"]
-    """Lower end of the interval of g."""
+    """Lower end of the interval of what d and g estimate."""
     high: Float[np.ndarray, " n"]
-    """Upper end of the interval of g."""
+    """Upper end of it."""
     p_value: Float[np.ndarray, " n"]
     """Two-sided p-value of Student's t test; NaN where d is."""
     has_spread: Bool[np.ndarray, " n"]
@@ -68,7 +68,7 @@ def moments(
 def effect_sizes(
     treated: GroupMoments, baseline: GroupMoments, *, level: float = 0.95
 ) -> EffectSizes:
-    """Return d, g with its interval and the t test's p-value of two independent groups.
+    """Return d, g, their interval and the t test's p-value of two independent groups.
 
     The interval inverts the noncentral t distribution, so it is exact for normal values of equal
     variance, and as wide as it must be for few trials.
@@ -119,8 +119,8 @@ def from_d(
     return EffectSizes(
         d=d * nothing,
         g=np.where(usable, d, 0.0) * factor * nothing,
-        low=low * scale * factor * nothing,
-        high=high * scale * factor * nothing,
+        low=low * scale * nothing,
+        high=high * scale * nothing,
         p_value=2 * stdtr(df, -np.abs(t)) * nothing,
         has_spread=np.isfinite(d) if has_spread is None else has_spread,
         level=level,

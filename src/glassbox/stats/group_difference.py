@@ -5,15 +5,20 @@ larger, Cliff's delta, and a bootstrap of Hedges' g that keeps trials of one pro
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from jaxtyping import Float, Shaped
-from scipy.special import ndtri
+from scipy.special import ndtr, ndtri, stdtrit
 
 from glassbox.errors import InvalidData, NotEnoughData
 from glassbox.stats.checking import checked_count, checked_fraction, checked_vector
 from glassbox.stats.effect_size import exact_table_p_values, hedges_factor
 from glassbox.stats.intervals import Interval, wilson
+
+LEAST_CLUSTERS: Final = 5
+"""Clusters below which resamples of them are too few to tell: three cover 0.71 where 0.95 is said
+(simulated)."""
 
 
 @dataclass(frozen=True)
@@ -109,18 +114,19 @@ def bootstrap_g(
     n_draws: int = 2000,
     seed: int = 0,
 ) -> Interval:
-    """Return Hedges' g with its percentile bootstrap interval.
+    """Return Hedges' g with its bootstrap interval.
 
     Without clusters values are drawn anew within each group. With clusters (the prompts that
     trials share) whole clusters are drawn, the same ones for both groups. Draws without spread
-    are left out.
+    are left out. The percentiles lie further out the fewer are drawn, because resamples of few
+    vary too little; still, five clusters cover 0.89 where 0.95 is said (simulated).
 
     Raises:
         InvalidData: NaN, infinity, clusters for one group only, or no draw with spread.
-        NotEnoughData: An empty group.
+        NotEnoughData: An empty group, or fewer than five clusters.
 
     Source: Efron & Tibshirani 1993, chapter 13; Field & Welsh 2007, J. R. Stat. Soc. B 69(3) for
-    the cluster bootstrap.
+    the cluster bootstrap; expanded percentiles, Hesterberg 2015, The American Statistician 69(4).
     """
     first, second = checked_vector("treated", treated), checked_vector("baseline", baseline)
     checked_count("n_draws", n_draws)
@@ -133,11 +139,15 @@ def bootstrap_g(
             _multiplicities(rng, first.size, n_draws),
             _multiplicities(rng, second.size, n_draws),
         )
+        n_drawn = min(first.size, second.size)
     else:
         names, place = np.unique(
             np.concatenate([treated_clusters, baseline_clusters]), return_inverse=True
         )
-        drawn = _multiplicities(rng, names.size, n_draws)
+        n_drawn = names.size
+        if n_drawn < LEAST_CLUSTERS:
+            raise NotEnoughData("A bootstrap of clusters", n_drawn, LEAST_CLUSTERS)
+        drawn = _multiplicities(rng, n_drawn, n_draws)
         weights = (drawn[:, place[: first.size]], drawn[:, place[first.size :]])
     whole = np.ones((1, first.size)), np.ones((1, second.size))
     estimate = _weighted_g(first, second, *whole)[0]
@@ -145,8 +155,16 @@ def bootstrap_g(
     values = values[np.isfinite(values)]
     if values.size == 0 or not np.isfinite(estimate):
         raise InvalidData("both groups are constant: g is undefined")
+    tail = _expanded(tail, n_drawn)
     low, high = np.quantile(values, (tail, 1 - tail))
     return Interval(float(estimate), float(low), float(high), level)
+
+
+def _expanded(tail: float, n: int) -> float:
+    """Return the share to cut off each end so that n independent values cover as they should."""
+    if n < 2:
+        return tail
+    return float(ndtr(np.sqrt(n / (n - 1)) * stdtrit(n - 1, tail)))
 
 
 def _multiplicities(

@@ -15,7 +15,7 @@ from glassbox.stats.checking import checked_confidence, checked_fraction
 from glassbox.stats.intervals import Interval, wilson
 
 RESAMPLES: Final = 200
-"""Worlds drawn for the interval of an estimated area; their tails are read at 2.5 % and so on."""
+"""Worlds drawn for the interval of an estimated area: enough for ends at 99 %, no further."""
 
 
 def estimate_accuracy(confidence: Float[np.ndarray, " n"], *, level: float = 0.95) -> Interval:

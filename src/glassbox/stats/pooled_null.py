@@ -22,7 +22,7 @@ MOST_DEGREES: Final = 30.0
 """Most degrees of freedom: the tail stays heavier than the normal law's, a margin for the fit."""
 
 LEAST_NULL: Final = 50
-"""Fewer null values than this give no p-value below one over their number."""
+"""Fewer null values than this are counted: no p-value is below one over their number."""
 
 LEAST_OF_GROUP: Final = 3
 """Fewer null effects than this do not tell what is usual for a group."""
@@ -51,13 +51,12 @@ def pooled_p(
     values, pool = _absolute(observed), _absolute(null)
     if pool.size == 0:
         return np.ones(values.size)
-    if pool.size < LEAST_NULL:
+    middle, outer = np.quantile(pool, BULK)
+    # Few values have no tail to continue, and where half of them are 0 there is no law of it.
+    if pool.size < LEAST_NULL or middle <= 0:
         above = pool.size - np.searchsorted(np.sort(pool), values, side="left")
         counted: Float[np.ndarray, " n"] = (above + 1) / (pool.size + 1)
         return counted
-    middle, outer = np.quantile(pool, BULK)
-    if middle <= 0:
-        return np.where(values > 0, 1 / (pool.size + 1), 1.0)
     degrees = _degrees(outer / middle)
     scale = middle / stdtrit(degrees, (1 + BULK[0]) / 2)
     p: Float[np.ndarray, " n"] = 2 * stdtr(degrees, -values / scale)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Float, Int, Shaped
 
 from glassbox.errors import InvalidData, InvalidValue
 from glassbox.stats.checking import checked_vector
@@ -139,8 +139,3 @@ def outlier_limit(differences: Float[np.ndarray, " n"]) -> float:
     deviations = np.abs(differences - median)
     spread = 1.4826 * float(np.median(deviations)) or 1.2533 * float(deviations.mean())
     return max(LEAST_OUTLIER, median + OUTLIER_Z * spread)
-
-
-def outliers(differences: Float[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
-    """Return which differences stand out from the others."""
-    return np.asarray(differences > outlier_limit(differences))

@@ -17,6 +17,7 @@ from glassbox.pathways.study.report import AuditReport, LatentEvidence
 from glassbox.pathways.study.responses import read_responses
 from glassbox.pathways.study.select import select_latents, with_bootstrap
 from glassbox.pathways.study.selection_file import read_selection, write_selection
+from glassbox.stats.multiple_testing import benjamini_hochberg
 from tests.pathways.study.studies import made_study
 
 AUDIT = AuditSection(n_permutations=200)
@@ -92,6 +93,25 @@ def test_a_selection_of_nulls_is_all_chance_and_a_strong_one_is_none():
     )
     assert strong.expected_by_chance < 1e-6
     assert strong.layers[0].null_d == pytest.approx(0.66, abs=0.02)
+
+
+def test_a_layer_of_nulls_is_all_chance_however_strong_another_layer_is():
+    rng = np.random.default_rng(0)
+    p = rng.random((6, 500))
+    p[0, :300] = 1e-6
+    q = benjamini_hochberg(p.ravel()).reshape(p.shape)
+    latents = tuple(
+        LatentEvidence(LatentId(layer, place), True, 0.5, p=p[layer, place], q=q[layer, place])
+        for layer in range(6)
+        for place in range(500)
+    )
+    report = AuditReport(errors=(), warnings=(), latents=latents)
+    selection = select_latents(report, SelectSection(rule="corrected"), AUDIT)
+    strong, *nulls = selection.layers
+    n_null = sum(each.n_selected for each in nulls)
+    assert n_null >= 5
+    assert sum(each.expected_by_chance for each in nulls) > 0.5 * n_null
+    assert strong.expected_by_chance < 0.05 * strong.n_selected
 
 
 def test_a_larger_dictionary_makes_chance_larger():

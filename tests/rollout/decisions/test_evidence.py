@@ -171,6 +171,14 @@ def test_a_label_of_an_answer_from_before_a_restart_counts_once():
         assert sum(told) == 1, n_before
 
 
+def test_a_challenger_that_cannot_say_the_truth_is_judged_by_it():
+    told = LabelEvent("q1", 2.0, "b", "t")
+    n, mean = counts_of(folded(primary(), shadow(label_probs={"a": 0.6, "c": 0.4}), told))["brier"]
+    assert n == 1
+    # Half of (0.6² + 0.4² + 1) less half of (0.8² + 0.8²).
+    assert mean == pytest.approx(0.76 - 0.64)
+
+
 def test_a_label_that_neither_knows_changes_nothing():
     known = Earlier(primary(), ((2, shadow()),), 3, "z")
     told = LabelEvent("q1", 2.0, "z", "t"), LabelEvent("q1", 2.0, 1.5, "t")

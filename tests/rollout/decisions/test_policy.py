@@ -184,6 +184,8 @@ def test_a_plan_comes_back_from_toml_and_json(tmp_path):
         ({"step_weight": 0.6}, InvalidValue, "at most max_weight"),
         ({"min_requests": 1.5}, InvalidValue, "a whole number"),
         ({"min_requests": True}, InvalidValue, "a number"),
+        ({"min_requests": 10**30}, InvalidValue, "a whole number up to 1,000,000,000,000"),
+        ({"step_s": 10**400}, InvalidValue, "a number"),
         ({"confirm": 1}, InvalidValue, "true or false"),
         ({"bake_s": "soon"}, InvalidValue, "a number"),
         ({"bake_s": float("nan")}, InvalidValue, "a number"),
@@ -201,4 +203,7 @@ def test_a_file_that_is_no_plan_is_refused(tmp_path):
         load_plan(tmp_path / "none.toml")
     (tmp_path / "plan.toml").write_text("step_s = = 1")
     with pytest.raises(InvalidData, match="no TOML"):
+        load_plan(tmp_path / "plan.toml")
+    (tmp_path / "plan.toml").write_bytes("# späte Schritte\n".encode("latin-1"))
+    with pytest.raises(InvalidData, match=r"no TOML.*utf-8"):
         load_plan(tmp_path / "plan.toml")

@@ -71,6 +71,14 @@ def test_few_labels_are_no_measure_and_another_version_no_reference() -> None:
     assert realised(reference, window(1, LEAST_LABELS - 1)) == ()
 
 
+@pytest.mark.parametrize(("n_rare", "metrics"), [(9, ["accuracy"]), (10, ["auroc", "accuracy"])])
+def test_a_handful_of_the_rarer_class_gives_no_area(n_rare: int, metrics: list[str]) -> None:
+    found = window(0, 400)
+    rare = (np.arange(400) < n_rare).astype(np.float64)
+    few = found.__class__(**{**vars(found), "is_first": rare})
+    assert [each.metric for each in realised(found, few)] == metrics
+
+
 def test_the_interval_of_an_area_is_the_bootstraps() -> None:
     found = window(3, 600)
     assert found.prob is not None

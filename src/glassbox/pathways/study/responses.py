@@ -124,7 +124,6 @@ class _Reading:
         self.errors, self.warnings = errors, warnings
         self.outcome, self.outcomes = outcome, outcomes
         self.places: dict[str, int] = {}
-        self.bad_names: set[str] = set()
         self.condition_places = {name: place for place, name in enumerate(CONDITIONS)}
         self.n_records = 0
         self.small = {name: array("i") for name in ("latent", "condition", "trial", "length")}

@@ -21,7 +21,12 @@ from glassbox.pathways.study.report import AuditReport, LatentEvidence
 from glassbox.pathways.study.responses import Responses
 from glassbox.pathways.study.selection import LayerSelection, Reason, SelectedLatent, Selection
 from glassbox.stats.effect_size import student_p_values
-from glassbox.stats.group_difference import bootstrap_g, dominance, firing_difference
+from glassbox.stats.group_difference import (
+    LEAST_CLUSTERS,
+    bootstrap_g,
+    dominance,
+    firing_difference,
+)
 from glassbox.stats.max_statistic import null_order_statistic
 
 BOOTSTRAP_DRAWS = 1000
@@ -83,7 +88,7 @@ def with_bootstrap(selection: Selection, responses: Responses, *, seed: int = 0)
 
     A bootstrap interval of g, Cliff's delta, and for decisions the difference of the shares. For
     the bootstrap, trials of one prompt are drawn together where both conditions were tried on the
-    same prompts.
+    same prompts; of fewer than five prompts there is no such interval.
     """
     trials = trial_block(responses, [each.name for each in selection.latents])
     latents = tuple(
@@ -147,7 +152,10 @@ def _beside_chance(
             tail = student_p_values(np.array([min(sizes)]), n_treated, n_baseline)
             bounds.append(n_tested * float(tail[0]))
         if settings.rule != "abs_d":
-            bounds.append(audit.q * len(chosen))
+            # Not q of the chosen: that share holds over all layers, and in one without effects all
+            # of them are chance.
+            p_values = [each.evidence.p for each in chosen if each.evidence.p is not None]
+            bounds.append(n_tested * max(p_values, default=1.0))
         expected = min(bounds)
     return LayerSelection(
         layer=layer,
@@ -174,6 +182,8 @@ def _bootstrapped(each: SelectedLatent, trials: Trials, row: int, seed: int) -> 
     values = [trials.values[row, side][trials.present[row, side]] for side in sides]
     prompts = [trials.prompt[row, side][trials.present[row, side]] for side in sides]
     clustered = all((side != 0).all() for side in prompts) and np.intersect1d(*prompts).size > 1
+    if clustered and np.union1d(*prompts).size < LEAST_CLUSTERS:
+        return _ranked(each, values[0], values[1])
     interval = bootstrap_g(
         values[0],
         values[1],

@@ -21,8 +21,8 @@ class SelectedLatent:
     reasons: tuple[Reason, ...]
     """Which of the two rules it meets, whichever was asked for."""
     boot_low: float | None = None
-    """Lower end of the bootstrap interval of Hedges' g, prompts drawn as wholes; None without logs.
-    """
+    """Lower end of the bootstrap interval of Hedges' g, prompts drawn as wholes; None without logs,
+    or with fewer than five prompts."""
     boot_high: float | None = None
     """Upper end of it."""
     delta: float | None = None

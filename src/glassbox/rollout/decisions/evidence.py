@@ -257,10 +257,11 @@ class Folding:
         self, evidence: Evidence, answer: PrimaryEvent, shadow: ShadowEvent, label: str
     ) -> None:
         self._labels[answer.request_id] = None
-        of_champion = _brier(answer.label_probs, label)
-        of_challenger = _brier(shadow.label_probs, label)
-        if of_champion is not None and of_challenger is not None:
-            evidence.tallies["brier"].add(of_challenger - of_champion)
+        of_champion, of_challenger = answer.label_probs, shadow.label_probs
+        # A truth that neither can say is somebody's slip of the pen, or another question's answer.
+        if of_champion and of_challenger and (label in of_champion or label in of_challenger):
+            gain = _brier(of_challenger, label) - _brier(of_champion, label)
+            evidence.tallies["brier"].add(gain)
 
     def _answer(self, request_id: str, sequence: int) -> PrimaryEvent | None:
         kept = self._answers.get(request_id)
@@ -290,11 +291,12 @@ def _is_number(value: float | None) -> TypeGuard[float]:
     return value is not None and math.isfinite(value)
 
 
-def _brier(label_probs: Mapping[str, float] | None, label: str) -> float | None:
-    """Return half the squared distance of a forecast to the truth, [0, 1]; None without one.
+def _brier(label_probs: Mapping[str, float], label: str) -> float:
+    """Return half the squared distance of a forecast to the truth, [0, 1].
+
+    A label that the forecast does not know has probability 0 in it.
 
     Source: Brier 1950, Monthly Weather Review 78(1), halved so that 1 is the worst.
     """
-    if label_probs is None or label not in label_probs:
-        return None
-    return 0.5 * sum((prob - (each == label)) ** 2 for each, prob in label_probs.items())
+    known = sum((prob - (each == label)) ** 2 for each, prob in label_probs.items())
+    return 0.5 * (known + (label not in label_probs))

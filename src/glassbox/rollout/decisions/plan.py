@@ -3,12 +3,12 @@
 Read from TOML or JSON; every key has a default. Knows nothing of what is measured.
 """
 
-import math
+import sys
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from glassbox.errors import InvalidData, InvalidValue, UnknownName
 
@@ -110,14 +110,17 @@ def load_plan(path: Path) -> RolloutPlan:
         InvalidValue: A value that is not allowed.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UnknownName("file", str(path)) from error
-    try:
-        return plan_from(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidData(f"this is no TOML: {error}", source=str(path)) from error
+    return plan_from(content)
 
+
+MOST_COUNT: Final = 10**12
+"""Largest number of requests or looks; what is beyond the 64 bits of JSON's readers could not be
+kept."""
 
 _OPTIONAL = ("difference", "error_rate", "slow_share", "slow_ms", "calibration")
 """Limits that may be off."""
@@ -143,11 +146,12 @@ def _typed(kind: Any, given: Mapping[str, Any], what: str) -> dict[str, Any]:
                 raise InvalidValue(key, value, "true or false" if default is False else "a number")
             found[key] = value
         elif isinstance(default, int):
-            if not isinstance(value, int):
-                raise InvalidValue(key, value, "a whole number")
+            if not isinstance(value, int) or abs(value) > MOST_COUNT:
+                raise InvalidValue(key, value, f"a whole number up to {MOST_COUNT:,}")
             found[key] = value
         else:
-            if not isinstance(value, int | float) or not math.isfinite(value):
+            # Written so that NaN fails, and a whole number that no float holds.
+            if not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
                 raise InvalidValue(key, value, "a number")
             found[key] = float(value)
     return found

@@ -31,6 +31,10 @@ LEAST_FALL: Final = 0.02
 LEAST_LABELS: Final = 100
 """Labelled rows below which a realised measure is not given."""
 
+LEAST_OF_EACH: Final = 10
+"""Labelled rows of the rarer class below which no realised area is given: with two to nine of them
+it falls by chance more than ten times as often as ``FALL_LEVEL`` says (simulated)."""
+
 CALIBRATION_ROWS: Final = 500
 """Labelled rows of the reference from which the confidence is calibrated on them."""
 
@@ -58,8 +62,8 @@ def estimated(reference: Window, current: Window) -> tuple[Quality, ...]:
 def realised(reference: Window, current: Window) -> tuple[Quality, ...]:
     """Return the quality on the rows whose truth is known, the measure that counts first.
 
-    Empty where fewer than 100 rows of the window are labelled. The reference's own value stands
-    beside it only where the same version answered.
+    Empty where fewer than 100 rows of the window are labelled; the area also takes ten of either
+    class. The reference's own value stands beside it only where the same version answered.
     """
     is_same = reference.model_version == current.model_version
     now = _outcomes(current)
@@ -138,7 +142,9 @@ def _outcomes(window: Window) -> dict[Metric, tuple[Interval, int]]:
     found: dict[Metric, tuple[Interval, int]] = {}
     if window.prob is not None and window.is_first is not None:
         is_known = _known(window.prob, window.is_first)
-        if is_known.sum() >= LEAST_LABELS:
+        n_first = int((window.is_first[is_known] == 1).sum())
+        n_rarer = min(n_first, int(is_known.sum()) - n_first)
+        if is_known.sum() >= LEAST_LABELS and n_rarer >= LEAST_OF_EACH:
             area = area_interval(window.prob[is_known], window.is_first[is_known] == 1)
             if area is not None:
                 found["auroc"] = (area, int(is_known.sum()))

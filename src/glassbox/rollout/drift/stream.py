@@ -17,7 +17,7 @@ from glassbox.stats.intervals import Interval
 from glassbox.stats.sequential import BoundedMean
 
 ALPHA: Final = 0.05
-"""Probability of ever crying without a change."""
+"""Probability of ever crying while the mean is where the reference has it."""
 
 LOOK_EVERY: Final = 16
 """Values between two looks; the promise holds at any number of looks."""
@@ -59,7 +59,8 @@ class MeanWatch:
     Args:
         reference: Mean of the reference with its interval.
         tolerance: Change of the mean that does not count.
-        alpha: Probability of ever calling out a change where there is none, in (0, 1).
+        alpha: Probability of ever calling out a change while the mean is within the reference's
+            interval, in (0, 1).
 
     Raises:
         InvalidValue: A reference outside [0, 1], a negative tolerance, or alpha outside (0, 1).
