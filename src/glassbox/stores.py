@@ -12,7 +12,6 @@ from glassbox.settings import Settings
 
 if TYPE_CHECKING:
     from glassbox.audit import AuditLog, InferenceStore
-    from glassbox.audit.store import OnEvents
     from glassbox.rollout.versions.loaders import Loaders
     from glassbox.rollout.versions.registering import Registrar
     from glassbox.rollout.versions.registry import Registry
@@ -66,11 +65,8 @@ class Stores:
 
         return AuditLog(open_database(self.settings.storage.url))
 
-    def inference_store(self, on_events: "OnEvents | None" = None) -> "InferenceStore":
+    def inference_store(self) -> "InferenceStore":
         """Return the durable log of predictions in the database that the settings name.
-
-        Args:
-            on_events: Told what other processes write, as a ring's ``take``.
 
         Raises:
             InvalidValue: The address is none of a database.
@@ -80,11 +76,8 @@ class Stores:
         from glassbox.audit import InferenceStore
         from glassbox.storage.database import open_database
 
-        return InferenceStore(
-            open_database(self.settings.storage.url),
-            durability=self.settings.audit.durability,
-            on_events=on_events,
-        )
+        database = open_database(self.settings.storage.url)
+        return InferenceStore(database, durability=self.settings.audit.durability)
 
     def registry(self, runs: Sequence[Path] = (), *, is_strict: bool = True) -> "Registry":
         """Return the registry of versions, with a champion if any version can be one.

@@ -183,3 +183,14 @@ def test_a_database_in_memory_serves_several_threads() -> None:
     with database.reading() as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM numbers").scalar() == 200
     database.close()
+
+
+def test_a_text_that_postgresql_cannot_hold_is_the_callers_mistake(postgres_url: str) -> None:
+    database = open_database(postgres_url)
+    query = sa.text("SELECT count(*) FROM rollouts WHERE id = :id")
+    try:
+        for block in (database.reading, database.transaction):
+            with pytest.raises(InvalidValue, match="without NUL"), block() as connection:
+                connection.execute(query, {"id": "a\0b"})
+    finally:
+        database.close()

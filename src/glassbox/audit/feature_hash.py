@@ -10,7 +10,7 @@ import hmac
 import math
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 import orjson
@@ -118,11 +118,7 @@ def canonical_features(features: Mapping[str, Any]) -> bytes:
 
 
 def open_hasher(
-    database: Database | None,
-    scheme: HashScheme = "hmac",
-    *,
-    length: int = 12,
-    clock: Callable[[], float] = time.time,
+    database: Database | None, scheme: HashScheme = "hmac", *, length: int = 12
 ) -> FeatureHasher:
     """Return a hasher whose key all processes of a database share; the first one makes it.
 
@@ -130,7 +126,6 @@ def open_hasher(
         database: Where the key is kept; ``sha256`` needs none.
         scheme: Keyed or not.
         length: Hexadecimal digits that ``sha256`` keeps.
-        clock: Unix time in seconds.
 
     Raises:
         CapacityError: The database cannot be reached.
@@ -148,7 +143,7 @@ def open_hasher(
             key_id = "k" + hashlib.sha256(b"name of " + secret).hexdigest()[:6]
             connection.execute(
                 sa.text("INSERT INTO feature_keys VALUES (:id, :secret, :created_s)"),
-                {"id": key_id, "secret": secret, "created_s": clock()},
+                {"id": key_id, "secret": secret, "created_s": time.time()},
             )
             return FeatureHasher(scheme, key=secret, key_id=key_id)
     return FeatureHasher(scheme, key=bytes(row.secret), key_id=row.id)

@@ -31,6 +31,7 @@ from glassbox.settings.sections import (
     StorageSettings,
     TechniqueSettings,
     TelemetrySettings,
+    names_in,
 )
 
 __all__ = [
@@ -59,6 +60,7 @@ __all__ = [
     "keep_mlflow_silent",
     "known_settings",
     "load_settings",
+    "names_in",
     "sagemaker_model",
     "sagemaker_port",
     "take_hidden_system_prompt",

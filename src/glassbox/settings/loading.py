@@ -354,7 +354,7 @@ def _read_config() -> dict[str, Any]:
         return {}
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidSetting(path.name, "file", problem=f"is no valid TOML: {error}") from error
     except OSError as error:
         problem = f"cannot be read: {error.strerror}"

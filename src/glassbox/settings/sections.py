@@ -17,6 +17,11 @@ UserPath = Annotated[Path, AfterValidator(_expand)]
 """A path in which a leading ``~`` stands for the home folder."""
 
 
+def names_in(setting: str) -> tuple[str, ...]:
+    """Return what a setting lists with commas, without the white space around it."""
+    return tuple(each.strip() for each in setting.split(",") if each.strip())
+
+
 class Section(BaseModel):
     """Named settings that belong together."""
 
@@ -283,7 +288,7 @@ class ModalSettings(Section):
 
 
 class StorageSettings(Section):
-    """Where API keys and the audit log are kept."""
+    """Where API keys, the registry, rollouts, predictions and the audit log are kept."""
 
     url: str = "sqlite:///~/.glassbox/glassbox.db"
     """Address of a SQLite file or a PostgreSQL database (`postgresql+psycopg://…`)."""

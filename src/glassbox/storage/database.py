@@ -12,10 +12,22 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    NoSuchModuleError,
+    SQLAlchemyError,
+)
 from sqlalchemy.pool import StaticPool
 
-from glassbox.errors import CapacityError, DependencyMissing, InvalidValue, NoDiskSpace
+from glassbox.errors import (
+    CapacityError,
+    DependencyMissing,
+    InvalidValue,
+    NoDiskSpace,
+    first_line,
+)
 from glassbox.storage.migrations import READS_ONLY, migrate
 
 BUSY_TIMEOUT_S = 10.0
@@ -86,6 +98,8 @@ class Database:
 
         Raises:
             CapacityError: The database cannot be reached, or stayed locked.
+            InvalidValue: PostgreSQL cannot hold a value: a text with NUL, a number that is too
+                large.
             NoDiskSpace: The disk is full.
         """
         engine = self._engine.execution_options(**{FLUSHED: flushed})
@@ -118,6 +132,8 @@ class Database:
 
         Raises:
             CapacityError: The database cannot be reached.
+            InvalidValue: PostgreSQL cannot compare with a value: a text with NUL, a number that is
+                too large.
         """
         with (
             self._turn,
@@ -261,6 +277,11 @@ def _begin_sqlite(connection: sa.Connection) -> None:
 def _translated() -> Iterator[None]:
     try:
         yield
+    except DataError as error:
+        # Further lines are the database's details, which may quote what was written.
+        reason = first_line(error.orig or error)
+        allowed = "a text without NUL, or a number of up to 64 bits"
+        raise InvalidValue("a value for the database", reason, allowed) from error
     except DBAPIError as error:
         reason = str(error.orig)
         if "disk is full" in reason:

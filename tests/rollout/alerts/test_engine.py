@@ -296,12 +296,16 @@ def test_a_signal_that_must_be_there_fires_when_it_is_not(memory: Database, cloc
 
 def test_a_counter_fires_by_how_much_it_grew(memory: Database, clock: Clock) -> None:
     rule = AlertRule(
-        name="dropped", signal="summary.shadow.counts.dropped", above=10, increase_over_s=60
+        name="dropped",
+        signal="health.components.shadow.details.challengers.*.counts.dropped",
+        above=10,
+        increase_over_s=60,
     )
+    counter = "health.components.shadow.details.challengers.new.counts.dropped"
     engine = AlertEngine(memory, [rule], {}, clock)
-    assert engine.look({"summary.shadow.counts.dropped": 1000.0}) == ()
+    assert engine.look({counter: 1000.0}) == ()
     clock.now += 5
-    (told,) = engine.look({"summary.shadow.counts.dropped": 1020.0})
+    (told,) = engine.look({counter: 1020.0})
     assert "grew in 60 s by 20, above 10 in 60 s" in told.summary
 
 

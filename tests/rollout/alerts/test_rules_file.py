@@ -81,6 +81,7 @@ RULE = '[[rules]]\nname = "r"\nsignal = "x"\n'
     ("text", "words"),
     [
         ("rules = 3 3", "no valid TOML"),
+        (f"rules = {'[' * 5000}", "no valid TOML"),
         (RULE, r"rules\.'r'.*give one of 'above' and 'below'"),
         (RULE + "above = 1\nbelow = 2", "give one of 'above' and 'below'"),
         (RULE + "above = nan", r"rules\.'r'\.above.*finite number"),

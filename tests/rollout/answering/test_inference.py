@@ -1,7 +1,9 @@
 """The way of one request: checked, answered under one routing, copied, recorded."""
 
 import asyncio
+import hashlib
 import math
+import re
 import threading
 import time
 from dataclasses import replace
@@ -40,7 +42,7 @@ def alone(tmp_path):
 
 
 def test_an_answer_is_recorded_with_all_that_is_known(alone):
-    answered = alone.inference.predict_now({"x": 1.5})
+    answered = asyncio.run(alone.inference.predict({"x": 1.5}))
     assert answered.prediction.prediction == 0.75
     alone.store.flush()
     record = alone.store.find(answered.event.request_id)
@@ -56,9 +58,20 @@ def test_an_answer_is_recorded_with_all_that_is_known(alone):
 
 def test_equal_features_have_equal_hashes_in_any_order(tmp_path):
     with open_side(tmp_path, "steady", schema=None) as side:
-        one = side.inference.predict_now({"x": 1, "y": "a"})
-        other = side.inference.predict_now({"y": "a", "x": 1.0})
+        one = asyncio.run(side.inference.predict({"x": 1, "y": "a"}))
+        other = asyncio.run(side.inference.predict({"y": "a", "x": 1.0}))
     assert one.event.feature_hash == other.event.feature_hash
+
+
+def test_the_settings_say_how_features_are_hashed(tmp_path, alone):
+    keyed = asyncio.run(alone.inference.predict({"x": 1})).event.feature_hash
+    assert re.fullmatch(r"v1:k[0-9a-f]{6}:[0-9a-f]{32}", keyed)
+    settings = {"audit__hash_scheme": "sha256", "audit__hash_length": 16}
+    folder = tmp_path / "plain"
+    folder.mkdir()
+    with open_side(folder, "steady", **settings) as side:
+        plain = asyncio.run(side.inference.predict({"x": 1})).event.feature_hash
+    assert plain == hashlib.sha256(b'{"x":1}').hexdigest()[:16]
 
 
 @pytest.mark.parametrize(
@@ -76,7 +89,7 @@ def test_equal_features_have_equal_hashes_in_any_order(tmp_path):
 )
 def test_what_the_version_does_not_take_is_refused_and_not_recorded(alone, features, said):
     with pytest.raises(InvalidValue, match=said):
-        alone.inference.predict_now(features)
+        asyncio.run(alone.inference.predict(features))
     assert alone.ring.records() == []
 
 
@@ -88,23 +101,23 @@ def test_a_bomb_of_nested_json_is_refused_whatever_the_version_takes(tmp_path):
         inner = inner["a"]
     with open_side(tmp_path, "steady", schema=None) as side:
         with pytest.raises(InvalidValue):
-            side.inference.predict_now(bomb)
+            asyncio.run(side.inference.predict(bomb))
         with pytest.raises(InvalidValue):
-            side.inference.predict_now({"x": [0] * 20_000})
+            asyncio.run(side.inference.predict({"x": [0] * 20_000}))
         with pytest.raises(InvalidValue):
-            side.inference.predict_now({"x": "y" * 2_000_000})
+            asyncio.run(side.inference.predict({"x": "y" * 2_000_000}))
 
 
 def test_a_version_that_fails_leaves_a_record_with_its_error(tmp_path):
     with open_side(tmp_path, "picky") as side:
         with pytest.raises(IntegrityError, match="picky raised ValueError"):
-            side.inference.predict_now({"x": 0.9})
+            asyncio.run(side.inference.predict({"x": 0.9}))
         (record,) = side.ring.records()
         assert "secret" not in str(record)
         assert record.primary.status == "error"
         assert record.primary.error_code == "integrity"
         assert record.primary.prediction is None
-        assert side.inference.predict_now({"x": 0.2}).prediction.prediction == 0.2
+        assert asyncio.run(side.inference.predict({"x": 0.2})).prediction.prediction == 0.2
 
 
 def test_a_version_that_takes_too_long_is_an_error_in_the_record(tmp_path):
@@ -118,7 +131,7 @@ def test_a_version_that_takes_too_long_is_an_error_in_the_record(tmp_path):
 def test_the_answer_does_not_wait_for_a_slow_challenger(tmp_path):
     with open_side(tmp_path, "steady", "sleepy") as side:
         began = time.monotonic()
-        answered = side.inference.predict_now({"x": 2.0})
+        answered = asyncio.run(side.inference.predict({"x": 2.0}))
         assert time.monotonic() - began < 1.0
         assert answered.shadow is None
         found = until(lambda: side.ring.records(1)[0].shadows, 60.0)
@@ -147,7 +160,7 @@ def test_who_waits_for_a_challenger_waits_no_longer_than_asked(tmp_path):
 
 def test_classes_differ_by_their_total_variation_distance(tmp_path):
     with open_side(tmp_path, "classes") as side:
-        answered = side.inference.predict_now({"x": 0.8})
+        answered = asyncio.run(side.inference.predict({"x": 0.8}))
         assert answered.prediction.prediction == pytest.approx(0.2)
         assert answered.prediction.label == "yes"
         assert answered.prediction.confidence == pytest.approx(0.8)
@@ -173,7 +186,7 @@ def test_nor_does_one_that_changes_what_lies_deeper(tmp_path):
 
 def test_a_dying_challenger_changes_no_answer(tmp_path):
     with open_side(tmp_path, "steady", "deadly") as side:
-        answers = [side.inference.predict_now({"x": x / 10}) for x in range(4)]
+        answers = [asyncio.run(side.inference.predict({"x": x / 10})) for x in range(4)]
         assert [each.prediction.prediction for each in answers] == [x / 20 for x in range(4)]
         assert until(lambda: all(each.shadows for each in side.ring.records()), 60.0)
         assert {each.shadows[0].status for each in side.ring.records()} <= {
@@ -186,18 +199,21 @@ def test_a_dying_challenger_changes_no_answer(tmp_path):
 def test_versions_can_be_named_as_long_as_they_answer(tmp_path):
     with open_side(tmp_path, "steady", "other") as side:
         for name in ("default", "steady", "models:/default@champion", "models:/default/1"):
-            assert side.inference.predict_now({"x": 1.0}, model=name).prediction.prediction == 0.5
+            assert (
+                asyncio.run(side.inference.predict({"x": 1.0}, model=name)).prediction.prediction
+                == 0.5
+            )
         for name in ("other", "models:/default@challenger", "models:/default/2"):
             with pytest.raises(ConflictError, match="answers no requests"):
-                side.inference.predict_now({"x": 1.0}, model=name)
+                asyncio.run(side.inference.predict({"x": 1.0}, model=name))
         for name in ("nobody", "models:/default/9", "models:/default", "models:/x@champion"):
             with pytest.raises(UnknownName):
-                side.inference.predict_now({"x": 1.0}, model=name)
+                asyncio.run(side.inference.predict({"x": 1.0}, model=name))
 
 
 def test_a_pinned_request_is_copied_to_no_challenger(tmp_path):
     with open_side(tmp_path, "steady", "other") as side:
-        side.inference.predict_now({"x": 1.0}, model="models:/default/1")
+        asyncio.run(side.inference.predict({"x": 1.0}, model="models:/default/1"))
         assert side.ring.records(1)[0].shadows == ()
         assert side.ring.summary().shadow_counts.get("pending", 0) == 0
         assert side.looks.recent(RecentQuery())[0].shadow_status is None, "none is awaited"
@@ -212,10 +228,10 @@ def test_a_promoted_version_answers_and_no_request_is_lost_meanwhile(tmp_path):
             "default", 2, expected_champion=1, actor="test", reason="it is better"
         )
         side.view.refresh()
-        assert side.inference.predict_now({"x": 1.0}).event.model_version == "other"
+        assert asyncio.run(side.inference.predict({"x": 1.0})).event.model_version == "other"
         side.registry.rollback("default", expected_champion=2, actor="test", reason="it was not")
         side.view.refresh()
-        assert side.inference.predict_now({"x": 1.0}).event.model_version == "steady"
+        assert asyncio.run(side.inference.predict({"x": 1.0})).event.model_version == "steady"
 
 
 def test_what_only_the_challenger_refuses_the_champion_answers_and_the_gate_hears_of_it(tmp_path):
@@ -236,8 +252,8 @@ def test_what_only_the_challenger_refuses_the_champion_answers_and_the_gate_hear
 
         assert until(at_canary, 60.0)
         side.view.refresh()
-        assert side.inference.predict_now({"x": 5.0}).event.arm == "challenger"
-        answered = side.inference.predict_now({"x": 20.0})
+        assert asyncio.run(side.inference.predict({"x": 5.0})).event.arm == "challenger"
+        answered = asyncio.run(side.inference.predict({"x": 20.0}))
         assert (answered.event.model_version, answered.event.arm) == ("steady", "champion")
         name = answered.event.request_id
         assert until(lambda: side.ring.find(name).shadows, 60.0)
@@ -245,7 +261,7 @@ def test_what_only_the_challenger_refuses_the_champion_answers_and_the_gate_hear
         assert (shadow.shadow_version, shadow.status) == ("other", "error")
         for wrong in ({"x": -1.0}, {"y": 1.0}):
             with pytest.raises(InvalidValue):
-                side.inference.predict_now(wrong)
+                asyncio.run(side.inference.predict(wrong))
 
 
 def test_a_champion_that_cannot_be_loaded_does_not_take_over(tmp_path):
@@ -256,7 +272,7 @@ def test_a_champion_that_cannot_be_loaded_does_not_take_over(tmp_path):
             each.write_text("def other(features):\n    return 1.0\n")
         side.registry.promote("default", 2, expected_champion=1, actor="test", reason="blindly")
         side.view.refresh()
-        assert side.inference.predict_now({"x": 1.0}).event.model_version == "steady"
+        assert asyncio.run(side.inference.predict({"x": 1.0})).event.model_version == "steady"
         health = side.looks.health()
         assert health.status == "degraded"
         assert "other cannot be loaded" in (health.components["primary"].reason or "")
@@ -265,7 +281,7 @@ def test_a_champion_that_cannot_be_loaded_does_not_take_over(tmp_path):
 def test_a_side_without_versions_says_what_to_do(tmp_path):
     with open_side(tmp_path) as side:
         with pytest.raises(UnknownName, match="glassbox versions register"):
-            side.inference.predict_now({"x": 1.0})
+            asyncio.run(side.inference.predict({"x": 1.0}))
         assert side.looks.health().components["shadow"].status == "off"
 
 
@@ -277,7 +293,7 @@ def test_a_model_whose_only_version_is_corrupt_is_not_ready(tmp_path):
             each.unlink()
         side.start()
         with pytest.raises(CapacityError, match="cannot be loaded"):
-            side.inference.predict_now({"x": 1.0})
+            asyncio.run(side.inference.predict({"x": 1.0}))
 
 
 def test_what_is_acknowledged_under_strict_is_on_the_disk(tmp_path):
@@ -291,7 +307,7 @@ def test_only_allowed_features_and_segments_are_kept(tmp_path):
         tmp_path, "steady", schema=None, audit__features="x", audit__segments="country"
     ) as side:
         features = {"x": 1.0, "country": "SE", "name": "Astrid"}
-        answered = side.inference.predict_now(features)
+        answered = asyncio.run(side.inference.predict(features))
         assert dict(answered.event.features) == {"x": 1.0}
         assert dict(answered.event.segments) == {"country": "SE"}
         assert side.ring.summary().segments["country"][0].value == "SE"
@@ -308,7 +324,7 @@ def test_a_failure_takes_as_long_as_it_was_waited_for(tmp_path):
 
 def test_what_could_not_be_recorded_under_strict_is_not_in_the_window(tmp_path, monkeypatch):
     with open_side(tmp_path, "steady", audit__durability="strict") as side:
-        side.inference.predict_now({"x": 0.5})
+        asyncio.run(side.inference.predict({"x": 0.5}))
         monkeypatch.setattr("glassbox.audit.group_writer.STRICT_PATIENCE_S", 0.0)
 
         def full(*_anything):
@@ -338,5 +354,5 @@ def test_a_caller_who_goes_away_while_the_disk_is_awaited_ends_no_thread(tmp_pat
 
         asyncio.run(gone())
         gate.set()
-        side.inference.predict_now({"x": 0.25})
+        asyncio.run(side.inference.predict({"x": 0.25}))
         assert side.store.find("gone") is not None

@@ -1,6 +1,8 @@
 """What those who look are shown: health, signals of alert rules, what is newest."""
 
-from glassbox.rollout.alerts.signals import flattened
+import asyncio
+
+from glassbox.rollout.alerts.signals import flattened, value_of
 from glassbox.rollout.decisions.plan import RolloutPlan
 from glassbox.rollout.versions.registering import Offer
 from glassbox.wire.audit import (
@@ -11,7 +13,7 @@ from tests.rollout.side_world import SCHEMA, open_side
 
 def test_the_newest_prediction_is_listed_before_it_is_on_the_disk(tmp_path):
     with open_side(tmp_path, "steady") as side:
-        names = [side.inference.predict_now({"x": x}).event.request_id for x in range(3)]
+        names = [asyncio.run(side.inference.predict({"x": x})).event.request_id for x in range(3)]
         shown = side.looks.recent(RecentQuery(limit=2))
         assert [each.request_id for each in shown] == names[:0:-1]
         newest = side.looks.newest()
@@ -22,7 +24,7 @@ def test_the_newest_prediction_is_listed_before_it_is_on_the_disk(tmp_path):
 def test_each_prediction_is_listed_once_with_its_place_in_the_log(tmp_path):
     with open_side(tmp_path, "steady") as side:
         for x in range(5):
-            side.inference.predict_now({"x": x})
+            asyncio.run(side.inference.predict({"x": x}))
         side.store.flush()
         shown = side.looks.recent(RecentQuery(limit=10))
         assert [each.sequence for each in shown] == [5, 4, 3, 2, 1]
@@ -40,7 +42,7 @@ def test_what_is_asked_of_one_model_is_listed_apart(tmp_path):
             )
         side.view.refresh()
         names = [
-            side.inference.predict_now({"x": x}, model=model).event.request_id
+            asyncio.run(side.inference.predict({"x": x}, model=model)).event.request_id
             for x, model in enumerate(["default", "second", "default", "second"])
         ]
         for _ in range(2):
@@ -65,7 +67,7 @@ def test_a_rollout_that_has_ended_is_still_a_signal(tmp_path):
 
 def test_signals_hold_the_servers_own_answers(tmp_path):
     with open_side(tmp_path, "steady") as side:
-        side.inference.predict_now({"x": 1.0})
+        asyncio.run(side.inference.predict({"x": 1.0}))
         signals = flattened(side.looks.signals())
         assert signals["summary.rolling_count"] == 1.0
         assert signals["summary.success_rate"] == 1.0
@@ -73,23 +75,49 @@ def test_signals_hold_the_servers_own_answers(tmp_path):
         assert "health.components.audit.details.queue" in signals
 
 
+def test_every_model_has_signals_of_its_own(tmp_path):
+    with open_side(tmp_path, "steady", "other") as side:
+        for name, code in (("cheap", "steady"), ("dear", "other")):
+            place = f"{tmp_path}/models.py:{code}"
+            offer = Offer(place, model="prices", name=name, input_schema=SCHEMA)
+            side.registrar.register(offer, actor="test")
+        if side.registry.snapshot(is_fresh=True).aliased("champion", "prices") is None:
+            side.registry.move_alias(
+                "prices", "champion", 1, expected=None, actor="test", reason="set up"
+            )
+        side.view.refresh()
+        for x, model in enumerate(["default", "prices", "prices"]):
+            asyncio.run(side.inference.predict({"x": x}, model=model))
+        of_prices = side.controller.start("dear", RolloutPlan(), model="prices", actor="me")
+        side.controller.start("other", RolloutPlan(), actor="me")
+        side.controller.abort(of_prices.id, actor="me", reason="enough")
+        signals = flattened(side.looks.signals())
+        assert signals["summary.rolling_count"] == 1.0
+        assert signals["models.default.summary.rolling_count"] == 1.0
+        assert signals["models.prices.summary.rolling_count"] == 2.0
+        assert signals["models.prices.rollout.phase.Failed"] == 1.0
+        for under_way in ("rollout", "models.default.rollout"):
+            assert value_of(signals, f"{under_way}.phase.Failed") == 0.0
+
+
 def test_several_servers_share_one_truth(tmp_path):
     with open_side(tmp_path, "steady", "other") as one, open_side(tmp_path) as two:
         from tests.rollout.answering.test_inference import until
 
-        name = one.inference.predict_now({"x": 1.0}).event.request_id
+        name = asyncio.run(one.inference.predict({"x": 1.0})).event.request_id
         assert until(lambda: two.ring.find(name) is not None, 30.0)
-        assert two.inference.predict_now({"x": 1.0}).event.model_version == "steady"
+        assert asyncio.run(two.inference.predict({"x": 1.0})).event.model_version == "steady"
         one.registry.promote("default", 2, expected_champion=1, actor="me", reason="better")
         assert until(
-            lambda: two.inference.predict_now({"x": 1.0}).event.model_version == "other", 30.0
+            lambda: asyncio.run(two.inference.predict({"x": 1.0})).event.model_version == "other",
+            30.0,
         )
         assert until(lambda: two.looks.registry().active_version == "other", 30.0)
 
 
 def test_the_window_comes_back_after_a_restart(tmp_path):
     with open_side(tmp_path, "steady") as side:
-        name = side.inference.predict_now({"x": 1.0}).event.request_id
+        name = asyncio.run(side.inference.predict({"x": 1.0})).event.request_id
     with open_side(tmp_path) as again:
         found = again.ring.find(name)
         assert found is not None

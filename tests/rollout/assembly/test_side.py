@@ -10,6 +10,7 @@ import pytest
 
 from glassbox.errors import CapacityError, ConflictError, DeadlineExceeded
 from glassbox.storage.database import open_database
+from tests.rollout.answering.test_inference import until
 from tests.rollout.side_world import open_side
 
 
@@ -99,6 +100,17 @@ def test_a_database_that_hangs_does_not_hold_up_a_request_with_a_name(side, monk
 
     assert asyncio.run(ask()).startswith("slow.")
     assert spent[0] < 2
+
+
+def test_the_oldest_records_go_by_themselves_where_the_settings_say_so(tmp_path, monkeypatch):
+    monkeypatch.setattr("glassbox.rollout.assembly.assembling.RETENTION_S", 0.05)
+    with open_side(tmp_path, "steady", audit__retention_bytes=2000) as side:
+        for x in range(20):
+            asyncio.run(side.inference.predict({"x": float(x)}))
+        side.store.flush()
+        assert until(lambda: side.store.counts().n_primaries < 20, 60.0)
+        assert side.store.verify().broken is None
+        assert side.looks.health().components["retention"].status == "ok"
 
 
 def test_the_log_is_walked_over_by_one_at_a_time(side, monkeypatch):

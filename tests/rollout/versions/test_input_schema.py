@@ -80,6 +80,13 @@ def test_a_schema_survives_json() -> None:
         ({"features": [{"name": "a", "typ": "text"}]}, "most_chars, name, nullable"),
         ({"features": [{"name": "a", "type": "float"}]}, "type of feature 'a' is 'float'"),
         ({"features": [{"name": "a"}, {"name": "a"}]}, "each feature once"),
+        ({"features": [{"name": "a", "low": "0"}]}, "low of feature 'a' is '0'; allowed: a fin"),
+        ({"features": [{"name": "a", "high": 10**400}]}, "high of feature 'a'"),
+        ({"features": [{"name": "a", "values": 5}]}, "values of feature 'a' is 5"),
+        ({"features": [{"name": "a", "values": None}]}, "a list of texts"),
+        ({"features": [{"name": "a", "required": "no"}]}, "required of feature 'a' is 'no'"),
+        ({"features": [{"name": "a", "nullable": 1}]}, "true or false"),
+        ({"features": [{"name": "a", "most_chars": True}]}, "a whole number, at least 0"),
     ],
 )
 def test_what_is_no_schema_is_refused(value: object, message: str) -> None:

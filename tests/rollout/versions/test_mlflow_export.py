@@ -82,6 +82,21 @@ def test_runs_versions_and_aliases_arrive_and_follow(
     }
 
 
+@pytest.mark.filterwarnings("ignore:.*:FutureWarning")
+def test_a_model_is_found_among_more_than_mlflow_lists_at_once(
+    registry: Registry, store: VersionStore, uri: str
+) -> None:
+    export(registry, store, uri)
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    for place in range(101):
+        client.create_registered_model(f"a{place:03d}")
+    assert "default" not in [each.name for each in client.search_registered_models()]
+    second = export(registry, store, uri)
+    assert (second.n_new, second.n_known) == (0, 3)
+
+
 def test_an_address_that_mlflow_does_not_take_is_named(
     registry: Registry, store: VersionStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

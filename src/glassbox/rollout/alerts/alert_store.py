@@ -71,6 +71,19 @@ class AlertBook:
                 )
             )
 
+    def move(self, key: AlertKey, standing: AlertStanding) -> None:
+        """Change where an alert stands, and nothing of what it says."""
+        rule, signal = key
+        self._connection.execute(
+            _STATES.update()
+            .where(_STATES.c.rule == rule, _STATES.c.signal == signal)
+            .values(
+                phase=standing.phase,
+                since_s=standing.since_s,
+                quiet_since_s=standing.quiet_since_s,
+            )
+        )
+
     def firing(self) -> dict[AlertKey, FiringAlert]:
         """Return the alerts that fire, as they were kept."""
         rows = self._connection.execute(_STATES.select().where(_STATES.c.phase == "firing"))

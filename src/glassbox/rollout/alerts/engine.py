@@ -1,8 +1,9 @@
 """Rules over signals: who is told that something began, and that it is over.
 
 ``look`` compares and writes down, ``deliver`` sends; both may be called by any number of processes
-over one database, and nothing is told twice. Knows neither where signals come from nor how a
-receiver is reached.
+over one database, and nothing is told twice. Some signals are one process's own, as how full its
+queue is: what one of them sees alone, the others do not take back. Knows neither where signals
+come from nor how a receiver is reached.
 """
 
 import logging
@@ -36,6 +37,10 @@ class _Seen:
     signal: str
     value: float | None
     is_beyond: bool | None
+
+    @property
+    def key(self) -> AlertKey:
+        return self.rule.name, self.signal
 
 
 class AlertEngine:
@@ -72,6 +77,8 @@ class AlertEngine:
         self._clock = clock
         self._increases = Increases()
         self._latest: dict[AlertKey, float | None] = {}
+        # What this process has seen beyond its limit itself; None before its first look.
+        self._ours: set[AlertKey] | None = None
         self._lock = threading.Lock()
 
     @property
@@ -95,14 +102,18 @@ class AlertEngine:
             with self._store.reading() as book:
                 before = book.all()
             seen = self._seen(signals, before, now_s)
-            self._latest = {(each.rule.name, each.signal): each.value for each in seen}
-            if not self._changes(seen, before, now_s) and not self._removed(before):
+            self._latest = {each.key: each.value for each in seen}
+            ours = self._ours = self._seen_here(seen, before)
+            if not self._changes(seen, before, ours, now_s) and not self._removed(before):
                 return ()
             with self._store.writing() as book:
                 # Another process may have looked meanwhile: what it wrote counts.
                 before = book.all()
-                said = [self._write(book, *each) for each in self._changes(seen, before, now_s)]
+                changes = self._changes(seen, before, ours, now_s)
+                said = [self._write(book, *each) for each in changes]
                 said += [self._end(book, key, now_s) for key in self._removed(before)]
+            # What begins again after this look is ours once we see it ourselves.
+            self._ours = ours - {each.key for each, after in changes if after.standing is None}
             return tuple(message for message in said if message is not None)
 
     def deliver(self) -> int:
@@ -123,7 +134,8 @@ class AlertEngine:
         """
         with self._store.reading() as book:
             kept = book.firing()
-        latest = self._latest
+        ours = self._ours or set()
+        latest = {key: value for key, value in self._latest.items() if key in ours}
         shown = (
             alert if latest.get(key) is None else replace(alert, value=latest[key])
             for key, alert in kept.items()
@@ -166,14 +178,24 @@ class AlertEngine:
                 seen.append(_Seen(rule, signal, value, _beyond(rule, value, signals)))
         return seen
 
+    def _seen_here(
+        self, seen: Sequence[_Seen], before: Mapping[AlertKey, AlertStanding]
+    ) -> set[AlertKey]:
+        """Return what this process saw itself; of an earlier life nobody knows, so all counts."""
+        known = set(before) if self._ours is None else self._ours & set(before)
+        return known | {each.key for each in seen if each.is_beyond}
+
     @staticmethod
     def _changes(
-        seen: Sequence[_Seen], before: Mapping[AlertKey, AlertStanding], now_s: float
+        seen: Sequence[_Seen],
+        before: Mapping[AlertKey, AlertStanding],
+        ours: set[AlertKey],
+        now_s: float,
     ) -> list[tuple[_Seen, Step]]:
         changes = []
         for each in seen:
-            standing = before.get((each.rule.name, each.signal))
-            after = step(each.rule, standing, each.is_beyond, now_s)
+            standing = before.get(each.key)
+            after = step(each.rule, standing, each.is_beyond, now_s, is_ours=each.key in ours)
             if after.standing != standing or after.edge is not None:
                 changes.append((each, after))
         return changes
@@ -183,6 +205,10 @@ class AlertEngine:
 
     def _write(self, book: AlertBook, seen: _Seen, after: Step) -> AlertMessage | None:
         rule, standing = seen.rule, after.standing
+        if standing is not None and after.edge is None and not seen.is_beyond:
+            # What it began with stays: another process may still see it.
+            book.move(seen.key, standing)
+            return None
         since_s = standing.since_s if standing is not None else after.since_s
         alert = FiringAlert(
             rule=rule.name,

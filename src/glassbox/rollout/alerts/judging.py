@@ -2,7 +2,8 @@
 
 Edges alone are told. An alert begins once its value has been beyond the limit for as long as the
 rule says, and is over once it has been back for as long as the rule says. What cannot be judged
-changes nothing, unless it goes on for an hour. Knows no database and no clock.
+changes nothing, unless it goes on for an hour. Of several servers some may see alone what is wrong,
+because it is wrong with them: the others do not end it at once. Knows no database and no clock.
 """
 
 from collections import deque
@@ -14,6 +15,10 @@ from glassbox.rollout.alerts.rules import AlertRule
 
 UNREPORTED_S: Final = 3600.0
 """Seconds without a value after which an alert that fires is over."""
+
+ELSEWHERE_S: Final = 60.0
+"""Seconds after which a server ends what it never saw itself: whoever did has looked again by
+then, or is gone."""
 
 Phase = Literal["pending", "firing"]
 """Beyond the limit but not for long enough, or told."""
@@ -28,7 +33,8 @@ class AlertStanding:
     since_s: float
     """Unix time at which this phase began."""
     quiet_since_s: float | None = None
-    """Unix time since which a told one is back within its limit or not reported, if it is."""
+    """Unix time since which a told one is back within its limit or not reported, if it is; of one
+    that is not told, since which only others than those who saw it have looked."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,12 @@ class Step:
 
 
 def step(
-    rule: AlertRule, standing: AlertStanding | None, is_beyond: bool | None, now_s: float
+    rule: AlertRule,
+    standing: AlertStanding | None,
+    is_beyond: bool | None,
+    now_s: float,
+    *,
+    is_ours: bool = True,
 ) -> Step:
     """Return what one look does to an alert.
 
@@ -53,6 +64,7 @@ def step(
         standing: Where it stands.
         is_beyond: Whether the value is beyond the limit; None where that is not to be said.
         now_s: Unix time.
+        is_ours: Whether who looks has seen the value beyond the limit itself since it began.
     """
     if standing is None:
         if not is_beyond:
@@ -61,25 +73,32 @@ def step(
     if standing.since_s > now_s and standing.phase == "pending":
         # The clock was set back: time begins anew rather than never to pass.
         standing = replace(standing, since_s=now_s)
+    enough_s = 0.0 if is_ours else ELSEWHERE_S
     if standing.phase == "firing":
-        return _firing(rule, standing, is_beyond, now_s)
+        return _firing(standing, is_beyond, now_s, max(enough_s, rule.keep_firing_for_s))
     if is_beyond is False:
-        return Step(None)
+        quiet_s = _quiet_since(standing, now_s)
+        if now_s - quiet_s >= enough_s:
+            return Step(None)
+        return Step(replace(standing, quiet_since_s=quiet_s))
     if is_beyond and now_s - standing.since_s >= rule.for_s:
         return Step(AlertStanding("firing", now_s), "firing", now_s)
-    return Step(standing)
+    return Step(replace(standing, quiet_since_s=None) if is_beyond else standing)
 
 
-def _firing(rule: AlertRule, standing: AlertStanding, is_beyond: bool | None, now_s: float) -> Step:
+def _firing(standing: AlertStanding, is_beyond: bool | None, now_s: float, enough_s: float) -> Step:
     if is_beyond:
         return Step(replace(standing, quiet_since_s=None))
-    quiet_s = min(now_s if standing.quiet_since_s is None else standing.quiet_since_s, now_s)
-    enough_s = rule.keep_firing_for_s
+    quiet_s = _quiet_since(standing, now_s)
     if is_beyond is None:
         enough_s = max(enough_s, UNREPORTED_S)
     if now_s - quiet_s >= enough_s:
         return Step(None, "resolved", standing.since_s)
     return Step(replace(standing, quiet_since_s=quiet_s))
+
+
+def _quiet_since(standing: AlertStanding, now_s: float) -> float:
+    return min(now_s if standing.quiet_since_s is None else standing.quiet_since_s, now_s)
 
 
 class Increases:

@@ -66,7 +66,7 @@ def read_alert_file(path: Path) -> AlertFile:
     """
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidSetting(path.name, "file", problem=f"is no valid TOML: {error}") from error
     except OSError as error:
         problem = f"cannot be read: {error.strerror}"

@@ -184,41 +184,21 @@ class InferenceService:
             UnknownName: No such model.
             GlassboxError: The version failed, or, with strict durability, the log did.
         """
-        asked = self.begin(features, model=model, request_id=request_id, routing_key=routing_key)
+        asked = self._begin(features, model, request_id, routing_key)
         try:
             outcome = await _within(asked.outcome, deadline_s)
         except GlassboxError as error:
-            pending = await self._unhurried(partial(self.failed, asked, error))
+            pending = await self._unhurried(partial(self._failed, asked, error))
             if pending is not None:
                 await asyncio.wrap_future(pending)
             raise
-        answered = await self._unhurried(partial(self.finish, asked, outcome))
+        answered = await self._unhurried(partial(self._finish, asked, outcome))
         if answered.durable is not None:
             await asyncio.wrap_future(answered.durable)
         return await _with_shadow(answered, wait_shadow_s)
 
-    def predict_now(self, features: Features, *, model: str = DEFAULT_MODEL) -> Answered:
-        """Return the answer to one request, for programs that have no event loop."""
-        asked = self.begin(features, model=model)
-        try:
-            outcome = asked.outcome.result()
-        except GlassboxError as error:
-            pending = self.failed(asked, error)
-            if pending is not None:
-                pending.result()
-            raise
-        answered = self.finish(asked, outcome)
-        if answered.durable is not None:
-            answered.durable.result()
-        return answered
-
-    def begin(
-        self,
-        features: Features,
-        *,
-        model: str = DEFAULT_MODEL,
-        request_id: str | None = None,
-        routing_key: str | None = None,
+    def _begin(
+        self, features: Features, model: str, request_id: str | None, routing_key: str | None
     ) -> Asked:
         """Return a request that is checked and handed to the version that answers it.
 
@@ -257,7 +237,7 @@ class InferenceService:
             ) from error
         return version
 
-    def finish(self, asked: Asked, outcome: Outcome) -> Answered:
+    def _finish(self, asked: Asked, outcome: Outcome) -> Answered:
         """Return an answer that is recorded, its copy on the way to the challengers."""
         answer = outcome.prediction
         event = self._event(asked, outcome.latency_ms, answer)
@@ -276,7 +256,7 @@ class InferenceService:
             )
         return Answered(event, answer, ticket, durable)
 
-    def failed(self, asked: Asked, error: GlassboxError) -> "Future[Any] | None":
+    def _failed(self, asked: Asked, error: GlassboxError) -> "Future[Any] | None":
         """Record a request that the version did not answer."""
         # How long it was waited for: a failure after a minute is none of 0 ms.
         spent_ms = 1000 * (time.perf_counter() - asked.began_s)

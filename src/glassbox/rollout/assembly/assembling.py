@@ -43,13 +43,13 @@ from glassbox.rollout.versions.loaders import Loaders
 from glassbox.rollout.versions.registering import Registrar
 from glassbox.rollout.versions.registry import Registry
 from glassbox.rollout.versions.store_of_versions import VersionStore
-from glassbox.settings import Settings
+from glassbox.settings import Settings, names_in
 from glassbox.storage.database import Database, open_database
 
 RETENTION_S: Final = 60.0
 """Seconds between two removals of what is too old."""
 
-SIGNALS: Final = ("summary", "health", "drift", "rollout")
+SIGNALS: Final = ("summary", "health", "drift", "rollout", "models")
 """Answers that alert rules look at."""
 
 LEAST_LEASE_S: Final = 10.0
@@ -120,8 +120,8 @@ def assemble_side(settings: Settings, given: Given) -> RolloutSide:
         ring,
         store,
         open_hasher(database, settings.audit.hash_scheme, length=settings.audit.hash_length),
-        allowed=_names(settings.audit.features),
-        segments=_names(settings.audit.segments),
+        allowed=names_in(settings.audit.features),
+        segments=names_in(settings.audit.segments),
         listeners=watchers.listeners,
     )
     origin = Origin(overrides=_overrides(settings))
@@ -241,10 +241,6 @@ def _leases(database: Database) -> Callable[[Job], Lease]:
 
 def _digest(given: Given) -> str:
     return given.resident.info.digest if given.resident is not None else ""
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(each.strip() for each in text.split(",") if each.strip())
 
 
 def _overrides(settings: Settings) -> dict[str, Any]:

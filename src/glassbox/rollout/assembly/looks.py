@@ -272,20 +272,35 @@ class Looks:
     def signals(self) -> dict[str, Any]:
         """Return the answers that alert rules and gauges are made of, by name.
 
-        The rollout is the one under way, or else the latest: how it ended is worth telling.
+        ``summary`` and ``drift`` are the default model's, ``rollout`` is of whichever model has one
+        under way; ``models`` has the three of each model that has a champion.
         """
-        store = self._parts.rollouts
-        latest = store.active()[:1] or store.latest(limit=1)
+        models = {model: self._signals_of(model) for model in self._parts.view.routings}
         drift = self.drift().report
         found: dict[str, Any] = {
             "health": self.health().model_dump(),
-            "rollout": rollout_shown(store.status(latest[0])).model_dump() if latest else {},
+            "rollout": self._latest_rollout(),
             "drift": {} if drift is None else drift.model_dump(),
             "alerts": self.alerts(1).model_dump() | {"waiting": self._parts.alerts.waiting()},
+            "models": models,
         }
-        if DEFAULT_MODEL in self._parts.view.routings:
-            found["summary"] = self.summary().model_dump()
+        if DEFAULT_MODEL in models:
+            found["summary"] = models[DEFAULT_MODEL]["summary"]
         return found
+
+    def _signals_of(self, model: str) -> dict[str, Any]:
+        drift = self.drift(model).report
+        return {
+            "summary": self.summary(model).model_dump(),
+            "rollout": self._latest_rollout(model),
+            "drift": {} if drift is None else drift.model_dump(),
+        }
+
+    def _latest_rollout(self, model: str | None = None) -> dict[str, Any]:
+        """Return the rollout under way, or else the latest: how it ended is worth telling."""
+        store = self._parts.rollouts
+        latest = store.active(model)[:1] or store.latest(model, 1)
+        return rollout_shown(store.status(latest[0])).model_dump() if latest else {}
 
     def _found(self, request_id: str) -> InferenceRecord | None:
         return self._parts.store.find(request_id) or self._parts.ring.find(request_id)

@@ -235,6 +235,34 @@ _CHECKS: Final[Mapping[str, Callable[[FeatureRule, object], bool]]] = {
 }
 
 
+def _is_limit(value: object) -> bool:
+    return value is None or _is_number(FeatureRule(""), value)
+
+
+def _is_truth(value: object) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_length(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_list_of_texts(value: object) -> bool:
+    # Other plain values are kept as the texts that they are written as.
+    return isinstance(value, list | tuple) and all(isinstance(x, str | int | float) for x in value)
+
+
+_KEYS: Final[Mapping[str, tuple[Callable[[object], bool], str]]] = {
+    "required": (_is_truth, "true or false"),
+    "nullable": (_is_truth, "true or false"),
+    "low": (_is_limit, "a finite number, or null"),
+    "high": (_is_limit, "a finite number, or null"),
+    "values": (_is_list_of_texts, "a list of texts"),
+    "most_chars": (_is_length, "a whole number, at least 0"),
+}
+"""What the keys of a feature may hold beside its name and type."""
+
+
 def _rule(row: object) -> FeatureRule:
     known = {each.name for each in fields(FeatureRule)}
     if not isinstance(row, Mapping) or not isinstance(row.get("name"), str) or set(row) - known:
@@ -244,6 +272,9 @@ def _rule(row: object) -> FeatureRule:
         raise InvalidValue(
             f"type of feature {row['name']!r}", kind, ", ".join(get_args(FeatureType))
         )
+    for key, (is_allowed, allowed) in _KEYS.items():
+        if key in row and not is_allowed(row[key]):
+            raise InvalidValue(f"{key} of feature {row['name']!r}", _short(row[key]), allowed)
     values = {**row, "values": tuple(map(str, row.get("values", ())))}
     return FeatureRule(**cast("dict[str, Any]", values))
 

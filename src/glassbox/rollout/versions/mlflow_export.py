@@ -100,8 +100,8 @@ class _Exporter:
 
     def _versions(self, model: str, versions: list[Version]) -> dict[int, int]:
         """Return our numbers to theirs, once all versions are there."""
-        known = {each.name: each for each in self._client.search_registered_models()}
-        if model not in known:
+        # By its name: MLflow lists no more than a hundred models at once.
+        if not self._client.search_registered_models(f"name='{model}'"):
             self._client.create_registered_model(model, tags={"glassbox": "true"})
         there = {
             str((each.tags or {}).get(DIGEST_TAG)): int(each.version)

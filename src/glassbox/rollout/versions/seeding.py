@@ -18,7 +18,7 @@ from glassbox.rollout.version import (
 )
 from glassbox.rollout.versions.registry import Registry
 from glassbox.rollout.versions.version_names import find_version
-from glassbox.settings import RolloutSettings
+from glassbox.settings import RolloutSettings, names_in
 
 ACTOR: Final = "settings"
 """Who moves aliases here, as the history shows it."""
@@ -49,7 +49,8 @@ def seed(
         first()
         now = registry.snapshot(is_fresh=True)
     named = _found(now, rollout.active_model_version, is_strict=is_strict and not _reigns(now))
-    for version in _champions(now, named, is_waited_for=bool(_names(rollout.active_model_version))):
+    is_named = bool(names_in(rollout.active_model_version))
+    for version in _champions(now, named, is_waited_for=is_named):
         reason = "named by the settings" if version in named else "the first version"
         _set(registry, version, CHAMPION, reason)
     now = registry.snapshot(is_fresh=True)
@@ -72,8 +73,8 @@ def unheeded(registry: Registry, rollout: RolloutSettings) -> list[str]:
     now = registry.snapshot()
     words = []
     for names, heeded in (
-        (_names(rollout.active_model_version), [now.aliased(CHAMPION, _main_model(now))]),
-        (_names(rollout.shadow_model_version), [*now.challengers(_main_model(now))]),
+        (names_in(rollout.active_model_version), [now.aliased(CHAMPION, _main_model(now))]),
+        (names_in(rollout.shadow_model_version), [*now.challengers(_main_model(now))]),
     ):
         known = {each.name for each in heeded if each is not None}
         for name in names:
@@ -106,7 +107,7 @@ def _champions(now: Snapshot, named: list[Version], *, is_waited_for: bool) -> I
 
 def _found(now: Snapshot, names: str, *, is_strict: bool) -> list[Version]:
     found: list[Version] = []
-    for name in _names(names):
+    for name in names_in(names):
         try:
             version = find_version(now, name)
         except UnknownName as error:
@@ -121,10 +122,6 @@ def _found(now: Snapshot, names: str, *, is_strict: bool) -> list[Version]:
         else:
             found += [version] if version not in found else []
     return found
-
-
-def _names(listed: str) -> list[str]:
-    return [each.strip() for each in listed.split(",") if each.strip()]
 
 
 def _main_model(now: Snapshot) -> str:
