@@ -73,4 +73,5 @@ def main() -> None:
     print(f"{trained.seconds:.0f} s")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -50,4 +50,5 @@ def main() -> None:
         print(f"{name}: {time.monotonic() - started:.0f} s")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -163,11 +163,11 @@ class Runtime(Stores):
 
         return MainJob(job, self.open_engine, stages or _unwatched, say).evaluate()
 
-    def labeller(self, run: Path, *, model: str | None = None) -> "Labeller":
+    def labeller(self, run: str | Path | None, *, model: str | None = None) -> "Labeller":
         """Return the classifier that a run made, on its resident model.
 
         Args:
-            run: Run folder.
+            run: The run, named as for ``run_folder``.
             model: ``tuned`` or ``base`` of the run, or another model, which is then asked with
                 the run's labels and without calibration; None is the run's final model.
 
@@ -180,15 +180,16 @@ class Runtime(Stores):
         from glassbox.confidence.record import base_manifest
         from glassbox.confidence.run import RunFolder
 
-        manifest = Classifier.load(self.finished_run(run))
+        folder = self.finished_run(run)
+        manifest = Classifier.load(folder)
         if model == "tuned" and manifest.adapter is None:
             raise UnknownName("model of this run", "tuned", ["base"], remedy="It was not tuned.")
         if model not in (None, "base", "tuned"):
             return uncalibrated(manifest, self.open_engine(self.model_spec(model)))
         if model == "base" and manifest.adapter is not None:
-            manifest = base_manifest(RunFolder(run), manifest)
-        engine = self.open_engine(self.model_spec(manifest.base_from(run)))
-        return bring_to_life(manifest, run, engine)
+            manifest = base_manifest(RunFolder(folder), manifest)
+        engine = self.open_engine(self.model_spec(manifest.base_from(folder)))
+        return bring_to_life(manifest, folder, engine)
 
     def verifier(
         self, engine: "Engine", folder: Path | None = None, *, encode: "Encode | None" = None
@@ -248,8 +249,12 @@ class Runtime(Stores):
         probe.check(engine.info, adapter if adapter in loaded else None)
         return probe
 
-    def labeller_on(self, engine: "Engine", run: Path) -> "Labeller":
+    def labeller_on(self, engine: "Engine", run: str | Path | None) -> "Labeller":
         """Return the classifier that a run made, on a model that is resident already.
+
+        Args:
+            engine: The model.
+            run: The run, named as for ``run_folder``.
 
         Raises:
             UnknownName: The folder holds no finished run.
@@ -258,7 +263,8 @@ class Runtime(Stores):
         """
         from glassbox.confidence.classify import bring_to_life
 
-        return bring_to_life(Classifier.load(self.finished_run(run)), run, engine)
+        folder = self.finished_run(run)
+        return bring_to_life(Classifier.load(folder), folder, engine)
 
     def version_loaders(self, engine: "Engine | None" = None) -> "Loaders":
         """Return what brings versions to life: LLM classifiers on a resident engine.

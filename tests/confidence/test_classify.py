@@ -28,9 +28,12 @@ def test_a_text_that_does_not_fit_is_named_and_the_rest_is_answered(policy):
     assert error.n_tokens > error.limit
 
 
-def test_a_text_that_is_cut_is_answered():
-    (found,) = classify_stream(labeller("truncate"), [(1, LONG)])
-    assert found.answer is not None
+def test_a_text_that_is_cut_is_answered_and_says_so():
+    whole, cut = classify_stream(labeller("truncate"), [(1, "one"), (2, LONG)])
+    assert cut.answer is not None
+    assert cut.to_json()["truncated"] is True
+    assert "truncated" not in whole.to_json()
+    assert explain(labeller("truncate"), LONG).answer.truncated
 
 
 @pytest.mark.parametrize("policy", ["error", "skip"])

@@ -375,6 +375,16 @@ def test_missing_file_names_its_neighbours(write, tmp_path):
         read_texts(tmp_path / "trian.csv")
 
 
+def test_the_likeliest_neighbour_is_named_among_many_and_none_that_is_hidden(write, tmp_path):
+    for name in ("train.csv", ".trian.csv", *(f"part-{number:02}.csv" for number in range(30))):
+        write(name, CSV)
+    with pytest.raises(UnknownName) as caught:
+        read_texts(tmp_path / "trian.csv")
+    assert "train.csv" in caught.value.known
+    assert ".trian.csv" not in caught.value.known
+    assert len(caught.value.known) == 20
+
+
 def test_hub_without_the_library(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(DependencyMissing, match=r"glassbox-llm\[hub\]"):

@@ -111,6 +111,8 @@ def test_file_defaults_sort_the_classes(tmp_path):
         ("instruction = 'x'", InvalidSetting, "'classes' cannot be used"),
         ("[classes.a]\n", InvalidLabels, "at least two different classes"),
         ("[classes.a", InvalidLabels, "not valid TOML"),
+        (f"order = {'9' * 5000}", InvalidLabels, "not valid TOML"),
+        (f"order = {'[' * 5000}", InvalidLabels, "not valid TOML"),
         ("order = ['a']\n[classes.a]\n[classes.b]", InvalidLabels, "every class once"),
         ("order = ['a', 'c']\n[classes.a]\n[classes.b]", UnknownName, "No class 'c'"),
         ("[classes.a]\nverbalisers = []\n[classes.b]", InvalidLabels, "'a' has no verbaliser"),

@@ -3,8 +3,15 @@
 import pytest
 
 from glassbox.confidence.job import DataChoice, Job
-from glassbox.confidence.pipeline import MainJob, prepare
-from glassbox.errors import OutOfMemory
+from glassbox.confidence.labels import default_labels
+from glassbox.confidence.pipeline import MainJob, Outcome, prepare
+from glassbox.confidence.prompts import PromptBuilder
+from glassbox.confidence.reporting import report_of
+from glassbox.confidence.run import RunFolder
+from glassbox.engine.model.codec import TokenizerCodec
+from glassbox.engine.protocol import AdapterRecipe
+from glassbox.errors import InvalidData, OutOfMemory
+from glassbox.testing.tiny import CONTEXT, tiny_engine, tiny_tokenizer
 from glassbox.types import ModelSpec
 from tests.e2e.jobs import silent
 
@@ -21,6 +28,25 @@ def test_format_encoding_and_bad_rows_are_as_asked(tmp_path):
     assert texts.texts[0] == "Number 0 était bon"
     assert texts.encoding == "cp850 (given)"
     assert [each.reason for each in texts.dropped] == ["empty text"]
+
+
+def asked_of(folder, out):
+    """A job whose texts are an empty file."""
+    (folder / "empty.csv").write_text("")
+    job = Job(ModelSpec("tiny"), DataChoice(str(folder / "empty.csv")), out)
+    return MainJob(job, tiny_engine, silent, print)
+
+
+def test_data_that_cannot_be_used_leave_no_folder_behind(tmp_path):
+    with pytest.raises(InvalidData, match="the file is empty"):
+        asked_of(tmp_path, tmp_path / "run").evaluate()
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_file_in_the_place_of_the_folder_is_told_before_the_texts_are_read(tmp_path):
+    (tmp_path / "run").write_text("years of work")
+    with pytest.raises(InvalidData, match="a run needs a folder, this is a file"):
+        asked_of(tmp_path, tmp_path / "run").evaluate()
 
 
 def begun(folder, seed=0, name="texts.csv"):
@@ -49,3 +75,77 @@ def test_a_folder_that_holds_a_run_on_other_rows_says_so(tmp_path):
     assert "run holds a run on other data (seed 0, 40" in begun(tmp_path, name="more.csv")[1][0]
     test_set.write_text("{")
     assert "test_set.json is damaged and is written anew" in begun(tmp_path)[1][0]
+
+
+def sized(folder, policy) -> tuple[Outcome, list[str]]:
+    """A run over texts about as long as the context, tuned and reworded, and what it says."""
+    rows = [f"{'x' * (160 + 7 * i % 90)} {i},{'ab'[i * i % 7 % 2]}\n" for i in range(400)]
+    (folder / "texts.csv").write_text("text,label\n" + "".join(rows))
+    job = Job(
+        ModelSpec("random"), DataChoice(str(folder / "texts.csv")), folder / "run",
+        tuning="missing", recipe=AdapterRecipe(epochs=1), rank=2, overlong=policy, samples=5,
+        paraphrases=True, charts=False,
+    )  # fmt: skip
+    said: list[str] = []
+    engine = tiny_engine()
+    try:
+        return MainJob(job, lambda _spec: engine, silent, said.append).evaluate(), said
+    finally:
+        engine.close()
+
+
+@pytest.mark.parametrize(
+    ("policy", "field", "words"),
+    [
+        ("truncate", "n_truncated", "were cut to fit"),
+        ("skip", "n_skipped", "were left out because they do not fit"),
+    ],
+)
+def test_texts_over_the_context_are_counted_wherever_they_are_read(tmp_path, policy, field, words):
+    outcome, said = sized(tmp_path, policy)
+    material = prepare(Job(ModelSpec("random"), DataChoice(str(tmp_path / "texts.csv")), tmp_path))
+    prompts = PromptBuilder(default_labels("ab"), TokenizerCodec(tiny_tokenizer()), CONTEXT)
+    split, texts = material.split, material.texts.texts
+    n_asked, n_tuned = (
+        prompts.n_overlong([texts[i] for i in rows])
+        for rows in (split.held_out, (*split.train, *split.validation))
+    )
+    record = RunFolder(tmp_path / "run").read_run()
+    counts = {name: each[field] for name, each in record["overlong"].items()}
+    assert {name: counts[name] for name in ("base", "tuned", "tuning")} == {
+        "base": n_asked,
+        "tuned": n_asked,
+        "tuning": n_tuned,
+    }
+    # Another wording is of another length, so that other texts fit it.
+    assert set(counts.values()) > {n_asked, n_tuned}
+    told = [line for line in said if words in line]
+    assert f"For tuning {n_tuned} texts {words}" in " ".join(told)
+    again, said_again = sized(tmp_path, policy)
+    assert [line for line in said_again if words in line] == told
+    assert again.analysis.consistency == outcome.analysis.consistency
+    paragraphs = " ".join(
+        each for section in report_of(outcome.analysis, record, ()).sections
+        for each in section.paragraphs
+    )  # fmt: skip
+    assert "Texts that did not fit the model's context: " in paragraphs
+    assert "Mean label mass " in paragraphs
+
+
+def test_what_cannot_be_said_after_the_prompt_is_named(tmp_path):
+    rows = [f"Number {i} is fine,{'ab'[i % 2]}\n" for i in range(200)]
+    (tmp_path / "texts.csv").write_text("text,label\n" + "".join(rows))
+    (tmp_path / "labels.toml").write_text(
+        'template = "{text}\\nIt is pos"\n'
+        '[classes.a]\nverbalisers = ["itive", " sure"]\n[classes.b]\nverbalisers = [" no"]\n'
+    )
+    choice = DataChoice(str(tmp_path / "texts.csv"), labels_file=tmp_path / "labels.toml")
+    job = Job(ModelSpec("random"), choice, tmp_path / "run", samples=0, charts=False)
+    said: list[str] = []
+    engine = tiny_engine()
+    MainJob(job, lambda _spec: engine, silent, said.append).evaluate()
+    engine.close()
+    assert any(
+        line.startswith("Not counted as answers") and line.endswith("prompt: 'itive'.")
+        for line in said
+    )

@@ -95,7 +95,7 @@ def test_a_batch_equals_one_by_one(batch, codec):
     together = prompts.build(batch)
     assert together.prompts == tuple(prompts.build([each]).prompts[0] for each in batch)
     assert together.kept == tuple(range(len(batch)))
-    assert (together.n_truncated, together.n_skipped) == (0, 0)
+    assert (together.truncated, together.n_skipped) == ((), 0)
 
 
 def test_white_space_around_the_text_does_not_count():
@@ -113,7 +113,7 @@ def test_overlong_error_names_the_text():
 def test_overlong_skip():
     built = PromptBuilder(LABELS, CODEC, 100, overlong="skip").build(LONG)
     assert built.kept == (0, 2)
-    assert (built.n_truncated, built.n_skipped) == (0, 2)
+    assert (built.truncated, built.n_skipped) == ((), 2)
     assert built.prompts == tuple(build(LONG[i]) for i in (0, 2))
 
 
@@ -122,7 +122,8 @@ def test_overlong_truncate_cuts_the_end_of_the_text_only(codec):
     prompts = PromptBuilder(LABELS, codec, 100, overlong="truncate")
     built = prompts.build(LONG)
     assert built.kept == (0, 1, 2, 3)
-    assert (built.n_truncated, built.n_skipped) == (2, 0)
+    assert (built.truncated, built.n_skipped) == ((1, 3), 0)
+    assert prompts.n_overlong(LONG) == 2
     for i in (1, 3):
         ids = built.prompts[i]
         assert prompts.limit - 2 <= len(ids) <= prompts.limit

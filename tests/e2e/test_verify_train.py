@@ -7,7 +7,8 @@ import pytest
 
 from glassbox.cli.exit_codes import ExitCode
 from glassbox.cli.main import main
-from glassbox.introspection.facts_world import EmbeddedFact, embedded_facts
+from recipes.tiny.facts import Fact
+from recipes.verify_facts.facts import embedded_facts
 
 EVERY = 3
 """Every third fact: enough that the threshold's part holds the forty rows that it asks for."""
@@ -22,7 +23,7 @@ def graded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def _row(at: int, facts: list[EmbeddedFact]) -> dict[str, object]:
+def _row(at: int, facts: list[Fact]) -> dict[str, object]:
     fact = facts[at]
     others = sorted({each.answer for each in facts if each.relation == fact.relation})
     wrong = next(each for each in others if each != fact.answer)

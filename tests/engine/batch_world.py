@@ -6,7 +6,7 @@ from functools import cache
 
 import numpy as np
 
-from glassbox.engine.batching.plain_generation import plain_generation
+from glassbox.engine.batching.plain_generation import PlainAnswer
 from glassbox.engine.model.codec import TokenizerCodec
 from glassbox.engine.model.load import LoadedModel
 from glassbox.engine.requests import Readout, Request, Sampling
@@ -39,6 +39,14 @@ def loaded(architecture):
 def oracle(architecture):
     """Return a second copy: the engine is the only user of its own."""
     return loaded(architecture)
+
+
+def plain_generation(model, codec, request, *, context):
+    """Return the answer to one request, a pass of the library's modules at a time."""
+    answer = PlainAnswer(model, codec, request, context=context)
+    while (reason := answer.step()) is None:
+        pass
+    return answer.generation(reason)
 
 
 def alone(architecture, request):

@@ -295,6 +295,20 @@ def test_states_without_the_target_leave_a_probe_at_chance(tmp_path):
     assert trained.negatives_needed == 99
 
 
+def test_the_threshold_counts_groups_and_not_rows(engine, tmp_path):
+    rows = rows_of(tmp_path)
+    negative = [i for i in divide(rows, 0)["calibrator"] if not rows.is_positive[i]]
+    n_groups = len({rows.groups[i] for i in negative})
+    assert n_groups < len(negative)
+    # As many rows as this rate takes are there, but not as many groups.
+    job = ProbeJob(layers=(0,), pooling=("last",), n_folds=3, max_fpr=1 / (len(negative) + 1))
+    trained = train_probe(engine, rows, job, tmp_path / "states")
+    assert trained.probe.threshold is None
+    assert trained.negatives_needed == len(negative)
+    enough = dataclasses.replace(job, max_fpr=1 / (n_groups + 1))
+    assert train_probe(engine, rows, enough, tmp_path / "states").probe.threshold is not None
+
+
 def test_layers_that_do_not_exist_are_named(engine):
     with pytest.raises(InvalidHookPoint, match="layer 2: the model has layers 0 to 1"):
         plan_capture(engine, [2], ("mean",), "all")

@@ -251,6 +251,10 @@ def test_a_manifest_survives_its_file_and_a_changed_one_is_refused(tmp_path: Pat
     path.write_text(json.dumps(content))
     with pytest.raises(CorruptArtifact, match="digest"):
         VerifierManifest.load(tmp_path)
+    content["fusions"][0]["bias"] = ""
+    path.write_text(json.dumps(content))
+    with pytest.raises(CorruptArtifact, match="a field is missing or wrong"):
+        VerifierManifest.load(tmp_path)
     del content["fusions"][0]["weight"]
     path.write_text(json.dumps(content))
     with pytest.raises(CorruptArtifact, match="weight"):

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from glassbox.errors import InvalidData, InvalidValue, UnknownName
 from glassbox.introspection.checks import CHECKS, check_info, features, owners
 from glassbox.introspection.equivalence import clusters, equivalence, exact, normalised
-from glassbox.introspection.facts_world import QUESTIONS, embedded_facts, fact_rewrites
 from glassbox.introspection.graded import GradedRow, data_digest, read_graded
 from glassbox.introspection.paraphrase import Rewrite, paraphrases_by_rule
 from glassbox.introspection.spans import surprising_spans
@@ -18,6 +17,7 @@ from glassbox.introspection.swaps import Swaps, learn_swaps
 from glassbox.introspection.training import Recipe, split
 from glassbox.introspection.verdict import TokenReading
 from glassbox.stats.heuristic import estimate_uncertainty
+from recipes.verify_facts.facts import QUESTIONS, embedded_facts, fact_rewrites
 
 probs = st.lists(st.floats(0, 1), max_size=8)
 
@@ -175,6 +175,7 @@ def test_graded_rows_are_read_from_both_formats(tmp_path: Path) -> None:
         ('{"prompt": "p", "response": 3, "correct": 1}', "'response' must be a text"),
         ('{"prompt": "p", "response": "r", "correct": 1, "x": 1}', "unknown field 'x'"),
         ('{"prompt": "p", "response": "r", "correct": 1, "origin": "me"}', "origin is 'me'"),
+        ('{"prompt": "p", "response": "r", "correct": 1, "origin": ["given"]}', "origin is "),
         ('{"prompt": "p", "response": "r", "correct": 1, "part": "dev"}', "part is 'dev'"),
     ],
 )

@@ -21,7 +21,7 @@ from glassbox.confidence.analysis import (
     fit_all,
 )
 from glassbox.confidence.consistency import ConsistencyValue, consistency_value
-from glassbox.confidence.evaluation import EvaluatedRows
+from glassbox.confidence.evaluation import EvaluatedRows, shared_rows
 from glassbox.confidence.job import Promise
 from glassbox.confidence.run import RunFolder
 from glassbox.errors import CorruptArtifact
@@ -128,7 +128,8 @@ def analyse(
 def _consistency(
     final: ModelAnalysis, paraphrases: tuple[EvaluatedRows, ...], question: Question
 ) -> ConsistencyValue:
-    prompts = (final.rows, *paraphrases)
+    # A longer wording may not fit where the plain one does.
+    prompts = shared_rows((final.rows, *paraphrases))
     fit, test = ([each.part(part) for each in prompts] for part in ("calibrator", "test"))
     return consistency_value(
         [each.class_logprobs for each in fit],
@@ -205,12 +206,12 @@ def save_choice(run: RunAnalysis, folder: RunFolder) -> Classifier:
     return manifest
 
 
-def recalibrate(folder: RunFolder, *, label_bias: bool) -> RunAnalysis:
+def recalibrate(folder: RunFolder, *, label_bias: bool | None = None) -> RunAnalysis:
     """Return a finished run with its calibrators fitted and chosen afresh.
 
     Args:
         folder: The run.
-        label_bias: Whether class offsets are estimated and taken off first.
+        label_bias: Whether class offsets are estimated and taken off first; None is as before.
 
     Raises:
         UnknownName: The folder holds no run.
@@ -220,7 +221,10 @@ def recalibrate(folder: RunFolder, *, label_bias: bool) -> RunAnalysis:
     before = reopen(folder)
     rows = {name: each.rows for name, each in before.models.items()}
     paraphrases = tuple(map(EvaluatedRows.load, _paraphrase_files(folder.evaluation)))
-    return analyse(rows, paraphrases, replace(before.question, label_bias=label_bias))
+    question = before.question
+    if label_bias is not None:
+        question = replace(question, label_bias=label_bias)
+    return analyse(rows, paraphrases, question)
 
 
 def reopen(folder: RunFolder) -> RunAnalysis:

@@ -32,8 +32,6 @@ class BagOfWords:
     """Class names, in the order of the columns."""
     penalty: float
     """The inverse penalty that was chosen."""
-    n_terms: int
-    """Words and word pairs it knows."""
     vectorizer: TfidfVectorizer
     """Texts to term weights."""
     regression: LogisticRegression
@@ -89,7 +87,6 @@ def fit_baseline(
     return BagOfWords(
         classes=tuple(classes),
         penalty=chosen,
-        n_terms=len(vectorizer.vocabulary_),
         vectorizer=vectorizer,
         regression=_fit(weights, targets, chosen),
     )

@@ -47,9 +47,14 @@ class Classification:
     """Probability that the model says any label at all, [0, 1]; low means off task."""
     automate: bool | None
     """Whether the confidence reaches the threshold; None without a safe threshold."""
+    truncated: bool = False
+    """Whether the end of the text was cut to fit the model's context."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON values, probabilities to six decimals."""
+        """Return the fields as JSON values, probabilities to six decimals.
+
+        ``truncated`` is there only where it is true.
+        """
         return {
             "label": self.label,
             "confidence": round(self.confidence, DECIMALS),
@@ -57,6 +62,7 @@ class Classification:
             "raw_confidence": round(self.raw_confidence, DECIMALS),
             "label_mass": round(self.label_mass, DECIMALS),
             "automate": self.automate,
+            **({"truncated": True} if self.truncated else {}),
         }
 
 
@@ -104,6 +110,7 @@ class Labeller:
         probs = raw if self.label_bias is None else self.label_bias.apply(answer.class_logprobs)
         if self.calibrator is not None:
             probs = self.calibrator.apply(probs)
+        cut = frozenset(answer.truncated)
         results: list[Classification | None] = [None] * len(texts)
         for row, place in enumerate(answer.kept):
             confidence = float(probs[row].max())
@@ -114,6 +121,7 @@ class Labeller:
                 raw_confidence=float(raw[row].max()),
                 label_mass=float(min(mass[row], 1.0)),
                 automate=None if self.threshold is None else confidence >= self.threshold,
+                truncated=int(place) in cut,
             )
         return results
 

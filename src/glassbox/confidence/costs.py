@@ -35,7 +35,7 @@ def load_costs(path: Path) -> Costs:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, IsADirectoryError):
         raise UnknownName("costs file", str(path), remedy="Give a costs.toml.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidData(f"not valid TOML: {error}", source=str(path)) from error
     try:
         file = _CostsFile.model_validate(content)

@@ -160,6 +160,35 @@ class EvaluatedRows:
             ) from error
 
 
+def shared_rows(answers: Sequence[EvaluatedRows]) -> list[EvaluatedRows]:
+    """Return the answers to the texts that all of these hold, so that their rows are paired."""
+    kept = set.intersection(*(set(rows.held_out.texts) for rows in answers))
+    return [
+        rows.take(
+            np.array([i for i, text in enumerate(rows.held_out.texts) if text in kept], dtype=int)
+        )
+        for rows in answers
+    ]
+
+
+@dataclass(frozen=True)
+class Overlong:
+    """Texts that did not fit the model's context, and what became of them."""
+
+    n_truncated: int
+    """Texts whose end was cut."""
+    n_skipped: int
+    """Texts that were left out."""
+
+    def remarks(self) -> list[str]:
+        """Return what a person should hear about: nothing is left out in silence."""
+        counts = (
+            (self.n_truncated, "texts were cut to fit the model's context"),
+            (self.n_skipped, "texts were left out because they do not fit the model's context"),
+        )
+        return [f"{number} {what}." for number, what in counts if number]
+
+
 @dataclass(frozen=True)
 class Answered:
     """What asking a model came to."""
@@ -168,21 +197,19 @@ class Answered:
     """Its answers; texts skipped as too long are absent."""
     n_computed: int
     """Answers computed in this call; the others were cached."""
-    n_truncated: int
-    """Texts whose end was cut to fit the context, among those computed."""
-    n_skipped: int
-    """Texts without an answer because they did not fit."""
+    overlong: Overlong
+    """Texts that did not fit, those with cached answers among them."""
     n_damaged: int
     """Cache files that were damaged and set aside."""
 
     def remarks(self) -> list[str]:
-        """Return what a person should hear about: nothing is left out in silence."""
-        counts = (
-            (self.n_truncated, "texts were cut to fit the model's context"),
-            (self.n_skipped, "texts were left out because they do not fit the model's context"),
-            (self.n_damaged, "cache files were damaged; their rows were computed again"),
-        )
-        return [f"{number} {what}." for number, what in counts if number]
+        """Return what a person should hear about."""
+        found = self.overlong.remarks()
+        if self.n_damaged:
+            found.append(
+                f"{self.n_damaged} cache files were damaged; their rows were computed again."
+            )
+        return found
 
 
 def evaluate_rows(
@@ -204,21 +231,29 @@ def evaluate_rows(
     """
     wanted = cache.find(held_out.texts).missing
     first = len(held_out) - len(wanted)
-    computed = truncated = 0
+    computed = 0
     for start in range(0, len(wanted), CHUNK_ROWS):
         texts = [held_out.texts[i] for i in wanted[start : start + CHUNK_ROWS]]
         report = _shifted(progress, first + start, len(held_out))
         answer = model.label_probs(texts, progress=report)
         cache.add([texts[i] for i in answer.kept], answer.class_logprobs, answer.entropy)
         computed += len(answer.kept)
-        truncated += answer.n_truncated
     if progress is not None:
         progress(len(held_out), len(held_out))
     found = cache.find(held_out.texts)
     rows = EvaluatedRows(model.labels.classes, held_out, found.class_logprobs, found.entropy)
     if found.missing:
         rows = rows.take(np.setdiff1d(np.arange(len(held_out)), np.array(found.missing)))
-    return Answered(rows, computed, truncated, len(found.missing), len(cache.damaged))
+    overlong = Overlong(_n_truncated(model, held_out.texts), len(found.missing))
+    return Answered(rows, computed, overlong, len(cache.damaged))
+
+
+def _n_truncated(model: LabelModel, texts: Sequence[str]) -> int:
+    """Return how many texts are cut; the cache does not say so of its answers."""
+    if model.prompts.overlong != "truncate":
+        return 0
+    chunks = (texts[at : at + CHUNK_ROWS] for at in range(0, len(texts), CHUNK_ROWS))
+    return sum(map(model.prompts.n_overlong, chunks))
 
 
 def _shifted(progress: Progress | None, start: int, total: int) -> Progress | None:

@@ -269,7 +269,7 @@ def load_labels(path: Path) -> LabelSet:
         raise UnknownName(
             "labels file", str(path), remedy="Give the path of a labels.toml."
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidLabels(f"{path} is not valid TOML: {error}.") from error
     try:
         file = _LabelsFile.model_validate(content)

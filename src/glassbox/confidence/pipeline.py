@@ -21,7 +21,13 @@ from glassbox.confidence.baseline import fit_baseline
 from glassbox.confidence.cache import EvaluatorKey, RowCache
 from glassbox.confidence.consistency import check_samples, paraphrased
 from glassbox.confidence.data import LabelledTexts, read_texts
-from glassbox.confidence.evaluation import EvaluatedRows, HeldOut, evaluate_rows
+from glassbox.confidence.evaluation import (
+    EvaluatedRows,
+    HeldOut,
+    Overlong,
+    evaluate_rows,
+    shared_rows,
+)
 from glassbox.confidence.forecast import (
     TRIED_TEXTS,
     Workload,
@@ -124,6 +130,7 @@ class MainJob:
         self.job = job
         self.folder = RunFolder(job.out)
         self.seconds: dict[str, float] = {}
+        self.overlong: dict[str, Overlong] = {}
         self._open_engine = open_engine
         self._stages = stages
         self._say = say
@@ -140,7 +147,7 @@ class MainJob:
         material, engine = self._begin()
         adapter = self._adapter_at_hand(engine, material.held_out)
         material.rows.save(self.folder.test_set)
-        model = LabelModel(engine, material.labels, overlong=self.job.overlong)
+        model = self._base_model(engine, material.labels)
         answers = {"base": self._ask("base", model, material)}
         fit = None if self.job.tuning == "no" else self._fit(model, material)
         if fit is not None:
@@ -153,7 +160,8 @@ class MainJob:
             answers["tfidf"] = _bag_of_words(material)
         paraphrases = self._ask_in_other_words(model, material)
         with self._stage("analyse", "Calibrating and measuring"):
-            analysis = analysed.analyse(_common(answers), paraphrases, self._question())
+            common = dict(zip(answers, shared_rows(list(answers.values())), strict=True))
+            analysis = analysed.analyse(common, paraphrases, self._question())
             analysed.save(analysis, paraphrases, self.folder)
         classifier = manifest(self.job, engine, material.labels, analysis, adapter, model.adapter)
         classifier.save(self.folder.root)
@@ -164,6 +172,7 @@ class MainJob:
                 material.texts,
                 material.split.sizes,
                 self.seconds,
+                self.overlong,
                 classifier,
             )
         )
@@ -177,12 +186,14 @@ class MainJob:
         """
         material, engine = self._begin()
         material.rows.save(self.folder.test_set)
-        return self._fit(LabelModel(engine, material.labels, overlong=self.job.overlong), material)
+        return self._fit(self._base_model(engine, material.labels), material)
 
     def _begin(self) -> tuple[Material, Engine]:
-        self.folder.create()
+        self.folder.check()
         with self._stage("read", "Reading the texts"):
             material = prepare(self.job)
+        # Only now: data that cannot be used leave no empty folder behind.
+        self.folder.create()
         self._compare_rows(material.rows)
         sizes = material.split.sizes
         self._say(material.texts.describe())
@@ -198,6 +209,15 @@ class MainJob:
             f"Model {info.name}: {info.n_parameters:,} parameters, {info.dtype} on {info.device}."
         )
         return material, engine
+
+    def _base_model(self, engine: Engine, labels: LabelSet) -> LabelModel:
+        model = LabelModel(engine, labels, overlong=self.job.overlong)
+        if model.verbalisers.set_aside:
+            self._say(
+                "Not counted as answers, because the tokenizer joins them with the end of the "
+                f"prompt: {', '.join(map(repr, model.verbalisers.set_aside))}."
+            )
+        return model
 
     def _compare_rows(self, rows: HeldOutRows) -> None:
         """Say so where the folder holds a run on other rows, whose results will be replaced."""
@@ -244,6 +264,7 @@ class MainJob:
                 self._say(expected.sentence)
         with self._stage(name, f"Asking the {name} model") as report:
             answered = evaluate_rows(model, material.held_out, cache, progress=report)
+        self.overlong[name] = answered.overlong
         for line in answered.remarks():
             self._say(line)
         return answered.rows
@@ -297,8 +318,13 @@ class MainJob:
         own = self.folder.adapter
         if self.job.tuning == "again" and own.exists() and not (own / STATE_FILE).exists():
             shutil.rmtree(own)
-        train = _examples(model, material, material.split.train)
-        validation = _examples(model, material, material.split.validation)
+        train, cut = _examples(model, material, material.split.train)
+        validation, also_cut = _examples(model, material, material.split.validation)
+        self.overlong["tuning"] = Overlong(
+            cut.n_truncated + also_cut.n_truncated, cut.n_skipped + also_cut.n_skipped
+        )
+        for line in self.overlong["tuning"].remarks():
+            self._say(f"For tuning {line}")
         verbalisers = model.verbalisers
         loss = tuning.label_loss(verbalisers.groups, verbalisers.nested)
         rank = self.job.rank or tuning.default_rank(model.engine.info.d_model)
@@ -329,25 +355,17 @@ class MainJob:
         return fit
 
 
-def _common(answers: Mapping[str, EvaluatedRows]) -> dict[str, EvaluatedRows]:
-    """Return the answers to the texts that every model answered, so that rows are paired."""
-    kept = set.intersection(*(set(rows.held_out.texts) for rows in answers.values()))
-    return {
-        name: rows.take(
-            np.array([i for i, text in enumerate(rows.held_out.texts) if text in kept], dtype=int)
-        )
-        for name, rows in answers.items()
-    }
-
-
-def _examples(model: LabelModel, material: Material, rows: tuple[int, ...]) -> list[Example]:
+def _examples(
+    model: LabelModel, material: Material, rows: tuple[int, ...]
+) -> tuple[list[Example], Overlong]:
     texts, classes = material.texts, material.labels.classes
     built = model.prompts.build([texts.texts[i] for i in rows])
     targets = [classes.index(texts.labels[i]) for i in rows]
-    return [
+    examples = [
         Example(prompt, targets[place])
         for prompt, place in zip(built.prompts, built.kept, strict=True)
     ]
+    return examples, Overlong(len(built.truncated), built.n_skipped)
 
 
 def _bag_of_words(material: Material) -> EvaluatedRows:

@@ -33,8 +33,8 @@ class BuiltPrompts:
     """One prompt for each kept text, in order."""
     kept: tuple[int, ...]
     """Index of the text that each prompt belongs to."""
-    n_truncated: int
-    """Texts whose end was cut to fit the context."""
+    truncated: tuple[int, ...]
+    """Index of each text whose end was cut to fit the context."""
     n_skipped: int
     """Texts left out because they did not fit."""
 
@@ -96,6 +96,10 @@ class PromptBuilder:
         """Return the tokens of one text's whole prompt, however long."""
         return len(self._encode([text])[0])
 
+    def n_overlong(self, texts: Sequence[str]) -> int:
+        """Return how many of some texts do not fit the context whole."""
+        return sum(len(ids) > self.limit for ids in self._encode(texts))
+
     def build(self, texts: Sequence[str]) -> BuiltPrompts:
         """Return the prompts of some texts.
 
@@ -107,7 +111,7 @@ class PromptBuilder:
         prompts = self._encode(texts)
         overlong = [i for i, ids in enumerate(prompts) if len(ids) > self.limit]
         if not overlong:
-            return BuiltPrompts(tuple(prompts), tuple(range(len(texts))), 0, 0)
+            return BuiltPrompts(tuple(prompts), tuple(range(len(texts))), (), 0)
         if self.overlong == "error":
             first = overlong[0]
             which = f"prompt of text {first + 1} of {len(texts)}"
@@ -115,10 +119,10 @@ class PromptBuilder:
         if self.overlong == "skip":
             left_out = set(overlong)
             kept = tuple(i for i in range(len(texts)) if i not in left_out)
-            return BuiltPrompts(tuple(prompts[i] for i in kept), kept, 0, len(overlong))
+            return BuiltPrompts(tuple(prompts[i] for i in kept), kept, (), len(overlong))
         for i, ids in zip(overlong, self._truncate([texts[i] for i in overlong]), strict=True):
             prompts[i] = ids
-        return BuiltPrompts(tuple(prompts), tuple(range(len(texts))), len(overlong), 0)
+        return BuiltPrompts(tuple(prompts), tuple(range(len(texts))), tuple(overlong), 0)
 
     def _truncate(self, texts: Sequence[str]) -> list[TokenIds]:
         """Return the prompts of the longest beginnings that fit, by bisection over all at once."""

@@ -13,6 +13,7 @@ import orjson
 from glassbox.artifacts import Classifier, Part, digest_json
 from glassbox.confidence.analysed import RunAnalysis, reopen
 from glassbox.confidence.data import LabelledTexts
+from glassbox.confidence.evaluation import Overlong
 from glassbox.confidence.job import Job
 from glassbox.confidence.labels import LabelSet
 from glassbox.confidence.run import RunFolder
@@ -78,6 +79,7 @@ def run_record(
     texts: LabelledTexts,
     sizes: PartSizes,
     seconds: Mapping[str, float],
+    overlong: Mapping[str, Overlong],
     classifier: Classifier,
 ) -> dict[str, Any]:
     """Return the content of ``run.json``: what was asked, of what, where and how long it took."""
@@ -92,6 +94,7 @@ def run_record(
             "parts": asdict(sizes),
             "description": texts.describe(),
         },
+        "overlong": {name: asdict(each) for name, each in overlong.items()},
         "model": asdict(info),
         "classifier": classifier.digest,
         "versions": {name: _version(name) for name in VERSIONED}

@@ -59,7 +59,11 @@ def report_of(run: RunAnalysis, record: Mapping[str, Any], charts: Sequence[Char
     verdict, *summary = sentences.verdict(run)
     sections = (
         _automation(run, shown("business_reliability", "business_reliability_progression")),
-        _models(run, shown("accuracy_comparison", "risk_coverage", "label_confusion")),
+        _models(
+            run,
+            sentences.overlong(record.get("overlong", {})),
+            shown("accuracy_comparison", "risk_coverage", "label_confusion"),
+        ),
         _calibration(
             run,
             shown(
@@ -138,14 +142,14 @@ def _automation(run: RunAnalysis, charts: tuple[ChartImage, ...]) -> Section:
     )
 
 
-def _models(run: RunAnalysis, charts: tuple[ChartImage, ...]) -> Section:
+def _models(run: RunAnalysis, overlong: tuple[str, ...], charts: tuple[ChartImage, ...]) -> Section:
     paragraphs = ["Every model answered the same test rows, which shaped none of them."]
     if "tfidf" in run.models:
         paragraphs.append(
             "TF-IDF is a bag of words with logistic regression, trained on the same training "
             "rows. Where it does as well, a language model is not needed for this job."
         )
-    paragraphs += sentences.off_task(run)
+    paragraphs += (*sentences.label_mass(run), *overlong)
     return Section(
         "How good the models are",
         paragraphs=tuple(paragraphs),
@@ -223,6 +227,7 @@ def _sizes(run: RunAnalysis, charts: tuple[ChartImage, ...]) -> Section:
 
 def _provenance(record: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     job, data, model = record["job"], record["data"], record["model"]
+    machine = record["machine"]
     parts = ", ".join(f"{name} {n}" for name, n in data["parts"].items())
     seconds = ", ".join(f"{name} {value:.1f} s" for name, value in record["seconds"].items())
     return (
@@ -240,6 +245,9 @@ def _provenance(record: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
         ("Parts", f"{parts}; seed {job['seed']}"),
         ("Classifier digest", record["classifier"]),
         ("Versions", ", ".join(f"{name} {v}" for name, v in record["versions"].items() if v)),
-        ("Machine", ", ".join(str(value) for value in record["machine"].values())),
+        (
+            "Machine",
+            f"{machine['system']}, {machine['architecture']}, CPU cores: {machine['cores']}",
+        ),
         ("Time", seconds),
     )

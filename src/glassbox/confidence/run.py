@@ -63,14 +63,17 @@ class RunFolder:
         """The self-contained HTML report."""
         return self.root / "report.html"
 
-    def create(self) -> None:
-        """Make the folder; an existing file of that name is an error.
+    def check(self) -> None:
+        """Refuse a path that cannot become a folder.
 
         Raises:
             InvalidData: The path is a file.
         """
         if self.root.exists() and not self.root.is_dir():
             raise InvalidData("a run needs a folder, this is a file", source=str(self.root))
+
+    def create(self) -> None:
+        """Make the folder, if it is not there."""
         self.root.mkdir(parents=True, exist_ok=True)
 
     def write_run(self, content: Mapping[str, Any]) -> None:
@@ -94,6 +97,11 @@ class RunFolder:
     def _require(self, path: Path) -> None:
         if path.exists():
             return
+        inside = sorted(str(each.parent) for each in self.root.glob("*/run.json"))
+        if inside:
+            raise UnknownName(
+                "finished run", str(self.root), inside, remedy="This is a folder of runs: name one."
+            )
         siblings = self.root.parent.glob("*/run.json") if self.root.parent.is_dir() else ()
         raise UnknownName(
             "finished run",

@@ -37,8 +37,8 @@ class LabelProbs:
     """Prompt length."""
     kept: Int[np.ndarray, " n"]
     """Index of the text each row belongs to; texts skipped as too long are absent."""
-    n_truncated: int
-    """Texts whose end was cut to fit the context."""
+    truncated: tuple[int, ...]
+    """Index of each text whose end was cut to fit the context."""
     n_skipped: int
     """Texts left out because they did not fit."""
 
@@ -111,6 +111,6 @@ class LabelModel:
             entropy=answer.entropy,
             n_tokens=np.array([len(ids) for ids in built.prompts], dtype=np.int64),
             kept=np.asarray(built.kept, dtype=np.int64),
-            n_truncated=built.n_truncated,
+            truncated=built.truncated,
             n_skipped=built.n_skipped,
         )

@@ -3,11 +3,13 @@
 Words figures that are there.
 """
 
+from collections.abc import Mapping
+
 from glassbox.confidence.analysed import RunAnalysis
 from glassbox.confidence.consistency import ConsistencyValue
 from glassbox.confidence.evaluation import EvaluatedRows
 from glassbox.confidence.split import HELD_OUT_FRACTION, THRESHOLD_FRACTION
-from glassbox.confidence.tables import number, percent
+from glassbox.confidence.tables import MODEL_NAMES, number, percent
 from glassbox.stats.calibration_error import NullLevel
 from glassbox.stats.selective import Threshold
 
@@ -87,6 +89,29 @@ def off_task(run: RunAnalysis) -> tuple[str, ...]:
         f"Mean label mass {percent(mass)}: the model mostly wanted to say something that is no "
         "label. Look at the prompt and the verbalisers before anything else.",
     )
+
+
+def label_mass(run: RunAnalysis) -> tuple[str, ...]:
+    """Return how far the final model answers in the labels' words; a warning where it does not."""
+    return off_task(run) or (
+        f"Mean label mass {percent(run.final.mean_label_mass)}: so much of its probability the "
+        f"{MODEL_NAMES[run.final.name]} model gives to the labels, whatever else it could say.",
+    )
+
+
+def overlong(counts: Mapping[str, Mapping[str, int]]) -> tuple[str, ...]:
+    """Return how many texts did not fit the model's context, and what became of them.
+
+    Args:
+        counts: ``n_truncated`` and ``n_skipped`` by who read them: a model, or the tuning.
+    """
+    found = [
+        f"{each[key]:,} {what} ({MODEL_NAMES.get(name, name)})"
+        for name, each in counts.items()
+        for key, what in (("n_truncated", "cut at their end"), ("n_skipped", "left out"))
+        if each[key]
+    ]
+    return (f"Texts that did not fit the model's context: {', '.join(found)}.",) if found else ()
 
 
 def consistency_sentences(value: ConsistencyValue) -> tuple[str, ...]:

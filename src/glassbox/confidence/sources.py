@@ -3,6 +3,7 @@
 Knows nothing of label sets; ``formats`` reads the files.
 """
 
+import difflib
 import re
 from collections.abc import Sequence
 from importlib.resources import files
@@ -11,7 +12,7 @@ from typing import Any
 
 from glassbox.confidence.decoding import decode, detect_encoding, known_encoding
 from glassbox.confidence.formats import FILE_FORMATS, Cell, RawRow, RawRows, read_file, split_lines
-from glassbox.errors import DependencyMissing, InvalidData, InvalidValue, UnknownName
+from glassbox.errors import DependencyMissing, InvalidData, InvalidValue, UnknownName, first_line
 
 EMBEDDED = "tiny"
 """Name of the dataset that the package ships."""
@@ -57,9 +58,16 @@ def read_source(source: str | Path, *, data_format: str | None, encoding: str | 
 
 
 def neighbours(path: Path) -> list[str]:
-    """Return what stands where a missing path was looked for, at most 20 names."""
-    folder = path.parent
-    return sorted(each.name for each in folder.iterdir())[:20] if folder.is_dir() else []
+    """Return what stands where a missing path was looked for: at most 20 names, none hidden.
+
+    The likeliest are among them, however many there are.
+    """
+    if not path.parent.is_dir():
+        return []
+    names = sorted(each.name for each in path.parent.iterdir() if not each.name.startswith("."))
+    likely = difflib.get_close_matches(path.name, names)
+    others = [name for name in names if name not in likely]
+    return sorted([*likely, *others[: 20 - len(likely)]])
 
 
 def embedded_dataset() -> Path:
@@ -167,7 +175,7 @@ def _read_hub(source: str) -> RawRows:
             "data set",
             source,
             remedy="There is no file or folder of that name here, and the hub did not give it "
-            f"({type(error).__name__}: {_first_line(error)}). Hub names are "
+            f"({type(error).__name__}: {first_line(error)[:200]}). Hub names are "
             "name[:configuration[:split]].",
         ) from error
     chosen = split or ("train" if "train" in found or len(found) != 1 else next(iter(found)))
@@ -193,7 +201,3 @@ def _named(column: str, value: Any, class_names: dict[str, tuple[str, ...]]) -> 
     if names is None or not isinstance(value, int):
         return value
     return names[value] if value >= 0 else None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [""])[0][:200]

@@ -297,7 +297,7 @@ def differences(run: RunAnalysis) -> Table | None:
             )
             for each in run.differences
         ),
-        notes=("p: McNemar's exact test. An interval that holds 0 shows no difference.",),
+        notes=("p: McNemar's exact test. An interval that holds 0 does not show a difference.",),
     )
 
 

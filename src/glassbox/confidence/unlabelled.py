@@ -28,6 +28,7 @@ from glassbox.confidence.formats import (
     named_cells,
     tsv_cells,
 )
+from glassbox.confidence.sources import neighbours
 from glassbox.errors import InvalidData, UnknownName
 
 MAX_LINE_BYTES = 1 << 20
@@ -116,10 +117,7 @@ def _opened(source: str | Path | ByteLines) -> Iterator[tuple[ByteLines, str]]:
         return
     path = Path(source)
     if not path.is_file():
-        siblings = (
-            sorted(each.name for each in path.parent.iterdir()) if path.parent.is_dir() else []
-        )
-        raise UnknownName("file", str(source), siblings[:20])
+        raise UnknownName("file", str(source), neighbours(path))
     with path.open("rb") as file:
         yield file, str(source)
 

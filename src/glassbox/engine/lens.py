@@ -82,6 +82,8 @@ class LogitLens:
     final_logprobs: Float[np.ndarray, "n_layers n_positions"]
     """Log-probability that each layer gives to the token the last layer finds most probable: where
     it rises, the answer has been found."""
+    adapter_digest: str | None = None
+    """Digest (hex) of the adapter that was read; None is the base model."""
 
 
 @runtime_checkable

@@ -265,7 +265,7 @@ class ResidentEngine:
             self._bank.applying_all(lease.slot),
         ):
             self._loans.require_unharmed()
-            return read_lens(self._model, request)
+            return replace(read_lens(self._model, request), adapter_digest=lease.digest)
 
     def load_adapter(self, folder: Path | str, *, name: str | None = None) -> str:
         """Return the name under which a LoRA adapter is now loaded (its digest by default).

@@ -79,9 +79,10 @@ def _row(path: Path, line: int, record: Mapping[str, Any]) -> GradedRow:
     texts = {name: str(record.get(name) or "") for name in ("group", "stratum", "part")}
     if texts["part"] not in ("", "train", "test"):
         raise refuse(f"part is {texts['part']!r}; allowed: train, test, or nothing")
-    origin = _ORIGINS.get(record.get("origin") or "given")
+    said = record.get("origin") or "given"
+    origin = _ORIGINS.get(said) if isinstance(said, str) else None
     if origin is None:
-        raise refuse(f"origin is {record['origin']!r}; allowed: given, written")
+        raise refuse(f"origin is {said!r}; allowed: given, written")
     return GradedRow(
         prompt=record["prompt"],
         response=record["response"],

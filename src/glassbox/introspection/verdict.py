@@ -137,6 +137,8 @@ class Verdict:
     """Name of the model that judged."""
     model_digest: str
     """Its digest (hex)."""
+    adapter_digest: str | None
+    """Digest of the adapter that judged (hex); None is the base model."""
     verifier_digest: str | None
     """Content hash of the verifier's parameters (hex); None for the heuristic."""
     n_tokens: int

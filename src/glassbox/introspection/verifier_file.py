@@ -26,6 +26,16 @@ VERIFIER_FILE: Final = "verifier.json"
 PROBES_FOLDER: Final = "probes"
 """Folder beside it with a folder for each probe."""
 
+_NOT_AS_WRITTEN: Final = (
+    ArithmeticError,
+    AttributeError,
+    InvalidValue,
+    LookupError,
+    TypeError,
+    ValueError,
+)
+"""What reading fields of other kinds than were written may raise, wherever it comes to that."""
+
 
 @dataclass(frozen=True)
 class VerifierManifest:
@@ -112,9 +122,10 @@ class VerifierManifest:
                 probes=tuple(content["probes"]),
                 seed=content["seed"],
             )
-        except (KeyError, TypeError, InvalidValue) as error:
+            is_whole = content.get("digest") == found.digest
+        except _NOT_AS_WRITTEN as error:
             raise CorruptArtifact(path, f"a field is missing or wrong ({error})") from error
-        if content.get("digest") != found.digest:
+        if not is_whole:
             raise CorruptArtifact(path, "its content does not match its digest")
         return found
 

@@ -167,6 +167,7 @@ class Verifier:
             notes=_notes(evidence, fusion, manifest, origin, witness.plan.k),
             model=info.name,
             model_digest=info.digest,
+            adapter_digest=evidence.generation.adapter_digest,
             verifier_digest=None if manifest is None or fusion is None else manifest.digest,
             n_tokens=n_written + sum(cost.n_tokens for cost in evidence.costs.values()),
             seconds=time.perf_counter() - started,

@@ -16,11 +16,10 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 from peft import LoraConfig, PeftModel, get_peft_model
 
 from glassbox.engine.batching.answering import Capacity
-from glassbox.engine.batching.plain_generation import plain_generation
 from glassbox.engine.model.codec import TokenizerCodec
 from glassbox.engine.resident import ResidentEngine
 from glassbox.testing import tiny_loaded
-from tests.engine.batch_world import assert_same, loaded, random_request
+from tests.engine.batch_world import assert_same, loaded, plain_generation, random_request
 
 FORMS = {
     "attention": {"r": 3, "target_modules": ["q_proj", "v_proj"]},

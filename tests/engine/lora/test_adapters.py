@@ -272,6 +272,31 @@ def test_a_rank_that_the_weights_do_not_have_is_refused(copy):
 
 
 @pytest.mark.parametrize(
+    "change",
+    [
+        {"target_modules": 5},
+        {"target_modules": "("},
+        {"rank_pattern": 1.5},
+        {"alpha_pattern": "q_proj"},
+        {"lora_alpha": "x"},
+    ],
+)
+def test_a_configuration_of_odd_fields_is_refused(copy, change):
+    rewrite_config(copy, **change)
+    with pytest.raises(CorruptArtifact, match=r"adapter_config\.json"):
+        tiny_bank().register(copy)
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.int32, torch.complex64])
+def test_factors_in_other_number_formats_are_refused(copy, dtype):
+    path = copy / "adapter_model.safetensors"
+    save_file({name: each.to(dtype) for name, each in load_file(path).items()}, path)
+    (copy / "glassbox.json").unlink()
+    with pytest.raises(UnsupportedModel, match="Glassbox loads LoRA factors in"):
+        tiny_bank().register(copy)
+
+
+@pytest.mark.parametrize(
     ("change", "problem"),
     [
         ({"peft_type": "IA3"}, "of kind IA3; Glassbox loads LORA"),

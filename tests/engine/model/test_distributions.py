@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glassbox.engine.batching import answering
-from glassbox.engine.batching.plain_generation import plain_generation
 from glassbox.engine.lens import LensRequest
 from glassbox.engine.model.codec import TokenizerCodec
 from glassbox.engine.model.distributions import entropy, require_finite
@@ -15,6 +14,7 @@ from glassbox.engine.requests import Request, Sampling
 from glassbox.engine.resident import ResidentEngine
 from glassbox.errors import NonFiniteOutput
 from glassbox.testing import tiny_loaded
+from tests.engine.batch_world import plain_generation
 
 N_PADDED = 150
 

@@ -203,6 +203,8 @@ def test_the_engine_reads_an_adapter_through_the_lens(tmp_path):
     own = engine.logprobs([TOKENS], [(5,)], adapter=name)
     assert tuned.entropies[-1, 0] == pytest.approx(own.entropy[0], abs=1e-4)
     assert abs(tuned.entropies - base.entropies).max() > 1e-3
+    (adapter,) = engine.adapters
+    assert (base.adapter_digest, tuned.adapter_digest) == (None, adapter.digest)
     with pytest.raises(UnknownName, match="adapter"):
         engine.lens(LensRequest(TOKENS, (18,), adapter="b"))
     engine.close()

@@ -7,7 +7,7 @@ queues, threads or adapters: the model answers with whatever is selected.
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -56,32 +56,6 @@ class _Row:
             top_ids=np.asarray(tops[0], dtype=np.int64).reshape(n, n_top),
             top_logprobs=np.asarray(tops[1], dtype=np.float32).reshape(n, n_top),
         )
-
-
-def plain_generation(
-    model: PreTrainedModel,
-    codec: TokenizerCodec,
-    request: Request,
-    *,
-    context: int,
-    listen: Listener | None = None,
-    stopped: Callable[[], FinishReason | None] = lambda: None,
-) -> Generation:
-    """Return the answer to one request; arguments and errors as of ``PlainAnswer``.
-
-    Args:
-        model: The library's model, in evaluation mode.
-        codec: Its tokenizer.
-        request: What to write or to read.
-        context: Most tokens of prompt and response together.
-        listen: Called with each piece of a written response.
-        stopped: Asked before each step; a reason ends the response.
-    """
-    answer = PlainAnswer(model, codec, request, context=context, listen=listen)
-    while True:
-        reason = stopped() or answer.step()
-        if reason is not None:
-            return answer.generation(reason)
 
 
 class PlainAnswer:

@@ -55,6 +55,18 @@ _BEYOND_LORA = (
     "monteclora_config",
 )
 
+_KINDS: Mapping[str, Any] = {
+    "r": int,
+    "lora_alpha": int | float,
+    "target_modules": str | list | None,
+    "rank_pattern": dict | None,
+    "alpha_pattern": dict | None,
+}
+"""What the fields hold that decide over weights."""
+
+_WEIGHTS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+"""Number formats of factors; others would be read as numbers that they are not."""
+
 _STARTS_ON_THE_BASE = ("gaussian", "eva", "orthogonal")
 """Named ways to draw the first weights that leave the base model as it is; others (PiSSA, OLoRA,
 CorDA, LoftQ) keep the difference to the base in the adapter and take it from the base's weights."""
@@ -267,6 +279,9 @@ def _parsed_config(path: Path, content: bytes) -> dict[str, Any]:
             f"{path}: the adapter uses {', '.join(beyond)}; Glassbox loads plain LoRA on linear "
             "layers. Merge it into its base model with PEFT's merge_and_unload and load that."
         )
+    for name, kinds in _KINDS.items():
+        if name in config and not isinstance(config[name], kinds):
+            raise CorruptArtifact(path, f"the field {name!r} is {config[name]!r}")
     start = config.get("init_lora_weights", True)
     if isinstance(start, str) and start not in _STARTS_ON_THE_BASE:
         raise UnsupportedModel(
@@ -293,6 +308,11 @@ def _paired(path: Path, weights: Mapping[str, torch.Tensor]) -> dict[str, LoraPa
             raise UnsupportedModel(
                 f"{path}: {name!r} is no LoRA factor of a linear layer; "
                 "Glassbox loads plain LoRA on linear layers."
+            )
+        if tensor.dtype not in _WEIGHTS:
+            raise UnsupportedModel(
+                f"{path}: {name!r} is of {tensor.dtype}; Glassbox loads LoRA factors in "
+                f"{', '.join(map(str, _WEIGHTS))}."
             )
         if not torch.isfinite(tensor).all():
             raise CorruptArtifact(path, f"{name!r} holds NaN or infinity")

@@ -29,6 +29,7 @@ from glassbox.errors import (
     GlassboxError,
     InvalidValue,
     UnknownName,
+    is_not_signed_in,
 )
 
 SCHEME = "s3://"
@@ -56,17 +57,6 @@ _NOT_THERE = ("NoSuchBucket", "NoSuchKey", "404")
 _CHANGED = ("PreconditionFailed", "412")
 _UNKNOWN_CALLER = ("ExpiredToken", "InvalidToken", "RequestExpired")
 """Answered with 400: temporary credentials have run out."""
-_NOT_SIGNED_IN = (
-    "CredentialRetrievalError",
-    "LoginError",
-    "NoAuthTokenError",
-    "NoCredentialsError",
-    "PartialCredentialsError",
-    "ProfileNotFound",
-    "SSOError",
-    "TokenRetrievalError",
-)
-"""Classes of botocore, or their bases, by name: older ones lack some."""
 _SLOW_DOWN = ("SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "429")
 
 
@@ -278,7 +268,7 @@ def store_errors(url: str, kind: str = "adapter") -> Iterator[None]:
     except ClientError as error:
         raise _in_our_words(url, kind, error, error.response) from error
     except (BotoCoreError, HTTPClientError) as error:
-        if any(each.__name__ in _NOT_SIGNED_IN for each in type(error).__mro__):
+        if is_not_signed_in(error):
             raise _refused(url, error) from error
         raise CapacityError(f"{url} could not be fetched ({error}). Try again later.") from error
 

@@ -8,6 +8,7 @@ Source: Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models", eq
 """
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -115,7 +116,17 @@ def prepare(
     """
     check_fit(adapter, base, layers)
     config = config_of(adapter)
-    _check_layers(adapter, config, base, layers)
+    try:
+        _check_layers(adapter, config, base, layers)
+        return AdapterWeights(adapter.digest, _updates(adapter, config, base))
+    except (AttributeError, TypeError, ZeroDivisionError, re.error) as error:
+        # PEFT takes fields of any kind and looks at them when it needs them.
+        raise CorruptArtifact(
+            adapter.folder / CONFIG_FILE, f"a field is not what PEFT writes there ({error})"
+        ) from error
+
+
+def _updates(adapter: AdapterFolder, config: LoraConfig, base: BaseModel) -> dict[str, LayerUpdate]:
     updates = {}
     for name, pair in adapter.pairs.items():
         rank = _from_pattern(config.rank_pattern, name, config.r)
@@ -131,7 +142,7 @@ def prepare(
             pair.a.to(base.model.dtype, copy=True).contiguous(),
             (pair.b.float() * scale).t().to(base.model.dtype).contiguous(),
         )
-    return AdapterWeights(adapter.digest, updates)
+    return updates
 
 
 def check_fit(adapter: AdapterFolder, base: BaseModel, layers: Mapping[str, nn.Module]) -> None:

@@ -83,16 +83,7 @@ def cross_fit(rows: Sequence[GradedRow], values: Sequence[Values], recipe: Recip
         outside = np.flatnonzero(fold == number).tolist()
         fitted = [replace(rows[i], part="") for i in inside]
         fusions = fit_fusions(fitted, [values[i] for i in inside], split(fitted, recipe), recipe)
-        names = {"name tokens": np.zeros(len(outside))}
-        lengths = {"response length": -np.array([float(len(rows[i].response)) for i in outside])}
-        judged.append(
-            judge_rows(
-                [rows[i] for i in outside],
-                [values[i] for i in outside],
-                fusions,
-                baselines=names | lengths,
-            )
-        )
+        judged.append(judge_rows([rows[i] for i in outside], [values[i] for i in outside], fusions))
         order += outside
     back = np.argsort(order)
     uncertainty, raw, accepted = (
@@ -159,7 +150,7 @@ def _slice(
     separation = grouped_separation(
         part.readings, part.correct, part.groups, reference=FUSION, seed=seed, n_draws=n_draws
     )
-    trivial = (FUSION, "name tokens", "response length")
+    trivial = (FUSION, "response length")
     single = [each for each in separation if each not in trivial]
     return Slice(
         name=name,

@@ -13,20 +13,17 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from glassbox.artifacts import write_json
-from glassbox.introspection.evidence import Plan, Witness, gather, plain_encode
-from glassbox.introspection.facts_proof import Proof, cross_fit, prove
-from glassbox.introspection.facts_world import (
-    EmbeddedFact,
-    embedded_facts,
-    facts_plan,
-    graded_facts,
-)
+from glassbox.introspection.evidence import gather
 from glassbox.introspection.figures import FUSION, judge_rows, measure
 from glassbox.introspection.graded import GradedRow, data_digest
 from glassbox.introspection.swaps import learn_swaps
 from glassbox.introspection.training import Recipe, Values, fit_fusions, split
 from glassbox.introspection.verifier_file import VerifierManifest
+from glassbox.introspection.witness import Plan, Witness, plain_encode
 from glassbox.runtime import SHIPPED_VERIFIER, Runtime
+from recipes.tiny.facts import Fact
+from recipes.verify_facts.facts import embedded_facts, facts_plan, graded_facts
+from recipes.verify_facts.proof import Proof, cross_fit, prove
 
 CHUNK = 90
 """Facts asked about before the evidence is written."""
@@ -71,12 +68,12 @@ def main() -> None:
     _ship(plan, info.name, info.digest, rows, values)
 
 
-def _chunks(facts: list[EmbeddedFact]) -> Iterator[list[EmbeddedFact]]:
+def _chunks(facts: list[Fact]) -> Iterator[list[Fact]]:
     for start in range(0, len(facts), CHUNK):
         yield facts[start : start + CHUNK]
 
 
-def _asked(witness: Witness, facts: list[EmbeddedFact]) -> list[dict[str, object]]:
+def _asked(witness: Witness, facts: list[Fact]) -> list[dict[str, object]]:
     rows = graded_facts(witness.engine, facts)
     evidence = gather(witness, [(row.prompt, row.response) for row in rows])
     return [

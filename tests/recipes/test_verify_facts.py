@@ -3,13 +3,13 @@
 import numpy as np
 
 from glassbox.introspection.evidence import gather
-from glassbox.introspection.facts_proof import CAN_KNOW, exposure
-from glassbox.introspection.facts_world import embedded_facts, graded_facts
 from glassbox.introspection.figures import judge_rows
 from glassbox.introspection.verifier_file import VerifierManifest
 from glassbox.introspection.witness import Witness, plain_encode
 from glassbox.runtime import SHIPPED_VERIFIER, Runtime
 from glassbox.stats.grouped_auroc import value_auroc
+from recipes.verify_facts.facts import embedded_facts, graded_facts
+from recipes.verify_facts.proof import CAN_KNOW, exposure
 
 
 def test_the_shipped_verifier_tells_right_from_wrong_about_held_out_entities() -> None:
@@ -17,7 +17,8 @@ def test_the_shipped_verifier_tells_right_from_wrong_about_held_out_entities() -
     manifest = VerifierManifest.load(SHIPPED_VERIFIER)
     engine = runtime.open_engine(runtime.model_spec("tiny"))
     manifest.check(engine.info)
-    facts = [each for each in embedded_facts() if each.held_out and each.exposure >= CAN_KNOW]
+    held_out = [each for each in embedded_facts() if each.split == "held_out"]
+    facts = [each for each in held_out if each.exposure >= CAN_KNOW]
     rows = graded_facts(engine, facts[::5])
     witness = Witness(engine, plain_encode(engine.codec), manifest.plan)
     evidence = gather(witness, [(row.prompt, row.response) for row in rows])
