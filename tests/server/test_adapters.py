@@ -75,6 +75,10 @@ def test_what_is_no_adapter_is_refused_and_nothing_changes(
 ) -> None:
     missing = client.post("/v1/adapters", json={"name": "a", "path": str(tmp_path / "nothing")})
     assert missing.status_code in (404, 422)
+    for long in ("x" * 256, "/x" * 2000):
+        refused = client.post("/v1/adapters", json={"name": "a", "path": long})
+        assert refused.status_code == 400
+        assert "too long for a path" in refused.json()["detail"]
     (folder / "fake_adapter.json").write_text("{")
     damaged = client.post("/v1/adapters", json={"name": "a", "path": str(folder)})
     assert damaged.status_code == 422

@@ -5,10 +5,15 @@ import pytest
 from glassbox.confidence.classify import Labeller
 from glassbox.confidence.labels import default_labels
 from glassbox.confidence.scoring import LabelModel
+from glassbox.engine.protocol import AdapterRecipe, Example
+from glassbox.errors import UnknownName
+from glassbox.server.routes.classify import chosen_labeller
 from glassbox.testing.fake import FakeEngine
 from tests.server.worlds import http_client, serve
 
 pytestmark = pytest.mark.anyio
+
+RECIPE = AdapterRecipe(epochs=1)
 
 
 @pytest.fixture
@@ -45,6 +50,50 @@ async def test_the_answers_are_those_of_the_labeller(world):
         assert row["decision"] == ("automate" if told.pop("automate") else "review")
         for name, value in told.items():
             assert row[name] == value
+
+
+async def test_a_classifier_is_also_found_by_the_model_that_answers_for_it(tmp_path):
+    engine = FakeEngine()
+    labels = default_labels(["positive", "negative"])
+    examples = [Example((1, 2), 0)]
+    folder = tmp_path / "adapter"
+    engine.fit_adapter(examples, examples, [(3,)], lambda _values, _targets: 0.0, folder, RECIPE)
+    tuned = engine.load_adapter(folder, name="tuned")
+    labellers = {
+        "plain": Labeller(LabelModel(engine, labels), digest="ab" * 32),
+        "mine": Labeller(LabelModel(engine, labels, adapter=tuned), digest="cd" * 32),
+    }
+    (adapter,) = engine.adapters
+    found = {
+        name: chosen_labeller(labellers, name)[0]
+        for name in ("mine", "cd" * 32, "tuned", adapter.digest, engine.info.digest, None)
+    }
+    assert found == {
+        "mine": "mine",
+        "cd" * 32: "mine",
+        "tuned": "mine",
+        adapter.digest: "mine",
+        engine.info.digest: "plain",
+        None: "plain",
+    }
+    del labellers["plain"]
+    with pytest.raises(UnknownName, match="No classifier"):
+        chosen_labeller(labellers, engine.info.digest)
+    engine.close()
+
+
+async def test_a_text_that_is_cut_says_so():
+    engine = FakeEngine(context=160)
+    labels = default_labels(["positive", "negative"])
+    labeller = Labeller(LabelModel(engine, labels, overlong="truncate"))
+    async with http_client(serve(engine, labellers={"mine": labeller})) as client:
+        body = {"texts": ["a", "so " * 200]}
+        rows = (await client.post("/v1/classify", json=body)).json()["data"]
+    engine.close()
+
+    assert "truncated" not in rows[0]
+    assert rows[1]["truncated"] is True
+    assert rows[1]["label"]
 
 
 async def test_a_text_that_does_not_fit_has_its_own_error(world):

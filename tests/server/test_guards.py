@@ -313,6 +313,20 @@ def test_unknown_routes_and_methods_say_so(client: TestClient) -> None:
     assert "allowed: POST" in wrong.json()["detail"]
 
 
+def test_what_is_allowed_instead_is_said_of_all_routes_of_a_path() -> None:
+    client = TestClient(create_app())
+    for path, allowed in (
+        ("/v1/adapters", "GET, POST"),
+        ("/v1/adapters/x", "DELETE"),
+        ("/api/v2/models/audit/records/x", "GET, DELETE"),
+        ("/", "GET, HEAD"),
+    ):
+        wrong = client.patch(path)
+        assert wrong.status_code == 405
+        assert wrong.headers["allow"] == allowed
+        assert f"allowed: {allowed}." in wrong.json()["detail"]
+
+
 def test_a_fault_of_ours_tells_nothing_of_what_was_asked(
     client: TestClient, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -122,7 +122,16 @@ def test_recent_entries_can_be_filtered(world):
 
 
 @pytest.mark.parametrize(
-    "query", ["limit=0", "limit=100000", "status=odd", "before=x", "min_diff=nan", "colour=red"]
+    "query",
+    [
+        "limit=0",
+        "limit=100000",
+        "status=odd",
+        "before=x",
+        f"before={2**63}",
+        "min_diff=nan",
+        "colour=red",
+    ],
 )
 def test_a_filter_that_cannot_be_is_refused(world, query):
     answer = world[0].get(f"/audit/recent?{query}")

@@ -118,7 +118,7 @@ def test_the_stream_ends_when_the_server_is_about_to():
 
 def test_a_prediction_is_an_event_with_the_line_of_the_audit(tmp_path):
     with open_side(tmp_path, "steady") as side:
-        name = side.inference.predict_now({"x": 1.0}).event.request_id
+        name = asyncio.run(side.inference.predict({"x": 1.0})).event.request_id
 
         async def watch():
             async for each in events(side.looks, lambda: False):

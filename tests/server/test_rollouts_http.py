@@ -55,6 +55,10 @@ def test_a_version_registered_over_http_is_there_at_once(world, tmp_path):
     assert checked["metadata"]["input_schema"]["features"][0]["name"] == "x"
     missing = client.post("/versions", json={"source": f"{tmp_path}/nothing.skops"})
     assert missing.status_code == 404
+    odd = {"features": [{"name": "x", "low": "little"}]}
+    for wrong in ({"source": "x" * 256}, {**named, "input_schema": odd, "name": "odd"}):
+        refused = client.post("/versions", json=wrong)
+        assert refused.status_code == 400, refused.text
 
 
 def test_an_alias_moves_only_from_where_it_is_expected(world):
@@ -116,6 +120,7 @@ def test_a_forced_promotion_is_in_force_for_the_next_request(world):
         ({"challenger": "steady"}, 400),
         ({"challenger": "other", "plan": {"colour": 1}}, 404),
         ({"challenger": "other", "plan": {"step_weight": 7}}, 400),
+        ({"challenger": "other", "plan": {"min_requests": 10**30}}, 400),
         ({}, 400),
     ],
 )

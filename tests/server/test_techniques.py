@@ -156,9 +156,14 @@ def test_a_run_is_cancelled_and_can_be_again(backend, client):
 def test_the_server_describes_what_runs(client):
     assert client.model_info() == INFO
     assert client.environment().versions == {"glassbox": "0.1.0"}
-    names = [each.name for each in client.techniques()]
-    assert "logit_lens" in names
+    techniques = client.techniques()
+    names = [each.name for each in techniques]
     assert names == sorted(names)
+    lens = techniques[names.index("logit_lens")]
+    takes = [(each.name, each.type, each.required, each.default) for each in lens.parameters]
+    assert takes == [("text", "str", True, None), ("top_k", "int", False, 5)]
+    assert lens.parameters[0].doc == "Read token by token."
+    assert all(technique.parameters for technique in techniques)
 
 
 def test_events_stream_until_the_end(world, backend, client):

@@ -4,6 +4,7 @@ from dataclasses import asdict
 
 import pytest
 
+from glassbox.engine.protocol import AdapterRecipe, Example
 from glassbox.introspection.verify import Verifier
 from glassbox.testing.fake import FakeEngine
 from tests.server.worlds import fake_server, http_client, serve
@@ -47,6 +48,22 @@ async def test_without_a_response_the_model_writes_one_and_it_is_judged():
     assert told["origin"] == "written"
     assert told["response"]
     assert 0 <= told["uncertainty"] <= 1
+
+
+async def test_a_verdict_names_the_adapter_that_judged(tmp_path):
+    async with fake_server() as (engine, app), http_client(app) as client:
+        examples = [Example((1, 2), 0)]
+        engine.fit_adapter(
+            examples, examples, [(3,)], lambda _values, _targets: 0.0, tmp_path, AdapterRecipe()
+        )
+        engine.load_adapter(tmp_path, name="tuned")
+        (adapter,) = engine.adapters
+        body = {"prompt": "hello", "response": "the positive", "k": 2}
+        plain = (await client.post("/v1/verify", json=body)).json()
+        tuned = (await client.post("/v1/verify", json={**body, "model": "tuned"})).json()
+
+    assert (plain["adapter_digest"], tuned["adapter_digest"]) == (None, adapter.digest)
+    assert plain["uncertainty"] != tuned["uncertainty"]
 
 
 async def test_a_hidden_prompt_is_not_in_a_verdict():

@@ -1,6 +1,6 @@
 """What all routes that write text do: submit, wait or stream, let go when nobody listens."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Protocol
 
 import anyio
@@ -77,6 +77,12 @@ async def large_response(content: Callable[[], bytes], media_type: str) -> Respo
     return Response(await anyio.to_thread.run_sync(content), media_type=media_type)
 
 
-def json_response(content: Answered) -> Response:
+def json_response(content: Answered, status: int = 200) -> Response:
     """Return an answer as JSON."""
-    return Response(content.to_json(), media_type="application/json")
+    return Response(content.to_json(), status, media_type="application/json")
+
+
+def json_list(contents: Iterable[Answered]) -> Response:
+    """Return answers as one JSON list."""
+    content = b"[" + b",".join(each.to_json() for each in contents) + b"]"
+    return Response(content, media_type="application/json")

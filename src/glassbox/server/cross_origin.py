@@ -10,6 +10,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from glassbox.errors import InvalidValue
+from glassbox.settings import names_in
 
 METHODS: Final = ("GET", "POST", "PUT", "DELETE")
 """Methods that the routes know."""
@@ -46,7 +47,7 @@ def origins_in(text: str) -> tuple[str, ...]:
     Raises:
         InvalidValue: One is none; ``*`` is refused, because keys travel with the requests.
     """
-    found = tuple(each.strip().rstrip("/") for each in text.split(",") if each.strip())
+    found = tuple(each.rstrip("/") for each in names_in(text))
     for each in found:
         if not _ORIGIN.fullmatch(each):
             raise InvalidValue(

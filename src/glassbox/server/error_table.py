@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 
 from glassbox.errors import (
     AccessDenied,
@@ -58,6 +58,9 @@ STATUSES: Final[tuple[tuple[type[GlassboxError], int], ...]] = (
 
 OPENAI_PATHS: Final = ("/v1/completions", "/v1/chat/completions", "/v1/models")
 """Paths, and what is below them, that answer in OpenAI's shape."""
+
+METHODS: Final = ("GET", "HEAD", "POST", "PUT", "DELETE")
+"""Methods of the routes."""
 
 MOST_SHOWN = 8
 """Wrong fields that an answer lists."""
@@ -108,17 +111,28 @@ def _on_ours(request: Request, error: Exception) -> Response:
 
 def _on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    status, detail = error.status_code, str(error.detail)
+    status, detail, headers = error.status_code, str(error.detail), error.headers or {}
     code = error.code if isinstance(error, Refusal) else CODES.get(status, "http-error")
     if status == 404 and not isinstance(error, Refusal):
         detail = f"No route {request.url.path!r}. The routes stand in /openapi.json."
     elif status == 405:
-        allowed = Headers(error.headers).get("allow", "")
+        allowed = ", ".join(_allowed_methods(request))
         detail = f"{request.method} is not allowed here; allowed: {allowed}."
+        headers = {"allow": allowed}
     elif status == 400 and not isinstance(error, Refusal):
         detail = "The body is no JSON in UTF-8."
         code = "invalid-json"
-    return _refuse(request, status, detail, code, error.headers or {})
+    return _refuse(request, status, detail, code, headers)
+
+
+def _allowed_methods(request: Request) -> list[str]:
+    """Return what may be done to a request's path; the framework names the first route's alone."""
+    scopes = {method: {**request.scope, "method": method} for method in METHODS}
+    return [
+        method
+        for method, scope in scopes.items()
+        if any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
+    ]
 
 
 def _on_fields(request: Request, error: Exception) -> Response:

@@ -14,6 +14,9 @@ from starlette.types import Receive, Scope, Send
 from glassbox.server.waiting import until_gone
 from glassbox.wire.shapes import Answered
 
+EVENT_TYPE = "text/event-stream"
+"""Media type of a stream of events."""
+
 DONE = b"data: [DONE]\n\n"
 """Ends a stream."""
 
@@ -43,7 +46,7 @@ class EventStream(Response):
         on_end: Called once at the end, also when the client has gone away before it.
     """
 
-    media_type = "text/event-stream"
+    media_type = EVENT_TYPE
 
     def __init__(
         self,

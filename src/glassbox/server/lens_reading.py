@@ -47,6 +47,7 @@ class LensReading:
         lens = engine.lens(request)
         return LensAnswered(
             model=self._asked.model or self._speaker.name,
+            adapter_digest=lens.adapter_digest,
             n_layers=len(lens.top_ids),
             d_vocab=engine.info.d_vocab,
             columns=[self._column(request, place) for place in places],

@@ -1,9 +1,12 @@
 """What HTTP itself refuses: no key, too large, not JSON, not ready. Codes are stable like ours."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from fastapi import HTTPException
+
+from glassbox.wire.openai_sampling import OpenAIError
+from glassbox.wire.problem import PROBLEM_TYPE, Problem
 
 CODES: Final[dict[int, str]] = {
     400: "bad-request",
@@ -21,6 +24,18 @@ CODES: Final[dict[int, str]] = {
 }
 """Stable code of a status that the framework answers with by itself."""
 
+
+_PROBLEM: Final = {"schema": {"$ref": f"#/components/schemas/{Problem.__name__}"}}
+
+PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
+    status: {"model": Problem, "content": {PROBLEM_TYPE: _PROBLEM}} for status in ("4XX", "5XX")
+}
+"""What routes say of their refusals."""
+
+OPENAI_ERRORS: Final[dict[int | str, dict[str, Any]]] = {
+    status: {"model": OpenAIError} for status in ("4XX", "5XX")
+}
+"""The same of OpenAI's routes."""
 
 LOST_CODE: Final = "replica-lost"
 """Stable code of a request whose server, one of a cluster's, went away before it answered."""

@@ -112,7 +112,7 @@ class Speaker:
 
     @property
     def fingerprint(self) -> str:
-        """What OpenAI calls the system's fingerprint: other weights, another one."""
+        """What OpenAI calls the system's fingerprint: another base model, another one."""
         return f"fp_{self.engine.info.digest[:12]}"
 
     def hides(self, scope: Scope) -> bool:

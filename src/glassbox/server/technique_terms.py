@@ -4,9 +4,12 @@ import hashlib
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from glassbox.errors import AccessDenied, CorruptArtifact, InvalidValue
 from glassbox.techniques.calls import LIBRARY, Call, Limits
+
+N = TypeVar("N", int, float)
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -50,8 +53,8 @@ class Terms:
         return Limits(
             wall_s=_least(asked.wall_s, most.wall_s),
             cpu_s=_least(asked.cpu_s, most.cpu_s),
-            memory_bytes=_least_bytes(asked.memory_bytes, most.memory_bytes),
-            result_bytes=_least_bytes(asked.result_bytes, most.result_bytes),
+            memory_bytes=_least(asked.memory_bytes, most.memory_bytes),
+            result_bytes=_least(asked.result_bytes, most.result_bytes),
         )
 
 
@@ -89,11 +92,6 @@ def allowed_digests(setting: str) -> frozenset[str] | None:
     return frozenset(found)
 
 
-def _least(asked: float | None, most: float | None) -> float | None:
-    given = [each for each in (asked, most) if each is not None]
-    return min(given, default=None)
-
-
-def _least_bytes(asked: int | None, most: int | None) -> int | None:
+def _least(asked: N | None, most: N | None) -> N | None:
     given = [each for each in (asked, most) if each is not None]
     return min(given, default=None)

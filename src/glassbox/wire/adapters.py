@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from glassbox.wire.shapes import Answered, Asked, FilledText
+from glassbox.wire.shapes import Answered, Asked, FilledText, PathText
 
 
 class AdapterLoadAsked(Asked):
@@ -12,7 +12,7 @@ class AdapterLoadAsked(Asked):
 
     name: Annotated[FilledText, Field(max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")]
     """Name that requests will give as their model."""
-    path: FilledText
+    path: PathText
     """Folder on the server with PEFT's files, or an `s3://` address."""
 
 
@@ -23,7 +23,7 @@ class LoraLoadAsked(Asked):
         FilledText, Field(max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")
     ]
     """Name that requests will give as their model."""
-    lora_path: FilledText
+    lora_path: PathText
     """Folder on the server with PEFT's files, or an `s3://` address."""
     load_inplace: bool = False
     """Whether another adapter of that name makes room."""

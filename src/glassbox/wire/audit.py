@@ -9,6 +9,9 @@ from glassbox.wire.shapes import Absent, Answered, Asked, FilledText
 MAX_RECENT = 1000
 """Most entries in one answer."""
 
+LAST_SEQUENCE = 2**63 - 1
+"""Largest place in the log that a database could hold."""
+
 Status = Literal["success", "error"]
 """How a prediction ended."""
 
@@ -70,7 +73,7 @@ class RecentQuery(BaseModel):
 
     limit: Annotated[int, Field(ge=1, le=MAX_RECENT)] = 100
     """Most entries."""
-    before: Annotated[int, Field(ge=1)] | None = None
+    before: Annotated[int, Field(ge=1, le=LAST_SEQUENCE)] | None = None
     """Only those before this `sequence`: the next page."""
     model: Annotated[str, Field(max_length=200)] | None = None
     """Only those that were asked of this registered model."""

@@ -16,7 +16,8 @@ class ClassifyAsked(Asked):
     texts: Annotated[list[str], Field(min_length=1, max_length=MAX_TEXTS)]
     """The texts."""
     model: str | None = None
-    """Name or digest of a served classifier; null is the only one, or the first."""
+    """Name or digest of a served classifier or of its adapter (without one: of the base model);
+    null is the only one, or the first."""
 
 
 class RowError(Answered):
@@ -47,6 +48,8 @@ class LabelAnswered(Answered):
     """Probability that the model says any label at all, [0, 1]; low means off task."""
     decision: Literal["automate", "review"] | None = Absent
     """Whether the confidence reaches the threshold; absent without a safe threshold."""
+    truncated: bool | None = Absent
+    """True where the end of the text was cut to fit the model's context; absent elsewhere."""
     error: RowError | None = Absent
     """Why there is no answer; the other texts have theirs."""
 

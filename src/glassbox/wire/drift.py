@@ -6,6 +6,9 @@ from pydantic import Field
 
 from glassbox.wire.shapes import Absent, Answered, Asked
 
+MOST_RECORDS = 10**9
+"""Most of the latest records that a reference may be made from."""
+
 
 class FeatureDriftAnswered(Answered):
     """One feature, or one number about the answers, then and now."""
@@ -201,7 +204,7 @@ class ReferenceAsked(Asked):
     """Unix time of the first row; null with `last_n`."""
     until_s: float | None = None
     """Unix time after the last row; null is now."""
-    last_n: Annotated[int, Field(ge=1)] | None = None
+    last_n: Annotated[int, Field(ge=1, le=MOST_RECORDS)] | None = None
     """Latest rows; null with `since_s`."""
     model: str = "default"
     """Registered model."""

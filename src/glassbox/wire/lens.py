@@ -90,6 +90,8 @@ class LensAnswered(Answered):
 
     model: str
     """The model, as the request named it."""
+    adapter_digest: str | None = None
+    """Digest of the adapter that was read (hex); null is the base model."""
     n_layers: int
     """Rows."""
     d_vocab: int

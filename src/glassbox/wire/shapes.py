@@ -146,3 +146,25 @@ def _not_empty(text: str) -> str:
 
 FilledText = Annotated[str, AfterValidator(_not_empty)]
 """A text of at least one character."""
+
+
+MOST_NAME_BYTES = 255
+"""Longest name of a file. Source: Linux, ``limits.h``, ``NAME_MAX``; other systems agree."""
+
+MOST_PATH_BYTES = 2048
+"""Longest path from a caller; the system's own limit holds for what is put before and behind it."""
+
+
+def _nameable(path: str) -> str:
+    content = path.encode()
+    if len(content) > MOST_PATH_BYTES or max(map(len, content.split(b"/"))) > MOST_NAME_BYTES:
+        raise PydanticCustomError(
+            "path",
+            "it is too long for a path; allowed: {name} bytes between two slashes, {whole} in all",
+            {"name": MOST_NAME_BYTES, "whole": MOST_PATH_BYTES},
+        )
+    return path
+
+
+PathText = Annotated[FilledText, AfterValidator(_nameable)]
+"""Something on the server's disk, or an address, as a caller writes it."""

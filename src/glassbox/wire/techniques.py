@@ -190,6 +190,21 @@ class ResidentModelAnswered(Answered):
     """Seconds that loading took."""
 
 
+class ParameterListed(Answered):
+    """What a built-in technique takes beside model and tokenizer."""
+
+    name: str
+    """Its keyword."""
+    type: str
+    """As in Python."""
+    required: bool
+    """Whether it must be given."""
+    default: Any = None
+    """What it is otherwise."""
+    doc: str = ""
+    """What it decides; empty where the name says it all."""
+
+
 class TechniqueListed(Answered):
     """A built-in technique."""
 
@@ -199,8 +214,8 @@ class TechniqueListed(Answered):
     """What it does, in a line."""
     paper: str = ""
     """Where it was described first."""
-    parameters: list[dict[str, Any]] = Field(default_factory=list)
-    """Name, kind and default of each."""
+    parameters: list[ParameterListed]
+    """What it takes, in order."""
     doc: str = ""
     """Shapes and units of what comes back."""
 

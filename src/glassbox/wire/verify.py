@@ -25,7 +25,7 @@ class VerifyAsked(Asked):
     paraphrases: Annotated[list[FilledText], Field(max_length=MAX_PARAPHRASES)] | None = None
     """Other wordings of the prompt; null makes them by rule."""
     model: str | None = None
-    """Only the base model, whose verifier this is; null is the same."""
+    """Base model, whose verifier this is (also null); an adapter only without a verifier."""
     deadline_s: float | None = Field(default=None, gt=0)
     """Seconds after which the verification fails."""
 
@@ -135,6 +135,8 @@ class VerifyAnswered(Answered):
     """Name of the model that judged."""
     model_digest: str
     """Its digest (hex)."""
+    adapter_digest: str | None = None
+    """Digest of the adapter that judged (hex); null is the base model."""
     verifier_digest: str | None
     """Content hash of the verifier's parameters; null for the heuristic."""
     n_tokens: int

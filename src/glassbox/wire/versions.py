@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from glassbox.wire.shapes import Answered, Asked, FilledText
+from glassbox.wire.shapes import Answered, Asked, FilledText, PathText
 
 
 class VersionAnswered(Answered):
@@ -44,7 +44,7 @@ class VersionsAnswered(Answered):
 class RegisterAsked(Asked):
     """A version to register."""
 
-    source: FilledText
+    source: PathText
     """Run folder, `.skops` file or `module:function` on the server."""
     kind: Literal["llm-classifier", "sklearn", "callable"] | None = None
     """Null finds it out."""

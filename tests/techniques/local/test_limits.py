@@ -108,6 +108,15 @@ def test_memory_beyond_the_limit_is_refused_and_allowed_again_afterwards(board):
     assert len(bytearray(2**29)) == 2**29
 
 
+@pytest.mark.parametrize("asked", [{"memory_bytes": 2**64 - 1}, {"cpu_s": 1e308}])
+def test_a_limit_beyond_all_machines_is_none_and_harms_nobody(board, asked):
+    limits = RunLimits(board, Limits(), 1.0, lambda _run, _error: None)
+    with limits.guard("run-1", call(**asked)):
+        assert board.read().run == "run-1"
+        assert len(bytearray(2**20)) == 2**20
+    assert board.read() == Posted()
+
+
 def test_a_run_that_uses_up_its_processor_time_is_ended(board):
     ended = {}
     limits = RunLimits(board, Limits(), 1.0, ended.__setitem__)

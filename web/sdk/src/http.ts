@@ -244,7 +244,7 @@ function headersOf(key: string | undefined): Record<string, string> {
   return { authorization: `Bearer ${key}` };
 }
 
-export function checkedTimeout(seconds: number): number {
+function checkedTimeout(seconds: number): number {
   if (seconds > 0) return seconds;
   throw new UsageError(`timeoutS is ${seconds}; allowed: seconds above 0, or Infinity.`, {
     code: "invalid-value",

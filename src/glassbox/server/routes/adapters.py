@@ -17,6 +17,7 @@ from glassbox.errors import ConflictError, UnknownName
 from glassbox.server.access import Administering, Deadline, Predicting
 from glassbox.server.answering import json_response
 from glassbox.server.key_ring import Caller
+from glassbox.server.refusals import PROBLEMS
 from glassbox.server.serving import Served, Serving
 from glassbox.server.slow_work import slow_work
 from glassbox.server.waiting import CLIENT_GONE, ClientGone
@@ -27,14 +28,13 @@ from glassbox.wire.adapters import (
     LoraLoadAsked,
     LoraUnloadAsked,
 )
-from glassbox.wire.problem import PROBLEM_TYPE, Problem
 
 UNLOAD_S: Final = 5.0
 """How long to wait for the requests that use an adapter before saying that some still do."""
 
 router = APIRouter(
     tags=["adapters"],
-    responses={"4XX": {"model": Problem, "content": {PROBLEM_TYPE: {}}}},
+    responses=PROBLEMS,
 )
 
 
@@ -61,10 +61,15 @@ async def load(
         info = await slow_work(http, caller.client, deadline_s, lambda _: work())
     except ClientGone:
         return Response(status_code=CLIENT_GONE)
-    return Response(_answered(info).to_json(), 201, media_type="application/json")
+    return json_response(_answered(info), 201)
 
 
-@router.delete("/v1/adapters/{name:path}", status_code=204, response_class=Response)
+@router.delete(
+    "/v1/adapters/{name:path}",
+    status_code=204,
+    response_class=Response,
+    responses={202: {"description": "Unloaded; some requests still use it."}},
+)
 async def unload(
     http: Request, name: str, caller: Administering, serving: Served, deadline_s: Deadline
 ) -> Response:

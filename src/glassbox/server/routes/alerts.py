@@ -7,14 +7,14 @@ from starlette.responses import Response
 
 from glassbox.server.access import Observing
 from glassbox.server.answering import json_response
+from glassbox.server.refusals import PROBLEMS
 from glassbox.server.rollout_serving import Side
 from glassbox.wire.alerts import AlertsAnswered
-from glassbox.wire.problem import PROBLEM_TYPE, Problem
 
 router = APIRouter(
     prefix="/api/v2/models/alerts",
     tags=["alerts"],
-    responses={"4XX": {"model": Problem, "content": {PROBLEM_TYPE: {}}}},
+    responses=PROBLEMS,
 )
 
 

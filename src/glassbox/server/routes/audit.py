@@ -6,7 +6,8 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from glassbox.server.access import Administering, Observing
-from glassbox.server.answering import json_response
+from glassbox.server.answering import json_list, json_response
+from glassbox.server.refusals import PROBLEMS
 from glassbox.server.rollout_serving import Side, actor_of, tagged, tagged_answer
 from glassbox.wire.audit import (
     AuditEntry,
@@ -21,12 +22,11 @@ from glassbox.wire.inference import (
     InferenceHealth,
     RegistryAnswered,
 )
-from glassbox.wire.problem import PROBLEM_TYPE, Problem
 
 router = APIRouter(
     prefix="/api/v2/models",
     tags=["audit"],
-    responses={"4XX": {"model": Problem, "content": {PROBLEM_TYPE: {}}}},
+    responses=PROBLEMS,
 )
 
 Model = Annotated[str, Query(max_length=200, description="Registered model.")]
@@ -41,9 +41,7 @@ def summary(request: Request, _caller: Observing, side: Side, model: Model = "de
 @router.get("/audit/recent", response_model=list[AuditEntry])
 def recent(_caller: Observing, side: Side, query: Annotated[RecentQuery, Query()]) -> Response:
     """Return predictions, newest first; `before` is the `sequence` of the last one seen."""
-    entries = side.looks.recent(query)
-    content = b"[" + b",".join(each.to_json() for each in entries) + b"]"
-    return Response(content, media_type="application/json")
+    return json_list(side.looks.recent(query))
 
 
 @router.get("/audit/records/{request_id}", response_model=RecordAnswered)

@@ -13,11 +13,11 @@ from glassbox.errors import UnknownName
 from glassbox.rollout.answering.labelled_rows import LabelledRow, Witness
 from glassbox.server.access import Deadline, Predicting
 from glassbox.server.answering import json_response
+from glassbox.server.refusals import PROBLEMS
 from glassbox.server.serving import Guarded, Served, Serving
 from glassbox.server.slow_work import Allowance, slow_work
 from glassbox.server.waiting import CLIENT_GONE, ClientGone
 from glassbox.wire.classify import ClassifyAnswered, ClassifyAsked, LabelAnswered, RowError
-from glassbox.wire.problem import PROBLEM_TYPE, Problem
 
 BATCH_ROWS = 64
 """Texts between two looks at whether anybody still waits."""
@@ -30,7 +30,7 @@ router = APIRouter(tags=["confidence"])
     response_model=None,
     responses={
         200: {"model": ClassifyAnswered},
-        "4XX": {"model": Problem, "content": {PROBLEM_TYPE: {}}},
+        **PROBLEMS,
     },
 )
 async def classify(
@@ -73,7 +73,10 @@ async def classify(
 
 
 def chosen_labeller(labellers: Mapping[str, Labeller], model: str | None) -> tuple[str, Labeller]:
-    """Return the classifier that a request names, by name or digest; the first one by default.
+    """Return the classifier that a request names; the first one by default.
+
+    A classifier answers to its own name and digest, and to those of the adapter (or, without one,
+    of the base model) whose answers it calibrates.
 
     Raises:
         UnknownName: There is none of that name, or none at all.
@@ -81,8 +84,22 @@ def chosen_labeller(labellers: Mapping[str, Labeller], model: str | None) -> tup
     for name, labeller in labellers.items():
         if model in (None, name, labeller.digest):
             return name, labeller
+    for name, labeller in labellers.items():
+        if model in _names_of_model(labeller):
+            return name, labeller
     remedy = "" if labellers else "Serve one with 'glassbox serve --classifier RUN'."
     raise UnknownName("classifier", model or "", labellers, remedy=remedy)
+
+
+def _names_of_model(labeller: Labeller) -> set[str]:
+    """Return what requests may call the adapter, or else the base model, that answers for it."""
+    asked = labeller.model
+    if asked.adapter is None:
+        return {asked.engine.info.name, asked.engine.info.digest}
+    adapters = asked.engine.adapters
+    digests = {each.digest for each in adapters if asked.adapter in (each.name, each.digest)}
+    names = {each.name for each in adapters if each.digest in digests}
+    return {asked.adapter, *digests, *names}
 
 
 async def _recorded(
@@ -127,4 +144,5 @@ def _row(row: LabelledLine, request_id: str | None) -> LabelAnswered:
         raw_confidence=shown["raw_confidence"],
         label_mass=shown["label_mass"],
         decision=decisions[found.automate],
+        truncated=found.truncated or None,
     )

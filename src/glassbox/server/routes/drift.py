@@ -7,7 +7,8 @@ from starlette.responses import Response
 
 from glassbox.rollout.assembly.shown_drift import reference_shown, report_shown
 from glassbox.server.access import Administering, Observing
-from glassbox.server.answering import json_response
+from glassbox.server.answering import json_list, json_response
+from glassbox.server.refusals import PROBLEMS
 from glassbox.server.rollout_serving import Side, actor_of, tagged_answer
 from glassbox.wire.drift import (
     DriftAnswered,
@@ -17,14 +18,13 @@ from glassbox.wire.drift import (
     ReferenceAsked,
     ReferencesAnswered,
 )
-from glassbox.wire.problem import PROBLEM_TYPE, Problem
 
 Model = Annotated[str, Query(max_length=200, description="Registered model.")]
 
 router = APIRouter(
     prefix="/api/v2/models/drift",
     tags=["drift"],
-    responses={"4XX": {"model": Problem, "content": {PROBLEM_TYPE: {}}}},
+    responses=PROBLEMS,
 )
 
 
@@ -43,9 +43,7 @@ def history(
     model: Model = "default",
 ) -> Response:
     """Return how far features lay from the reference at each comparison, newest first."""
-    points = side.looks.drift_history(model, feature, limit)
-    content = b"[" + b",".join(each.to_json() for each in points) + b"]"
-    return Response(content, media_type="application/json")
+    return json_list(side.looks.drift_history(model, feature, limit))
 
 
 @router.post("/run", response_model=DriftReportAnswered)
@@ -68,4 +66,4 @@ def references(
 def make_reference(asked: ReferenceAsked, caller: Administering, side: Side) -> Response:
     """Freeze a span of predictions as what later ones are compared with."""
     made = side.drift.freeze(actor_of(caller), **asked.model_dump())
-    return Response(reference_shown(made).to_json(), 201, media_type="application/json")
+    return json_response(reference_shown(made), 201)

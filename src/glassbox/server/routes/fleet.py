@@ -7,14 +7,14 @@ from glassbox.errors import UnknownName
 from glassbox.server.access import Observing
 from glassbox.server.answering import json_response
 from glassbox.server.fleet_view import fleet_shown
+from glassbox.server.refusals import PROBLEMS
 from glassbox.server.serving import Served
 from glassbox.wire.fleet import FleetAnswered
-from glassbox.wire.problem import PROBLEM_TYPE, Problem
 
 router = APIRouter(
     prefix="/v1/fleet",
     tags=["fleet"],
-    responses={"4XX": {"model": Problem, "content": {PROBLEM_TYPE: {}}}},
+    responses=PROBLEMS,
 )
 
 

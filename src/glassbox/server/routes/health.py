@@ -5,7 +5,7 @@ from starlette.responses import Response
 
 from glassbox.server.access import require
 from glassbox.server.metrics import CONTENT_TYPE
-from glassbox.server.refusals import not_ready
+from glassbox.server.refusals import PROBLEMS, not_ready
 from glassbox.server.serving import LOADING_RETRY_S, Guarded, Serving
 from glassbox.server.technique_entries import Failing
 from glassbox.wire.health import HealthAnswered
@@ -19,7 +19,7 @@ async def livez() -> HealthAnswered:
     return HealthAnswered(status="alive")
 
 
-@router.get("/readyz")
+@router.get("/readyz", responses=PROBLEMS)
 async def readyz(http: Request, guards: Guarded) -> HealthAnswered:
     """Return 200 while requests for the model are taken, else 503."""
     lifecycle = guards.lifecycle
@@ -34,7 +34,12 @@ async def readyz(http: Request, guards: Guarded) -> HealthAnswered:
     return HealthAnswered(status="ready")
 
 
-@router.get("/metrics", dependencies=[Depends(require("observe"))], response_class=Response)
+@router.get(
+    "/metrics",
+    dependencies=[Depends(require("observe"))],
+    response_class=Response,
+    responses={200: {"content": {CONTENT_TYPE: {}}}, **PROBLEMS},
+)
 async def metrics(guards: Guarded) -> Response:
     """Return the counters in Prometheus's text format."""
     return Response(guards.metrics.text(), media_type=CONTENT_TYPE)

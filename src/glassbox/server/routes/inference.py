@@ -13,6 +13,7 @@ from glassbox.rollout.answering.inference import Answered, InferenceService
 from glassbox.server.access import Deadline, Predicting
 from glassbox.server.answering import json_response
 from glassbox.server.entrance import given_request_id
+from glassbox.server.refusals import PROBLEMS
 from glassbox.server.rollout_serving import Side, actor_of
 from glassbox.wire.inference import (
     BatchAnswered,
@@ -25,7 +26,6 @@ from glassbox.wire.inference import (
     PredictError,
     PredictRow,
 )
-from glassbox.wire.problem import PROBLEM_TYPE, Problem
 
 WaitShadow = Annotated[
     float,
@@ -35,7 +35,7 @@ WaitShadow = Annotated[
 router = APIRouter(
     prefix="/api/v2/models",
     tags=["predictions"],
-    responses={"4XX": {"model": Problem, "content": {PROBLEM_TYPE: {}}}},
+    responses=PROBLEMS,
 )
 
 

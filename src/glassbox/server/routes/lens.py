@@ -6,11 +6,11 @@ from starlette.responses import Response
 from glassbox.server.access import Deadline, Predicting
 from glassbox.server.answering import large_response
 from glassbox.server.lens_reading import LensReading
+from glassbox.server.refusals import PROBLEMS
 from glassbox.server.serving import Served
 from glassbox.server.slow_work import slow_work
 from glassbox.server.waiting import CLIENT_GONE, ClientGone
 from glassbox.wire.lens import LensAnswered, LensAsked
-from glassbox.wire.problem import PROBLEM_TYPE, Problem
 
 router = APIRouter(tags=["internals"])
 
@@ -20,7 +20,7 @@ router = APIRouter(tags=["internals"])
     response_model=None,
     responses={
         200: {"model": LensAnswered},
-        "4XX": {"model": Problem, "content": {PROBLEM_TYPE: {}}},
+        **PROBLEMS,
     },
 )
 async def lens(

@@ -6,10 +6,11 @@ from starlette.responses import Response
 from glassbox.errors import UnknownName
 from glassbox.server.access import Predicting
 from glassbox.server.answering import json_response
+from glassbox.server.refusals import OPENAI_ERRORS
 from glassbox.server.serving import Served, Serving
 from glassbox.wire.models import ModelFacts, ServedModel, ServedModels
 
-router = APIRouter(tags=["models"])
+router = APIRouter(tags=["models"], responses=OPENAI_ERRORS)
 
 
 @router.get("/v1/models", response_model=None, responses={200: {"model": ServedModels}})

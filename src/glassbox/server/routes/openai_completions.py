@@ -8,10 +8,11 @@ from starlette.responses import Response
 from glassbox.server.access import Deadline, Predicting
 from glassbox.server.answering import answer
 from glassbox.server.completing import Completing
+from glassbox.server.event_stream import EVENT_TYPE
+from glassbox.server.refusals import OPENAI_ERRORS
 from glassbox.server.serving import Guarded, Served
 from glassbox.server.speech import Terms
 from glassbox.wire.openai_completions import Completion, CompletionAsked
-from glassbox.wire.openai_sampling import OpenAIError
 
 router = APIRouter(tags=["text"])
 
@@ -19,7 +20,7 @@ router = APIRouter(tags=["text"])
 @router.post(
     "/v1/completions",
     response_model=None,
-    responses={200: {"model": Completion}, "4XX": {"model": OpenAIError}},
+    responses={200: {"model": Completion, "content": {EVENT_TYPE: {}}}, **OPENAI_ERRORS},
 )
 async def completions(
     http: Request,

@@ -10,6 +10,7 @@ from glassbox.errors import UnknownName
 from glassbox.pathways.integration.results import StudyResults
 from glassbox.pathways.integration.values import PathwayRow
 from glassbox.server.access import Observing
+from glassbox.server.refusals import PROBLEMS
 from glassbox.server.rollout_serving import tagged_answer
 from glassbox.server.serving import guards_of
 from glassbox.server.study_shelf import shown, study_shown
@@ -30,12 +31,11 @@ from glassbox.wire.pathways import (
     StudiesAnswered,
     StudyAnswered,
 )
-from glassbox.wire.problem import PROBLEM_TYPE, Problem
 
 router = APIRouter(
     prefix="/v1/pathways",
     tags=["pathways"],
-    responses={"4XX": {"model": Problem, "content": {PROBLEM_TYPE: {}}}},
+    responses=PROBLEMS,
 )
 
 REPORT_POLICY = "; ".join(

@@ -4,23 +4,23 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from glassbox.server.access import Observing
-from glassbox.server.event_stream import EventStream
+from glassbox.server.event_stream import EVENT_TYPE, EventStream
+from glassbox.server.refusals import PROBLEMS
 from glassbox.server.rollout_pulse import events
 from glassbox.server.rollout_serving import Side
 from glassbox.server.serving import Guarded
-from glassbox.wire.problem import PROBLEM_TYPE, Problem
 
 router = APIRouter(
     prefix="/api/v2/models",
     tags=["audit"],
-    responses={"4XX": {"model": Problem, "content": {PROBLEM_TYPE: {}}}},
+    responses=PROBLEMS,
 )
 
 
 @router.get(
     "/events",
     response_class=Response,
-    responses={200: {"content": {"text/event-stream": {}}}},
+    responses={200: {"content": {EVENT_TYPE: {}}}},
 )
 async def stream(request: Request, _caller: Observing, side: Side, guards: Guarded) -> Response:
     """Stream `summary`, `inference`, `rollout`, `drift`, `alert` and `heartbeat` as they come."""

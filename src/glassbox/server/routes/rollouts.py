@@ -9,8 +9,8 @@ from starlette.responses import Response
 from glassbox.rollout.decisions.status import RolloutBrief
 from glassbox.server.access import Administering, Observing
 from glassbox.server.answering import json_response
+from glassbox.server.refusals import PROBLEMS
 from glassbox.server.rollout_serving import Side, actor_of, tagged_answer
-from glassbox.wire.problem import PROBLEM_TYPE, Problem
 from glassbox.wire.rollouts import (
     PromoteAsked,
     RolloutAsked,
@@ -22,7 +22,7 @@ from glassbox.wire.rollouts import (
 router = APIRouter(
     prefix="/api/v2/models/rollouts",
     tags=["rollouts"],
-    responses={"4XX": {"model": Problem, "content": {PROBLEM_TYPE: {}}}},
+    responses=PROBLEMS,
 )
 
 
@@ -44,7 +44,7 @@ def rollout(rollout_id: str, _caller: Observing, side: Side) -> Response:
 def start(asked: RolloutAsked, caller: Administering, side: Side) -> Response:
     """Begin to try a version beside the champion."""
     rollout_id = side.start_rollout(asked, actor_of(caller))
-    return Response(side.looks.rollout(rollout_id).to_json(), 201, media_type="application/json")
+    return json_response(side.looks.rollout(rollout_id), 201)
 
 
 @router.post("/{rollout_id}/pause", response_model=RolloutStatus)

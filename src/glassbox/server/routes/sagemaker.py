@@ -14,12 +14,12 @@ from glassbox.server.invocations import (
     invocation,
     invocation_answered,
 )
+from glassbox.server.refusals import PROBLEMS
 from glassbox.server.serving import Guarded, Served
 from glassbox.server.speech import check_ended
 from glassbox.server.tickets import Running
 from glassbox.server.waiting import CLIENT_GONE, ClientGone, unless_gone
 from glassbox.wire.invocation_attributes import ADAPTER, ATTRIBUTES_HEADER, read_attributes
-from glassbox.wire.problem import PROBLEM_TYPE, Problem
 from glassbox.wire.sagemaker import (
     NDJSON_TYPE,
     InvocationAnswered,
@@ -30,7 +30,7 @@ from glassbox.wire.sagemaker import (
 router = APIRouter(tags=["sagemaker"])
 
 
-@router.get("/ping")
+@router.get("/ping", responses=PROBLEMS)
 async def ping(_serving: Served) -> PingAnswered:
     """Return 200 while requests are taken, else 503."""
     return PingAnswered()
@@ -41,7 +41,7 @@ async def ping(_serving: Served) -> PingAnswered:
     response_model=None,
     responses={
         200: {"model": InvocationAnswered, "content": {NDJSON_TYPE: {}}},
-        "4XX": {"model": Problem, "content": {PROBLEM_TYPE: {}}},
+        **PROBLEMS,
     },
 )
 async def invocations(

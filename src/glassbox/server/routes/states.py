@@ -8,13 +8,13 @@ from starlette.responses import Response
 from glassbox.errors import InvalidValue
 from glassbox.server.access import Deadline, Predicting
 from glassbox.server.answering import large_response
+from glassbox.server.refusals import PROBLEMS
 from glassbox.server.serving import Guarded, Served
 from glassbox.server.speech import Terms
 from glassbox.server.state_reading import StateReading, states_as_safetensors
 from glassbox.server.state_sizes import MAX_JSON_STATES_BYTES, MAX_STATES_BYTES
 from glassbox.server.tickets import Running
 from glassbox.server.waiting import CLIENT_GONE, ClientGone, unless_gone
-from glassbox.wire.problem import PROBLEM_TYPE, Problem
 from glassbox.wire.states import (
     SAFETENSORS_TYPE,
     SAFETENSORS_TYPES,
@@ -30,7 +30,7 @@ router = APIRouter(tags=["internals"])
     response_model=None,
     responses={
         200: {"model": StatesListAnswered, "content": {SAFETENSORS_TYPE: {}}},
-        "4XX": {"model": Problem, "content": {PROBLEM_TYPE: {}}},
+        **PROBLEMS,
     },
 )
 async def states(

@@ -17,10 +17,10 @@ from starlette.responses import Response
 from glassbox.errors import AccessDenied, CapacityError
 from glassbox.server.access import Signing
 from glassbox.server.answering import json_response
-from glassbox.server.event_stream import DONE, WAITING, EventStream, event
+from glassbox.server.event_stream import DONE, EVENT_TYPE, WAITING, EventStream, event
 from glassbox.server.framed import Framed, read_frame
 from glassbox.server.key_ring import Caller
-from glassbox.server.refusals import Refusal
+from glassbox.server.refusals import PROBLEMS, Refusal
 from glassbox.server.serving import (
     Guarded,
     Guards,
@@ -33,11 +33,11 @@ from glassbox.server.waiting import CLIENT_GONE, ClientGone, unless_gone
 from glassbox.techniques.calls import FINAL, Call, Run
 from glassbox.techniques.carrying.calls_and_runs import packed_call, run_answered, run_packed
 from glassbox.techniques.packed.framing import unframe
-from glassbox.wire.problem import PROBLEM_TYPE, Problem
 from glassbox.wire.techniques import (
     RUN_ID,
     RUN_TYPE,
     EnvironmentAnswered,
+    ParameterListed,
     ResidentModelAnswered,
     RunAnswered,
     SessionAnswered,
@@ -77,7 +77,7 @@ FRAME: Final[dict[int | str, dict[str, Any]]] = {
 router = APIRouter(
     prefix="/v1/techniques",
     tags=["techniques"],
-    responses={"4XX": {"model": Problem, "content": {PROBLEM_TYPE: {}}}},
+    responses=PROBLEMS,
 )
 
 RunId = Annotated[str, Path(pattern=RUN_ID, description="As `POST /v1/techniques/runs` answered.")]
@@ -198,7 +198,7 @@ async def cancel(http: Request, run_id: RunId, caller: Signing, service: Service
 @router.get(
     "/runs/{run_id}/events",
     response_class=Response,
-    responses={200: {"content": {"text/event-stream": {}}}},
+    responses={200: {"content": {EVENT_TYPE: {}}}},
 )
 async def events(
     http: Request, run_id: RunId, caller: Signing, service: Service, after: After = 0
@@ -217,8 +217,7 @@ async def open_session(
     session = await _on_thread(
         http, lambda: service.open_session(caller.client, caller=turn, idle_s=asked.idle_s)
     )
-    answer = SessionAnswered(session=session)
-    return Response(answer.to_json(), 201, media_type="application/json")
+    return json_response(SessionAnswered(session=session), 201)
 
 
 @router.delete("/sessions/{session}", status_code=204, response_class=Response)
@@ -231,16 +230,26 @@ async def close_session(http: Request, session: str, caller: Signing, service: S
 def listed_techniques() -> list[TechniqueListed]:
     """Return the built-in techniques, by name."""
     from glassbox.techniques.catalogue.built_in import library
+    from glassbox.techniques.packed.paging import summary
 
     return [
         TechniqueListed(
-            name=each.name,
-            title=each.title,
-            paper=each.paper,
-            parameters=[],
-            doc=each.shapes,
+            name=technique.name,
+            title=technique.title,
+            paper=technique.paper,
+            parameters=[
+                ParameterListed(
+                    name=each.name,
+                    type=each.type,
+                    required=each.is_required,
+                    default=None if each.is_required else summary(each.default),
+                    doc=each.doc,
+                )
+                for each in technique.parameters
+            ],
+            doc=technique.shapes,
         )
-        for each in library().values()
+        for technique in library().values()
     ]
 
 

@@ -11,10 +11,10 @@ from glassbox.introspection.verdict import Verdict
 from glassbox.introspection.verify import Verifier
 from glassbox.server.access import Deadline, Predicting
 from glassbox.server.answering import json_response
+from glassbox.server.refusals import PROBLEMS
 from glassbox.server.serving import Guarded, Served, Serving
 from glassbox.server.slow_work import slow_work
 from glassbox.server.waiting import CLIENT_GONE, ClientGone
-from glassbox.wire.problem import PROBLEM_TYPE, Problem
 from glassbox.wire.verify import VerifyAnswered, VerifyAsked
 
 router = APIRouter(tags=["confidence"])
@@ -25,7 +25,7 @@ router = APIRouter(tags=["confidence"])
     response_model=None,
     responses={
         200: {"model": VerifyAnswered},
-        "4XX": {"model": Problem, "content": {PROBLEM_TYPE: {}}},
+        **PROBLEMS,
     },
 )
 async def verify(

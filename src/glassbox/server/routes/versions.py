@@ -6,9 +6,9 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from glassbox.server.access import Administering, Observing
-from glassbox.server.answering import json_response
+from glassbox.server.answering import json_list, json_response
+from glassbox.server.refusals import PROBLEMS
 from glassbox.server.rollout_serving import Side, actor_of, tagged_answer
-from glassbox.wire.problem import PROBLEM_TYPE, Problem
 from glassbox.wire.versions import (
     AliasAsked,
     AliasMoveAnswered,
@@ -21,7 +21,7 @@ from glassbox.wire.versions import (
 router = APIRouter(
     prefix="/api/v2/models/versions",
     tags=["versions"],
-    responses={"4XX": {"model": Problem, "content": {PROBLEM_TYPE: {}}}},
+    responses=PROBLEMS,
 )
 
 Limit = Annotated[int, Query(ge=1, le=1000)]
@@ -39,8 +39,7 @@ def versions(
 def register(asked: RegisterAsked, caller: Administering, side: Side) -> Response:
     """Register a version of files on the server; the same content again is the same version."""
     version = side.register(asked, actor_of(caller))
-    answered = side.looks.version(version)
-    return Response(answered.to_json(), 201, media_type="application/json")
+    return json_response(side.looks.version(version), 201)
 
 
 @router.put("/aliases/{alias}", response_model=AliasMoveAnswered)
@@ -63,9 +62,7 @@ def history(
     _caller: Observing, side: Side, model: str | None = None, limit: Limit = 100
 ) -> Response:
     """Return how aliases moved, newest first: who, when, why and on what evidence."""
-    moves = [side.looks.move(each) for each in side.registry.history(model, limit)]
-    content = b"[" + b",".join(each.to_json() for each in moves) + b"]"
-    return Response(content, media_type="application/json")
+    return json_list(side.looks.move(each) for each in side.registry.history(model, limit))
 
 
 @router.get("/{name}/calibration", response_model=CalibrationAnswered)

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import IO
 
@@ -28,6 +28,13 @@ BOARD_BYTES = 4096
 
 MEMORY_SHARE = 0.8
 """Share of the memory that is free after loading which a run may take unless told otherwise."""
+
+MOST_BYTES = 2**60
+"""Memory that no machine has: a larger limit is the same, and neither kernel nor board could hold
+it."""
+
+MOST_S = 1e9
+"""Processor seconds that no run takes, thirty years; a longer limit is the same."""
 
 WATCH_S = 0.05
 """How often limits are looked at."""
@@ -169,6 +176,10 @@ class RunLimits:
     def guard(self, run_id: str, call: Call) -> Iterator[None]:
         """Hold whatever runs inside the block, on its thread, to what the call may use."""
         limits = least(self._own, call.limits)
+        if limits.memory_bytes is not None:
+            limits = replace(limits, memory_bytes=min(limits.memory_bytes, MOST_BYTES))
+        if limits.cpu_s is not None:
+            limits = replace(limits, cpu_s=min(limits.cpu_s, MOST_S))
         memory = limits.memory_bytes if limits.memory_bytes is not None else self._free_bytes()
         used_s = time.process_time()
         grace_s = self._grace_s

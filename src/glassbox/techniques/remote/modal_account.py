@@ -14,6 +14,7 @@ from glassbox.errors import (
     TechniqueFailed,
     UnknownName,
     Unreachable,
+    first_line,
 )
 from glassbox.techniques.remote.modal_image import VOLUME_NAME, modal_library
 
@@ -84,8 +85,3 @@ def put_folder(volume: Any, folder: Path, place: str) -> bool:
     with volume.batch_upload() as batch:
         batch.put_directory(str(folder), place)
     return True
-
-
-def first_line(error: BaseException) -> str:
-    """Return what an error says, in one line and without its full stop."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

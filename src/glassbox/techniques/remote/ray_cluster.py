@@ -13,7 +13,7 @@ import threading
 from pathlib import Path
 from types import ModuleType
 
-from glassbox.errors import AccessDenied, DependencyMissing, InvalidValue, Unreachable
+from glassbox.errors import AccessDenied, DependencyMissing, InvalidValue, Unreachable, first_line
 
 LOCAL = "local"
 """Address that starts a cluster of our own."""
@@ -76,14 +76,14 @@ def join(address: str, *, namespace: str = NAMESPACE, num_cpus: int | None = Non
             )
         except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
             raise Unreachable(
-                f"No Ray cluster answers at {address!r} ({_first_line(error)}). Start one with "
+                f"No Ray cluster answers at {address!r} ({first_line(error)}). Start one with "
                 "'ray start --head', or use address='local'. One that is there and asks for a "
                 "token answers nobody without it: take ~/.ray/auth_token of its head, and set "
                 "RAY_AUTH_MODE=token."
             ) from error
         except ray.exceptions.AuthenticationError as error:
             raise AccessDenied(
-                f"The Ray cluster at {address!r} asks for its token ({_first_line(error)}). Take "
+                f"The Ray cluster at {address!r} asks for its token ({first_line(error)}). Take "
                 "that of its head, ~/.ray/auth_token: into the same file here, or into "
                 "RAY_AUTH_TOKEN with RAY_AUTH_MODE=token."
             ) from error
@@ -107,14 +107,10 @@ def _start(ray: ModuleType, namespace: str, num_cpus: int | None) -> None:
         )
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         shutil.rmtree(folder, ignore_errors=True)
-        raise Unreachable(f"No Ray cluster could be started here: {_first_line(error)}") from error
+        raise Unreachable(f"No Ray cluster could be started here: {first_line(error)}") from error
     atexit.register(_end, ray, folder)
 
 
 def _end(ray: ModuleType, folder: str) -> None:
     ray.shutdown()
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -78,7 +78,7 @@ class Clock:
                 now = time.monotonic()
                 wait_s = None
                 if self._sign is not None and self._due_s is not None:
-                    wait_s = self._due_s - now
+                    wait_s = min(self._due_s - now, threading.TIMEOUT_MAX)
                     if wait_s <= 0:
                         assert self._reason is not None
                         self._sign.raise_for(self._reason)

@@ -10,7 +10,7 @@ import builtins
 import contextlib
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -71,22 +71,21 @@ def edited(error: RemoteError, edit: Callable[[str], str]) -> RemoteError:
     )
 
 
-def raise_here(run: Run, lines: Sequence[str] | None = None) -> NoReturn:
+def raise_here(run: Run) -> NoReturn:
     """Raise what a run ended with: the same class where it exists here.
 
     Its cause is a ``TechniqueFailed`` with the traceback of the other side; notes hold the
     technique's own line and what it printed.
 
     Args:
-        run: One that failed, was cancelled or was lost.
-        lines: All that it printed; None takes those of ``run``.
+        run: One that failed, was cancelled or was lost, with all that it printed.
 
     Raises:
         Exception: Of the class that was raised on the other side.
         TechniqueFailed: There is no such class here, or nothing was raised.
     """
     error = run.error
-    printed = list(run.lines if lines is None else lines)[-N_NOTED:]
+    printed = list(run.lines)[-N_NOTED:]
     if error is None:
         raise TechniqueFailed(f"The run {run.id} has {run.status}.")
     failed = TechniqueFailed(

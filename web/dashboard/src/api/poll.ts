@@ -21,7 +21,7 @@ export type Poller = {
 };
 
 /** Wait after the n-th failure in a row: 2, 4, 8 s and so on, never longer than a minute. */
-export function retryDelay(nFailures: number): number {
+function retryDelay(nFailures: number): number {
   return Math.min(60_000, FIRST_RETRY_MS * 2 ** Math.min(10, nFailures - 1));
 }
 

@@ -41,7 +41,6 @@ export type Latents = Schemas["LatentsAnswered"];
 export type LatentCardData = Schemas["LatentCardAnswered"];
 export type Pathway = Schemas["PathwayAnswered"];
 export type Pathways = Schemas["PathwaysAnswered"];
-export type TokenAssociation = Schemas["AssociationAnswered"];
 export type TopContext = Schemas["TopContextAnswered"];
 export type ConditionRate = Schemas["ConditionRateAnswered"];
 export type Graph = Schemas["GraphAnswered"];

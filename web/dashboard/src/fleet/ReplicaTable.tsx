@@ -4,7 +4,7 @@ import type { Fleet, FleetReplica } from "../api/wire";
 import { Chip } from "../ui/Chip";
 import { clock, count, percent, short, span } from "../ui/format";
 import { ScrollBox } from "../ui/ScrollBox";
-import { hasEnded, mebibytes, stageTones, sum } from "./words";
+import { hasEnded, mebibytes, shortName, stageTones, sum } from "./words";
 
 const HEAD = [
   "State",
@@ -77,9 +77,9 @@ function Line({ replica, fleet }: { replica: FleetReplica; fleet: Fleet }) {
           </span>
         )}
         {replica.adapters.length > 0 && (
-          <span className="block text-xs text-muted">
+          <span className="block text-xs text-muted" title={replica.adapters.join(", ")}>
             {replica.adapters.length === 1
-              ? `adapter ${replica.adapters[0] ?? ""}`
+              ? `adapter ${shortName(replica.adapters[0] ?? "")}`
               : `${replica.adapters.length} adapters`}
           </span>
         )}

@@ -21,6 +21,11 @@ export function sum(counts: Record<string, number>): number {
   return Object.values(counts).reduce((total, each) => total + each, 0);
 }
 
+/** An adapter's name; a digest stands for itself by its beginning. */
+export function shortName(adapter: string): string {
+  return /^[0-9a-f]{64}$/.test(adapter) ? adapter.slice(0, 12) : adapter;
+}
+
 /** Requests a second of all servers that take some; null before the first is known. */
 export function perSecond(fleet: Fleet): number | null {
   const known = fleet.replicas

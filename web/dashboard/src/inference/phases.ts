@@ -12,7 +12,7 @@ export const steps = [
 ] as const;
 
 /** A phase without the differences of spelling. */
-export function plainPhase(phase: string): string {
+function plainPhase(phase: string): string {
   return phase.toLowerCase().replaceAll(/[^a-z]/g, "");
 }
 

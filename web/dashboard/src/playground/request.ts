@@ -30,7 +30,7 @@ export const defaults: Settings = {
 };
 
 /** Alternatives asked for at each token. */
-export const ALTERNATIVES = 8;
+const ALTERNATIVES = 8;
 
 const MOST_STOPS = 4;
 

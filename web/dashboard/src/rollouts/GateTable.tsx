@@ -13,7 +13,7 @@ const verdicts: Record<Gate["verdict"], { name: string; tone: ChipTone }> = {
   off: { name: "off", tone: "plain" },
 };
 
-export function VerdictChip({ verdict }: { verdict: Gate["verdict"] }) {
+function VerdictChip({ verdict }: { verdict: Gate["verdict"] }) {
   const { name, tone } = verdicts[verdict];
   return <Chip tone={tone}>{name}</Chip>;
 }

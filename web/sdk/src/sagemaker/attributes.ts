@@ -7,7 +7,7 @@
 import { UsageError } from "../errors.js";
 
 /** Characters that they may have, ASCII only. Source: the service model of SageMaker Runtime. */
-export const MOST_ATTRIBUTES = 1024;
+const MOST_ATTRIBUTES = 1024;
 
 /** Largest body of a request. Source: the same, shape BodyBlob. */
 export const MOST_BODY_BYTES = 6_291_456;

@@ -72,7 +72,7 @@ const fleet: Fleet = {
         },
       },
     }),
-    replica("cccc2222", { status: "lost", silent_s: 42 }),
+    replica("cccc2222", { status: "lost", silent_s: 42, adapters: ["0123abcd".repeat(8)] }),
   ],
   agreement: { revision: 3, n_ready: 2, n_behind: 0, reached_s: 0.41 },
   totals: { ...counters, requests: { "2xx": 1200, "5xx": 12 } },
@@ -104,6 +104,8 @@ test("each server has a line with its state, who answers there and what it has t
   expect(lines[1]?.textContent).toContain("other 25 %");
   expect(lines[1]?.textContent).toContain("adapter support");
   expect(lines[2]?.textContent).toContain("lost");
+  expect(lines[2]?.textContent).toContain("adapter 0123abcd0123");
+  expect(lines[2]?.textContent).not.toContain("0123abcd01234");
   expect(lines[2]?.textContent).toContain("42 s ago");
 });
 

@@ -1,0 +1,30 @@
+"""The clock tells a run when its time is over, however far away other ends are."""
+
+import time
+from collections.abc import Callable
+
+from glassbox.errors import DeadlineExceeded
+from glassbox.techniques.running.deadlines import Clock
+from glassbox.techniques.running.stopping import StopSign
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    """Wait for something, with long patience."""
+    until_s = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < until_s
+        time.sleep(0.005)
+
+
+def test_an_end_beyond_all_time_does_not_stop_the_clock() -> None:
+    clock, first, second = Clock(), StopSign(), StopSign()
+    reason = DeadlineExceeded("over")
+    try:
+        clock.begin(first, 1e300, reason)
+        until(lambda: clock._wakes_s is not None)
+        clock.end()
+        clock.begin(second, time.monotonic(), reason)
+        until(lambda: second.reason is not None)
+        assert first.reason is None
+    finally:
+        clock.close()
