@@ -125,10 +125,15 @@ bench: $(VENV)/.bench ## Run the benchmarks against their baselines
 	$(BIN)/python -m benchmarks.sweep
 	$(BIN)/python -m benchmarks.replay
 	$(BIN)/python -m benchmarks.tokens
+	$(BIN)/python -m benchmarks.pathway_memory
 	$(BIN)/python -m benchmarks.many_adapters
 	$(BIN)/python -m benchmarks.simulator
 	$(BIN)/python -m benchmarks.deploy_plan
 	$(BIN)/python -m benchmarks.ray_serve
+	$(BIN)/python -m benchmarks.audit
+	$(BIN)/python -m benchmarks.shadow
+	$(BIN)/python -m benchmarks.rollouts
+	$(BIN)/python -m benchmarks.drift
 
 ci-like: ## Run .ci/run in a fresh clone of the last commit
 	@folder=$$(mktemp -d) && git clone --quiet . "$$folder/glassbox" \

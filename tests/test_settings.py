@@ -124,6 +124,7 @@ def test_a_misspelt_variable_is_refused(variable, suggestion, monkeypatch):
         ("[engine]\nmodle = 1\n", r"'engine\.modle' .* Did you mean 'engine\.model'\?"),
         ("engine = 3\n", r"'engine' must be a table: write \[engine\]"),
         ("[engine\n", r"glassbox\.toml.*no valid TOML.*line 1"),
+        (f"[engine]\nthreads = {'9' * 5000}", r"glassbox\.toml.*no valid TOML.*4300 digits"),
         ("[engine]\nthreads = 0\n", r"glassbox\.toml: 'engine\.threads' is 0"),
         ("[confidence]\nmax_error = nan\n", r"'confidence\.max_error' is nan"),
         ("[confidence]\nmax_error = 5\n", r"'confidence\.max_error' is 5.*less than 1"),

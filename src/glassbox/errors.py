@@ -336,3 +336,28 @@ class DependencyMissing(GlassboxError):
             f"This needs {library!r}, which is not installed. "
             f"Run: pip install 'glassbox-llm[{extra}]'"
         )
+
+
+def first_line(error: BaseException) -> str:
+    """Return what somebody else's error says, in one line and without its full stop."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+def is_not_signed_in(error: BaseException) -> bool:
+    """Return whether botocore says that AWS does not know who asks, or does no longer."""
+    return any(each.__name__ in _NOT_SIGNED_IN for each in type(error).__mro__)
+
+
+_NOT_SIGNED_IN = frozenset(
+    {
+        "CredentialRetrievalError",
+        "LoginError",
+        "NoAuthTokenError",
+        "NoCredentialsError",
+        "PartialCredentialsError",
+        "ProfileNotFound",
+        "SSOError",
+        "TokenRetrievalError",
+    }
+)
+"""Classes of botocore, or their bases, by name: older ones lack some."""

@@ -107,6 +107,18 @@ def test_a_stream_that_was_stopped_goes_on_where_it_ended(
         assert _answers(capsys) == whole[done:]
 
 
+@pytest.mark.parametrize("content", ["", "text,label\n"])
+def test_a_file_without_a_text_is_told(
+    content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inbox = tmp_path / "inbox.csv"
+    inbox.write_text(content, encoding="utf-8")
+    assert shell.main(["classify", "--run", "shipped", "--file", str(inbox)]) == 0
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.endswith("There was no text to label.\n")
+
+
 def _answers(capsys: pytest.CaptureFixture[str]) -> list[tuple[int, str, float]]:
     """Return line, text and confidence; a batch's make-up moves the last digits of the latter."""
     rows = [json.loads(each) for each in capsys.readouterr().out.splitlines()]

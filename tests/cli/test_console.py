@@ -143,6 +143,22 @@ def test_a_terminal_gets_a_bar_when_it_takes_long(screen, monkeypatch):
     assert "3/8" in screen.getvalue()
 
 
+def test_a_bar_says_how_long_it_will_take_when_reports_come_a_minute_apart(monkeypatch):
+    moment = 0.0
+    text = io.StringIO()
+    terminal = Console(file=text, force_terminal=True, width=100, get_time=lambda: moment)
+    monkeypatch.setattr(console, "errors", lambda: terminal)
+    monkeypatch.setattr(console, "SHOW_AFTER_S", 0.01)
+    with progress("Replaying") as report:
+        for done in range(1, 6):
+            report(done, 12)
+            moment += 60.0
+        deadline = time.monotonic() + 30
+        while "5/12" not in text.getvalue() and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert "0:07:00" in text.getvalue()
+
+
 def test_a_terminal_shows_nothing_of_short_work(screen, monkeypatch):
     monkeypatch.setattr(console, "SHOW_AFTER_S", 60.0)
     with progress("Scoring") as report:

@@ -14,7 +14,8 @@ import pytest
 from glassbox.artifacts import read_json
 from glassbox.cli import demo_rollout, demo_traffic
 from glassbox.cli import main as shell
-from glassbox.cli.demo_rollout import MARK, PLAN, RULES, play
+from glassbox.cli.demo_folder import MARK, make_demo_folder
+from glassbox.cli.demo_rollout import PLAN, RULES, play
 from glassbox.cli.demo_server import taking_alerts
 from glassbox.cli.demo_traffic import Told, Traffic
 from glassbox.client import Client
@@ -22,6 +23,7 @@ from glassbox.errors import ConflictError, Unreachable
 from glassbox.rollout.alerts.rules_file import read_alert_file
 from glassbox.rollout.decisions.plan import plan_from
 from glassbox.runtime import SHIPPED_RUN
+from glassbox.wire.rollouts import GateAnswered
 
 SHIPPED = pytest.mark.skipif(not SHIPPED_RUN.is_dir(), reason="the embedded world is not built")
 
@@ -68,18 +70,52 @@ def until(holds, seconds=5.0):
     return holds()
 
 
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
+def gate(name, verdict):
+    return GateAnswered(name=name, value=0.1, low=0.0, high=0.2, limit=0.1, verdict=verdict, n=200)
+
+
+def test_a_port_that_is_taken_leaves_the_demo_that_has_it_alone(tmp_path):
+    (tmp_path / MARK).write_text("")
+    (tmp_path / "glassbox.db").write_text("of the demo that runs")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ConflictError, match=rf"Port {port} is taken, perhaps by a demo"):
+            play(tmp_path, port, opens=False, stays=False)
+    assert (tmp_path / "glassbox.db").read_text() == "of the demo that runs"
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "only_slow"),
+    [
+        ({"error_rate": "pass", "canary_latency": "fail"}, True),
+        ({"error_rate": "fail", "canary_latency": "fail"}, False),
+        ({"error_rate": "pass", "latency": "pass"}, False),
+    ],
+)
+def test_a_machine_that_is_slow_is_told_from_a_version_that_is_worse(verdicts, only_slow):
+    gates = [gate(name, verdict) for name, verdict in verdicts.items()]
+    assert demo_rollout._was_only_slow(gates) is only_slow
+
+
 def test_a_folder_that_holds_something_else_is_left_alone(tmp_path):
     kept = tmp_path / "thesis.txt"
     kept.write_text("years of work")
     with pytest.raises(ConflictError, match="holds something else than a demo"):
-        play(tmp_path, 1, opens=False, stays=False)
+        play(tmp_path, free_port(), opens=False, stays=False)
     assert kept.read_text() == "years of work"
 
 
 def test_a_demos_own_folder_is_emptied(tmp_path):
     (tmp_path / MARK).write_text("")
     (tmp_path / "glassbox.db").write_text("of the last time")
-    demo_rollout._emptied(tmp_path)
+    make_demo_folder(tmp_path)
     assert [each.name for each in tmp_path.iterdir()] == [MARK]
 
 
@@ -174,13 +210,17 @@ def test_it_is_asked_to_end_as_by_an_interrupt():
 
 @pytest.mark.slow
 @SHIPPED
-def test_the_whole_story_is_told(tmp_path, capsys):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    words = ["demo", "rollout", "--no-browser", "--no-stay", "--port", str(port)]
+def test_the_whole_story_is_told(tmp_path, capsys, monkeypatch):
+    port = free_port()
+    seen = tmp_path / "seen"
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" >> {seen}\n')
+    browser.chmod(0o755)
+    monkeypatch.setenv("BROWSER", f"{browser} %s")
+    words = ["demo", "rollout", "--no-stay", "--port", str(port)]
     assert shell.main([*words, "--out", str(tmp_path / "demo")]) == 0
     out = " ".join(capsys.readouterr().out.split())
+    assert seen.read_text().split() == [f"http://127.0.0.1:{port}/rollout"]
     assert "tuned_v1 was promoted" in out
     assert "hasty_v1 was taken back; the alert was delivered" in out
     assert "drift; the alert was delivered" in out

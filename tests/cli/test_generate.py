@@ -187,13 +187,16 @@ def test_every_value_has_a_step_and_sure_ones_no_colour(steps):
     assert len({str(span.style) for span in text.spans}) == 3
 
 
-def test_classify_by_a_server_gives_the_records_of_classify(server):
+@pytest.mark.parametrize("policy", ["error", "truncate"])
+def test_classify_by_a_server_gives_the_records_of_classify(server, policy):
+    server.model.prompts.overlong = policy
     lines = [(1, "x"), (2, InvalidData("no text", source="f", line=2)), (3, "y" * 2000), (4, "z")]
 
     here = [each.to_json() for each in classify_stream(server, lines)]
     there = list(classified_by_server(lines, "http://test", None, None))
 
     assert there == here
+    assert ("truncated" in there[2]) == (policy == "truncate")
 
 
 def test_control_characters_become_pictures() -> None:

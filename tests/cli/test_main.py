@@ -137,6 +137,11 @@ def test_json_after_the_end_of_options_is_a_text(command, capsys):
     assert capsys.readouterr().out == ""
 
 
+def test_a_message_that_ends_in_a_question_gets_no_full_stop(capsys):
+    assert shell.main(["demo", "confidense"]) == ExitCode.USAGE
+    assert "Did you mean 'confidence'? Try: glassbox demo --help\n" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -171,6 +176,15 @@ def test_a_fault_of_ours_keeps_its_traceback(command):
     command(trial)
     with pytest.raises(ModuleNotFoundError, match="absent"):
         shell.main(["trial"])
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "."])
+def test_a_path_that_cannot_be_opened_is_named(name, command, capsys):
+    command(lambda: Path(name).read_text())
+    assert shell.main(["trial"]) == ExitCode.USAGE
+    said = capsys.readouterr().err
+    assert f"path is '{name}'" in said.replace("\n", "")
+    assert "can be opened" in said
 
 
 def test_a_command_chooses_its_exit_code(command):

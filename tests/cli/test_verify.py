@@ -38,6 +38,24 @@ def test_a_prompt_that_names_a_command_goes_after_judge(
     assert capsys.readouterr().out.startswith("train")
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--equivalence", "same"], "No equivalence 'same'. Known: exact, normalised"),
+        (["--frame", "Question:"], "a text that holds {prompt} once"),
+        (["--k", "1001"], "0 to 1000 samples"),
+    ],
+)
+def test_train_refuses_a_plan_that_is_none_before_the_model_is_loaded(
+    words: list[str], told: str, capsys, monkeypatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(Runtime, "open_engine", None)
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "a", "response": "b", "correct": true}\n')
+    wanted = ["verify", "train", "--data", str(tmp_path / "rows.jsonl"), "--out", str(tmp_path)]
+    assert main([*wanted, *words]) == ExitCode.USAGE
+    assert told in capsys.readouterr().err.replace("\n", " ")
+
+
 def test_train_refuses_a_missing_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     wanted = ["verify", "train", "--data", str(tmp_path / "no.jsonl"), "--out", str(tmp_path)]
     assert main(wanted) == ExitCode.USAGE

@@ -79,6 +79,7 @@ def test_a_key_or_value_that_means_nothing_is_refused_by_name(tmp_path, text, sa
     ("name", "text", "said"),
     [
         ("a.yaml", "study: [1", "not valid YAML"),
+        ("a.yaml", "study: {name: 2001-99-99}", "not valid YAML .*month"),
         ("a.yaml", "study: {name: x, name: y}", "'name' stands there twice"),
         ("a.yaml", "study: x", "sections of keys"),
         ("a.yaml", "- 1", "sections of keys"),

@@ -5,7 +5,6 @@ Looks into the database; needs no running server.
 
 import secrets
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +13,7 @@ import typer
 from glassbox.cli import options
 from glassbox.cli.console import Column, note, print_json, print_table
 from glassbox.cli.exit_codes import ExitCode
+from glassbox.cli.moments import to_second
 from glassbox.errors import InvalidSetting, UnknownName
 from glassbox.runtime import Runtime
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from glassbox.rollout.alerts.rules import AlertRule
     from glassbox.rollout.alerts.rules_file import AlertFile
 
-ROOTS = ("summary", "health", "rollout", "drift")
+ROOTS = ("summary", "health", "rollout", "drift", "models")
 """What the path of a signal begins with: the answers that it is a number of."""
 
 app = typer.Typer(help="Who is told when something is wrong.", pretty_exceptions_enable=False)
@@ -52,7 +52,7 @@ def list_alerts(json: options.AsJson = False) -> None:
     if firing:
         print_table(
             [Column("since (UTC)", wraps=False), "severity", "rule", "what"],
-            [(_moment(each.since_s), each.severity, each.rule, each.summary) for each in firing],
+            [(to_second(each.since_s), each.severity, each.rule, each.summary) for each in firing],
         )
     else:
         note("Nothing fires.")
@@ -77,7 +77,7 @@ def history(
         [Column("time (UTC)", wraps=False), Column("state", wraps=False), "what", "told"],
         [
             (
-                _moment(each.time_s),
+                to_second(each.time_s),
                 each.state,
                 each.summary,
                 "\n".join(_told(one) for one in each.delivered) or "nobody",
@@ -179,16 +179,12 @@ def _when(rule: "AlertRule") -> str:
 
 def _told(delivery: "Delivery") -> str:
     if delivery.delivered_s is not None:
-        return f"{delivery.receiver} {_moment(delivery.delivered_s)}"
+        return f"{delivery.receiver} {to_second(delivery.delivered_s)}"
     if delivery.gave_up_s is not None:
         return f"{delivery.receiver}: given up, {delivery.last_error}"
     if delivery.attempts:
         return f"{delivery.receiver}: {delivery.attempts} attempt(s), {delivery.last_error}"
     return f"{delivery.receiver}: waits"
-
-
-def _moment(seconds: float) -> str:
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}"
 
 
 def _example() -> "AlertMessage":

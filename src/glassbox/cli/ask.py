@@ -68,12 +68,17 @@ def classify(
         records = _classified_here(lines, run)
     else:
         records = classified_by_server(lines, server, key, run)
-    n_bad = 0
+    done = n_bad = n_cut = 0
     with progress_bar("Classifying", quiet=file is None) as report:
         for done, record in enumerate(records, start=1):
             n_bad += "error" in record
+            n_cut += "truncated" in record
             print_json_line(record)
             report(done, 0)
+    if not done:
+        note("There was no text to label.")
+    if n_cut:
+        note(f"Cut at their end to fit the model's context: {n_cut}. Their records say so.")
     if n_bad:
         note(f"Not answered: {n_bad}. Their records say why.")
         raise typer.Exit(ExitCode.INCOMPLETE)
@@ -84,8 +89,7 @@ def _classified_here(
 ) -> Iterator[dict[str, Any]]:
     from glassbox.confidence.classify import classify_stream
 
-    runtime = Runtime.load()
-    labeller = runtime.labeller(runtime.run_folder(run))
+    labeller = Runtime.load().labeller(run)
     for answered in classify_stream(labeller, lines):
         yield answered.to_json()
 
@@ -124,8 +128,7 @@ def logprobs(
 
 
 def _labeller(model: str | None, run: str | None) -> "Labeller":
-    runtime = Runtime.load()
-    return runtime.labeller(runtime.run_folder(run), model=model)
+    return Runtime.load().labeller(run, model=model)
 
 
 def _next_tokens(prompt: str, model: str | None, top_k: int, run: str | None) -> "NextTokens":
@@ -189,6 +192,8 @@ def _together(probs: Sequence[float], decimals: int) -> list[tuple[str, ...]]:
 
 def _show(found: "Explanation") -> None:
     print_text(f"1. The model reads this prompt:\n\n{found.next_tokens.prompt}\n")
+    if found.answer.truncated:
+        print_text("The end of the text was cut to fit the model's context.\n")
     print_text("2. It gives every possible next token a probability:")
     _show_tokens(found.next_tokens)
     n_said = _n_shown([each.prob for each in found.verbalisers], 3)

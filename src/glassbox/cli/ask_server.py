@@ -52,4 +52,5 @@ def _record(row: "LabelAnswered") -> dict[str, Any]:
         "raw_confidence": row.raw_confidence,
         "label_mass": row.label_mass,
         "automate": None if row.decision is None else row.decision == "automate",
+        **({"truncated": True} if row.truncated else {}),
     }

@@ -5,7 +5,6 @@ Talks to the database that the settings name, whether a server runs or not. Know
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +14,7 @@ from glassbox.cli import options
 from glassbox.cli.audit_showing import entry, show_records, show_summary, verdict
 from glassbox.cli.console import note, print_json, print_table
 from glassbox.cli.exit_codes import ExitCode
+from glassbox.cli.moments import Moment, parse_moment, to_second
 from glassbox.errors import InvalidValue, UnknownName
 from glassbox.runtime import Runtime
 
@@ -25,7 +25,6 @@ app = typer.Typer(help="The kept predictions.", pretty_exceptions_enable=False)
 """The ``audit`` group."""
 
 RequestId = Annotated[str, typer.Argument(help="Name of the request, as the answer carried it.")]
-Moment = Annotated[str | None, typer.Option(help="As in 2026-11-21 or 2026-11-21T08:00 (UTC).")]
 
 
 @app.callback()
@@ -108,7 +107,7 @@ def show(request_id: RequestId, json: options.AsJson = False) -> None:
     print_table(
         ["event", "what happened", "when (UTC)", ""],
         [
-            (each.sequence, each.kind, _moment(each.time_s), "erased" if each.is_erased else None)
+            (each.sequence, each.kind, to_second(each.time_s), "erased" if each.is_erased else None)
             for each in places
         ],
     )
@@ -163,7 +162,7 @@ def export(
     """Write predictions to a Parquet file, one row each."""
     from glassbox.audit.parquet import export as write
 
-    since_s, until_s = _seconds("--since", since), _seconds("--until", until)
+    since_s, until_s = parse_moment("--since", since), parse_moment("--until", until)
     with _store() as (store, _):
         head = store.head()
         found = store.range(
@@ -269,18 +268,3 @@ def _head(option: str, known: str | None) -> "Head | None":
     if not sequence.isdigit() or len(digest) != 64:
         raise InvalidValue(option, known, "SEQUENCE:HASH as verify prints it")
     return Head(int(sequence), digest)
-
-
-def _seconds(what: str, moment: str | None) -> float | None:
-    if moment is None:
-        return None
-    try:
-        found = datetime.fromisoformat(moment)
-    except ValueError as error:
-        allowed = "a moment, as in 2026-11-21 or 2026-11-21T08:00 (UTC)"
-        raise InvalidValue(what, moment, allowed) from error
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
-
-
-def _moment(seconds: float) -> str:
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}"

@@ -38,6 +38,9 @@ SHOW_AFTER_S = 2.0
 LINE_EVERY_S = 5.0
 """Time between progress lines where there is no terminal."""
 
+RATE_OVER_S = 600.0
+"""Time over which a bar takes its rate; that needs two reports, and some come minutes apart."""
+
 _PICTURES = {
     **{code: 0x2400 + code for code in range(0x20) if chr(code) not in "\n\t"},
     0x7F: 0x2421,
@@ -155,6 +158,7 @@ class _Bar:
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=console,
+            speed_estimate_period=RATE_OVER_S,
         )
         self._task: TaskID = self._progress.add_task(description, total=None)
         self._lock = threading.Lock()

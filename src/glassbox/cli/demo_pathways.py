@@ -4,7 +4,6 @@ A causal chain of latents and ineffective twins are planted, and the study is th
 other; at the end what it found is held against what was planted. Knows nothing of how steps work.
 """
 
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from glassbox.artifacts import write_bytes
 from glassbox.cli.console import Column, note, print_table, print_text
+from glassbox.cli.demo_folder import make_demo_folder
 from glassbox.cli.pathways import open_place
-from glassbox.errors import ConflictError
 
 if TYPE_CHECKING:
     from glassbox.pathways.experiment.planted import PlantedLatent
@@ -24,9 +23,6 @@ if TYPE_CHECKING:
 
 FOLDER: Final = "demo-pathways"
 """Folder below the runs in which the demo keeps its study."""
-
-MARK: Final = "glassbox-demo"
-"""File that says that a folder is a demo's own and may be emptied."""
 
 CONFIG: Final = """\
 # The study that `glassbox demo pathways` makes on the embedded model, small enough for five
@@ -118,11 +114,11 @@ def judged(folder: "StudyFolder", study: "StudyResults") -> list[Verdict]:
     verdicts = []
     for each in planted:
         row = rows.get(each.name)
-        says = "not selected" if row is None else _effect(row.cohen_d, row.q)
-        holds = row is not None and row.is_causal is True
-        if each.role == "null":
-            holds = row is None or row.is_causal is not True
-        verdicts.append(Verdict(_role(each), says, holds))
+        called = row is not None and row.is_causal is True
+        says = "not selected"
+        if row is not None:
+            says = f"{'' if called else 'not '}called causal, {_effect(row.cohen_d, row.q)}"
+        verdicts.append(Verdict(_role(each), says, called is not (each.role == "null")))
     verdicts.append(_others(planted, list(rows.values())))
     verdicts += [_chain(each, study, rows) for each in planted if each.drives]
     verdicts.append(_from_nulls(planted, study))
@@ -155,7 +151,7 @@ def _from_nulls(planted: "Sequence[PlantedLatent]", study: "StudyResults") -> Ve
     ]
     words = ", ".join(false) or "none of their pathways is verified"
     if others:
-        words += f"; beside the chains {', '.join(others)}"
+        words += f"; verified beside the chains: {', '.join(others)}"
     return Verdict("nulls drive nothing", words, not false)
 
 
@@ -192,13 +188,7 @@ def _effect(d: float | None, q: float | None) -> str:
 
 
 def _prepared(folder: Path, *, fresh: bool) -> Path:
-    mark = folder / MARK
-    if fresh and folder.exists() and any(folder.iterdir()):
-        if not mark.is_file():
-            raise ConflictError(f"{folder} is there and no demo's: give another --out.")
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_bytes(mark, b"")
+    make_demo_folder(folder, fresh=fresh)
     config = folder / "study.yaml"
     if not config.is_file():
         write_bytes(config, CONFIG.encode())

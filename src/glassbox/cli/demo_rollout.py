@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 import webbrowser
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -19,9 +19,10 @@ import orjson
 
 from glassbox.artifacts import read_json, write_bytes
 from glassbox.cli.console import Column, note, output, print_table, print_text
-from glassbox.cli.demo_server import serving, taking_alerts
+from glassbox.cli.demo_folder import make_demo_folder
+from glassbox.cli.demo_server import HOST, check_port, serving, taking_alerts
 from glassbox.cli.demo_traffic import Told, Traffic
-from glassbox.errors import ConflictError, DeadlineExceeded
+from glassbox.errors import DeadlineExceeded
 from glassbox.runtime import SHIPPED_RUN
 from glassbox.wire.rollouts import GateAnswered
 
@@ -32,9 +33,6 @@ if TYPE_CHECKING:
 
 FOLDER: Final = "demo-rollout"
 """Folder below the runs in which the demo keeps database, versions and log."""
-
-MARK: Final = "glassbox-demo"
-"""File that says that a folder is a demo's own and may be emptied."""
 
 PER_SECOND: Final = 40.0
 """Requests a second: what two cores answer and still have something left for a challenger."""
@@ -84,6 +82,12 @@ above = 0.5
 severity = "warn"
 summary = "What people write now is not what the reference holds."
 """
+
+SLOW: Final = (
+    "Nothing but its speed was held against it. A machine that is busy with other work makes every "
+    "answer slow: run the demo again when it is not."
+)
+"""Said of a challenger that was taken back for its latency alone."""
 
 _DONE: Final = ("Succeeded", "Failed")
 
@@ -136,10 +140,12 @@ def play(folder: Path, port: int, *, opens: bool, stays: bool) -> None:
         stays: Whether the server goes on until it is interrupted.
 
     Raises:
-        ConflictError: The folder holds something else.
+        ConflictError: The folder holds something else, or another process has the port.
         GlassboxError: The server could not be started.
     """
-    _emptied(folder)
+    # First: whoever has the port may be a demo that still works in the folder.
+    check_port(port)
+    make_demo_folder(folder)
     alerts = _Alerts()
     with contextlib.ExitStack() as at_end:
         at_end.enter_context(_ending_in_order())
@@ -149,7 +155,7 @@ def play(folder: Path, port: int, *, opens: bool, stays: bool) -> None:
         began_s = time.monotonic()
         options = ("--classifier", str(_base_run(folder)))
         client = at_end.enter_context(serving(folder, port, _settings(folder), options))
-        address = f"http://127.0.0.1:{port}"
+        address = f"http://{HOST}:{port}"
         print_text(f"Dashboard: {address}/rollout (watch it while this goes on)")
         if opens:
             webbrowser.open(f"{address}/rollout")
@@ -217,9 +223,12 @@ def _rollout(client: "Client", title: str, challenger: str, reason: str, alerts:
     if status.phase not in _DONE:
         raise DeadlineExceeded(f"{challenger} was neither promoted nor taken back in {ACT_S:g} s: "
                                f"{status.decision.reason}")  # fmt: skip
-    _show_gates(status)
+    gates = _deciding_gates(status)
+    _show_gates(gates)
     if status.phase == "Succeeded":
         return Act(title, f"{challenger} was promoted", time.monotonic() - began_s)
+    if _was_only_slow(gates):
+        print_text(SLOW)
     was_told = alerts.wait("rollout failed", 20.0)
     outcome = f"{challenger} was taken back; {_delivered(was_told)}"
     return Act(title, outcome, time.monotonic() - began_s)
@@ -287,7 +296,7 @@ def _show_where(folder: Path, address: str | None) -> None:
             [
                 (f"{address}/", "who answers, what fires"),
                 (f"{address}/inferences", "each answer, with what the challenger would have said"),
-                (f"{address}/rollout", "why it aborted; below, how the better one was promoted"),
+                (f"{address}/rollout", "why the broken one was taken back; below, the better one"),
                 (f"{address}/drift", "what changed, column by column"),
                 (f"{address}/versions", "who moved which alias, and why"),
             ],
@@ -297,11 +306,20 @@ def _show_where(folder: Path, address: str | None) -> None:
     note(f"  GLASSBOX_STORAGE__URL={database} glassbox rollout why")
 
 
-def _show_gates(status: "RolloutStatus") -> None:
-    """Show the gates as they stood when it was decided; the bake has gates of its own."""
+def _deciding_gates(status: "RolloutStatus") -> list[GateAnswered]:
+    """Return the gates as they stood when it was decided; the bake has gates of its own."""
     decided = [each for each in status.transitions if each.after in _DECIDED]
     kept = decided[-1].evidence.get("gates") if decided else None
-    gates = [GateAnswered.model_validate(each) for each in kept or ()] or status.gates
+    return [GateAnswered.model_validate(each) for each in kept or ()] or list(status.gates)
+
+
+def _was_only_slow(gates: Sequence[GateAnswered]) -> bool:
+    """Return whether nothing but latency failed."""
+    failed = [each.name for each in gates if each.verdict == "fail"]
+    return bool(failed) and all(name.endswith("latency") for name in failed)
+
+
+def _show_gates(gates: Sequence[GateAnswered]) -> None:
     print_table(
         [
             "gate",
@@ -368,11 +386,3 @@ def _base_run(folder: Path) -> Path:
     results = read_json(made / "results.json")
     write_bytes(made / "results.json", orjson.dumps({**results, "final": "base"}))
     return made
-
-
-def _emptied(folder: Path) -> None:
-    if folder.exists() and any(folder.iterdir()) and not (folder / MARK).exists():
-        raise ConflictError(f"{folder} holds something else than a demo: choose another --out.")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    write_bytes(folder / MARK, b"glassbox demo rollout: may be deleted\n")

@@ -14,8 +14,12 @@ from typing import Any, Final
 import orjson
 
 from glassbox.client import Client
-from glassbox.errors import Unreachable
+from glassbox.errors import ConflictError, Unreachable
+from glassbox.server.listening import bind
 from glassbox.settings import environment_of
+
+HOST: Final = "127.0.0.1"
+"""Where all of a demo listens: nobody else reaches it."""
 
 START_S: Final = 90.0
 """Seconds within which the server must be ready."""
@@ -44,13 +48,29 @@ def taking_alerts(on_alert: OnAlert) -> Iterator[str]:
         def log_message(self, format: str, *args: object) -> None:
             """Say nothing: the demo does."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Taker)
+    server = ThreadingHTTPServer((HOST, 0), Taker)
     threading.Thread(target=server.serve_forever, name="alerts", daemon=True).start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}/alerts"
+        yield f"http://{HOST}:{server.server_port}/alerts"
     finally:
         server.shutdown()
         server.server_close()
+
+
+def check_port(port: int) -> None:
+    """Refuse a port that somebody else has, who would be taken for the demo's own server.
+
+    Raises:
+        ConflictError: Another process has it.
+        InvalidValue: There is no right to it.
+    """
+    try:
+        bind(HOST, port).close()
+    except ConflictError as error:
+        raise ConflictError(
+            f"Port {port} is taken, perhaps by a demo that still runs. End that one, or choose "
+            "another with --port."
+        ) from error
 
 
 @contextlib.contextmanager
@@ -81,7 +101,7 @@ def serving(
             start_new_session=True,
         )
     try:
-        with Client(f"http://127.0.0.1:{port}", timeout_s=60.0) as client:
+        with Client(f"http://{HOST}:{port}", timeout_s=60.0) as client:
             _wait(server, client, log)
             yield client
     finally:

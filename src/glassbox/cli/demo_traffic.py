@@ -32,7 +32,7 @@ class Told:
 
 
 class Traffic:
-    """Requests from a few people at a time, from ``start`` to ``stop``.
+    """Requests from a few people at a time, from the first ``send`` to ``stop``.
 
     Args:
         client: Of the server that they ask; safe with many threads.

@@ -5,7 +5,6 @@ Parses, makes one call, prints. Knows nothing of Ray.
 
 import signal
 import threading
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +14,7 @@ from glassbox.artifacts import write_bytes
 from glassbox.cli import options
 from glassbox.cli.console import note, print_json, print_table, print_text
 from glassbox.cli.exit_codes import ExitCode
+from glassbox.cli.moments import to_second
 from glassbox.errors import InvalidValue
 from glassbox.settings import effective, load_settings
 
@@ -214,14 +214,10 @@ def _print(found: "Deployed") -> None:
     print_table(
         ("replica", "state", "pid", "machine", "since"),
         [
-            (each.id, each.state, each.pid, each.node, _time(each.started_s))
+            (each.id, each.state, each.pid, each.node, f"{to_second(each.started_s)} UTC")
             for each in found.replicas
         ],
     )
     for each in found.fallen:
-        print_text(f"ended unasked {_time(each.ended_s)}  {each.id} (pid {each.pid})")
+        print_text(f"ended unasked {to_second(each.ended_s)} UTC  {each.id} (pid {each.pid})")
         print_text(f"  {each.reason}")
-
-
-def _time(unix_s: float) -> str:
-    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

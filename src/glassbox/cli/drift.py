@@ -1,6 +1,5 @@
 """``glassbox drift``: what comes now compared with what came before. Computes nothing itself."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,7 +7,7 @@ import typer
 
 from glassbox.cli import options
 from glassbox.cli.console import Column, note, print_json, print_table
-from glassbox.errors import InvalidValue
+from glassbox.cli.moments import Moment, parse_moment, to_minute
 from glassbox.rollout.version import DEFAULT_MODEL, option_of
 from glassbox.runtime import Runtime
 
@@ -33,7 +32,6 @@ ModelVersion = Annotated[
     str | None,
     typer.Option("--version", help="Version whose answers count; by default the latest one's."),
 ]
-Moment = Annotated[str | None, typer.Option(help="As in 2026-11-21 or 2026-11-21T08:00 (UTC).")]
 
 
 @app.callback()
@@ -62,8 +60,8 @@ def create(
         model=model,
         model_version=version,
         last_n=last_n,
-        since_s=_seconds("since", since),
-        until_s=_seconds("until", until),
+        since_s=parse_moment("--since", since),
+        until_s=parse_moment("--until", until),
         actor="command line",
     )
     if json:
@@ -80,7 +78,7 @@ def create(
     typer.echo(made.reference_id)
     note(
         f"{made.n_rows} answers of {made.model_version or 'several versions'} from "
-        f"{_moment(made.since_s)} to {_moment(made.until_s)}; compared by "
+        f"{to_minute(made.since_s)} to {to_minute(made.until_s)}; compared by "
         f"{len(made.window.columns)} columns: {', '.join(c.name for c in made.window.columns)}."
     )
 
@@ -106,8 +104,8 @@ def list_references(
                 each.reference_id,
                 each.model_version,
                 each.n_rows,
-                _moment(each.since_s),
-                _moment(each.until_s),
+                to_minute(each.since_s),
+                to_minute(each.until_s),
                 each.actor,
                 each.digest[:12],
                 "current" if each.is_current else None,
@@ -229,17 +227,3 @@ def _watch() -> "tuple[DriftWatch, DriftStore]":
     database = open_database(runtime.settings.storage.url)
     store = DriftStore(database)
     return DriftWatch(InferenceStore(database), store, runtime.settings.drift), store
-
-
-def _seconds(name: str, moment: str | None) -> float | None:
-    if moment is None:
-        return None
-    try:
-        found = datetime.fromisoformat(moment)
-    except ValueError as error:
-        raise InvalidValue(f"--{name}", moment, "a time as in 2026-11-21T08:00") from error
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
-
-
-def _moment(seconds: float) -> str:
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M}"

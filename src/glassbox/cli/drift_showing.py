@@ -1,11 +1,11 @@
 """How a drift report looks on a terminal. Knows no database."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Final
 
 from glassbox.cli.console import Column, note, print_table, print_text
+from glassbox.cli.moments import to_minute
 from glassbox.errors import UnknownName
 from glassbox.rollout.drift.drift_store import Point
 from glassbox.rollout.drift.report import DriftReport, FeatureDrift, Quality, Verdict
@@ -92,7 +92,7 @@ def show_feature(report: DriftReport, name: str, history: Sequence[Point]) -> No
         [
             (
                 each.report_id,
-                _moment(each.time_s),
+                to_minute(each.time_s),
                 f"{each.effect:.3f}",
                 f"{each.limit:.3f}",
                 _p_value(each.p_adjusted),
@@ -195,7 +195,3 @@ def _p_value(value: float) -> str:
 
 def _signed(value: float) -> str:
     return f"{value:+.3f}"
-
-
-def _moment(seconds: float) -> str:
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M}"

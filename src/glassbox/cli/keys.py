@@ -1,12 +1,12 @@
 """``glassbox keys``: who may use the server. Knows nothing of HTTP."""
 
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
 from glassbox.cli import options
 from glassbox.cli.console import Column, note, print_json, print_table
+from glassbox.cli.moments import to_hour, to_minute
 from glassbox.runtime import Runtime
 
 app = typer.Typer(help="API keys of the server.", pretty_exceptions_enable=False)
@@ -61,9 +61,9 @@ def list_keys(json: options.AsJson = False) -> None:
                 f"{key.prefix}…",
                 key.name,
                 ", ".join(key.scopes),
-                _moment(key.created_s),
-                _moment(key.last_used_s, hours=True),
-                "active" if key.revoked_s is None else f"revoked {_moment(key.revoked_s)}",
+                to_minute(key.created_s),
+                None if key.last_used_s is None else to_hour(key.last_used_s),
+                "active" if key.revoked_s is None else f"revoked {to_minute(key.revoked_s)}",
             )
             for key in found
         ],
@@ -83,10 +83,3 @@ def revoke(
         print_json(revoked)
         return
     note(f"Key {revoked.id} of {revoked.name!r} is refused from now on.")
-
-
-def _moment(seconds: float | None, *, hours: bool = False) -> str | None:
-    if seconds is None:
-        return None
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return f"{moment:%Y-%m-%d %H}h" if hours else f"{moment:%Y-%m-%d %H:%M}"

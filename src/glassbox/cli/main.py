@@ -4,6 +4,7 @@ A command's module is imported when the command runs, so that ``glassbox --help`
 works without torch. Knows nothing of what the commands do.
 """
 
+import errno
 import importlib
 import importlib.metadata
 import os
@@ -19,7 +20,10 @@ from typer.core import TyperCommand
 from glassbox.cli.command_help import ReadableCommand, ReadableGroup, make_readable
 from glassbox.cli.console import note, print_json_line
 from glassbox.cli.exit_codes import ExitCode, exit_code
-from glassbox.errors import DependencyMissing, GlassboxError, UnknownName
+from glassbox.errors import DependencyMissing, GlassboxError, InvalidValue, UnknownName
+
+UNOPENED = (errno.ENAMETOOLONG, errno.EACCES, errno.EISDIR, errno.ENOTDIR, errno.ELOOP)
+"""What the system answers where a path that somebody gave cannot be opened."""
 
 MAIN_JOB = "From labelled texts to a confidence that can be acted on"
 """Panel of the confidence room's commands."""
@@ -355,10 +359,18 @@ def _dispatch(words: list[str], *, as_json: bool) -> int:
             raise
         missing = DependencyMissing(library, EXTRAS[library])
         return _report(missing.code, str(missing), ExitCode.DEPENDENCY, as_json=as_json)
+    except OSError as error:
+        if error.errno not in UNOPENED or not error.filename:
+            raise
+        unopened = InvalidValue(
+            "path", error.filename, f"one that can be opened ({error.strerror})"
+        )
+        return _report(unopened.code, str(unopened), exit_code(InvalidValue), as_json=as_json)
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
         where = context.command_path if context else "glassbox"
-        message = f"{error.format_message().rstrip('.')}. Try: {where} --help"
+        said = error.format_message().rstrip(".")
+        message = f"{said}{'' if said.endswith('?') else '.'} Try: {where} --help"
         return _report("usage", message, ExitCode.USAGE, as_json=as_json)
     except (KeyboardInterrupt, typer.Abort):
         result = ExitCode.INTERRUPTED

@@ -84,7 +84,7 @@ def show_selection(folder: "StudyFolder") -> None:
     )
     print_text(
         f"{len(found.latents):,} latents by rule '{found.rule}'; without any effect at all, chance "
-        f"would give {found.expected_by_chance:,.1f} that look as large."
+        f"would give {found.expected_by_chance:,.1f} that look as strong."
     )
 
 

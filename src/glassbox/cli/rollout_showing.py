@@ -2,12 +2,12 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.text import Text
 
 from glassbox.cli.console import Column, note, output, print_table, print_text, visible
+from glassbox.cli.moments import to_second
 from glassbox.rollout.decisions.plan import RolloutPlan
 from glassbox.rollout.decisions.status import RolloutBrief, RolloutStatus
 
@@ -54,7 +54,7 @@ def show_list(rollouts: Sequence[RolloutBrief]) -> None:
                 each.challenger,
                 _phase(each),
                 f"{each.weight:.0%}",
-                _moment(each.started_s),
+                to_second(each.started_s),
             )
             for each in rollouts
         ],
@@ -103,7 +103,7 @@ def show_story(status: RolloutStatus) -> None:
         ],
         [
             (
-                _moment(each.time_s),
+                to_second(each.time_s),
                 each.after,
                 f"{each.evidence.get('weight', 0.0):.0%}",
                 each.actor,
@@ -175,7 +175,3 @@ def _where(status: RolloutBrief) -> str:
 def _phase(status: RolloutBrief) -> str:
     held = " (paused)" if status.paused else ""
     return f"{status.phase}{held}{' (dry run)' if status.dry_run else ''}"
-
-
-def _moment(seconds: float) -> str:
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}"

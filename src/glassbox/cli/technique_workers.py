@@ -7,13 +7,13 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 import psutil
 
 from glassbox.cli.console import Column, note, print_table
+from glassbox.cli.moments import to_minute
 from glassbox.errors import InvalidValue, UnknownName
 from glassbox.techniques.local.files import WorkerFiles, WorkerState, is_alive, running
 
@@ -126,7 +126,7 @@ def show_workers(found: Sequence[Worker]) -> None:
                 each.app,
                 each.pid,
                 f"{each.memory_bytes / 2**20:,.0f} MiB",
-                f"{datetime.fromtimestamp(each.started_s, UTC):%Y-%m-%d %H:%M}",
+                to_minute(each.started_s),
             )
             for each in found
         ],

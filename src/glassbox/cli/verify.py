@@ -122,6 +122,12 @@ def train(
     probe: Annotated[
         list[Path] | None, typer.Option("--probe", help="Folder of a probe; may be repeated.")
     ] = None,
+    equivalence: Annotated[
+        str,
+        typer.Option(
+            "--equivalence", help="When two answers are the same: 'exact' or 'normalised'."
+        ),
+    ] = "normalised",
     frame: Annotated[
         str | None,
         typer.Option("--frame", help="What stands around each prompt, with {prompt} in its midst."),
@@ -153,11 +159,11 @@ def train(
         seed=settings.seed if seed is None else seed,
     )
     probes = [load_probe(each) for each in probe or []]
+    plan = Plan(k=k, equivalence=equivalence, frame=(frame or "{prompt}").replace("\\n", "\n"))
     engine = runtime.open_engine(runtime.model_spec(model))
     try:
         for each in probes:
             each.check(engine.info)
-        plan = Plan(k=k, frame=(frame or "{prompt}").replace("\\n", "\n"))
         witness = Witness(engine, plain_encode(engine.codec), plan)
         with progress_bar("Reading responses") as told:
             trained = train_verifier(witness, rows, out, recipe, probes=probes, progress=told)

@@ -1,10 +1,10 @@
 """How ``glassbox versions`` shows versions, aliases and history. Decides nothing."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from glassbox.cli.console import Column, print_table, print_text
+from glassbox.cli.moments import to_minute
 from glassbox.rollout.version import AliasMove, Snapshot, Version
 
 KINDS = {
@@ -70,7 +70,7 @@ def show_list(versions: Sequence[Version], snapshot: Snapshot) -> None:
                 ", ".join(aliases_of(each, snapshot)),
                 summary_of(each),
                 measured_of(each),
-                moment(each.created_s),
+                to_minute(each.created_s),
             )
             for each in versions
         ],
@@ -86,7 +86,7 @@ def show_version(version: Version, snapshot: Snapshot) -> None:
         ("address", version.uri),
         ("aliases", ", ".join(aliases_of(version, snapshot)) or "none"),
         ("what it is", summary_of(version)),
-        ("registered", moment(version.created_s)),
+        ("registered", to_minute(version.created_s)),
         ("digest", version.digest),
         ("source", None if version.source == version.digest else version.source),
         ("labels", ", ".join(known.get("labels") or ())),
@@ -117,7 +117,7 @@ def show_history(lines: Sequence[AliasMove]) -> None:
         [
             (
                 line.sequence,
-                moment(line.time_s),
+                to_minute(line.time_s),
                 line.model,
                 line.alias,
                 "not set" if line.before is None else line.before,
@@ -135,11 +135,6 @@ def show_move(line: AliasMove, version: Version | None, before: Version | None) 
     now = "names no version any more" if version is None else f"is {version.name}"
     was = "was not set" if before is None else f"was {before.name}"
     print_text(f"{line.alias} of {line.model!r} {now}; it {was}.")
-
-
-def moment(seconds: float) -> str:
-    """Return a Unix time as people read it, in UTC."""
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M}"
 
 
 def _takes(schema: Mapping[str, Any] | None) -> str:

@@ -25,6 +25,8 @@ from glassbox.errors import (
     UnknownName,
     Unreachable,
     UsageError,
+    first_line,
+    is_not_signed_in,
 )
 
 LIMIT_S: Final = 60
@@ -60,15 +62,6 @@ _REFUSED = frozenset(
         "SignatureDoesNotMatch",
         "UnrecognizedClientException",
     }
-)
-_NO_CREDENTIALS = (
-    "NoCredentialsError",
-    "PartialCredentialsError",
-    "CredentialRetrievalError",
-    "TokenRetrievalError",
-    "SSOError",
-    "LoginError",
-    "NoAuthTokenError",
 )
 _NOT_REACHED = (
     "EndpointConnectionError",
@@ -152,7 +145,7 @@ def sagemaker_errors(endpoint: Endpoint) -> Iterator[None]:
     try:
         yield
     except EventStreamError as error:
-        raise broken_off(_first_line(error)) from error
+        raise broken_off(first_line(error)) from error
     except ClientError:
         raise
     except (BotoCoreError, HTTPError) as error:
@@ -161,7 +154,7 @@ def sagemaker_errors(endpoint: Endpoint) -> Iterator[None]:
 
 def _ours(error: Exception, endpoint: Endpoint) -> GlassboxError:
     kinds = {each.__name__ for each in type(error).__mro__}
-    said = _first_line(error)
+    said = first_line(error)
     where = endpoint.region or "the region of the environment"
     if kinds & {"ReadTimeoutError", "TimeoutError"}:
         return DeadlineExceeded(
@@ -176,7 +169,7 @@ def _ours(error: Exception, endpoint: Endpoint) -> GlassboxError:
         return UnknownName(
             "AWS profile", str(endpoint.profile), remedy=f"{said}. 'aws configure list-profiles'."
         )
-    if kinds & set(_NO_CREDENTIALS):
+    if is_not_signed_in(error):
         return _refused(endpoint, said)
     if kinds & set(_NOT_REACHED):
         return Unreachable(
@@ -242,7 +235,3 @@ def _refused(endpoint: Endpoint, said: str) -> AccessDenied:
         "('aws configure', 'aws sso login', or a role) that may call sagemaker:InvokeEndpoint "
         "on this endpoint."
     )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -60,7 +60,7 @@ def _content(path: Path) -> Any:
     if suffix == ".toml":
         try:
             return tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise InvalidData(f"not valid TOML ({error})", source=str(path)) from error
     if suffix in {".yaml", ".yml"}:
         return _yaml(text, path)
@@ -95,7 +95,8 @@ def _yaml(text: str, path: Path) -> Any:
     try:
         # A loader derived from SafeLoader makes plain values only.
         return yaml.load(text, Loader=strict) or {}
-    except yaml.YAMLError as error:
+    # A date that there is not is a plain ValueError.
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InvalidData(f"not valid YAML ({error})", source=str(path)) from error
 
 

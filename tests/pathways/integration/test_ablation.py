@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glassbox.errors import InvalidData, NonFiniteOutput
+from glassbox.errors import InvalidData, NonFiniteOutput, OutOfMemory
 from glassbox.pathways.integration.ablation import DecisionMeter, DecisionPrompt, pair_places
 from glassbox.pathways.integration.faithfulness import decision_effects, judge_subgraph
 from glassbox.pathways.latents import LatentId
@@ -95,6 +95,40 @@ def test_batches_change_nothing(world, batch_rows):
     sets = np.array([[1, 0, 1, 0, 0]], dtype=bool)
     found = meter_of(world, batch_rows=batch_rows).decisions(sets)
     assert found == pytest.approx(meter_of(world).decisions(sets), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory."),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate a lot"),
+    ],
+)
+def test_out_of_memory_halves_the_batch_and_changes_nothing(world, monkeypatch, error):
+    model, _, _ = world
+    sets = np.array([[1, 0, 1, 0, 0]], dtype=bool)
+    whole = meter_of(world)
+    expected = {at: whole.decisions(sets, at=at) for at in ("zero", "mean")}
+    forward, sizes = type(model.base_model).forward, []
+
+    def cramped(self, input_ids, **options):
+        sizes.append(len(input_ids))
+        # Memory ends behind the blocks: what was read of them has been read.
+        found = forward(self, input_ids=input_ids, **options)
+        if len(input_ids) > most:
+            raise error
+        return found
+
+    monkeypatch.setattr(type(model.base_model), "forward", cramped)
+    most = 3
+    meter = meter_of(world)
+    for at, values in expected.items():
+        assert meter.decisions(sets, at=at) == pytest.approx(values, abs=1e-5)
+    assert meter.means.tolist() == pytest.approx(whole.means.tolist(), abs=1e-6)
+    assert max(sizes) > most >= min(sizes)
+    most = 0
+    with pytest.raises(OutOfMemory, match=r"One prompt of \d+ tokens does not fit"):
+        meter_of(world).decisions(sets)
 
 
 def test_means_are_over_positions_that_count(world):

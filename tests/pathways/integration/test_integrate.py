@@ -87,6 +87,7 @@ def write_tokens(folder):
          "p_shift": 0.01, "q_shift": 0.03, "activation_mean": 1.0, "significant": latent.index != 9}
         for latent in LATENTS
     ]  # fmt: skip
+    rows += [row | {"condition": "risky_baseline"} for row in rows]
     folder.tokens.mkdir(parents=True, exist_ok=True)
     path = folder.token_associations.with_suffix(".parquet")
     pq.write_table(pa.Table.from_pylist(rows), path)
@@ -178,6 +179,8 @@ def test_the_summary_says_how_things_were_read(study):
     assert dict(summary.calibration) == {"spearman": 0.9}
     assert dict(summary.provenance)["model digest"] == "m" * 8
     assert (summary.n_replayed, summary.n_verified) == (16, 12)
+    # Once, however many conditions hold the same pair again.
+    assert summary.n_tokens == sum(latent.index != 9 for latent in LATENTS)
 
 
 def test_graphs_page_and_tables_are_there(study):

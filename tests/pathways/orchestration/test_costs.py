@@ -6,6 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
+from glassbox.pathways.discovery import sweep
+from glassbox.pathways.orchestration import sizes
 from glassbox.pathways.orchestration.costs import (
     LLAMA_3_1_8B,
     ContextShape,
@@ -177,3 +179,12 @@ def test_replays_end_where_the_target_stands():
     assert sum(run.n_tokens for run in runs) / len(runs) == pytest.approx(64.5, rel=0.02)
     changed = [run.n_tokens - run.position for run in runs]
     assert sum(changed) / len(runs) == pytest.approx(32.5, rel=0.03)
+
+
+def test_sizes_are_counted_with_what_the_sweep_takes():
+    options = sweep.SweepOptions()
+    assert sizes.TILE_ROWS == sweep.TILE_ROWS
+    assert (sizes.Chunking().targets, sizes.CHUNK_POSITIONS) == (
+        options.chunk_targets,
+        options.chunk_positions,
+    )

@@ -1,18 +1,29 @@
 """The forecast of times: the rehearsal's pace, for as much as there will be."""
 
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 
+from glassbox.errors import NoDiskSpace, OutOfMemory
 from glassbox.pathways.config import StudyConfig
 from glassbox.pathways.corpus.contexts import make_context
 from glassbox.pathways.discovery.gradients import ContextGradients, LayerGradients
 from glassbox.pathways.latents import LatentId
 from glassbox.pathways.orchestration.costs import ContextShape, ModelShape, sweep_flop
-from glassbox.pathways.orchestration.fitting import Rehearsed, Workload, step_peaks, step_seconds
+from glassbox.pathways.orchestration.fitting import (
+    ROW_BYTES,
+    Rehearsed,
+    Workload,
+    require_fits,
+    step_files,
+    step_peaks,
+    step_seconds,
+    would_fit,
+)
 from glassbox.pathways.orchestration.memory import MemoryMeter, Stage
+from glassbox.pathways.replay.cells import Cells, no_cells
 
 SHAPE = ModelShape("small", 8, 64, 96, 4, 2, 16, 50, itemsize=4)
 LOAD = Workload(
@@ -69,6 +80,10 @@ def test_every_source_gets_the_first_dose_and_more_where_it_is_looked_at_closely
     assert runs(close_texts=1) == pytest.approx(n_texts * n_sources * (1 + (1 + 5) * close))
     assert runs() == pytest.approx(n_texts * n_sources * (2 + 5))
     assert runs(close_texts=1, n_null=0) == pytest.approx(n_texts * n_sources * (1 + close))
+    # Exhaustive, what is below the cut has its pathways too.
+    close = (1 + math.log(24 / 3)) / 8
+    exhaustive = runs(close_texts=1, exhaustive=True)
+    assert exhaustive == pytest.approx(n_texts * n_sources * (1 + (1 + 5) * close))
     # One of three sources is below the cut; each of the sample has a run and its directions.
     n_below = LOAD.n_pairs
     share = runs(below_cut=0.1, max_below=10**6) - runs()
@@ -84,6 +99,22 @@ def test_a_sweep_takes_something_a_text_and_something_an_operation():
     # Targets stand anywhere: about half of what they would cost at the end of the deepest layer.
     most = PACE * 30 * sweep_flop(SHAPE, [ContextShape(20, ((6, 19),) * 8)])
     assert 0.2 * most < arithmetic < 0.8 * most
+
+
+def test_every_measured_effect_is_a_row_in_the_files():
+    replay = {"doses": ["ablate", "half"], "n_null": 5, "below_cut": 0.0}
+
+    def files(**more):
+        config = StudyConfig.from_json({"replay": replay | more})
+        return step_files(config, LOAD, rehearsed()[0].found)["validate"]
+
+    row = sum(getattr(no_cells(), each.name).itemsize for each in fields(Cells))
+    # Two of three sources are kept, in 240 places of targets; an effect for each random direction.
+    assert files(n_null=6) - files() == 240 * 2 * row
+    assert files() - files(n_null=0) == 5 * (files(n_null=6) - files())
+    # Exhaustive, the third is replayed too, and each pair has its rows of the table.
+    more = files(exhaustive=True) - files()
+    assert more == 240 * 7 * row + 40 * (47 - 25) * 2 * ROW_BYTES["validated"]
 
 
 def test_activations_are_joined_in_the_hosts_memory():
@@ -104,3 +135,56 @@ def test_more_targets_than_a_chunk_take_no_more_memory():
 
     assert peak(4096) == peak(65536)
     assert peak(128) < peak(4096)
+
+
+def chunked(targets, tokens):
+    config = StudyConfig.from_json(
+        {"discover": {"chunk_targets": targets}, "replay": {"batch_tokens": tokens}}
+    )
+    return step_peaks(config, SHAPE, WIDE, kind="cpu", n_sae=4096)
+
+
+WIDE = replace(LOAD, n_pairs=65536, n_contexts=8192, n_activations=0)
+
+
+def test_the_largest_chunks_that_fit_are_found_by_halving():
+    most = chunked(4096, 8192)
+    config = StudyConfig.from_json(
+        {"discover": {"chunk_targets": 4096}, "replay": {"batch_tokens": 8192}}
+    )
+
+    def found(room):
+        return would_fit(config, SHAPE, WIDE, room=room, kind="cpu", n_sae=4096)
+
+    assert found(max(most.values())) == {
+        "discover.chunk_targets": 4096, "replay.batch_tokens": 8192,
+    }  # fmt: skip
+    room = max(most["tokens"], chunked(512, 8192)["discover"], chunked(4096, 1024)["validate"])
+    assert max(most.values()) > room
+    fits = found(room)
+    targets, tokens = fits["discover.chunk_targets"], fits["replay.batch_tokens"]
+    assert max(chunked(targets, tokens).values()) <= room
+    # Each is as large as it can be: twice as much is over, or was asked for.
+    for twice, asked, peak in (
+        (2 * targets, 4096, chunked(2 * targets, tokens)["discover"]),
+        (2 * tokens, 8192, chunked(targets, 2 * tokens)["validate"]),
+    ):
+        assert twice > asked or peak > room
+    assert targets < 4096 or tokens < 8192
+    # The corpus pass has no chunk that could be smaller.
+    assert found(most["tokens"] - 1) is None
+
+
+def test_what_does_not_fit_is_refused_with_what_would():
+    steps = [{"step": "tokens", "peak_bytes": 1e9}, {"step": "discover", "peak_bytes": 3e10}]
+    forecast = {
+        "steps": steps, "peak_bytes": 3e10, "limit_bytes": 2.8e10, "memory": "cuda",
+        "would_fit": {"discover.chunk_targets": 128, "replay.batch_tokens": 2048},
+        "disk_bytes": 5e8, "free_disk_bytes": 5e8,
+    }  # fmt: skip
+    words = "Would fit: discover.chunk_targets = 128, replay.batch_tokens = 2048"
+    with pytest.raises(OutOfMemory, match=rf"'discover' would need 30.00 GB.*28.00 GB.*{words}"):
+        require_fits(forecast)
+    require_fits(forecast | {"limit_bytes": 3e10})
+    with pytest.raises(NoDiskSpace, match=r"would take 0.50 GB; there are 0.40 GB"):
+        require_fits(forecast | {"limit_bytes": 3e10, "free_disk_bytes": 4e8})

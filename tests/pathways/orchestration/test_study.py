@@ -1,5 +1,6 @@
 """A whole study on the embedded model: killed anywhere, spread anyhow, it ends the same."""
 
+import json
 import os
 import random
 import shutil
@@ -7,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -17,7 +20,9 @@ from glassbox.cli.main import main
 from glassbox.errors import ConflictError, CorruptArtifact, OutOfMemory
 from glassbox.pathways.config_file import save_config
 from glassbox.pathways.integration.results import read_study
+from glassbox.pathways.latents import LatentId
 from glassbox.pathways.layout import STEPS, StudyFolder
+from glassbox.pathways.orchestration.candidates_file import read_kept
 from glassbox.pathways.orchestration.memory import MemoryMeter
 from glassbox.pathways.orchestration.steps import do_step, run_study
 from glassbox.runtime import Runtime
@@ -66,6 +71,24 @@ def test_all_steps_leave_the_files_of_the_plan(finished):
     assert read_study(finished).latents()
 
 
+def test_the_prototype_shows_the_ten_strongest_latents_of_every_layer_below(finished):
+    found = read_json(StudyFolder(finished).single_feature_test)
+    target = LatentId.parse(found["feature"])
+    by_layer = {}
+    for each in found["upstream_candidates"]:
+        assert each["activation"] > 0
+        expected = each["gradient"] * each["activation"]
+        # Activations of several positions are summed; the largest of them is shown.
+        assert abs(each["attribution"]) >= abs(expected) * (1 - 1e-5)
+        by_layer.setdefault(each["source_layer"], []).append(abs(each["attribution"]))
+    assert sorted(by_layer) == list(range(target.layer))
+    assert {len(sizes) for sizes in by_layer.values()} == {10}
+    assert all(sizes == sorted(sizes, reverse=True) for sizes in by_layer.values())
+    stages = {each["name"]: each for each in found["stages"]}
+    assert {"activations", "sweep, whole dictionaries", "replay"} <= stages.keys()
+    assert found["memory_usage_gb"] == max(each["peak_bytes"] for each in stages.values()) / 1e9
+
+
 def test_a_finished_study_is_not_done_again(finished, engine):
     before = results_of(finished)
     done = run_study(place_of(config_in(finished), engine))
@@ -112,17 +135,20 @@ def test_a_study_stopped_at_random_writes_ends_the_same(
 
 
 @pytest.mark.slow
-def test_a_command_that_is_killed_at_random_moments_ends_the_same(finished, tmp_path):
+def test_a_command_that_is_killed_after_every_step_ends_the_same(finished, tmp_path):
     folder = tmp_path / "killed"
     config = config_in(folder)
     save_config(config, tmp_path / "study.json")
     rng = random.Random(0)
     words = [sys.executable, "-m", "glassbox", "pathways", "run", str(tmp_path / "study.json")]
-    for _ in range(8):
+    for n_steps in range(len(STEPS) - 1):
         process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(rng.uniform(2, 20))
+        while len(list(folder.rglob("*.done.json"))) < n_steps and process.poll() is None:
+            time.sleep(0.005)
+        # In the middle of the step behind it, or of loading what that needs.
+        time.sleep(rng.uniform(0, 0.3))
         process.send_signal(signal.SIGKILL)
-        process.wait()
+        assert process.wait() == -signal.SIGKILL
     assert subprocess.run(words, check=False, capture_output=True).returncode == 0
     assert results_of(folder) == results_of(finished)
 
@@ -184,6 +210,61 @@ def same_table(one, other):
             assert list(left) == list(right), name
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_sweep_and_replay_on_ray_give_the_same(finished, engine, tmp_path):
+    ray = pytest.importorskip("ray")
+    from glassbox.techniques.remote.ray_cluster import join
+
+    paths = copy_of(finished, tmp_path / "other", "discover", "validate", "integrate")
+    shutil.rmtree(paths.shards)
+    shutil.rmtree(paths.replay_shards)
+    paths.candidates.unlink()
+    parallel = {"backend": "ray", "workers": 2, "contexts_per_shard": 1}
+    place = place_of(config_in(paths.root, parallel=parallel), engine)
+    place.join_ray = lambda _address: ray
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        join("local", num_cpus=2)
+    try:
+        do_step(place, "discover")
+        same_table(paths.candidates, StudyFolder(finished).candidates)
+        # The replay is asked of the very same candidates.
+        shutil.copyfile(StudyFolder(finished).candidates, paths.candidates)
+        do_step(place, "validate")
+    finally:
+        ray.shutdown()
+    assert len(list(paths.shards.iterdir())) > 1
+    same_table(
+        paths.validated.with_suffix(".parquet"),
+        StudyFolder(finished).validated.with_suffix(".parquet"),
+    )
+
+
+def test_exhaustive_replay_reads_every_target_of_every_source(finished, engine, tmp_path):
+    paths = copy_of(finished, tmp_path / "other")
+    config = config_in(paths.root, discover={"top": 1}, replay={"exhaustive": True})
+    place = place_of(config, engine)
+    do_step(place, "discover", fresh=True)
+    kept, n_considered = read_kept(paths.candidates)
+    assert 0 < len(kept) < n_considered
+    do_step(place, "validate", fresh=True)
+    pairs = {(row.target, row.source) for row in measured(paths)}
+    assert len(pairs) == n_considered
+    assert {(target.name, source.name) for target, source in kept} < pairs
+    # What was kept by the other cut has the effects that it had there.
+    others = {(row.target, row.source): row.measured_pre for row in measured(StudyFolder(finished))}
+    for row in measured(paths):
+        expected = others.pop((row.target, row.source), row.measured_pre)
+        assert row.measured_pre == pytest.approx(expected, rel=2e-4, abs=2e-6)
+    assert not others
+
+
+def measured(paths):
+    table = pq.read_table(paths.validated.with_suffix(".parquet")).to_pylist()
+    return [SimpleNamespace(**row) for row in table]
+
+
 def test_another_configuration_is_refused_by_name(finished, engine, tmp_path):
     paths = copy_of(finished, tmp_path / "other")
     place = place_of(config_in(paths.root, discover={"mode": "frozen"}), engine)
@@ -210,12 +291,42 @@ def test_the_forecast_of_memory_holds(finished, engine, tmp_path):
     assert meter.peak_bytes == pytest.approx(step["peak_bytes"], rel=0.2)
 
 
+def test_the_files_are_no_more_than_forecast(finished):
+    paths = StudyFolder(finished)
+    forecast = read_json(paths.single_feature_test)["forecast"]["disk_bytes"]
+    folders = (paths.tokens, paths.pathways, paths.report.parent)
+    files = [each for folder in folders for each in folder.rglob("*") if each.is_file()]
+    assert 0.1 * forecast < sum(each.stat().st_size for each in files) <= forecast
+
+
 def test_the_commands_show_a_finished_study(finished, capsys):
     assert main(["pathways", "show", str(finished)]) == 0
     assert "pathways, by mediated effect" in capsys.readouterr().out
     latent = read_study(finished).latents()[0].name
     assert main(["pathways", "show", str(finished), "--latent", latent]) == 0
     assert latent in capsys.readouterr().out
+
+
+def test_every_step_is_a_command_that_finds_what_is_done(finished, tmp_path, capsys):
+    file = tmp_path / "study.json"
+    save_config(config_in(finished), file)
+    for step, words in (
+        ("audit", "fit to go on with"),
+        ("select", "latents by rule 'abs_d'"),
+        ("prototype", "sweep, selected latents"),
+    ):
+        assert main(["pathways", step, str(file)]) == 0
+        assert words in " ".join(capsys.readouterr().out.split())
+    for step in STEPS:
+        assert main(["pathways", step, str(file), "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert (found["step"], found["was_there"]) == (step, True)
+    # How work is spread changes nothing that is done already.
+    words = ["pathways", "run", str(file), "--backend", "ray", "--workers", "2", "--json"]
+    assert main(words) == 0
+    assert [each["was_there"] for each in json.loads(capsys.readouterr().out)] == [True] * len(
+        STEPS
+    )
 
 
 def test_the_forecast_of_the_plan_is_printed_beside_it(capsys):

@@ -6,8 +6,9 @@ from glassbox.pathways.blocks.weights import take_blocks
 from glassbox.pathways.discovery.sources import HeldSources
 from glassbox.pathways.discovery.sweep import SweepOptions, upstream_gradients
 from glassbox.pathways.latents import LatentId
-from glassbox.pathways.replay.text_pathways import pathways_in_text, pathways_of_sources
+from glassbox.pathways.replay.text_pathways import pathways_in_text
 from tests.pathways.discovery.worlds import rows_of, world
+from tests.pathways.replay.all_pathways import pathways_of_sources
 
 
 @pytest.fixture(scope="module")

@@ -26,11 +26,12 @@ from glassbox.pathways.replay.interventions import ABLATE, DOSES
 from glassbox.pathways.replay.judging import judge
 from glassbox.pathways.replay.matching import draw_pool, join_rows
 from glassbox.pathways.replay.measuring import Measuring, measure_text
-from glassbox.pathways.replay.text_pathways import pathways_in_text, pathways_of_sources
+from glassbox.pathways.replay.text_pathways import pathways_in_text
 from glassbox.pathways.replay.validated import write_validated
 from glassbox.pathways.saes.dictionaries import open_dictionaries
 from glassbox.pathways.saes.sae import Sae, SaeSource
 from glassbox.pathways.saes.writing import save_sae
+from tests.pathways.replay.all_pathways import pathways_of_sources
 
 D, N_LAYERS, N_LATENTS, N_TOKENS, N_TEXTS, TOP = 128, 5, 240, 24, 3, 10
 N_TARGETS, N_KEPT_TARGETS = 9, 3

@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 
 from glassbox.errors import CorruptArtifact, InvalidValue, UnsupportedModel
 from glassbox.pathways.saes.readers.opening import detect_format, open_sae
+from glassbox.pathways.saes.readers.tensor_files import numpy_file, torch_file
 
 D, N, K = 8, 24, 5
 
@@ -375,3 +376,26 @@ def test_what_is_missing_of_an_sae_is_said(tmp_path):
     (tmp_path / "ae.pt").write_bytes(b"")
     with pytest.raises(CorruptArtifact, match=r"ae.pt is there and no JSON file"):
         open_sae(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("kind", ["archive", "pickle", "npz"])
+def test_changed_bytes_are_refused_or_harmless(tmp_path, kind):
+    path = tmp_path / "file"
+    tensors = {"encoder.weight": randn(4, 3, seed=1), "bias": randn(3, seed=2)}
+    if kind == "npz":
+        with path.open("wb") as file:
+            np.savez_compressed(file, **{name: each.numpy() for name, each in tensors.items()})
+    else:
+        torch.save(tensors, path, _use_new_zipfile_serialization=kind == "archive")
+    whole, read = path.read_bytes(), numpy_file if kind == "npz" else torch_file
+    assert read(path).names == frozenset(tensors)
+    n_refused = 0
+    for at in range(0, len(whole), max(1, len(whole) // 150)):
+        for changed in (whole[:at], whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :]):
+            path.write_bytes(changed)
+            try:
+                read(path)
+            except CorruptArtifact:
+                n_refused += 1
+    assert n_refused > 100

@@ -125,6 +125,7 @@ def test_files_that_contradict_themselves_are_refused(tmp_path, name, changes, m
         ("standard", {"architecture": "temporal"}, "'temporal' is not read here"),
         ("standard", {"activation_fn": "tanh-relu"}, "'tanh-relu'"),
         ("standard", {"normalize_activations": "expected_average_only_in"}, "fold it with SAELens"),
+        ("standard", {"normalize_activations": ["none"]}, "fold it with SAELens"),
         ("standard", {"reshape_activations": "hook_z"}, "attention heads"),
         ("transcoder", {"normalize_activations": "layer_norm"}, "normalised activations"),
     ],
@@ -132,6 +133,21 @@ def test_files_that_contradict_themselves_are_refused(tmp_path, name, changes, m
 def test_what_is_not_read_is_refused_by_name(tmp_path, name, changes, message):
     with pytest.raises(UnsupportedModel, match=message):
         open_sae(edited(tmp_path, name, **changes))
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor", "message"),
+    [
+        ("batchtopk_checkpoint", "topk_threshold", "'topk_threshold' holds 7 numbers"),
+        ("gated", "r_mag", r"differ in shape: \[24\], \[24\], \[7\]"),
+    ],
+)
+def test_tensors_of_another_length_are_refused(tmp_path, name, tensor, message):
+    folder = edited(tmp_path, name)
+    path = folder / "sae_weights.safetensors"
+    save_file({**load_file(path), tensor: torch.ones(7)}, path)
+    with pytest.raises(CorruptArtifact, match=message):
+        open_sae(folder)
 
 
 @pytest.mark.parametrize("name", ["scaling_factor", "finetuning_scaling_factor"])

@@ -16,7 +16,7 @@ from glassbox.deploy.bundle.description import Value
 from glassbox.deploy.modal.plan import ContainerPlan
 from glassbox.engine.model.files import model_files
 from glassbox.errors import CorruptArtifact, InvalidValue, UnknownName, UsageError
-from glassbox.settings import ModalSettings
+from glassbox.settings import ModalSettings, names_in
 from glassbox.storage.key_record import KeyRecord
 from glassbox.techniques.container_spec import gpu_named
 from glassbox.techniques.remote.modal_image import (
@@ -265,11 +265,6 @@ def check(wanted: ModalSettings, keys: Sequence[KeyRecord]) -> None:
         )
 
 
-def listed(text: str) -> tuple[str, ...]:
-    """Return the parts of a setting with commas."""
-    return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
 def _uploads(source: Source) -> tuple[Upload, ...]:
     found = [_upload(source.folder, f"/bundles/{source.bundle.digest[:32]}")]
     if source.base is not None:
@@ -288,7 +283,7 @@ def _options(wanted: ModalSettings) -> dict[str, Any]:
         "gpu": list(gpu_named(wanted.gpu).modal) if wanted.gpu else None,
         "cpu": wanted.cpu,
         "memory": memory,
-        "region": list(listed(wanted.region)) or None,
+        "region": list(names_in(wanted.region)) or None,
         "min_containers": wanted.min_containers,
         "max_containers": wanted.max_containers,
         "scaledown_window": wanted.scaledown_window_s,
@@ -304,7 +299,7 @@ def _concurrency(wanted: ModalSettings) -> dict[str, int]:
 
 
 def _secrets(wanted: ModalSettings) -> tuple[Secret, ...]:
-    named = [Secret(name) for name in listed(wanted.secrets)]
+    named = [Secret(name) for name in names_in(wanted.secrets)]
     if wanted.database_secret:
         named.append(Secret(wanted.database_secret, (STORAGE_VARIABLE,)))
     return tuple(named)

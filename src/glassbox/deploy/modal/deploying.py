@@ -13,9 +13,9 @@ from typing import Any, Final
 import httpx
 
 from glassbox.deploy.modal.app import modal_app
-from glassbox.deploy.modal.definition import Definition, Source, listed, rehearsed
+from glassbox.deploy.modal.definition import Definition, Source, rehearsed
 from glassbox.errors import GlassboxError
-from glassbox.settings import ModalSettings
+from glassbox.settings import ModalSettings, names_in
 from glassbox.storage.key_record import KeyRecord
 from glassbox.techniques.container_spec import container
 from glassbox.techniques.remote.modal_account import modal_errors, put_folders
@@ -89,7 +89,7 @@ def technique_app(source: Source, wanted: ModalSettings) -> Functions:
     spec = technique_spec(source, wanted)
     gpu = f", gpu={wanted.gpu!r}" if wanted.gpu else ""
     return Functions(
-        define(spec, place, secrets=listed(wanted.secrets)),
+        define(spec, place, secrets=names_in(wanted.secrets)),
         f"InterpClient({spec.app_name!r}, {spec.model!r}, backend='modal'{gpu})",
     )
 

@@ -127,7 +127,6 @@ class _Lanes:
         self.done = np.full(len(self._due), np.nan)
         self._n_lanes = n_lanes
         self._n_rows = server.n_rows
-        self._n_waiting = server.n_waiting
         self._speeds = np.concatenate([server.speeds[:1], server.speeds])
         self._next = np.arange(n_lanes) * n_requests
         self._next_due = self._due[self._next]

@@ -212,7 +212,6 @@ def adapters_against_endpoints(
     *,
     kept: float = 1.0,
     least: int = 1,
-    target: float = TARGET,
 ) -> AdapterCost:
     """Return what both ways cost in a month.
 
@@ -223,11 +222,10 @@ def adapters_against_endpoints(
         rate_of_one: Most requests a second of one instance with a single adapter.
         kept: Share of that which is left when requests of many adapters come mixed.
         least: Fewest instances of an endpoint.
-        target: Utilisation aimed at.
     """
-    each = max(least, _ceil(rate_of_customer / (target * rate_of_one)))
+    each = max(least, _ceil(rate_of_customer / (TARGET * rate_of_one)))
     rate = customers * rate_of_customer
-    shared = max(least, _ceil(rate / (target * rate_of_one * kept)))
+    shared = max(least, _ceil(rate / (TARGET * rate_of_one * kept)))
     month = usd_per_hour * HOURS_PER_MONTH
     return AdapterCost(
         customers, usd_per_hour, rate, customers * each, shared,

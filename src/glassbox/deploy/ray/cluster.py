@@ -269,9 +269,9 @@ def quiet_serve() -> Iterator[None]:
         logger.setLevel(before)
 
 
-def free_port(host: str = "127.0.0.1") -> int:
-    """Return a port that nobody has at the moment."""
-    with socket.create_server((host, 0)) as listener:
+def free_port() -> int:
+    """Return a port of this machine that nobody has at the moment."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 
 

@@ -16,6 +16,7 @@ from glassbox.errors import (
     GlassboxError,
     InvalidValue,
     Unreachable,
+    is_not_signed_in,
 )
 
 CREDENTIALS: Final = (
@@ -24,17 +25,6 @@ CREDENTIALS: Final = (
 )
 """What to do where AWS does not know who asks."""
 
-_NOT_SIGNED_IN = {
-    "CredentialRetrievalError",
-    "LoginError",
-    "NoAuthTokenError",
-    "NoCredentialsError",
-    "PartialCredentialsError",
-    "ProfileNotFound",
-    "SSOError",
-    "TokenRetrievalError",
-}
-"""Classes of botocore, or their bases, by name: older ones lack some."""
 _UNKNOWN_CALLER = {
     "ExpiredToken",
     "ExpiredTokenException",
@@ -125,7 +115,7 @@ def in_our_words(operation: str, what: str, region: str) -> Iterator[None]:
             "and at the region; then run the same command again."
         ) from error
     except theirs.BotoCoreError as error:
-        if _NOT_SIGNED_IN & {each.__name__ for each in type(error).__mro__}:
+        if is_not_signed_in(error):
             raise AccessDenied(f"AWS does not know who asks ({error}). {CREDENTIALS}") from error
         raise ConflictError(f"{operation} ({what}) was not sent: {error}") from error
 

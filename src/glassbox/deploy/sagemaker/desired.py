@@ -13,7 +13,7 @@ from glassbox.deploy.sagemaker.desired_checks import check, notes_of
 from glassbox.deploy.sagemaker.desired_scaling import alarm, policy, scalable_target
 from glassbox.deploy.sagemaker.naming import SHADOW_VARIANT, VARIANT, Names
 from glassbox.deploy.sagemaker.parts import PackedAdapter, Parts, Served, Store
-from glassbox.settings import EndpointSettings, known_settings
+from glassbox.settings import EndpointSettings, known_settings, names_in
 
 _MIB = 2**20
 _LOCAL_DISK = re.compile(
@@ -158,8 +158,8 @@ def _network(settings: EndpointSettings) -> dict[str, Any]:
     found: dict[str, Any] = {"EnableNetworkIsolation": True} if settings.isolated else {}
     if settings.subnets:
         found["VpcConfig"] = {
-            "Subnets": _listed(settings.subnets),
-            "SecurityGroupIds": _listed(settings.security_groups),
+            "Subnets": list(names_in(settings.subnets)),
+            "SecurityGroupIds": list(names_in(settings.security_groups)),
         }
     return found
 
@@ -292,10 +292,6 @@ def _component(
     if "BaseInferenceComponentName" not in specification:
         request["VariantName"] = VARIANT
     return request
-
-
-def _listed(names: str) -> list[str]:
-    return [each.strip() for each in names.split(",") if each.strip()]
 
 
 def _variable(key: str) -> str:

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 
 from glassbox.artifacts import digest_json, digest_texts
+from glassbox.engine.layout.batches import is_out_of_memory
 from glassbox.engine.protocol import Engine, Progress
 from glassbox.engine.states.taps import Taps
 from glassbox.errors import OutOfMemory
@@ -223,10 +224,12 @@ class _Runner:
         """Return the answers to a batch; out of memory, of its halves."""
         try:
             return answer_rows(self.model, self.taps, self.clean, rows, self.sampling)
-        except torch.cuda.OutOfMemoryError:
-            torch.cuda.empty_cache()
-        if len(rows) == 1:
-            raise OutOfMemory("One patched prompt does not fit the device's memory.")
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if len(rows) == 1:
+                raise OutOfMemory("One patched prompt does not fit the device's memory.") from None
+        torch.cuda.empty_cache()
         middle = len(rows) // 2
         return [*self._answers(rows[:middle]), *self._answers(rows[middle:])]
 

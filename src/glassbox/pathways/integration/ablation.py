@@ -13,13 +13,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from glassbox.engine.layout.batches import is_out_of_memory
 from glassbox.engine.protocol import Progress
 from glassbox.engine.states.taps import Taps
 from glassbox.errors import InvalidData, NonFiniteOutput, OutOfMemory
@@ -28,6 +29,8 @@ from glassbox.pathways.latents import LatentId
 from glassbox.pathways.saes.rows import LatentRows
 from glassbox.pathways.saes.sae import Sae
 from glassbox.types import HookPoint, TokenIds
+
+T = TypeVar("T")
 
 BATCH_ROWS: Final = 64
 """Prompts of one forward pass."""
@@ -103,20 +106,32 @@ class DecisionMeter:
         sums = torch.zeros(len(self.latents), dtype=torch.float64)
         fires = np.zeros((len(self.latents), len(self.prompts)), dtype=bool)
         counted = 0
-
-        def read(layer: int, places: np.ndarray, inside: Tensor, x: Tensor) -> None:
-            found = self._activations(layer, x) * inside.unsqueeze(-1)
-            sums[self._spans[layer]] += found.sum(dim=(0, 1), dtype=torch.float64).cpu()
-            fires[self._spans[layer], places] = (found > 0).any(dim=1).T.cpu().numpy()
-
-        for places in self._batches(np.arange(len(self.prompts))):
-            tokens, inside = self._laid_out(places)
-            counted += int(inside.sum())
-            with torch.inference_mode(), ExitStack() as stack:
-                for layer in self.rows:
-                    stack.enter_context(self._hook(layer, partial(read, layer, places, inside)))
-                self.model.base_model(input_ids=tokens, use_cache=False)
+        for batch in self._batches(np.arange(len(self.prompts))):
+            for places, total, fired, n_inside in self._halving(batch, self._read_clean):
+                sums += total
+                fires[:, places] = fired
+                counted += n_inside
         return (sums / max(1, counted)).float().to(self._device), fires
+
+    def _read_clean(self, places: np.ndarray) -> tuple[np.ndarray, Tensor, np.ndarray, int]:
+        """Return some prompts, their summed activations, what fires, and how many positions count.
+
+        Kept apart until the pass is whole: one that runs out of memory leaves nothing behind.
+        """
+        tokens, inside = self._laid_out(places)
+        sums = torch.zeros(len(self.latents), dtype=torch.float64)
+        fires = np.zeros((len(self.latents), len(places)), dtype=bool)
+
+        def read(layer: int, x: Tensor) -> None:
+            found = self._activations(layer, x) * inside.unsqueeze(-1)
+            sums[self._spans[layer]] = found.sum(dim=(0, 1), dtype=torch.float64).cpu()
+            fires[self._spans[layer]] = (found > 0).any(dim=1).T.cpu().numpy()
+
+        with torch.inference_mode(), ExitStack() as stack:
+            for layer in self.rows:
+                stack.enter_context(self._hook(layer, partial(read, layer)))
+            self.model.base_model(input_ids=tokens, use_cache=False)
+        return places, sums, fires, int(inside.sum())
 
     @property
     def means(self) -> Float[Tensor, " n_latents"]:
@@ -157,8 +172,9 @@ class DecisionMeter:
                 # Where none of them fires there is nothing to take away.
                 result[number] = self._untouched
                 changed = np.flatnonzero(fires[mask].any(axis=0))
+            read = partial(self._read, mask=mask, values=values)
             for places in self._batches(changed):
-                result[number, places] = self._run(places, mask, values)
+                result[number, places] = np.concatenate(self._halving(places, read))
             if progress is not None:
                 progress((number + 1) * n_prompts, result.size)
         if not np.isfinite(result).all():
@@ -199,20 +215,21 @@ class DecisionMeter:
         module = self._taps.module(self._taps.whole(HookPoint(layer)))
         return self._taps.hooked(module, False, act)
 
-    def _run(
-        self, places: np.ndarray, mask: Bool[np.ndarray, " n_latents"], values: Tensor
-    ) -> Float[np.ndarray, " n"]:
+    def _halving(self, places: np.ndarray, read: Callable[[np.ndarray], T]) -> list[T]:
+        """Return what is read of some prompts; out of memory, of their halves, in order."""
         try:
-            return self._read(places, mask, values)
-        except torch.cuda.OutOfMemoryError:
-            torch.cuda.empty_cache()
+            return [read(places)]
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
             if len(places) == 1:
                 raise OutOfMemory(
                     f"One prompt of {len(self.prompts[places[0]].token_ids)} tokens does not fit "
                     "the device's memory."
                 ) from None
-        halves = np.array_split(places, 2)
-        return np.concatenate([self._run(half, mask, values) for half in halves])
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        return [part for half in np.array_split(places, 2) for part in self._halving(half, read)]
 
     def _read(
         self, places: np.ndarray, mask: Bool[np.ndarray, " n_latents"], values: Tensor

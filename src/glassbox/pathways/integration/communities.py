@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from glassbox.pathways.integration.graph import TOKEN_PREFIX, PathwayGraph
 from glassbox.pathways.integration.values import Community
@@ -140,22 +140,3 @@ def _folded(neighbours: Neighbours, labels: Sequence[int]) -> list[dict[int, flo
             group = folded[labels[one]]
             group[labels[other]] = group.get(labels[other], 0.0) + size
     return folded
-
-
-def modularity(neighbours: Neighbours, labels: Sequence[int]) -> float:
-    """Return how much more weight lies inside the communities than chance would put there.
-
-    Source: Newman 2006, "Modularity and community structure in networks", equation 4.
-    """
-    degree = np.asarray([sum(near.values()) for near in neighbours], dtype=np.float64)
-    total = float(degree.sum())
-    if not total:
-        return 0.0
-    inside = sum(
-        size
-        for one, near in enumerate(neighbours)
-        for other, size in near.items()
-        if labels[one] == labels[other]
-    )
-    held: Float[np.ndarray, " n"] = np.bincount(np.asarray(labels), weights=degree)
-    return float(inside / total - ((held / total) ** 2).sum())

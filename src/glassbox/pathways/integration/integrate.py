@@ -230,7 +230,8 @@ def _summary(
         n_candidates=len(study.pathways),
         n_replayed=len(replayed),
         n_verified=sum(row.verified is True for row in replayed),
-        n_tokens=len(study.tokens),
+        # Conditions of one text hold the same associations again.
+        n_tokens=sum(row.condition == "all" for row in study.tokens),
         n_expected_by_chance=found.n_expected,
         conventions=_conventions(config, study, resident),
         calibration=tuple(replay_summary(found.folder.validated).items()),

@@ -45,9 +45,13 @@ from glassbox.pathways.orchestration.workplace import Workplace
 TARGETS_PER_CONTEXT: Final = 8
 """Targets that are taken to share a text; set cover finds out how many do."""
 
-ROW_BYTES: Final = {"candidate": 150, "validated": 260, "activation": 36, "report": 3_000_000}
+ROW_BYTES: Final = {
+    "candidate": 150, "validated": 260, "effect": 89, "activation": 36, "associations": 86_000,
+    "report": 3_000_000,
+}  # fmt: skip
 """Bytes of one row on disk, JSON and Parquet together, an activation's in its shard and in the one
-file; measured on the embedded study."""
+file, the associations' of one latent with its contexts; measured on the embedded study. An effect
+is a row of ``replay.cells.Cells``."""
 
 JOIN_BYTES: Final = 80
 """Bytes of an activation while all shards are joined: as read, put together, and in order."""
@@ -116,7 +120,7 @@ def forecast_run(
     base = meter.stages[-1].after_bytes if device.type == "cuda" else resident_bytes()
     peaks = step_peaks(place.config, shape, load, kind=device.type, n_sae=_largest(place))
     seconds = step_seconds(place.config, shape, load, rehearsed, meter)
-    disk = _disk(place, load)
+    disk = step_files(place.config, load, rehearsed.found)
     limit = _limit(place.config, device)
     steps = [
         {
@@ -301,19 +305,29 @@ def step_seconds(
 def _runs_of_a_text(config: StudyConfig, found: ContextGradients) -> float:
     """Return how many runs the pathways of a text take.
 
-    Sources are what the cut keeps for each of its targets, taken to be as many as of the rehearsed
-    one; and no more than fire in the text.
+    Sources are those of its targets, taken to have as many as the rehearsed one; and no more than
+    fire in the text.
     """
-    n_pathways = TARGETS_PER_CONTEXT * _n_kept(config, found)
-    n_sources = min(n_pathways, _n_firing(found))
-    if not n_sources:
-        return 0.0
-    return n_sources * runs_of_source(
+    n_pathways, n_runs = _replayed(config, found)
+    return min(TARGETS_PER_CONTEXT * n_pathways, _n_firing(found)) * n_runs
+
+
+def _replayed(config: StudyConfig, found: ContextGradients) -> tuple[int, float]:
+    """Return how many pathways of a target are replayed, and a source's runs in one text.
+
+    What the cut keeps of the rehearsed one; all that fire, where replay is exhaustive.
+    """
+    n_firing = _n_firing(found)
+    n_pathways = n_firing if config.replay.exhaustive else _n_kept(config, found)
+    if not n_pathways:
+        return 0, 0.0
+    of_text = TARGETS_PER_CONTEXT * n_pathways
+    return n_pathways, runs_of_source(
         doses=len(config.replay.doses),
         null=config.replay.n_null,
         texts=config.contexts.top + config.contexts.spread,
         close=config.replay.close_texts,
-        shared=n_pathways / n_sources,
+        shared=of_text / min(of_text, n_firing),
     )
 
 
@@ -352,13 +366,22 @@ def _typical(load: Workload, lowest: int) -> list[ContextShape]:
     return [ContextShape(length, targets)] * load.n_contexts
 
 
-def _disk(place: Workplace, load: Workload) -> dict[str, int]:
-    kept = load.n_targets * min(place.config.discover.top, max(1, load.n_latents - 1))
-    n_doses = len(place.config.replay.doses)
+def step_files(config: StudyConfig, load: Workload, found: ContextGradients) -> dict[str, int]:
+    """Return the bytes of files that each step leaves; the report's are with ``validate``."""
+    n_sources = max(1, load.n_latents - 1)
+    kept = load.n_targets * min(config.discover.top, n_sources)
+    rows = load.n_targets * n_sources if config.replay.exhaustive else kept
+    n_pathways, n_runs = _replayed(config, found)
+    # Each run of a source is a measured effect on each of its targets.
+    effects = load.n_pairs * n_pathways * n_runs
+    effects += _n_below(config, load, found) * (1 + config.replay.n_null)
     return {
-        "tokens": ROW_BYTES["activation"] * load.n_activations,
+        "tokens": ROW_BYTES["activation"] * load.n_activations
+        + ROW_BYTES["associations"] * load.n_latents,
         "discover": 8 * load.n_pairs * load.n_sources + ROW_BYTES["candidate"] * kept,
-        "validate": ROW_BYTES["validated"] * kept * n_doses + ROW_BYTES["report"],
+        "validate": ROW_BYTES["validated"] * rows * len(config.replay.doses)
+        + round(ROW_BYTES["effect"] * effects)
+        + ROW_BYTES["report"],
     }
 
 

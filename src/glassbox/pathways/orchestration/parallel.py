@@ -15,7 +15,13 @@ import numpy as np
 import orjson
 
 from glassbox.engine.protocol import Progress
-from glassbox.errors import CapacityError, ConflictError, DependencyMissing, GlassboxError
+from glassbox.errors import (
+    CapacityError,
+    ConflictError,
+    DependencyMissing,
+    GlassboxError,
+    first_line,
+)
 from glassbox.pathways.config import StudyConfig
 from glassbox.pathways.orchestration.workplace import Workplace
 from glassbox.pathways.shards import Shards, StepKey
@@ -123,7 +129,7 @@ def _share(
             answer = ray.get(ready)
         except ray.exceptions.RayActorError as error:
             raise CapacityError(
-                f"The worker of shard {name!r} died too often ({_first_line(error)}). Finished "
+                f"The worker of shard {name!r} died too often ({first_line(error)}). Finished "
                 "shards are kept: run the same command again, with fewer parallel.workers if "
                 "memory ran out."
             ) from error
@@ -187,7 +193,3 @@ def _open_engine(spec: ModelSpec) -> Any:
     from glassbox.engine.resident import load_engine
 
     return load_engine(spec)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,7 +1,7 @@
 """How many bytes the sweep, the replay and the corpus pass hold at their peak, beside the weights.
 
-Counted from the buffers that ``blocks``, ``discovery`` and ``replay`` hold, in their order; a test
-compares the counts with measured peaks. Knows nothing of devices.
+Counted from the buffers that ``blocks``, ``discovery`` and ``replay`` hold, in their order;
+``benchmarks.pathway_memory`` compares the counts with measured peaks. Knows nothing of devices.
 """
 
 from collections.abc import Sequence

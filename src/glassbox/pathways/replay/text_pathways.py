@@ -132,26 +132,6 @@ def pathways_in_text(
     return TextPathways(context, target, layer, index, attribution, is_kept, start, n_considered)
 
 
-def pathways_of_sources(context: Context, sources: Iterable[LatentId]) -> TextPathways:
-    """Return all pathways from some latents to a text's targets, without predictions.
-
-    For exhaustive replay where no gradients were asked for; sources that turn out not to fire are
-    left out by the replay.
-    """
-    pairs = [
-        (target, source.layer, source.index)
-        for source in sorted(set(sources))
-        for target, each in enumerate(context.targets)
-        if each.latent.layer > source.layer
-    ]
-    columns = np.array(pairs, dtype=np.int64).reshape(-1, 3)
-    n = len(pairs)
-    return TextPathways(
-        context, columns[:, 0], columns[:, 1], columns[:, 2],
-        np.full(n, np.nan, np.float32), np.ones(n, bool), np.zeros(n, np.int64), n,
-    )  # fmt: skip
-
-
 def _by_layer(
     kept: Collection[tuple[LatentId, LatentId]],
 ) -> dict[int, dict[LatentId, list[int]]]:

@@ -95,7 +95,7 @@ def test_the_verdict_and_the_conventions_are_said(page, study):
     words = " ".join(" ".join(read_page(page).words).split())
     assert f"{study.summary.n_verified:,} move their targets" in words
     assert "past later SAEs" in words
-    assert "still have chosen about 3.2; it chose 36." in words
+    assert "about 3.2 would still look as strong as those that its rule" in words
     assert "risky_amplification has only 18 trials" in words
 
 

@@ -145,8 +145,9 @@ def _sentences(summary: StudySummary) -> tuple[str, ...]:
     sentences = [f"How things were read and measured: {conventions}."] if conventions else []
     if summary.n_expected_by_chance is not None:
         sentences.append(
-            f"Had no latent of the patching study any effect, its rule would still have chosen "
-            f"about {number(summary.n_expected_by_chance)}; it chose {summary.n_latents:,}."
+            f"Had no latent of the patching study any effect, about "
+            f"{number(summary.n_expected_by_chance)} would still look as strong as those that its "
+            f"rule chose; it chose {summary.n_latents:,}."
         )
     return tuple(sentences)
 

@@ -18,6 +18,9 @@ from glassbox.pathways.integration.report.tokens import quoted
 from glassbox.pathways.integration.summary import StudySummary, SubgraphTest
 from glassbox.pathways.integration.values import Community, DecisionPath, LatentRow, PathwayRow
 
+MOST_PATHS: Final = 20
+"""Ways from tokens to the decision shown."""
+
 MOST_WARNINGS: Final = 100
 """Warnings shown."""
 
@@ -38,12 +41,14 @@ def paths_section(paths: Sequence[DecisionPath]) -> tuple[Section, Piece | None]
             "Paths to the decision", ("No way leads from a token over latents to the decision.",)
         ), None
     n_verified = sum(path.verified for path in paths)
+    rest = f" The first {MOST_PATHS} are shown." if len(paths) > MOST_PATHS else ""
     text = (
         f"The {len(paths)} strongest ways from a token to the decision, {n_verified} of them with "
-        "every arrow between latents, where there is any, confirmed by replay. Strength is the "
+        "every arrow between latents, where there is any, confirmed by replay. Those stand first, "
+        f"and before all the ways on which one latent drives another.{rest} Strength is the "
         "product of the arrows' strengths; + pushes towards stopping, − towards going on.",
     )
-    return Section("Paths to the decision", text), Piece("paths", paths[:20])
+    return Section("Paths to the decision", text), Piece("paths", paths[:MOST_PATHS])
 
 
 def pathways_section(

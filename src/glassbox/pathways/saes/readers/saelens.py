@@ -118,7 +118,7 @@ def _recipe(config: ConfigFile, file: SafetensorsFile, architecture: str) -> Rec
 
 def _input_norm(config: ConfigFile) -> InputNorm:
     stated = config.fields.get("normalize_activations")
-    if stated not in _INPUT_NORMS:
+    if not isinstance(stated, str | bool | None) or stated not in _INPUT_NORMS:
         raise unsupported(
             config.path,
             f"activations are normalised by {stated!r}, whose factor the file does not hold; "
@@ -187,6 +187,10 @@ def _batchtopk(config: ConfigFile, file: SafetensorsFile) -> Recipe:
     b_dec = vector(file, "b_dec")
     b_enc = vector(file, "b_enc")
     threshold = vector(file, "topk_threshold")
+    if threshold.numel() != 1:
+        raise CorruptArtifact(
+            file.path, f"'topk_threshold' holds {threshold.numel()} numbers, not 1"
+        )
     return Recipe(
         encoder=Matrix("W_enc", 1),
         decoder=Matrix("W_dec", 0),
@@ -202,6 +206,11 @@ def _batchtopk(config: ConfigFile, file: SafetensorsFile) -> Recipe:
 def _gated(config: ConfigFile, file: SafetensorsFile) -> Recipe:
     b_dec = vector(file, "b_dec")
     b_gate, b_mag, r_mag = (vector(file, each) for each in ("b_gate", "b_mag", "r_mag"))
+    if not b_gate.shape == b_mag.shape == r_mag.shape:
+        lengths = ", ".join(str(list(each.shape)) for each in (b_gate, b_mag, r_mag))
+        raise CorruptArtifact(
+            file.path, f"'b_gate', 'b_mag' and 'r_mag' differ in shape: {lengths}"
+        )
     factor = r_mag.exp()
     return Recipe(
         encoder=Matrix("W_enc", 1),

@@ -3,7 +3,9 @@
 Whole matrices are never read to get at a few rows. Knows nothing of what the tensors mean.
 """
 
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError  # noqa: TID251 - only what weights_only raises
@@ -15,6 +17,23 @@ from jaxtyping import Shaped
 from safetensors import SafetensorError, safe_open
 
 from glassbox.errors import CorruptArtifact
+
+_DAMAGED = (
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    OverflowError,
+    RuntimeError,
+    TypeError,
+    UnpicklingError,
+    ValueError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What the libraries raise over bytes that were changed, wherever it comes to that."""
 
 _ZIP_LOCAL_HEADER_BYTES = 30
 """Fixed part of a local file header. Source: APPNOTE.TXT 4.3.7."""
@@ -166,7 +185,7 @@ def torch_file(path: Path) -> HeldTensors:
     is_archive = zipfile.is_zipfile(path)
     try:
         held = torch.load(path, map_location="cpu", weights_only=True, mmap=is_archive)
-    except (UnpicklingError, RuntimeError, EOFError, OSError) as error:
+    except _DAMAGED as error:
         raise CorruptArtifact(
             path,
             "holds something other than tensors, which is never loaded, or is damaged",
@@ -201,7 +220,7 @@ def numpy_file(path: Path) -> HeldTensors:
             }
     except FileNotFoundError as error:
         raise CorruptArtifact(path, "the file is missing") from error
-    except (zipfile.BadZipFile, ValueError, OSError, EOFError) as error:
+    except _DAMAGED as error:
         raise CorruptArtifact(
             path, f"damaged, cut off, or not plain arrays ({error})", remedy="Fetch it again."
         ) from error
