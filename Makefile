@@ -116,6 +116,7 @@ reference: $(VENV)/.dev ## Write the generated pages of docs/reference anew
 bench: $(VENV)/.bench ## Run the benchmarks against their baselines
 	$(BIN)/python -m benchmarks.scoring
 	$(BIN)/python -m benchmarks.consistency
+	$(BIN)/python -m benchmarks.busy_cores
 	$(BIN)/python -m benchmarks.serving
 	$(BIN)/python -m benchmarks.products
 	$(BIN)/python -m benchmarks.adapters

@@ -309,3 +309,22 @@ def test_completion_of_a_half_typed_line_does_not_fail():
     )
     assert found.returncode == 0, found.stderr
     assert "config" in found.stdout
+
+
+@pytest.mark.parametrize(
+    ("given", "count"),
+    [({}, "3000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, None)],
+)
+def test_threads_wait_awake_for_a_short_time_unless_somebody_knows_better(
+    given, count, monkeypatch
+):
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "argv", ["glassbox", "--version"])
+    # Whatever it sets goes again with the test.
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    with pytest.raises(SystemExit):
+        shell.run()
+    assert os.environ.get("GOMP_SPINCOUNT") == count
