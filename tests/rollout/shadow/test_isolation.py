@@ -40,7 +40,8 @@ def state(side: RolloutSide) -> str:
         ("changing", {"ok", "dropped"}),
         ("picky", {"ok", "error", "dropped"}),
         ("sleepy", {"ok", "timeout", "dropped", "breaker_open"}),
-        ("deadly", {"error", "dropped", "breaker_open"}),
+        # On a busy machine its time may be up before it has ended itself.
+        ("deadly", {"error", "timeout", "dropped", "breaker_open"}),
     ],
 )
 def test_answers_and_their_records_are_those_without_a_challenger(tmp_path, challenger, statuses):
