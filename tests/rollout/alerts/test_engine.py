@@ -28,18 +28,6 @@ def database(database_url: str) -> Iterator[Database]:
     opened.close()
 
 
-@pytest.fixture
-def memory() -> Iterator[Database]:
-    opened = open_database("sqlite://")
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
 def test_an_alert_is_told_once_and_its_end_once(database: Database, clock: Clock) -> None:
     team = Told()
     engine = AlertEngine(database, [DIFFERS], {"team": team}, clock)

@@ -1,29 +1,17 @@
 """Alerts of several servers on one database: each sees its own queue, and all are told of."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import pytest
 
 from glassbox.rollout.alerts.engine import AlertEngine
 from glassbox.rollout.alerts.judging import ELSEWHERE_S
 from glassbox.rollout.alerts.rules import AlertRule
-from glassbox.storage.database import Database, open_database
+from glassbox.storage.database import Database
 from tests.rollout.alerts.worlds import Clock
 
 QUEUE = "health.components.audit.details.queue"
 FULL, EMPTY = {QUEUE: 900.0}, {QUEUE: 0.0}
-
-
-@pytest.fixture
-def memory() -> Iterator[Database]:
-    opened = open_database("sqlite://")
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 def looked(
