@@ -25,7 +25,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from glassbox.cli.main import SPIN_COUNT
+from glassbox.settings.foreign import SPIN_COUNT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

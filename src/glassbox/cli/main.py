@@ -25,10 +25,6 @@ from glassbox.errors import DependencyMissing, GlassboxError, InvalidValue, Unkn
 UNOPENED = (errno.ENAMETOOLONG, errno.EACCES, errno.EISDIR, errno.ENOTDIR, errno.ELOOP)
 """What the system answers where a path that somebody gave cannot be opened."""
 
-SPIN_COUNT = "3000"
-"""Turns for which a thread of OpenMP waits awake for the others; the library's own is a hundred
-times as many, and takes a core from whatever else runs. Source: benchmarks/busy_cores.py."""
-
 MAIN_JOB = "From labelled texts to a confidence that can be acted on"
 """Panel of the confidence room's commands."""
 
@@ -269,6 +265,9 @@ class LazyGroup(ReadableGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; a reader that went away ends it without a word."""
+        from glassbox.settings import keep_torch_from_spinning
+
+        keep_torch_from_spinning()
         try:
             return super().invoke(ctx)
         except BrokenPipeError as error:
@@ -348,9 +347,6 @@ def main(args: Sequence[str] | None = None) -> int:
 
 def run() -> None:
     """Run the command line of this process and exit."""
-    # Read once, when torch is loaded, here and in child processes; whoever sets either knows better.
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
     sys.exit(main())
 
 

@@ -10,3 +10,17 @@ MLFLOW_TELEMETRY: Final = "MLFLOW_DISABLE_TELEMETRY"
 def keep_mlflow_silent() -> None:
     """Tell MLflow to report to nobody, unless the environment says otherwise; before its import."""
     os.environ.setdefault(MLFLOW_TELEMETRY, "true")
+
+
+SPIN_COUNT: Final = "3000"
+"""Turns for which a thread of OpenMP waits awake for the others; the library's own is a hundred
+times as many, and takes a core from whatever else runs. Source: benchmarks/busy_cores.py."""
+
+
+def keep_torch_from_spinning() -> None:
+    """Let torch's threads wait awake only briefly, here and in child processes; before its import.
+
+    Whoever has set either variable of the OpenMP library knows better.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
