@@ -1,5 +1,6 @@
 """Settings: which source wins, what is refused, and that nothing is silently ignored."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,11 @@ from glassbox.settings import (
     config_file,
     effective,
     hub_environment,
+    keep_torch_from_spinning,
     known_settings,
     load_settings,
 )
+from glassbox.settings.foreign import SPIN_COUNT
 
 
 @pytest.fixture(autouse=True)
@@ -206,3 +209,22 @@ def test_the_sources_own_names_are_read_and_the_named_key_wins(monkeypatch):
     assert load_settings().rollout.active_model_version == "third_v3"
     monkeypatch.setenv("GLASSBOX_ROLLOUT__ACTIVE_MODEL_VERSION", "fourth_v4")
     assert load_settings().rollout.active_model_version == "fourth_v4"
+
+
+def test_torchs_threads_wait_briefly_unless_somebody_said_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    keep_torch_from_spinning()
+    assert os.environ["GOMP_SPINCOUNT"] == SPIN_COUNT
+
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
+    keep_torch_from_spinning()
+    assert os.environ["GOMP_SPINCOUNT"] == "7"
+
+    monkeypatch.delenv("GOMP_SPINCOUNT")
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    keep_torch_from_spinning()
+    assert "GOMP_SPINCOUNT" not in os.environ

@@ -14,7 +14,7 @@ import pytest
 from glassbox.artifacts import read_json
 from glassbox.cli import demo_rollout, demo_traffic
 from glassbox.cli import main as shell
-from glassbox.cli.demo_folder import MARK, make_demo_folder
+from glassbox.cli.demo_folder import MARK, demo_folder
 from glassbox.cli.demo_rollout import PLAN, RULES, play
 from glassbox.cli.demo_server import taking_alerts
 from glassbox.cli.demo_traffic import Told, Traffic
@@ -115,8 +115,20 @@ def test_a_folder_that_holds_something_else_is_left_alone(tmp_path):
 def test_a_demos_own_folder_is_emptied(tmp_path):
     (tmp_path / MARK).write_text("")
     (tmp_path / "glassbox.db").write_text("of the last time")
-    make_demo_folder(tmp_path)
-    assert [each.name for each in tmp_path.iterdir()] == [MARK]
+    (tmp_path / "versions").mkdir()
+    with demo_folder(tmp_path):
+        assert [each.name for each in tmp_path.iterdir()] == [MARK]
+
+
+def test_a_demo_that_works_in_a_folder_is_left_alone_whatever_its_port(tmp_path):
+    with demo_folder(tmp_path):
+        (tmp_path / "glassbox.db").write_text("of the demo that runs")
+        with pytest.raises(ConflictError, match="Another demo works in"):
+            play(tmp_path, free_port(), opens=False, stays=False)
+        assert (tmp_path / "glassbox.db").read_text() == "of the demo that runs"
+    with demo_folder(tmp_path, fresh=False):
+        assert {each.name for each in tmp_path.iterdir()} == {MARK, "glassbox.db"}
+    assert "may be deleted" in (tmp_path / MARK).read_text()
 
 
 def test_the_plan_and_the_rules_are_what_a_server_takes(tmp_path):

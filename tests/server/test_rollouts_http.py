@@ -145,6 +145,9 @@ def test_drift_is_compared_once_there_is_a_reference(world):
     assert made.status_code == 201, made.text
     assert made.json()["n_rows"] == 300
     assert client.get("/drift/references").json()["references"][0]["is_current"] is True
+    hurried = {"x-request-timeout": "0.01"}
+    assert client.post("/drift/run", headers=hurried).status_code == 504
+    assert client.post("/drift/references", json={}, headers=hurried).status_code == 504
     report = client.post("/drift/run")
     assert report.status_code == 200, report.text
     assert report.json()["verdict"] in ("no_drift", "not_enough_data")

@@ -1,29 +1,53 @@
-"""The folder of a demo, which is emptied only where a demo has made it."""
+"""The folder of a demo: emptied only where a demo has made it, and no demo works in it any more."""
 
+import fcntl
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from glassbox.artifacts import write_bytes
 from glassbox.errors import ConflictError
 
 MARK: Final = "glassbox-demo"
-"""File that says that a folder is a demo's own and may be emptied."""
+"""File that says that a folder is a demo's own and may be emptied; locked while a demo works."""
 
 
-def make_demo_folder(folder: Path, *, fresh: bool = True) -> None:
-    """Make a demo's folder and mark it as one.
+@contextmanager
+def demo_folder(folder: Path, *, fresh: bool = True) -> Iterator[None]:
+    """Have a demo's folder alone inside the block, and mark it as one.
 
     Args:
         folder: Where the demo keeps its files.
         fresh: Whether what a demo has left there is removed first.
 
     Raises:
-        ConflictError: It is to be emptied and holds something else.
+        ConflictError: Another demo works there, or it is to be emptied and holds something else.
     """
-    if fresh and folder.exists() and any(folder.iterdir()):
-        if not (folder / MARK).exists():
-            raise ConflictError(f"{folder} holds something else than a demo: choose another --out.")
-        shutil.rmtree(folder)
+    mark = folder / MARK
+    if fresh and folder.exists() and any(folder.iterdir()) and not mark.exists():
+        raise ConflictError(f"{folder} holds something else than a demo: choose another --out.")
     folder.mkdir(parents=True, exist_ok=True)
-    write_bytes(folder / MARK, b"A demo of glassbox: this folder may be deleted.\n")
+    with mark.open("a", encoding="utf-8") as lock:
+        try:
+            # The system lets go of it however this process ends.
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConflictError(
+                f"Another demo works in {folder}. Wait for it, or choose another --out."
+            ) from error
+        lock.truncate(0)
+        lock.write("A demo of glassbox: this folder may be deleted.\n")
+        lock.flush()
+        if fresh:
+            _empty(folder)
+        yield
+
+
+def _empty(folder: Path) -> None:
+    """Remove everything but the mark."""
+    for each in folder.iterdir():
+        if each.is_dir() and not each.is_symlink():
+            shutil.rmtree(each)
+        elif each.name != MARK:
+            each.unlink()

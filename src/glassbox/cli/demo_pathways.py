@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from glassbox.artifacts import write_bytes
 from glassbox.cli.console import Column, note, print_table, print_text
-from glassbox.cli.demo_folder import make_demo_folder
+from glassbox.cli.demo_folder import demo_folder
 from glassbox.cli.pathways import open_place
 
 if TYPE_CHECKING:
@@ -33,17 +33,17 @@ study:
   out: .
 experiment:
   plant: true            # latents whose effect is known, to see that they are found
-  n_pairs: 30            # pairs of a safe and a risky prompt
+  n_pairs: 60            # pairs of a safe and a risky prompt
   per_layer: 6           # real latents of each layer
   layers: [0, 1, 2, 3, 4, 5, 6]  # those of the last one write the answer: some really move it
-  trials: 30
+  trials: 60             # twice the usual: four effects shall stand out of fifty after correction
   max_new_tokens: 2
   batch_rows: 240
 audit:
   n_permutations: 1000
 select:
-  top_per_layer: 8
-  only_causal: false     # the planted nulls and the real latents go on, too
+  top_per_layer: 10      # all of them: the planted nulls and the real latents go on, too
+  only_causal: false
 contexts:
   top: 3
   spread: 3
@@ -53,6 +53,9 @@ tokens:
   n_permutations: 200
 """
 """The demo's configuration, written into its folder."""
+
+LEVEL = 0.05
+"""Share of false findings that is accepted among all latents that are said to move the decision."""
 
 
 @dataclass(frozen=True)
@@ -75,12 +78,17 @@ def play(folder: Path, *, fresh: bool = True) -> bool:
         fresh: False goes on with what is there.
 
     Raises:
-        ConflictError: The folder is there and not a demo's.
+        ConflictError: The folder is there and not a demo's, or another demo works in it.
     """
+    with demo_folder(folder, fresh=fresh):
+        return _study_tells_it(folder)
+
+
+def _study_tells_it(folder: Path) -> bool:
     from glassbox.pathways.integration.results import read_study
     from glassbox.pathways.orchestration.steps import run_study
 
-    config = _prepared(folder, fresh=fresh)
+    config = _written_config(folder)
     started = time.monotonic()
     place = open_place(config)
     try:
@@ -114,11 +122,11 @@ def judged(folder: "StudyFolder", study: "StudyResults") -> list[Verdict]:
     verdicts = []
     for each in planted:
         row = rows.get(each.name)
-        called = row is not None and row.is_causal is True
+        moves = row is not None and _moves_the_decision(row)
         says = "not selected"
         if row is not None:
-            says = f"{'' if called else 'not '}called causal, {_effect(row.cohen_d, row.q)}"
-        verdicts.append(Verdict(_role(each), says, called is not (each.role == "null")))
+            says = f"{'a true effect' if moves else 'no evidence'}, {_effect(row.cohen_d, row.q)}"
+        verdicts.append(Verdict(_role(each), says, moves is not (each.role == "null")))
     verdicts.append(_others(planted, list(rows.values())))
     verdicts += [_chain(each, study, rows) for each in planted if each.drives]
     verdicts.append(_from_nulls(planted, study))
@@ -127,9 +135,18 @@ def judged(folder: "StudyFolder", study: "StudyResults") -> list[Verdict]:
 
 def _others(planted: "Sequence[PlantedLatent]", rows: "Sequence[LatentRow]") -> Verdict:
     names = {each.name for each in planted}
-    called = [row.name for row in rows if row.is_causal and row.name not in names]
-    words = ", ".join(called) or "none is called causal"
-    return Verdict("no other latent moves the decision", words, not called)
+    moving = [row.name for row in rows if row.name not in names and _moves_the_decision(row)]
+    words = ", ".join(moving) or f"none at q ≤ {LEVEL}"
+    return Verdict("no other latent moves the decision", words, not moving)
+
+
+def _moves_the_decision(row: "LatentRow") -> bool:
+    """Return whether a latent's effect stands out after correction over all that were tested.
+
+    The experiment's own ``is_causal`` is one latent's test by itself: of fifty latents without
+    effect, it calls some.
+    """
+    return row.q is not None and row.q <= LEVEL
 
 
 def _from_nulls(planted: "Sequence[PlantedLatent]", study: "StudyResults") -> Verdict:
@@ -187,8 +204,7 @@ def _effect(d: float | None, q: float | None) -> str:
     return f"d {d if d is not None else 0:+.2f}, q {q if q is not None else 1:.2g}"
 
 
-def _prepared(folder: Path, *, fresh: bool) -> Path:
-    make_demo_folder(folder, fresh=fresh)
+def _written_config(folder: Path) -> Path:
     config = folder / "study.yaml"
     if not config.is_file():
         write_bytes(config, CONFIG.encode())

@@ -19,7 +19,7 @@ import orjson
 
 from glassbox.artifacts import read_json, write_bytes
 from glassbox.cli.console import Column, note, output, print_table, print_text
-from glassbox.cli.demo_folder import make_demo_folder
+from glassbox.cli.demo_folder import demo_folder
 from glassbox.cli.demo_server import HOST, check_port, serving, taking_alerts
 from glassbox.cli.demo_traffic import Told, Traffic
 from glassbox.errors import DeadlineExceeded
@@ -140,14 +140,14 @@ def play(folder: Path, port: int, *, opens: bool, stays: bool) -> None:
         stays: Whether the server goes on until it is interrupted.
 
     Raises:
-        ConflictError: The folder holds something else, or another process has the port.
+        ConflictError: The folder holds something else, another demo works there, or another
+            process has the port.
         GlassboxError: The server could not be started.
     """
-    # First: whoever has the port may be a demo that still works in the folder.
     check_port(port)
-    make_demo_folder(folder)
     alerts = _Alerts()
     with contextlib.ExitStack() as at_end:
+        at_end.enter_context(demo_folder(folder))
         at_end.enter_context(_ending_in_order())
         url = at_end.enter_context(taking_alerts(alerts))
         (folder / "alerts.toml").write_text(RULES.format(url=url), encoding="utf-8")

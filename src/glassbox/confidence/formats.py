@@ -8,7 +8,7 @@ column holds what.
 import csv
 import io
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from glassbox.confidence.decoding import decode, detect_encoding, known_encoding
+from glassbox.csv_rows import csv_rows
 from glassbox.errors import InvalidData, UnknownName
 
 Cell = object
@@ -151,26 +152,6 @@ def _read_csv(lines: Sequence[str], source: str) -> RawRows:
 def find_delimiter(line: str) -> str:
     """Return the delimiter that cuts a header line into most columns; the comma wins ties."""
     return max(",;\t|", key=lambda each: len(next(csv.reader([line], delimiter=each), [])))
-
-
-def csv_rows(lines: Iterable[str], delimiter: str, source: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield (first line, cells) of each CSV row.
-
-    Raises:
-        InvalidData: Quotes that do not match, or a stray carriage return; says the line.
-    """
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
-    while True:
-        line = reader.line_num + 1
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            raise InvalidData(
-                f"cannot be read as CSV: {error}", source=source, line=line
-            ) from error
-        yield line, cells
 
 
 def _read_tsv(lines: Sequence[str], source: str) -> RawRows:

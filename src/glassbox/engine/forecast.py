@@ -191,7 +191,7 @@ def count_parameters(config: PretrainedConfig) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def read_config(name: str, revision: str | None = None) -> PretrainedConfig:
+def read_config(name: str) -> PretrainedConfig:
     """Return the configuration of a model: of a folder, a ``config.json``, or a hub name.
 
     From the hub only the configuration is fetched.
@@ -203,7 +203,7 @@ def read_config(name: str, revision: str | None = None) -> PretrainedConfig:
     path = Path(name).expanduser()
     source = find_model(TINY) if name == TINY else path if path.exists() else name
     try:
-        config: PretrainedConfig = AutoConfig.from_pretrained(source, revision=revision)
+        config: PretrainedConfig = AutoConfig.from_pretrained(source)
     except OSError as error:
         raise UnknownName(
             "model",

@@ -4,7 +4,6 @@ Nothing is dropped in silence: a row with more or fewer cells than the header is
 header that names a column twice. Knows nothing of what the columns hold.
 """
 
-import csv
 import io
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import orjson
 
+from glassbox.csv_rows import csv_rows
 from glassbox.errors import InvalidData
 
 
@@ -35,18 +35,8 @@ def read_records(file: Path, *, is_csv: bool) -> Iterator[tuple[int, Mapping[str
 
 
 def _read_csv(text: str, source: str) -> Iterator[tuple[int, Mapping[str, object]]]:
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     header: list[str] = []
-    while True:
-        line = reader.line_num + 1
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            raise InvalidData(
-                f"cannot be read as CSV: {error}", source=source, line=line
-            ) from error
+    for line, cells in csv_rows(io.StringIO(text, newline=""), ",", source):
         if not header:
             header = [cell.strip() for cell in cells]
             twice = [name for name, n in Counter(header).items() if name and n > 1]

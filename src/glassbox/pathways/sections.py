@@ -145,7 +145,9 @@ class SelectSection(Section):
     only_causal: bool = True
     """Take only latents that the study itself calls causal."""
     dictionary_size: int | None = Field(default=None, ge=1)
-    """Latents of a layer that the study chose from; unset counts those in the checkpoints."""
+    """Latents of a layer that the study chose from by their effects, where its checkpoints hold the
+    chosen alone: q-values and what chance would give are over all of them. Unset counts those in
+    the checkpoints."""
 
 
 class PrototypeSection(Section):

@@ -48,13 +48,8 @@ class EventStream(Response):
 
     media_type = EVENT_TYPE
 
-    def __init__(
-        self,
-        events: AsyncIterator[bytes],
-        on_end: Callable[[], None],
-        headers: dict[str, str] | None = None,
-    ) -> None:
-        super().__init__(headers={"cache-control": "no-cache", **(headers or {})})
+    def __init__(self, events: AsyncIterator[bytes], on_end: Callable[[], None]) -> None:
+        super().__init__(headers={"cache-control": "no-cache"})
         # The length is not known; the base class has put that of an empty body.
         del self.headers["content-length"]
         self._events = events

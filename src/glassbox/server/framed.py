@@ -70,18 +70,12 @@ class Framed(Response):
     Args:
         packed: What to send; not copied.
         on_sent: Called once all of it was handed to the connection, and the client still there.
-        status_code: HTTP status.
     """
 
     media_type = RUN_TYPE
 
-    def __init__(
-        self,
-        packed: Packed,
-        on_sent: Callable[[], None] = lambda: None,
-        status_code: int = 200,
-    ) -> None:
-        super().__init__(status_code=status_code)
+    def __init__(self, packed: Packed, on_sent: Callable[[], None] = lambda: None) -> None:
+        super().__init__()
         self._parts = frame(packed)
         self.headers["content-length"] = str(sum(map(len, self._parts)))
         self.headers["cache-control"] = "no-store"

@@ -133,6 +133,15 @@ def test_a_prefix_of_something_else_is_refused(tmp_path):
         AdapterStore(tmp_path, prefix="https://x")
 
 
+@pytest.mark.parametrize("url", ["s3://", "s3:///adapters", "s3://no bucket/x", "s3:///x.tar.gz"])
+def test_an_address_that_can_be_none_is_refused_and_not_tried_again(s3, tmp_path, url):
+    with (
+        pytest.raises(InvalidValue, match="address of the adapter .* with a bucket's name"),
+        AdapterStore(tmp_path / "disk").fetched(url),
+    ):
+        pass
+
+
 def test_an_engine_without_a_store_fetches_nothing():
     with pytest.raises(UnknownName, match="This engine fetches none from object stores"):
         AdapterBank(tiny_base()).register(URL)

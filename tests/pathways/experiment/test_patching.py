@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glassbox.engine.states.taps import Taps
+from glassbox.errors import OutOfMemory
 from glassbox.pathways.experiment.clean_run import run_clean
 from glassbox.pathways.experiment.layout import lay_out
 from glassbox.pathways.experiment.means import read_latents
@@ -81,6 +82,45 @@ def test_a_batch_of_patched_rows_equals_each_prompt_run_whole(tmp_path, places, 
             expected = _plain_logits(lent.model, sae, latent.index, tokens, wanted)
             torch.testing.assert_close(answer.logits, expected, atol=2e-3, rtol=1e-3)
     assert LatentId(1, 5) in [each.latent for each in readings]
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory."), MemoryError()], ids=["cuda", "host"]
+)
+def test_out_of_memory_halves_the_clean_pass_and_changes_nothing(tmp_path, monkeypatch, error):
+    engine, _, grid = _world(tmp_path, "pair")
+    width, sizes = grid.tokens.shape[1], []
+    with engine.lend(lease_s=60) as lent:
+        taps, forward = Taps(lent.model), type(lent.model).forward
+        whole = run_clean(lent.model, taps, grid, (0, 1))
+
+        def cramped(self, input_ids, **options):
+            sizes.append(len(input_ids))
+            # Memory ends behind the blocks: what the taps saw of them they have seen.
+            found = forward(self, input_ids=input_ids, **options)
+            if input_ids.numel() > most:
+                raise error
+            return found
+
+        monkeypatch.setattr(type(lent.model), "forward", cramped)
+        most = width * (grid.n_prompts - 1)
+        halved = run_clean(lent.model, taps, grid, (0, 1))
+        most = width
+        single = run_clean(lent.model, taps, grid, (0, 1))
+        assert set(sizes) == {1, 2, 3, grid.n_prompts}
+        most = width - 1
+        with pytest.raises(OutOfMemory, match="One prompt of the experiment does not fit"):
+            run_clean(lent.model, taps, grid, (0, 1))
+    for part in (halved, single):
+        torch.testing.assert_close(part.logits, whole.logits, atol=1e-5, rtol=0)
+        for layer in (0, 1):
+            kept, all_of = part.residuals[layer], whole.residuals[layer]
+            torch.testing.assert_close(kept, all_of, atol=1e-5, rtol=0)
+        rows = torch.arange(grid.n_prompts)
+        caches = [each.cache_of(rows, grid.first_patched) for each in (part, whole)]
+        for mine, its in zip(*(each.layers for each in caches), strict=True):
+            torch.testing.assert_close(mine.keys, its.keys, atol=1e-5, rtol=0)
+            torch.testing.assert_close(mine.values, its.values, atol=1e-5, rtol=0)
 
 
 def test_means_are_those_of_the_places(tmp_path):

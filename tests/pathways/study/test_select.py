@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import false_discovery_control
 
 from glassbox.errors import CorruptArtifact, NotEnoughData
 from glassbox.pathways.latents import LatentId
@@ -122,6 +123,29 @@ def test_a_larger_dictionary_makes_chance_larger():
     assert small.expected_by_chance < 1
     assert large.expected_by_chance == 50
     assert large.layers[0].null_d == pytest.approx(0.86, abs=0.01)
+
+
+def test_evidence_is_corrected_over_all_that_the_study_chose_from():
+    p_values = (1e-7, 1e-4, 0.002, 0.01, 0.4, None)
+    report = _report(1.5, 1.2, 1.0, 0.9, 0.3, None)
+    held = benjamini_hochberg(np.array(p_values[:5])).tolist()
+    report = replace(
+        report,
+        latents=tuple(
+            replace(each, p=p, q=q)
+            for each, p, q in zip(report.latents, p_values, [*held, None], strict=True)
+        ),
+    )
+    settings = SelectSection(rule="corrected")
+    assert _names(select_latents(report, settings, AUDIT)) == ["L0-0", "L0-1", "L0-2", "L0-3"]
+    for size, names in ((3, 4), (100, 2), (32_768, 1)):
+        sized = settings.model_copy(update={"dictionary_size": size})
+        found = select_latents(report, sized, AUDIT)
+        assert _names(found) == [f"L0-{at}" for at in range(names)]
+        # As if each latent that the checkpoints do not hold had been tested and shown nothing.
+        n_unheld = max(size, len(p_values)) - 5
+        expected = false_discovery_control([*p_values[:5], *[1.0] * n_unheld])[:names]
+        assert [each.evidence.q for each in found.latents] == pytest.approx(expected)
 
 
 def test_latents_that_are_no_candidates_are_counted_by_reason():

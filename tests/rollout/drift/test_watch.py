@@ -217,6 +217,10 @@ def test_a_process_that_is_too_slow_or_dies_is_an_error_with_a_reason(
     _, store, drifts = watch_on(database)
     with pytest.raises(DeadlineExceeded, match=r"drift\.window"):
         DriftApart(url, SETTINGS, drifts, timeout_s=0.01).run()
+    with pytest.raises(DeadlineExceeded, match=r"more than 0\.02 s and was ended"):
+        DriftApart(url, SETTINGS, drifts).run(within_s=0.02)
+    with pytest.raises(DeadlineExceeded, match=r"more than 0\.02 s and was ended"):
+        DriftApart(url, SETTINGS, drifts).freeze(within_s=0.02)
     monkeypatch.setattr("sys.executable", "/bin/false")
     with pytest.raises(CapacityError, match="ended with status 1"):
         DriftApart(url, SETTINGS, drifts).run()

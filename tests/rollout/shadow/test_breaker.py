@@ -35,7 +35,6 @@ def test_failures_in_a_row_open_it(clock):
     breaker = opened(clock)
     assert breaker.circuit == "open"
     assert breaker.open_for_s == FIRST_PAUSE_S
-    assert breaker.n_opened == 1
 
 
 def test_one_failure_can_be_enough(clock):

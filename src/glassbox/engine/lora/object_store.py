@@ -109,6 +109,7 @@ class AdapterStore:
 
         Raises:
             UnknownName: The store has no adapter there.
+            InvalidValue: No object store has such an address.
             AccessDenied: The store does not let this machine read it.
             CorruptArtifact: A file is missing there, or changed while it was fetched.
             CapacityError: The store cannot be reached, or asks to be left alone for a while.
@@ -260,13 +261,21 @@ def store_errors(url: str, kind: str = "adapter") -> Iterator[None]:
         kind: What it is, as a reader would say it.
     """
     try:
-        from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+        from botocore.exceptions import (
+            BotoCoreError,
+            ClientError,
+            HTTPClientError,
+            ParamValidationError,
+        )
     except ImportError as error:
         raise DependencyMissing("boto3", "sagemaker") from error
     try:
         yield
     except ClientError as error:
         raise _in_our_words(url, kind, error, error.response) from error
+    except ParamValidationError as error:
+        allowed = f"{SCHEME}BUCKET/PREFIX with a bucket's name"
+        raise InvalidValue(f"the address of the {kind}", url, allowed) from error
     except (BotoCoreError, HTTPClientError) as error:
         if is_not_signed_in(error):
             raise _refused(url, error) from error

@@ -4,7 +4,7 @@ Everything that a patched run needs of the unpatched one is kept here: below the
 and before the first patched column, both are the same.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from glassbox.engine.layout.batches import is_out_of_memory
 from glassbox.engine.states.taps import Taps
-from glassbox.errors import NonFiniteOutput, UnsupportedModel
+from glassbox.errors import NonFiniteOutput, OutOfMemory, UnsupportedModel
 from glassbox.pathways.experiment.layout import PromptGrid
 from glassbox.types import HookPoint
 
@@ -49,7 +50,7 @@ class CleanRun:
 
 
 def run_clean(model: Any, taps: Taps, grid: PromptGrid, layers: Sequence[int]) -> CleanRun:
-    """Return what a pass over all prompts leaves behind.
+    """Return what a pass over all prompts leaves behind; out of memory, passes over halves of them.
 
     Args:
         model: The lent causal language model.
@@ -60,25 +61,75 @@ def run_clean(model: Any, taps: Taps, grid: PromptGrid, layers: Sequence[int]) -
     Raises:
         UnsupportedModel: The model keeps no keys and values that can be given back to it.
         NonFiniteOutput: The model computed NaN or infinity.
+        OutOfMemory: Even one prompt does not fit.
     """
     device = next(model.parameters()).device
-    tokens, present = grid.tokens.to(device), grid.present.long().to(device)
-    positions = grid.positions.to(device)
-    cut = grid.first_patched
-    kind = _kind_of_cache(model, tokens[:1, -1:])
+    kind = _kind_of_cache(model, grid.tokens[:1, -1:].to(device))
     points = {layer: HookPoint(layer, "resid_post") for layer in layers}
-    with torch.inference_mode(), taps.tapped(points.values()) as seen:
-        output = model(
-            input_ids=tokens, attention_mask=present, position_ids=positions,
-            past_key_values=kind(), use_cache=True, logits_to_keep=1,
-        )  # fmt: skip
-        residuals = {layer: seen[point][:, cut:].clone() for layer, point in points.items()}
-    logits = output.logits[:, -1].float()
-    if not bool(logits.isfinite().all()):
+
+    def run(rows: range) -> _Part:
+        """Return what a pass over some prompts leaves behind."""
+        at = slice(rows.start, rows.stop)
+        with torch.inference_mode(), taps.tapped(points.values()) as seen:
+            output = model(
+                input_ids=grid.tokens[at].to(device),
+                attention_mask=grid.present[at].long().to(device),
+                position_ids=grid.positions[at].to(device),
+                past_key_values=kind(),
+                use_cache=True,
+                logits_to_keep=1,
+            )
+            residuals = {
+                layer: seen[point][:, grid.first_patched :].clone()
+                for layer, point in points.items()
+            }
+        return _Part(output.logits[:, -1].float(), residuals, output.past_key_values)
+
+    whole = _halving(range(grid.n_prompts), run)
+    if not bool(whole.logits.isfinite().all()):
         raise NonFiniteOutput("The model answers NaN or infinity to a prompt of the experiment.")
-    clean = CleanRun(grid, logits, residuals, output.past_key_values)
+    clean = CleanRun(grid, whole.logits, whole.residuals, whole.cache)
     _require_same_from_cache(model, clean)
     return clean
+
+
+@dataclass(eq=False)
+class _Part:
+    """What a pass over some prompts leaves behind, as in ``CleanRun``."""
+
+    logits: Float[Tensor, "prompts d_vocab"]
+    residuals: dict[int, Float[Tensor, "prompts columns d_model"]]
+    cache: Any
+
+    def append(self, other: "_Part") -> None:
+        """Take over the prompts of another part, a layer at a time, which it then has no more."""
+        with torch.inference_mode():
+            self.logits = torch.cat([self.logits, other.logits])
+            for layer in self.residuals:
+                more = other.residuals.pop(layer)
+                self.residuals[layer] = torch.cat([self.residuals[layer], more])
+            for mine, its in zip(self.cache.layers, other.cache.layers, strict=True):
+                mine.keys = torch.cat([mine.keys, its.keys])
+                mine.values = torch.cat([mine.values, its.values])
+                its.reset()
+
+
+def _halving(rows: range, run: Callable[[range], _Part]) -> _Part:
+    """Return what a pass over some prompts leaves behind; out of memory, of their halves."""
+    try:
+        return run(rows)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        if len(rows) == 1:
+            raise OutOfMemory(
+                "One prompt of the experiment does not fit the device's memory."
+            ) from None
+    torch.cuda.empty_cache()
+    middle = len(rows) // 2
+    part = _halving(rows[:middle], run)
+    part.append(_halving(rows[middle:], run))
+    return part
 
 
 def _kind_of_cache(model: Any, token: Tensor) -> Any:
@@ -99,9 +150,11 @@ def _require_same_from_cache(model: Any, clean: CleanRun) -> None:
     Raises:
         UnsupportedModel: It does not.
     """
-    rows = torch.arange(min(4, clean.grid.n_prompts))
-    again = run_columns(model, clean, rows, clean.grid.first_patched)[0]
-    gap = float((again - clean.logits[rows]).abs().max())
+    gap = 0.0
+    # One at a time: together they might not fit, where halves of the prompts did.
+    for row in range(min(4, clean.grid.n_prompts)):
+        again, _ = run_columns(model, clean, torch.tensor([row]), clean.grid.first_patched)
+        gap = max(gap, float((again[0] - clean.logits[row]).abs().max()))
     is_half = next(model.parameters()).dtype in (torch.bfloat16, torch.float16)
     if gap > CACHE_TOLERANCE * (100 if is_half else 1):
         raise UnsupportedModel(

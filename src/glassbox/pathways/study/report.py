@@ -43,7 +43,8 @@ class LatentEvidence:
     p_from: str = "none"
     """``logs``, ``checkpoint`` (from d and the expected trials) or ``none``."""
     q: float | None = None
-    """Adjusted over all latents of the study (Benjamini-Hochberg)."""
+    """Adjusted over all latents in the checkpoints (Benjamini-Hochberg); of a selected latent, over
+    all that the study chose from (``select.dictionary_size``)."""
     p_max: float | None = None
     """Probability that the largest of all null |d| reaches this one (permutation)."""
     d_odd: float | None = None

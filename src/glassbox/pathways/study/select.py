@@ -2,7 +2,8 @@
 
 The largest of many null effects is large by itself: the 50th of 32,768 latents without effect has
 |d| near 0.86 at 30 trials a group. Every layer's selection therefore stands beside what as many
-nulls would have given.
+nulls would have given. Where the checkpoints hold but a choice of a dictionary, both that and the
+correction are over all that was chosen from.
 """
 
 from collections import Counter
@@ -28,6 +29,7 @@ from glassbox.stats.group_difference import (
     firing_difference,
 )
 from glassbox.stats.max_statistic import null_order_statistic
+from glassbox.stats.multiple_testing import benjamini_hochberg
 
 BOOTSTRAP_DRAWS = 1000
 """Draws of each latent's interval."""
@@ -53,8 +55,9 @@ def select_latents(report: AuditReport, settings: SelectSection, audit: AuditSec
         )
     left_out: Counter[str] = Counter()
     layers, selected = [], []
-    for layer in sorted({each.latent.layer for each in report.latents}):
-        tested = [each for each in report.latents if each.latent.layer == layer]
+    latents = _corrected(report.latents, settings)
+    for layer in sorted({each.latent.layer for each in latents}):
+        tested = [each for each in latents if each.latent.layer == layer]
         candidates = []
         for each in tested:
             reason = _why_not(each, settings)
@@ -95,6 +98,24 @@ def with_bootstrap(selection: Selection, responses: Responses, *, seed: int = 0)
         _bootstrapped(each, trials, row, seed) for row, each in enumerate(selection.latents)
     )
     return replace(selection, latents=latents)
+
+
+def _corrected(
+    latents: Sequence[LatentEvidence], settings: SelectSection
+) -> Sequence[LatentEvidence]:
+    """Return the latents with p-values adjusted over all that the study chose from.
+
+    Those that the checkpoints do not hold count as tests that came to nothing (p = 1): if they were
+    passed over for small effects, leaving them out would make chance look like evidence.
+    """
+    if settings.dictionary_size is None:
+        return latents
+    n_held = Counter(each.latent.layer for each in latents)
+    n_tests = sum(max(n, settings.dictionary_size) for n in n_held.values())
+    tested = [each for each in latents if each.p is not None]
+    adjusted = benjamini_hochberg(np.array([each.p for each in tested]), n_tests=n_tests)
+    q = {each.name: float(value) for each, value in zip(tested, adjusted, strict=True)}
+    return [replace(each, q=q.get(each.name)) for each in latents]
 
 
 def _why_not(each: LatentEvidence, settings: SelectSection) -> str | None:

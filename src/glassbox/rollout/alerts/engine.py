@@ -15,7 +15,7 @@ from typing import Final
 
 from glassbox.errors import ConflictError, UnknownName
 from glassbox.rollout.alerts.alert_store import AlertBook, AlertKey, AlertStore
-from glassbox.rollout.alerts.judging import AlertStanding, Increases, Step, step
+from glassbox.rollout.alerts.judging import AlertStanding, Increases, Step, elsewhere_s, step
 from glassbox.rollout.alerts.messages import AlertMessage, AlertState, FiringAlert
 from glassbox.rollout.alerts.outbox import Outbox
 from glassbox.rollout.alerts.receivers import Receiver
@@ -51,6 +51,7 @@ class AlertEngine:
         rules: What is worth telling.
         receivers: Who is told, by name.
         clock: Unix time in seconds.
+        interval_s: Seconds between two looks of each of the servers.
 
     Raises:
         ConflictError: Two rules have one name.
@@ -63,6 +64,8 @@ class AlertEngine:
         rules: Sequence[AlertRule],
         receivers: Mapping[str, Receiver],
         clock: Callable[[], float] = time.time,
+        *,
+        interval_s: float = 5.0,
     ) -> None:
         self._rules = {rule.name: rule for rule in rules}
         if len(self._rules) != len(rules):
@@ -75,6 +78,7 @@ class AlertEngine:
         self._store = AlertStore(database)
         self._outbox = Outbox(self._store, receivers, clock)
         self._clock = clock
+        self._elsewhere_s = elsewhere_s(interval_s)
         self._increases = Increases()
         self._latest: dict[AlertKey, float | None] = {}
         # What this process has seen beyond its limit itself; None before its first look.
@@ -185,8 +189,8 @@ class AlertEngine:
         known = set(before) if self._ours is None else self._ours & set(before)
         return known | {each.key for each in seen if each.is_beyond}
 
-    @staticmethod
     def _changes(
+        self,
         seen: Sequence[_Seen],
         before: Mapping[AlertKey, AlertStanding],
         ours: set[AlertKey],
@@ -195,7 +199,8 @@ class AlertEngine:
         changes = []
         for each in seen:
             standing = before.get(each.key)
-            after = step(each.rule, standing, each.is_beyond, now_s, is_ours=each.key in ours)
+            least_s = 0.0 if each.key in ours else self._elsewhere_s
+            after = step(each.rule, standing, each.is_beyond, now_s, least_quiet_s=least_s)
             if after.standing != standing or after.edge is not None:
                 changes.append((each, after))
         return changes

@@ -17,8 +17,10 @@ UNREPORTED_S: Final = 3600.0
 """Seconds without a value after which an alert that fires is over."""
 
 ELSEWHERE_S: Final = 60.0
-"""Seconds after which a server ends what it never saw itself: whoever did has looked again by
-then, or is gone."""
+"""Shortest time after which a server ends what it never saw itself, in seconds."""
+
+ELSEWHERE_LOOKS: Final = 3.0
+"""Looks that whoever saw it gets to see it again; then it is taken to be gone."""
 
 Phase = Literal["pending", "firing"]
 """Beyond the limit but not for long enough, or told."""
@@ -55,7 +57,7 @@ def step(
     is_beyond: bool | None,
     now_s: float,
     *,
-    is_ours: bool = True,
+    least_quiet_s: float = 0.0,
 ) -> Step:
     """Return what one look does to an alert.
 
@@ -64,7 +66,7 @@ def step(
         standing: Where it stands.
         is_beyond: Whether the value is beyond the limit; None where that is not to be said.
         now_s: Unix time.
-        is_ours: Whether who looks has seen the value beyond the limit itself since it began.
+        least_quiet_s: Seconds of quiet without which it is not over, whatever the rule says.
     """
     if standing is None:
         if not is_beyond:
@@ -73,17 +75,27 @@ def step(
     if standing.since_s > now_s and standing.phase == "pending":
         # The clock was set back: time begins anew rather than never to pass.
         standing = replace(standing, since_s=now_s)
-    enough_s = 0.0 if is_ours else ELSEWHERE_S
     if standing.phase == "firing":
-        return _firing(standing, is_beyond, now_s, max(enough_s, rule.keep_firing_for_s))
+        return _firing(standing, is_beyond, now_s, max(least_quiet_s, rule.keep_firing_for_s))
     if is_beyond is False:
         quiet_s = _quiet_since(standing, now_s)
-        if now_s - quiet_s >= enough_s:
+        if now_s - quiet_s >= least_quiet_s:
             return Step(None)
         return Step(replace(standing, quiet_since_s=quiet_s))
     if is_beyond and now_s - standing.since_s >= rule.for_s:
         return Step(AlertStanding("firing", now_s), "firing", now_s)
     return Step(replace(standing, quiet_since_s=None) if is_beyond else standing)
+
+
+def elsewhere_s(interval_s: float) -> float:
+    """Return the seconds of quiet after which a server ends what it never saw itself.
+
+    Whoever saw it has looked again by then, or is gone.
+
+    Args:
+        interval_s: Seconds between two looks of each server.
+    """
+    return max(ELSEWHERE_S, ELSEWHERE_LOOKS * interval_s)
 
 
 def _firing(standing: AlertStanding, is_beyond: bool | None, now_s: float, enough_s: float) -> Step:

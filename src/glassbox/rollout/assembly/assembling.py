@@ -192,9 +192,9 @@ def _looked(registry: Registry, controller: Controller) -> View:
 
 
 def _alerts(settings: Settings, database: Database) -> AlertEngine:
-    rules = settings.alerts.rules
-    file = AlertFile() if rules is None else read_alert_file(rules)
-    return AlertEngine(database, file.rules, file.receivers())
+    given = settings.alerts
+    file = AlertFile() if given.rules is None else read_alert_file(given.rules)
+    return AlertEngine(database, file.rules, file.receivers(), interval_s=given.interval_s)
 
 
 def _alerted(looks: Looks, parts: Parts, watchers: Watchers) -> None:

@@ -40,7 +40,7 @@ class DriftApart:
         settings: Size of the window, and how much is chance.
         store: References and reports of that database.
         here: Watch on the calling thread, for a database in memory: no other process sees that.
-        timeout_s: Seconds after which the process is ended.
+        timeout_s: Most seconds that a process gets.
     """
 
     def __init__(
@@ -58,8 +58,16 @@ class DriftApart:
         self._store = store
         self._timeout_s = timeout_s
 
-    def run(self, model: str = DEFAULT_MODEL, *, model_version: str | None = None) -> DriftReport:
+    def run(
+        self,
+        model: str = DEFAULT_MODEL,
+        *,
+        model_version: str | None = None,
+        within_s: float | None = None,
+    ) -> DriftReport:
         """Return the report on the latest records, kept from now on; see ``DriftWatch.run``.
+
+        The process is ended after ``within_s``, if that is less than ``timeout_s``.
 
         Raises:
             ConflictError: There is no reference.
@@ -68,7 +76,7 @@ class DriftApart:
         """
         if self._here is not None:
             return self._here.run(model=model, model_version=model_version)
-        found = self._ask("run", {"model": model, "model_version": model_version})
+        found = self._ask("run", {"model": model, "model_version": model_version}, within_s)
         return self._store.report(found)
 
     def freeze(
@@ -80,8 +88,11 @@ class DriftApart:
         since_s: float | None = None,
         until_s: float | None = None,
         actor: str = "unknown",
+        within_s: float | None = None,
     ) -> Reference:
         """Return a new reference, the current one from now on; see ``DriftWatch.freeze``.
+
+        The process is ended after ``within_s``, if that is less than ``timeout_s``.
 
         Raises:
             InvalidValue: Both a number and a time were asked for, or an end without a beginning.
@@ -99,12 +110,13 @@ class DriftApart:
         }
         if self._here is not None:
             return self._here.freeze(**arguments)
-        found = self._store.reference(model, reference_id=self._ask("freeze", arguments))
+        found = self._store.reference(model, reference_id=self._ask("freeze", arguments, within_s))
         if found is None:
             raise CapacityError("The reference was kept, but the database does not show it.")
         return found
 
-    def _ask(self, verb: str, arguments: Mapping[str, Any]) -> str:
+    def _ask(self, verb: str, arguments: Mapping[str, Any], within_s: float | None) -> str:
+        timeout_s = self._timeout_s if within_s is None else min(within_s, self._timeout_s)
         question = {
             "url": self._url,
             "settings": self._settings.model_dump(mode="json"),
@@ -116,13 +128,13 @@ class DriftApart:
                 [sys.executable, "-m", __name__],
                 input=orjson.dumps(question),
                 capture_output=True,
-                timeout=self._timeout_s,
+                timeout=timeout_s,
                 check=False,
             )
         except subprocess.TimeoutExpired as error:
             raise DeadlineExceeded(
-                f"The comparison took more than {self._timeout_s:g} s and was ended. Set "
-                "drift.window to fewer records."
+                f"The comparison took more than {timeout_s:g} s and was ended. Allow it more time, "
+                "or set drift.window to fewer records."
             ) from error
         except OSError as error:
             raise CapacityError(f"No process could be started: {error.strerror}.") from error

@@ -46,18 +46,23 @@ class DriftDesk:
         self._clock = clock
         self._turn = threading.Lock()
 
-    def run(self, model: str = DEFAULT_MODEL) -> DriftReport:
+    def run(self, model: str = DEFAULT_MODEL, *, within_s: float | None = None) -> DriftReport:
         """Return a comparison of the latest records, kept from now on.
 
+        Args:
+            model: Registered model.
+            within_s: Seconds that it may take; None is as long as any comparison may.
+
         Raises:
-            NotEnoughData: There is no reference.
+            DeadlineExceeded: It took too long and was ended.
+            ConflictError: There is no reference.
             QueueFull: Another one is under way.
         """
         if not self._turn.acquire(blocking=False):
             raise QueueFull(1, RETRY_S)
         try:
             self._records.flush()
-            return self._apart.run(model)
+            return self._apart.run(model, within_s=within_s)
         finally:
             self._turn.release()
 
@@ -66,9 +71,10 @@ class DriftDesk:
 
         Args:
             actor: Who makes it.
-            span: Which records, as of ``DriftWatch.freeze``.
+            span: Which records, and how long it may take, as of ``DriftApart.freeze``.
 
         Raises:
+            DeadlineExceeded: It took too long and was ended.
             InvalidValue: Both a number and a time were asked for.
             NotEnoughData: Too few answers.
         """

@@ -68,17 +68,17 @@ class Reference:
         return float(self.window.times_s[-1])
 
 
-def thinned(window: Window, n_rows: int = MOST_ROWS) -> Window:
-    """Return a window of at most so many rows, spread evenly over it.
+def thinned(window: Window) -> Window:
+    """Return a window of at most ``MOST_ROWS`` rows, spread evenly over it.
 
     Raises:
         NotEnoughData: Fewer than 100 rows.
     """
     if window.n_rows < LEAST_ROWS:
         raise NotEnoughData("A drift reference", window.n_rows, LEAST_ROWS)
-    if window.n_rows <= n_rows:
+    if window.n_rows <= MOST_ROWS:
         return window
-    return window.rows(np.arange(n_rows) * window.n_rows // n_rows)
+    return window.rows(np.arange(MOST_ROWS) * window.n_rows // MOST_ROWS)
 
 
 def pack_window(window: Window) -> tuple[str, str]:

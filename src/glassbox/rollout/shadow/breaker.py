@@ -32,8 +32,6 @@ class CircuitBreaker:
         self._failures = 0.0
         self._pause_s = FIRST_PAUSE_S
         self._opened_s: float | None = None
-        self.n_opened = 0
-        """How often it has opened."""
 
     @property
     def circuit(self) -> Circuit:
@@ -67,4 +65,3 @@ class CircuitBreaker:
         elif not at_once and self._failures < TRIPS_AT:
             return
         self._opened_s = self._clock()
-        self.n_opened += 1

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from glassbox.rollout.assembly.shown_drift import reference_shown, report_shown
-from glassbox.server.access import Administering, Observing
+from glassbox.server.access import Administering, Deadline, Observing
 from glassbox.server.answering import json_list, json_response
 from glassbox.server.refusals import PROBLEMS
 from glassbox.server.rollout_serving import Side, actor_of, tagged_answer
@@ -47,9 +47,11 @@ def history(
 
 
 @router.post("/run", response_model=DriftReportAnswered)
-def run(_caller: Administering, side: Side, model: Model = "default") -> Response:
+def run(
+    _caller: Administering, side: Side, deadline_s: Deadline, model: Model = "default"
+) -> Response:
     """Compare now."""
-    return json_response(report_shown(side.drift.run(model)))
+    return json_response(report_shown(side.drift.run(model, within_s=deadline_s)))
 
 
 @router.get("/references", response_model=ReferencesAnswered)
@@ -63,7 +65,9 @@ def references(
 
 
 @router.post("/references", response_model=ReferenceAnswered, status_code=201)
-def make_reference(asked: ReferenceAsked, caller: Administering, side: Side) -> Response:
+def make_reference(
+    asked: ReferenceAsked, caller: Administering, side: Side, deadline_s: Deadline
+) -> Response:
     """Freeze a span of predictions as what later ones are compared with."""
-    made = side.drift.freeze(actor_of(caller), **asked.model_dump())
+    made = side.drift.freeze(actor_of(caller), within_s=deadline_s, **asked.model_dump())
     return json_response(reference_shown(made), 201)
