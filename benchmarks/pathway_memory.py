@@ -23,6 +23,7 @@ import torch
 from benchmarks.model import N_LAYERS, model_folder, sentences
 from benchmarks.sweep import LOWEST_TARGET, N_FIRING, N_TOKENS, random_sae
 from benchmarks.tokens import FIRING_SHARE, N_CALIBRATION, dictionaries, make_corpus
+from glassbox.engine.model.devices import return_freed_memory
 from glassbox.engine.model.load import LoadedModel, load_model
 from glassbox.pathways.blocks.weights import take_blocks
 from glassbox.pathways.corpus.activation_pass import BATCH_TOKENS, read_activations
@@ -165,6 +166,8 @@ def measured(case: str) -> dict[str, float]:
     loaded = load_model(ModelSpec(str(model_folder()), device="cpu", dtype="float32"))
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
         run, said = part_of(case, loaded, Path(folder))
+        # What making the case took and freed would be there for the part to take.
+        return_freed_memory(torch.device("cpu"))
         meter = MemoryMeter()
         with meter.stage(case):
             run()

@@ -26,9 +26,15 @@ def verdicts(study, folder, *planted):
     return {each.what: each for each in judged(paths, study)}
 
 
+def ranked(study, row):
+    """Place of a pathway's source among all of its target's, by mediated effect."""
+    upstream = study.pathways(target=row.target, order="mediated").rows
+    return 1 + [each.source for each in upstream].index(row.source)
+
+
 def test_a_null_that_drives_something_speaks_against_the_study(study, tmp_path):
     verified = study.pathways(verified=True, limit=1000).rows
-    first = verified[0]
+    first = next(row for row in verified if ranked(study, row) == 1)
     other = next(row for row in verified if row.source != first.source)
     chain = PlantedLatent(first.source, "causal", "safe", drives=first.target)
     idle = PlantedLatent("L2-99999", "null", "safe", twin=first.source)
@@ -54,6 +60,17 @@ def test_a_planted_pathway_that_is_not_there_is_missed(study, tmp_path):
     found = verdicts(study, tmp_path, missing)
     assert found["L1-99999 moves the decision"].found == "not selected"
     assert not found["L1-99999 moves the decision"].holds
+
+
+def test_a_planted_pathway_that_another_exceeds_is_not_the_planted_story(study, tmp_path):
+    verified = study.pathways(verified=True, limit=1000).rows
+    for rank in (1, 2, 3):
+        row = next(each for each in verified if ranked(study, each) == rank)
+        chain = PlantedLatent(row.source, "causal", "safe", drives=row.target)
+        found = verdicts(study, tmp_path, chain)[f"{row.source} drives {row.target}"]
+        assert found.found.startswith("verified")
+        assert found.found.endswith(f"rank {rank} by mediated effect")
+        assert found.holds is (rank == 1)
 
 
 def test_a_folder_of_somebody_else_is_not_emptied(tmp_path):

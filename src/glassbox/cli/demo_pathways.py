@@ -153,8 +153,9 @@ def _from_nulls(planted: "Sequence[PlantedLatent]", study: "StudyResults") -> Ve
     """Return whether any null was found to drive anything, and what else was verified.
 
     What else is verified may be so: a null that shares its encoder row with the second latent of a
-    chain is driven like it, and other latents read what the chains write. Nobody planted the truth
-    about those.
+    chain is driven like it, other latents read what the chains write, and those that carry the
+    decision one layer below are read by a chain's second latent as well. Nobody planted the truth
+    about those; what was planted is that none of them drives it more than the first (``_chain``).
     """
     page = study.pathways(verified=True, limit=study.summary.n_verified)
     chains = {(each.name, each.drives) for each in planted if each.drives}
@@ -175,6 +176,7 @@ def _from_nulls(planted: "Sequence[PlantedLatent]", study: "StudyResults") -> Ve
 def _chain(
     first: "PlantedLatent", study: "StudyResults", known: "Mapping[str, LatentRow]"
 ) -> Verdict:
+    """Return whether a chain's first latent drives the second, and nothing else does it more."""
     what = f"{first.name} drives {first.drives}"
     if first.name not in known or first.drives not in known:
         return Verdict(what, "not selected", holds=False)
@@ -188,7 +190,7 @@ def _chain(
     verdict = "verified" if row.verified else "not verified"
     q, change = row.q if row.q is not None else 1.0, measured if measured is not None else 0.0
     words = f"{verdict}, q {q:.2g}, ablated {change:+.2f}, rank {rank} by mediated effect"
-    return Verdict(what, words, holds=bool(row.verified))
+    return Verdict(what, words, holds=bool(row.verified) and rank == 1)
 
 
 def _role(each: "PlantedLatent") -> str:

@@ -1,15 +1,17 @@
 """However the work is cut up, the same comes out; and memory is bounded by the piece."""
 
 from dataclasses import replace
+from weakref import WeakSet
 
 import numpy as np
 import pytest
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaForCausalLM
 
 from glassbox.errors import InvalidData, InvalidValue, OutOfMemory, UnknownName, UnsupportedModel
 from glassbox.pathways.blocks.weights import take_blocks
 from glassbox.pathways.corpus.contexts import make_context
+from glassbox.pathways.discovery import sources
 from glassbox.pathways.discovery.gradients import (
     ContextGradients,
     LayerGradients,
@@ -20,6 +22,7 @@ from glassbox.pathways.discovery.sources import HeldSources, SourceLayer, Stream
 from glassbox.pathways.discovery.sweep import Piece, Sweep, SweepOptions, pack
 from glassbox.pathways.latents import LatentId
 from glassbox.pathways.saes.dictionaries import open_dictionaries
+from glassbox.pathways.saes.readers.reader import SaeReader
 from glassbox.pathways.saes.writing import save_sae
 from tests.pathways.discovery.test_sweep import assert_same, swept
 from tests.pathways.discovery.worlds import random_sae, rows_of, whole, world
@@ -125,6 +128,54 @@ def test_streamed_dictionaries_give_what_held_ones_do(tmp_path):
             np.testing.assert_allclose(layer.gradients, theirs.gradients[:, kept], atol=1e-6)
     with pytest.raises(UnknownName, match="SAE for layer '9'"):
         StreamedSources(dictionaries, {9: [1]})
+
+
+@pytest.mark.parametrize("path", ["past", "through"])
+def test_no_more_than_two_dictionaries_are_there_at_a_time(path, tmp_path, monkeypatch):
+    config = several()[0].config
+    config.num_hidden_layers = 5
+    model = LlamaForCausalLM(config).eval()
+    saes = {layer: random_sae(layer, config.hidden_size) for layer in range(5)}
+    for layer, sae in saes.items():
+        save_sae(sae, tmp_path / f"layer_{layer}")
+    contexts = [
+        make_context(at, range(3, 20), [(LatentId(4, at), 16), (LatentId(3, at), 9)])
+        for at in range(3)
+    ]
+    load, alive, there = SaeReader.load, WeakSet(), []
+
+    def counted(self, *args):
+        there.append(len(alive))
+        sae = load(self, *args)
+        alive.add(sae)
+        return sae
+
+    monkeypatch.setattr(SaeReader, "load", counted)
+    swept(model, contexts, saes, StreamedSources(open_dictionaries(tmp_path)), path=path)
+    # When one is begun to be read, no other is there but the one that is used meanwhile.
+    assert there == [0, 1, 1, 1]
+    assert not alive
+
+
+@pytest.mark.parametrize("kind", ["all", "topk", "rows", "rows of topk"])
+def test_positions_that_are_encoded_apart_fire_as_all_together_do(kind, monkeypatch):
+    sae = random_sae(1, 32, k=7 if "topk" in kind else None)
+    places = torch.tensor([3, 4, 17, 30])
+    source = SourceLayer(sae)
+    if kind.startswith("rows"):
+        source = SourceLayer(sae.rows(places), sae if sae.k else None)
+    x = 3 * torch.randn(11, 32, generator=torch.Generator().manual_seed(5))
+    expected = source.firing(x, (0, 6))
+    assert len(expected.positions) > len(places)
+    for encoded, gated in ((1, 1), (200, 90), (10**6, 41)):
+        monkeypatch.setattr(sources, "ENCODED", {"cpu": encoded})
+        monkeypatch.setattr(sources, "GATED", {"cpu": gated})
+        found = source.firing(x, (0, 6))
+        assert found.positions.tolist() == expected.positions.tolist()
+        assert found.places.tolist() == expected.places.tolist()
+        assert found.counted.tolist() == expected.counted.tolist()
+        assert found.n_excluded == expected.n_excluded
+        torch.testing.assert_close(found.activations, expected.activations)
 
 
 def test_rows_of_a_topk_dictionary_fire_as_the_dictionary_says():

@@ -20,6 +20,7 @@ from glassbox.pathways.orchestration.costs import (
     sweep_flop,
 )
 from glassbox.pathways.orchestration.forecast import A40, Shares, StudySize, forecast_study
+from glassbox.pathways.saes.readers import reader
 
 SMALL = ModelShape("small", 3, 64, 96, 4, 2, 16, 50, itemsize=4)
 
@@ -184,6 +185,7 @@ def test_replays_end_where_the_target_stands():
 def test_sizes_are_counted_with_what_the_sweep_takes():
     options = sweep.SweepOptions()
     assert sizes.TILE_ROWS == sweep.TILE_ROWS
+    assert (sizes.DIRECT_PAIRS, sizes.FOLDED_ROWS) == (sweep.DIRECT_PAIRS, reader.CHUNK)
     assert (sizes.Chunking().targets, sizes.CHUNK_POSITIONS) == (
         options.chunk_targets,
         options.chunk_positions,

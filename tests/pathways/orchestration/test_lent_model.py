@@ -68,6 +68,20 @@ def test_a_study_of_other_blocks_runs_to_its_report(given, tmp_path):
     assert any(row.verified is not None for row in rows)
 
 
+def test_rows_that_are_replayed_go_where_the_model_is(given, tmp_path, monkeypatch):
+    latents_on, devices = validate_step._latents, set()
+
+    def looked_at(place, wanted, device):
+        # A device that every machine has; tensors of two devices cannot be multiplied.
+        found = latents_on(place, wanted, torch.device("meta"))
+        devices.update(rows.w_enc.device.type for rows in found.rows.values())
+        return latents_on(place, wanted, device)
+
+    monkeypatch.setattr(validate_step, "_latents", looked_at)
+    studied(given, tmp_path, "llama", ("audit", "select", "tokens", "discover", "validate"))
+    assert devices == {"meta"}
+
+
 def test_both_ways_give_the_same_study(given, tmp_path, monkeypatch):
     steps = ("audit", "select", "tokens", "discover", "validate")
     fast = studied(given, tmp_path / "fast", "llama", steps)

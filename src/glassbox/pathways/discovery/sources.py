@@ -6,7 +6,7 @@ count as sources. Knows nothing of targets.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -17,6 +17,16 @@ from glassbox.pathways.latents import LatentId
 from glassbox.pathways.saes.dictionaries import Dictionaries
 from glassbox.pathways.saes.rows import LatentRows
 from glassbox.pathways.saes.sae import Sae
+
+ENCODED: Final = {"cpu": 2**20, "cuda": 2**23}
+"""Pre-activations that are held at a time, by kind of device: what a wide dictionary says of a
+whole text would take memory beside the dictionary itself."""
+
+GATED: Final = {"cpu": 2**17, "cuda": 2**23}
+"""Of these, as many as go through the gate together, which takes several times their memory."""
+
+_Fired = tuple[Int[Tensor, " fires"], Int[Tensor, " fires"], Float[Tensor, " fires"]]
+"""Positions, places and values, by position and then by place."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,15 +95,30 @@ class SourceLayer:
             x: The stream behind the layer.
             excluded: Positions whose firings are no sources.
         """
-        return self.firing_of(self.activations(x), excluded)
+        dictionary = self.latents
+        if self.full is not None and not isinstance(dictionary, Sae):
+            dictionary = self.full
+        encoded, gated = (_rows_of(each, x, len(dictionary.w_enc)) for each in (ENCODED, GATED))
+        parts, start = [], 0
+        for some in x.split(encoded):
+            for z in dictionary.preactivations(some).split(gated):
+                positions, places, values = _fired(self._here(dictionary.gate(z)))
+                parts.append((positions + start, places, values))
+                start += len(z)
+        positions, places, values = (torch.cat(each) for each in zip(*parts, strict=True))
+        return self._firing((positions, places, values), len(x), excluded)
 
     def firing_of(
         self, activations: Float[Tensor, "positions n"], excluded: Sequence[int]
     ) -> Firing:
         """Return which latents fire where, given their activations."""
-        device, n_positions = activations.device, len(activations)
-        positions, places = activations.nonzero(as_tuple=True)
-        chosen = torch.ones(activations.shape[1], dtype=torch.bool, device=device)
+        return self._firing(_fired(activations), len(activations), excluded)
+
+    def _firing(self, fired: _Fired, n_positions: int, excluded: Sequence[int]) -> Firing:
+        """Return what fires with what of it counts."""
+        positions, places, values = fired
+        device = positions.device
+        chosen = torch.ones(len(self.latents.w_enc), dtype=torch.bool, device=device)
         if self.chosen is not None:
             chosen.zero_()
             chosen[self.chosen.to(device)] = True
@@ -102,7 +127,6 @@ class SourceLayer:
         is_chosen = chosen[places]
         counted = is_chosen & open_[positions]
         n_excluded = int(is_chosen.sum()) - int(counted.sum())
-        values = activations[positions, places].float()
         return Firing(positions, places, values, counted, n_excluded)
 
     def activations(self, x: Float[Tensor, "*positions d"]) -> Float[Tensor, "*positions n"]:
@@ -112,8 +136,25 @@ class SourceLayer:
         if self.full is not None:
             # A few rows multiplied alone round otherwise than the full product, so that the k-th
             # largest would not be found among them.
-            return self.full.encode(x)[..., self.latents.indices.to(x.device)]
+            return self._here(self.full.encode(x))
         return self.latents.activations(x)
+
+    def _here(self, activations: Float[Tensor, "*positions n"]) -> Float[Tensor, "*positions m"]:
+        """Return those of the latents that are here, of a whole dictionary's if that is known."""
+        if self.full is None or isinstance(self.latents, Sae):
+            return activations
+        return activations[..., self.latents.indices.to(activations.device)]
+
+
+def _rows_of(most: Mapping[str, int], x: Tensor, width: int) -> int:
+    """Return how many rows of a width make up what may be held on a device; at least one."""
+    return max(1, most.get(x.device.type, most["cpu"]) // max(1, width))
+
+
+def _fired(activations: Float[Tensor, "positions n"]) -> _Fired:
+    """Return what is not 0."""
+    positions, places = activations.nonzero(as_tuple=True)
+    return positions, places, activations[positions, places].float()
 
 
 class Sources(Protocol):
@@ -193,6 +234,7 @@ class StreamedSources:
         for sae in self.dictionaries.stream(layers, device=device, dtype=dtype):
             chosen = None if self.chosen is None else torch.tensor(list(self.chosen[sae.layer]))
             yield SourceLayer(sae, chosen=chosen)
+            del sae
 
 
 def place_of(latent: LatentId, rows: Mapping[int, LatentRows]) -> int:

@@ -35,7 +35,7 @@ from glassbox.pathways.saes.rows import LatentRows
 
 TILE_ROWS = {"cpu": 512, "cuda": 8192}
 """Rows multiplied together by kind of device: on a processor what fits its caches."""
-DIRECT_PAIRS = 8192
+DIRECT_PAIRS = 2048
 """Pairs of rows that are multiplied together for the skip connection's part."""
 
 
@@ -195,6 +195,8 @@ class Sweep:
 
                 together(go_on, range(len(shares)))
                 behind = source.layer
+                # Before the next but one is read, or there would be three.
+                del source, go_on
         mode, path = self._options.mode, self._options.path
         return [
             ContextGradients(context, mode, path, tuple(reversed(found[at])))

@@ -126,7 +126,9 @@ def decision_meter(
     answers = answer_tokens(resident.codec, prompts[0].text)
     encoded = resident.codec.encode([each.text for each in prompts])
     full = {
-        layer: resident.dictionaries.load(layer)
+        layer: resident.dictionaries.load(
+            layer, device=next(iter(resident.model.parameters())).device
+        )
         for layer, chosen in rows.items()
         if chosen.k is not None
     }

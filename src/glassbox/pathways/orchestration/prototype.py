@@ -282,9 +282,13 @@ def _replay(
     """Return the target's activation, and what ablating each candidate does before its gate."""
     sources = [LatentId.parse(each["source"]) for each in candidates]
     target = context.targets[0].latent
-    rows = place.dictionaries.rows([*sources, target])
+    device = next(lent.model.parameters()).device
+    read = place.dictionaries.rows([*sources, target])
+    rows = {layer: each.to(device) for layer, each in read.items()}
     full = {
-        layer: place.dictionaries.load(layer) for layer, each in rows.items() if each.k is not None
+        layer: place.dictionaries.load(layer, device=device)
+        for layer, each in rows.items()
+        if each.k is not None
     }
     (ablate,) = doses_named(["ablate"])
     model = runnable(lent.model)

@@ -16,6 +16,14 @@ CHUNK_POSITIONS: Final = 1024
 TILE_ROWS: Final = {"cpu": 512, "cuda": 8192}
 """Rows that the sweep multiplies together. Source: ``discovery.sweep.TILE_ROWS``."""
 
+DIRECT_PAIRS: Final = 2048
+"""Pairs of rows that the sweep multiplies together, float32. Source:
+``discovery.sweep.DIRECT_PAIRS``."""
+
+FOLDED_ROWS: Final = 2048
+"""Rows of a dictionary that are folded at a time, float32. Source:
+``saes.readers.reader.CHUNK``."""
+
 RUNS_OF_A_TEXT: Final = 1024
 """Runs that are taken to belong to one text; their results are small beside the rest."""
 
@@ -127,7 +135,7 @@ def _chunk_bytes(
     item, d = model.itemsize, model.d_model
     heads, kv = model.n_heads * model.d_head, model.n_kv_heads * model.d_head
     tape = 2 * d + 2 * heads + 2 * kv + 2 * model.d_feed_forward
-    tapes = cotangents = found = 0
+    tapes = cotangents = found = direct = 0
     cones = []
     for each in chunk:
         n_tokens = 1 + max(position for _, position in each.targets)
@@ -139,13 +147,19 @@ def _chunk_bytes(
         for layer, _ in each.targets:
             # Gradients, and the part that the skip connection carries, in float32.
             found += (layer - lowest_source) * int(n_tokens * sources.firing) * 2 * 4
+        pairs = min(DIRECT_PAIRS, int(len(each.targets) * sources.firing))
+        direct = max(direct, 3 * pairs * d * 4)
     longest = max(each.n_tokens for each in chunk)
     space = 0
     for widest in sorted(cones, reverse=True)[: chunking.workers]:
         tile = min(chunking.tile_rows, widest)
-        # Heads, keys and values of all rows; those that enter and those that are laid out anew.
-        space += widest * (heads + 2 * kv + 2 * d)
+        # Heads, keys and values of all rows; those that enter and those that are laid out anew,
+        # and these once more on their way to their new places.
+        space += widest * (heads + 2 * kv + 3 * d)
         space += tile * (2 * model.d_feed_forward + d + 2 * heads + model.n_heads * longest)
-        space += longest * int(sources.firing) * 2 * d
+        space += longest * int(sources.firing) * d
     held = sources.n_held * sources.n_rows * 2 * d
-    return item * (tapes + cotangents + space + held) + found
+    # Rows as they are in the file, in float32 and turned, of the encoder and of the decoder.
+    folded = 5 * min(FOLDED_ROWS, sources.n_rows) * d * 4 if sources.n_held > 1 else 0
+    passing = min(chunking.workers, len(cones)) * direct + folded
+    return item * (tapes + cotangents + space + held) + found + passing

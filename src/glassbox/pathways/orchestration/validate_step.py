@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import torch
 
 from glassbox.pathways.corpus.contexts import Context
 from glassbox.pathways.discovery.gradients import ContextGradients
@@ -117,13 +118,15 @@ def open_replays(place: Workplace) -> Iterator[Work]:
     pool = draw_pool(place.dictionaries, layers, seed=settings.seed)
     with place.lend() as lent:
         model = runnable(lent.model)
+        device = next(lent.model.parameters()).device
 
         def work(name: str) -> Part:
             arrays: dict[str, np.ndarray] = {}
             done: list[int] = []
             for found in read_gradients(gradients, by_part[name], contexts):
                 wanted = plan.wanted(found, cut, settings.seed)
-                measured = measure_text(model, wanted, _latents(place, wanted), pool, how)
+                latents = _latents(place, wanted, device)
+                measured = measure_text(model, wanted, latents, pool, how)
                 at = len(done)
                 done.append(found.context.document_id)
                 arrays |= {f"{at}/{each}": array for each, array in measured.to_arrays().items()}
@@ -166,18 +169,19 @@ def _planned(
     return _Plan(close, min(settings.below_cut, most))
 
 
-def _latents(place: Workplace, wanted: TextPathways) -> Latents:
-    """Return the rows of a text's targets and sources."""
+def _latents(place: Workplace, wanted: TextPathways, device: torch.device) -> Latents:
+    """Return the rows of a text's targets and sources, where the model is."""
     ids = {*wanted.sources(), *(each.latent for each in wanted.context.targets)}
-    latents = study_latents(place, more=sorted(ids))
+    latents = study_latents(place, device, more=sorted(ids))
     full = dict(latents.full)
     through = place.config.discover.path == "through"
     if through:
         lowest = min((each.layer for each in ids), default=0)
         for layer in place.dictionaries.layers:
             if layer > lowest and layer not in full:
-                full[layer] = place.dictionaries.load(layer)
-    return Latents(latents.rows, full, through=through)
+                full[layer] = place.dictionaries.load(layer, device=device)
+    rows = {layer: each.to(device) for layer, each in latents.rows.items()}
+    return Latents(rows, full, through=through)
 
 
 def _gradients(place: Workplace) -> Shards:

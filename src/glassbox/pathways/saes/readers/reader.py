@@ -4,9 +4,11 @@ Opening reads the configuration and the small vectors only. Knows nothing of for
 finds the format and says how to read it.
 """
 
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
+from mmap import mmap
 from pathlib import Path
 
 import torch
@@ -19,7 +21,7 @@ from glassbox.pathways.saes.readers.tensor_files import TensorFile
 from glassbox.pathways.saes.rows import InputNorm, LatentRows
 from glassbox.pathways.saes.sae import Sae, SaeSource, require_indices
 
-_CHUNK = 2048
+CHUNK = 2048
 """Latents folded at a time while a whole dictionary is read."""
 
 
@@ -109,8 +111,8 @@ class SaeReader:
     def decoder_norms(self) -> Float[torch.Tensor, "d_sae"]:
         """Return the norm of each decoder row as it is in the file, before any folding."""
         parts = [
-            decoder_norms(self._file, self._recipe, range(start, min(self.d_sae, start + _CHUNK)))
-            for start in range(0, self.d_sae, _CHUNK)
+            decoder_norms(self._file, self._recipe, range(start, min(self.d_sae, start + CHUNK)))
+            for start in range(0, self.d_sae, CHUNK)
         ]
         return torch.cat(parts)
 
@@ -122,17 +124,18 @@ class SaeReader:
             InvalidValue: The layer is unknown.
         """
         layer = self.layer
-        w_enc = torch.empty((self.d_sae, self.d_in), device=device, dtype=dtype)
-        w_dec = torch.empty((self.d_sae, self.d_out), device=device, dtype=dtype)
+        w_enc = _matrix(self.d_sae, self.d_in, torch.device(device), dtype)
+        w_dec = _matrix(self.d_sae, self.d_out, torch.device(device), dtype)
         b_enc = torch.empty(self.d_sae, device=device, dtype=dtype)
         norms = torch.empty(self.d_sae)
-        for start in range(0, self.d_sae, _CHUNK):
-            stop = min(self.d_sae, start + _CHUNK)
+        for start in range(0, self.d_sae, CHUNK):
+            stop = min(self.d_sae, start + CHUNK)
             rows = fold(self._file, self._recipe, range(start, stop))
             part = slice(start, stop)
             w_enc[part], w_dec[part], b_enc[part] = rows.w_enc, rows.w_dec, rows.b_enc
             norms[part] = rows.decoder_norms
-        self._file.let_go()
+            # Before the next ones are read, not after.
+            del rows
         skip = self._recipe.w_skip
         return Sae(
             layer=layer,
@@ -168,7 +171,7 @@ class SaeReader:
             self._recipe.input_norm,
         )
 
-    def stream(self, chunk: int = _CHUNK) -> Iterator[LatentRows]:
+    def stream(self, chunk: int = CHUNK) -> Iterator[LatentRows]:
         """Yield all latents in order, a chunk of rows at a time, float32."""
         for start in range(0, self.d_sae, chunk):
             stop = min(self.d_sae, start + chunk)
@@ -183,3 +186,19 @@ class SaeReader:
                 self._recipe.k,
                 self._recipe.input_norm,
             )
+
+
+def _matrix(
+    n_rows: int, n_columns: int, device: torch.device, dtype: torch.dtype
+) -> Float[torch.Tensor, "n d"]:
+    """Return a matrix whose memory goes back to the system with it, with anything in it.
+
+    The C library keeps what was freed, and finds room for the next layer's elsewhere: dictionaries
+    that come one after another would take up to twice what is in use.
+    """
+    if device.type != "cpu" or sys.platform == "win32":
+        return torch.empty((n_rows, n_columns), device=device, dtype=dtype)
+    from mmap import MAP_ANONYMOUS, MAP_PRIVATE
+
+    pages = mmap(-1, n_rows * n_columns * dtype.itemsize, flags=MAP_PRIVATE | MAP_ANONYMOUS)
+    return torch.frombuffer(pages, dtype=dtype).view(n_rows, n_columns)

@@ -3,15 +3,18 @@
 Whole matrices are never read to get at a few rows. Knows nothing of what the tensors mean.
 """
 
+import math
 import struct
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError  # noqa: TID251 - only what weights_only raises
 from typing import Any, Literal, Protocol
 
 import numpy as np
+import orjson
 import torch
 from jaxtyping import Shaped
 from safetensors import SafetensorError, safe_open
@@ -64,23 +67,34 @@ class TensorFile(Protocol):
     def read(self, name: str) -> Shaped[torch.Tensor, "..."]:
         """Return a whole tensor."""
 
-    def let_go(self) -> None:
-        """Hold no more memory than before anything was read, where the format allows it."""
-
 
 _SAFETENSORS_DTYPES = {
-    "F64": "float64",
-    "F32": "float32",
-    "F16": "float16",
-    "BF16": "bfloat16",
-    "I64": "int64",
-    "I32": "int32",
-    "BOOL": "bool",
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "BOOL": torch.bool,
 }
 
 
+@dataclass(frozen=True)
+class _Entry:
+    """Where one tensor lies."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    """As the file calls it."""
+    start: int
+    """First byte in the file."""
+
+
 class SafetensorsFile:
-    """A safetensors file, memory-mapped.
+    """A safetensors file, read by parts.
+
+    Not mapped: what was read of a mapping stays resident as long as that, so that a layer's file
+    would be in memory beside the layer.
 
     Raises:
         CorruptArtifact: It is missing, damaged or cut off.
@@ -88,46 +102,89 @@ class SafetensorsFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = _opened(path)
+        self._entries = _entries(path)
 
     @property
     def names(self) -> frozenset[str]:
         """Names of the tensors."""
-        return frozenset(self._file.keys())
+        return frozenset(self._entries)
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Return a tensor's shape."""
-        return tuple(self._file.get_slice(name).get_shape())
+        return self._entries[name].shape
 
     def dtype(self, name: str) -> str:
         """Return a tensor's number format."""
-        found: str = self._file.get_slice(name).get_dtype()
-        return _SAFETENSORS_DTYPES.get(found, found)
+        found = self._entries[name].dtype
+        known = _SAFETENSORS_DTYPES.get(found)
+        return found if known is None else str(known).removeprefix("torch.")
 
     def rows(self, name: str, start: int, stop: int) -> Shaped[torch.Tensor, "n ..."]:
         """Return some neighbouring rows."""
-        part: torch.Tensor = self._file.get_slice(name)[start:stop]
+        entry = self._entries[name]
+        part = self._empty(name, (stop - start, *entry.shape[1:]))
+        row_bytes = math.prod(entry.shape[1:]) * part.itemsize
+        self._fill([_bytes(part.flatten())], entry.start + start * row_bytes, 0)
         return part
 
     def columns(self, name: str, start: int, stop: int) -> Shaped[torch.Tensor, "d n"]:
         """Return some neighbouring columns."""
-        part: torch.Tensor = self._file.get_slice(name)[:, start:stop]
+        entry = self._entries[name]
+        if stop - start == entry.shape[1]:
+            return self.rows(name, 0, entry.shape[0])
+        part = self._empty(name, (entry.shape[0], stop - start))
+        row_bytes = entry.shape[1] * part.itemsize
+        self._fill(_bytes(part), entry.start + start * part.itemsize, row_bytes)
         return part
 
     def read(self, name: str) -> Shaped[torch.Tensor, "..."]:
         """Return a whole tensor."""
-        # A copy: what the library returns keeps the whole file mapped as long as it lives.
-        whole: torch.Tensor = self._file.get_tensor(name).clone()
+        entry = self._entries[name]
+        whole = self._empty(name, entry.shape)
+        self._fill([_bytes(whole.flatten())], entry.start, 0)
         return whole
 
-    def let_go(self) -> None:
-        """Map the file anew: the pages that were read are resident until their mapping ends."""
-        self._file = _opened(self.path)
+    def _empty(self, name: str, shape: tuple[int, ...]) -> torch.Tensor:
+        found = self._entries[name].dtype
+        if found not in _SAFETENSORS_DTYPES:
+            known = ", ".join(_SAFETENSORS_DTYPES)
+            raise CorruptArtifact(
+                self.path, f"{name!r} is in the number format {found!r}; these are read: {known}"
+            )
+        return torch.empty(shape, dtype=_SAFETENSORS_DTYPES[found])
+
+    def _fill(self, parts: Iterable[Shaped[np.ndarray, "_"]], start: int, step: int) -> None:
+        """Read bytes into each part, the first's from a place on, each other's a step further."""
+        try:
+            with self.path.open("rb", buffering=0) as file:
+                for number, part in enumerate(parts):
+                    file.seek(start + number * step)
+                    missing = part.data
+                    while missing:
+                        n_read = file.readinto(missing)
+                        if not n_read:
+                            raise CorruptArtifact(self.path, "cut off since it was opened")
+                        missing = missing[n_read:]
+        except OSError as error:
+            raise CorruptArtifact(self.path, f"cannot be read any more ({error})") from error
 
 
-def _opened(path: Path) -> Any:
+def _bytes(tensor: torch.Tensor) -> Shaped[np.ndarray, "..."]:
+    """Return a new tensor's memory as bytes, its last axis lengthened."""
+    found: np.ndarray = tensor.view(torch.uint8).numpy()
+    return found
+
+
+def _entries(path: Path) -> dict[str, _Entry]:
+    """Return where the tensors of a safetensors file lie.
+
+    Source: the format's description, huggingface/safetensors README, "Format".
+    """
     try:
-        return safe_open(path, framework="pt", device="cpu")
+        # The library finds what is damaged, and holds the sizes against the file's.
+        with safe_open(path, framework="pt", device="cpu"), path.open("rb") as file:
+            (n_header,) = struct.unpack("<Q", file.read(8))
+            header = orjson.loads(file.read(n_header))
     except FileNotFoundError as error:
         raise CorruptArtifact(path, "the file is missing") from error
     except (SafetensorError, OSError) as error:
@@ -136,10 +193,18 @@ def _opened(path: Path) -> Any:
             f"damaged or cut off ({error})",
             remedy="Fetch it again; its size tells whether it arrived whole.",
         ) from error
+    return {
+        name: _Entry(tuple(each["shape"]), each["dtype"], 8 + n_header + each["data_offsets"][0])
+        for name, each in header.items()
+        if name != "__metadata__"
+    }
 
 
 class HeldTensors:
-    """Tensors that PyTorch or NumPy keeps, memory-mapped where the file allows it."""
+    """Tensors that PyTorch or NumPy keeps, memory-mapped where the file allows it.
+
+    What was read of a mapping stays until the system wants its room.
+    """
 
     def __init__(self, path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
         self.path = path
@@ -169,9 +234,6 @@ class HeldTensors:
     def read(self, name: str) -> Shaped[torch.Tensor, "..."]:
         """Return a whole tensor."""
         return self._tensors[name]
-
-    def let_go(self) -> None:
-        """Do nothing: what is mapped stays as long as the tensors, and the system takes it back."""
 
 
 def torch_file(path: Path) -> HeldTensors:
