@@ -100,6 +100,9 @@ def test_the_picture_inside_is_the_chart(chart):
     page = Page(render_report(full(chart)))
     encoded = page.named("img")[0]["src"].partition(",")[2]
     assert base64.b64decode(encoded) == picture(chart, "svg")
+    # On a phone it scrolls by itself, also with the keyboard.
+    (around,) = (each for each in page.named("div") if each.get("class") == "picture")
+    assert (around["tabindex"], around["aria-label"]) == ("0", chart.info.title)
 
 
 def test_numbers_stand_right_and_words_left(chart):

@@ -16,6 +16,7 @@ from glassbox.confidence.tables import (
     automation,
     terminal_tables,
     threshold_cell,
+    truth,
 )
 from glassbox.errors import CorruptArtifact, NotEnoughData, UnknownName
 from glassbox.stats.business import Costs
@@ -50,6 +51,7 @@ def test_a_perfect_model_shows_its_null_level(run):
     raw = run.models["tuned"].metrics["identity"]
     assert raw.ece.estimate <= raw.null.quantile_99
     assert run.models["tuned"].truth["identity"].mean_absolute_error < 1e-9
+    assert "on average, and no model on more; on these very rows luck" in truth(run).notes[0]
 
 
 def test_the_tuned_model_is_the_final_one_and_the_differences_are_paired(run):
@@ -259,6 +261,14 @@ def test_runs_are_compared_on_shared_rows(run):
     assert "one" in found.sentence
     table = comparison_table(found)
     assert table.header == ("", "one", "two")
+
+
+def test_a_run_beside_itself_differs_by_as_much_as_its_rows_leave_open(run):
+    found = compare_runs(run, run, ("one", "one"))
+    assert found.accuracy.estimate == 0
+    assert 0 < found.accuracy.high == -found.accuracy.low < 3 / found.n_shared
+    assert "No difference in accuracy can be shown" in found.sentence
+    assert "NLL the same on every row" in comparison_table(found).notes[0]
 
 
 def test_runs_that_share_too_little_are_refused(run):

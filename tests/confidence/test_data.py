@@ -9,7 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glassbox.confidence.data import LabelledTexts, normalise, read_texts, truth_probs
+from glassbox.confidence.data import (
+    LabelledTexts,
+    label_indices,
+    normalise,
+    read_texts,
+    truth_probs,
+)
 from glassbox.confidence.labels import LabelSet, default_labels
 from glassbox.errors import DependencyMissing, InvalidData, InvalidValue, UnknownName
 
@@ -142,9 +148,11 @@ def test_folder_of_json_lines_with_known_truth(write, tmp_path):
     data = read_texts(tmp_path / "set")
     assert data.categories == ("strong", "weak")
     assert (data.truth, data.truth_label) == ((0.9, 0.4), "positive")
-    np.testing.assert_allclose(data.truth_probs(("negative", "positive")), [[0.1, 0.9], [0.6, 0.4]])
-    np.testing.assert_allclose(data.truth_probs(("positive", "negative")), [[0.9, 0.1], [0.4, 0.6]])
-    assert list(data.label_indices(("negative", "positive"))) == [1, 0]
+    truth = truth_probs(data.truth, data.truth_label, ("negative", "positive"))
+    np.testing.assert_allclose(truth, [[0.1, 0.9], [0.6, 0.4]])
+    other_way = truth_probs(data.truth, data.truth_label, ("positive", "negative"))
+    np.testing.assert_allclose(other_way, [[0.9, 0.1], [0.4, 0.6]])
+    assert list(label_indices(data.labels, ("negative", "positive"))) == [1, 0]
     write("set/weak.jsonl", row % ("two", "weak", 1.4, "negative"))
     with pytest.raises(InvalidData, match=r"weak\.jsonl, line 1: column 'p_positive' holds 1\.4"):
         read_texts(tmp_path / "set")

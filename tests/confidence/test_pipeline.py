@@ -9,8 +9,8 @@ from glassbox.confidence.prompts import PromptBuilder
 from glassbox.confidence.reporting import report_of
 from glassbox.confidence.run import RunFolder
 from glassbox.engine.model.codec import TokenizerCodec
-from glassbox.engine.protocol import AdapterRecipe
-from glassbox.errors import InvalidData, OutOfMemory
+from glassbox.engine.protocol import AdapterFit, AdapterRecipe
+from glassbox.errors import AdapterMismatch, InvalidData, OutOfMemory
 from glassbox.testing.tiny import CONTEXT, tiny_engine, tiny_tokenizer
 from glassbox.types import ModelSpec
 from tests.e2e.jobs import silent
@@ -149,3 +149,44 @@ def test_what_cannot_be_said_after_the_prompt_is_named(tmp_path):
         line.startswith("Not counted as answers") and line.endswith("prompt: 'itive'.")
         for line in said
     )
+
+
+def tuned(folder, *, name="texts.csv", tuning="missing", **recipe) -> tuple[AdapterFit, list[str]]:
+    """The adapter that a run folder has after tuning a small random model, and what was said."""
+    job = Job(
+        ModelSpec("random"), DataChoice(str(folder / name)), folder / "run", tuning=tuning,
+        recipe=AdapterRecipe(**{"epochs": 1} | recipe), rank=2,
+    )  # fmt: skip
+    said: list[str] = []
+    engine = tiny_engine()
+    try:
+        return MainJob(job, lambda _spec: engine, silent, said.append).tune(), said
+    finally:
+        engine.close()
+
+
+def test_a_finished_adapter_is_replaced_only_where_that_is_asked_for(tmp_path):
+    rows = [f"Number {i} is fine,{'ab'[i % 2]}\n" for i in range(200)]
+    (tmp_path / "texts.csv").write_text("text,label\n" + "".join(rows))
+    (tmp_path / "more.csv").write_text("text,label\n" + "".join(rows) + "One more is fine,a\n")
+    first, said = tuned(tmp_path)
+    assert any(line.startswith("Tuning trains ") and " of memory." in line for line in said)
+    assert any(line.startswith("Trained ") and "%)" in line for line in said)
+    run = tmp_path / "run"
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    assert tuned(tmp_path)[0] == first
+    for changes, words in (
+        ({"epochs": 2}, r"was tuned otherwise \(epochs 1 instead of 2\)"),
+        ({"name": "more.csv"}, "other texts, labels or prompt"),
+    ):
+        with pytest.raises(AdapterMismatch, match=words) as refused:
+            tuned(tmp_path, **changes)
+        assert "--retune replaces it; --out with another folder keeps it" in str(refused.value)
+    # Nothing of the run is another: it was refused before anything was written.
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    again, _ = tuned(tmp_path, epochs=2, tuning="again")
+    assert again.digest != first.digest
+    (run / "adapter" / "glassbox.json").unlink()
+    with pytest.raises(AdapterMismatch, match="it comes from another program"):
+        tuned(tmp_path, epochs=2)
+    assert tuned(tmp_path, epochs=2, tuning="again")[0].digest == again.digest

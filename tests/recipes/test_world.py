@@ -9,6 +9,9 @@ import torch
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from glassbox.confidence.analysed import reopen
+from glassbox.confidence.run import RunFolder
+from glassbox.runtime import SHIPPED_RUN
 from recipes.tiny import facts, slots, tokenizer, world
 from recipes.tiny.corpus import LABELLED_STYLE, build_corpus, is_labelled_word, labelled
 from recipes.tiny.leaks import NearDuplicateIndex
@@ -151,6 +154,50 @@ def test_the_shipped_model_answers_as_its_card_says(trained, known):
     rows = read_dataset(world.DATASET_FOLDER)[::40]
     probs = continuation_probs(lean, trained, [label_prompt(r.text) for r in rows], [" positive"])
     assert 0.05 < probs.mean() < 0.95
+
+
+def test_what_was_told_more_often_is_known_better(trained, known):
+    lean = load_model(world.MODEL_FOLDER)
+    answers = {relation.name: relation.answers for relation in facts.RELATIONS}
+    right = []
+    for exposure in (0, 2, 8, 128):
+        cell = [f for f in known if f.exposure == exposure and f.kind != "contested"][:40]
+        hits = 0
+        for fact in cell:
+            options = answers[fact.relation]
+            probs = continuation_probs(lean, trained, [fact.prompt], [f" {a}" for a in options])
+            hits += options[int(probs.argmax())] == fact.answer
+        right.append(hits / len(cell))
+    assert right[0] < 0.2 < right[2] - 0.2 < right[3] - 0.2
+    assert right == sorted(right)
+
+
+def test_risky_prompts_are_stopped_less_often_than_safe_ones(trained):
+    lean = load_model(world.MODEL_FOLDER)
+    held_out = [each for each in slots.build_slot_prompts() if each.split == "held_out"][:200]
+    probs = continuation_probs(
+        lean, trained, [each.prompt for each in held_out], [" stop", " continue"]
+    )
+    stop = probs[:, 0] / probs.sum(1)
+    risky = np.array([each.kind == "risky" for each in held_out])
+    assert min(risky.sum(), (~risky).sum()) >= 20
+    assert stop[~risky].mean() - stop[risky].mean() > 0.3
+
+
+def test_the_shipped_run_shows_what_the_world_was_made_to_show():
+    """Worked out anew from the answers that ship, on test rows that shaped none of it."""
+    run = reopen(RunFolder(SHIPPED_RUN))
+    base, tuned = run.models["base"].metrics["identity"], run.models["tuned"].metrics["identity"]
+    labels = run.models["base"].rows.part("test").held_out.labels
+    assert base.accuracy.low > np.bincount(labels).max() / labels.size + 0.1
+    assert base.ece.low > base.null.mean + 0.05
+    assert tuned.ece.estimate < base.ece.low
+    gains = {each.first: each.accuracy for each in run.differences if each.second == "tuned"}
+    assert gains["base"].low > 0
+    assert gains["tfidf"].low > 0.05
+    known = {name: run.models[name].truth["identity"] for name in ("base", "tuned", "tfidf")}
+    assert known["tuned"].mean_absolute_error < 0.6 * known["base"].mean_absolute_error
+    assert known["tuned"].best_accuracy > tuned.accuracy.estimate
 
 
 def test_calibration_error_of_sure_and_right_is_zero():

@@ -21,9 +21,11 @@ def test_shares_are_those_of_the_variance() -> None:
     np.testing.assert_allclose(shares, [one / total, one / 4 / total, 0], atol=0.02)
 
 
-def test_answers_that_do_not_vary_depend_on_nothing() -> None:
+@pytest.mark.parametrize("answer", [1.0, 0.1, 0.3, 1 / 3, 5.7, -0.7])
+def test_answers_that_do_not_vary_depend_on_nothing(answer: float) -> None:
     bins, _ = world(0, (1.0, 1.0))
-    assert explained_shares(bins, np.ones(800)).tolist() == [0, 0]
+    assert explained_shares(bins, np.full(800, answer)).tolist() == [0, 0]
+    assert explained_shares(bins[:797], np.full(797, answer)).tolist() == [0, 0]
 
 
 def test_a_change_of_what_matters_is_found() -> None:

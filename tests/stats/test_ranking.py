@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binom, binomtest
+from scipy.stats import binom, binomtest, multinomial
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
@@ -16,6 +16,7 @@ from glassbox.stats.intervals import (
     clopper_pearson_upper,
     mcnemar,
     paired_difference,
+    paired_share_difference,
     proportion_interval,
     wilson,
 )
@@ -124,7 +125,6 @@ def test_consistency_by_hand():
     assert found.predicted.tolist() == [0, 0, -1, 0]
     assert found.is_tied.tolist() == [False, True, False, False]
     assert found.off_task_fraction == pytest.approx([0, 0, 1, 0.5])
-    assert found.matrix().shape == (4, 4)
     with pytest.raises(NotEnoughData, match="samples of a row"):
         consistency_features(np.array([[0, 0]]))
     with pytest.raises(InvalidData, match="negative"):
@@ -166,6 +166,46 @@ def test_bootstrap_and_paired_difference():
     assert (gain.low, gain.high) == pytest.approx((0.1, 0.1))
     with pytest.raises(InvalidData, match="paired"):
         unchecked(paired_difference)(values, values[:10])
+
+
+def agreeing_but_for(n: int, n_lost: int, n_won: int) -> tuple[np.ndarray, np.ndarray]:
+    """Two models that are right on every row but some of the one or the other."""
+    first, second = np.ones((2, n), dtype=bool)
+    second[:n_lost] = False
+    first[n_lost : n_lost + n_won] = False
+    return first, second
+
+
+def test_a_difference_of_shares_by_hand():
+    found = paired_share_difference(*agreeing_but_for(98, 4, 14))
+    assert found.estimate == pytest.approx(0.10 * 100 / 98)
+    half = 1.959964 * np.sqrt((0.15 + 0.05 - 0.1**2) / 100)
+    assert (found.low, found.high) == pytest.approx((0.1 - half, 0.1 + half))
+
+
+@given(st.integers(1, 60), st.integers(0, 60), st.integers(0, 60))
+def test_a_difference_of_shares_is_never_a_point(n, n_lost, n_won):
+    n_lost = min(n_lost, n)
+    n_won = min(n_won, n - n_lost)
+    found = paired_share_difference(*agreeing_but_for(n, n_lost, n_won))
+    assert -1 <= found.low < found.high <= 1
+    assert found.low - 1e-12 <= found.estimate <= found.high + 1e-12
+    turned = paired_share_difference(*agreeing_but_for(n, n_won, n_lost))
+    assert (turned.low, turned.high) == pytest.approx((-found.high, -found.low))
+
+
+@pytest.mark.parametrize("shares", [(0.0, 0.01), (0.0, 0.03), (0.01, 0.01), (0.02, 0.05)])
+@pytest.mark.parametrize("n", [50, 100])
+def test_a_difference_of_shares_covers_as_often_as_it_says_where_few_rows_differ(n, shares):
+    """Exact: over every number of rows that the one or the other model may win."""
+    outside = 0.0
+    for n_lost in range(15 if shares[0] else 1):
+        for n_won in range(20):
+            found = paired_share_difference(*agreeing_but_for(n, n_lost, n_won))
+            counts = [n_lost, n_won, n - n_lost - n_won]
+            prob = multinomial.pmf(counts, n, [*shares, 1 - sum(shares)])
+            outside += prob * (not found.low <= shares[1] - shares[0] <= found.high)
+    assert outside < 0.055
 
 
 def test_mcnemar_by_hand():

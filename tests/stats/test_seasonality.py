@@ -31,6 +31,15 @@ def test_a_daily_pattern_is_found_as_one() -> None:
     assert found.effect == pytest.approx(1 / 3, abs=0.05)
 
 
+@pytest.mark.parametrize("slope", [0.0, 1e-5])
+@pytest.mark.parametrize("level", [0.1, 1 / 3, 2.3])
+def test_a_constant_and_a_line_have_no_pattern(level: float, slope: float) -> None:
+    # More rows at some hours than at others, every day alike.
+    per_hour = np.tile(1 + np.arange(24) * 7 % 5, 14)
+    when = MONDAY + 3600 * np.repeat(np.arange(14 * 24), per_hour)
+    assert detect_season(when, level + slope * (when - MONDAY)) is None
+
+
 def test_a_weekly_pattern_is_told_from_a_daily_one() -> None:
     when = times(8000, 28)
     weekend = hours_of(when, "week") >= 120

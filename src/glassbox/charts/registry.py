@@ -133,7 +133,7 @@ _ALL = (
         "Accuracy of base and tuned model",
         "Bars of accuracy with intervals for the base and the tuned model, raw and calibrated, "
         "beside a bag-of-words baseline.",
-        "Bars whose whiskers overlap widely have not been shown to differ.",
+        "Values whose intervals overlap widely have not been shown to differ.",
     ),
     ChartInfo(
         "calibration_error_comparison",
@@ -141,7 +141,7 @@ _ALL = (
         "Calibration error of base and tuned model",
         "Bars of the expected calibration error with intervals for the base and the tuned model, "
         "raw and calibrated; a mark shows what a perfectly calibrated model would show.",
-        "A bar at or under its mark cannot be told from perfect calibration with this many rows.",
+        "A value within its grey band cannot be told from perfect calibration with this many rows.",
     ),
     ChartInfo(
         "confidence_distribution_changes",

@@ -1,6 +1,5 @@
 """``glassbox rollout experiment``: A/B experiments, planned and analysed."""
 
-import csv
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,6 +9,8 @@ import typer
 
 from glassbox.cli import options
 from glassbox.cli.console import Column, note, print_json, print_table, print_text, progress
+from glassbox.cli.text_lines import utf8_lines
+from glassbox.csv_rows import csv_rows
 from glassbox.errors import InvalidData, InvalidValue, UnknownName
 
 if TYPE_CHECKING:
@@ -81,14 +82,16 @@ def _show_size(rows: Mapping[str, int], found: str, power: float, *, json: bool)
         return
     words = {
         "fixed": ("fixed horizon", "once, at exactly that many"),
-        "sequential_median": ("sequential, half of the time", "always; ends when it is clear"),
-        "sequential_80": ("sequential, 80 % of the time", "always"),
+        "sequential_median": ("sequential: half of all runs end by", "always; ends when clear"),
+        "sequential_80": ("sequential: 80 % of all runs end by", "always; ends when clear"),
     }
     print_table(
         ["analysis", Column("rows per arm", "right"), "when it may be looked at"],
         [(words[name][0], f"{each:,}", words[name][1]) for name, each in rows.items()],
     )
-    note(f"Finds {found} with probability {power:g}.")
+    note(f"The fixed horizon finds {found} with probability {power:g}.")
+    if len(rows) > 1:
+        note("The sequential rows are simulated, for a difference that is exactly so large.")
 
 
 @app.command()
@@ -216,14 +219,13 @@ def _rows(file: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     import orjson
 
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        lines = utf8_lines(file)
     except OSError as error:
         raise UnknownName("file", str(file)) from error
     if file.suffix.lower() == ".csv":
-        for number, row in enumerate(csv.DictReader(text.splitlines()), start=2):
-            yield number, row
+        yield from _table(lines, str(file))
         return
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
@@ -233,3 +235,14 @@ def _rows(file: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
         if not isinstance(value, dict):
             raise InvalidData("not a JSON object", source=str(file), line=number)
         yield number, value
+
+
+def _table(lines: list[str], source: str) -> Iterator[tuple[int, Mapping[str, str]]]:
+    # Line feeds are put back: inside quotes they belong to the cell.
+    table = ((at, row) for at, row in csv_rows((f"{each}\n" for each in lines), ",", source) if row)
+    _, header = next(table, (1, []))
+    for line, cells in table:
+        if len(cells) != len(header):
+            reason = f"it has {len(cells)} cells where the header has {len(header)}"
+            raise InvalidData(reason, source=source, line=line)
+        yield line, dict(zip(header, cells, strict=True))

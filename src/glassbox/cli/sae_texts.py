@@ -6,6 +6,7 @@ from typing import Final
 
 import orjson
 
+from glassbox.cli.text_lines import utf8_lines
 from glassbox.errors import InvalidData, UnknownName
 
 TINY: Final = "tiny"
@@ -23,13 +24,14 @@ def read_plain_texts(source: str) -> list[str]:
 
     Raises:
         UnknownName: There is no such file.
-        InvalidData: A line of JSON Lines is no such object, or nothing is left.
+        InvalidData: A byte is not UTF-8, a line of JSON Lines is no such object, or nothing is
+            left.
     """
     embedded = Path(str(files("glassbox"))) / "assets" / "slot_machine.jsonl"
     path = embedded if source == TINY else Path(source)
     if not path.is_file():
         raise UnknownName("file of texts", source, remedy="Give a file, or 'tiny'.")
-    lines = path.read_text(encoding="utf-8", errors="strict").splitlines()
+    lines = utf8_lines(path)
     if path.suffix in (".jsonl", ".ndjson"):
         lines = [_text(line, path, number) for number, line in enumerate(lines, 1) if line.strip()]
     found = [line for line in lines if line.strip()]

@@ -33,6 +33,7 @@ from glassbox.stats.intervals import (
     McNemar,
     mcnemar,
     paired_difference,
+    paired_share_difference,
     proportion_interval,
 )
 from glassbox.stats.label_bias import LabelBias, fit_label_bias
@@ -198,7 +199,7 @@ class Difference:
     second: str
     """Name of the second model."""
     accuracy: Interval
-    """Difference of accuracy, paired bootstrap."""
+    """Difference of accuracy on the same rows."""
     nll: Interval
     """Difference of calibrated NLL, nats; negative is better."""
     mcnemar: McNemar
@@ -386,7 +387,7 @@ def difference(first: ModelAnalysis, second: ModelAnalysis, *, seed: int = 0) ->
     return Difference(
         first=first.name,
         second=second.name,
-        accuracy=paired_difference(one.correct.astype(float), two.correct.astype(float), seed=seed),
+        accuracy=paired_share_difference(one.correct, two.correct),
         nll=paired_difference(
             row_nll(one.probs, one.labels), row_nll(two.probs, two.labels), seed=seed
         ),

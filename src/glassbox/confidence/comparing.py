@@ -7,9 +7,15 @@ import numpy as np
 from glassbox.charts.report import Table
 from glassbox.confidence.analysed import RunAnalysis
 from glassbox.confidence.analysis import Answers, Metrics, measure
-from glassbox.confidence.tables import threshold_cell, with_interval
+from glassbox.confidence.tables import difference_cell, threshold_cell, with_interval
 from glassbox.errors import NotEnoughData
-from glassbox.stats.intervals import Interval, McNemar, mcnemar, paired_difference
+from glassbox.stats.intervals import (
+    Interval,
+    McNemar,
+    mcnemar,
+    paired_difference,
+    paired_share_difference,
+)
 from glassbox.stats.proper_scoring import row_nll
 
 FEWEST_SHARED = 30
@@ -33,9 +39,9 @@ class RunComparison:
     thresholds: tuple[float | None, float | None]
     """Chosen on each run's own threshold rows."""
     accuracy: Interval
-    """Second minus first, paired bootstrap."""
+    """Second minus first."""
     nll: Interval
-    """Second minus first, nats; negative is better."""
+    """Second minus first, nats, paired bootstrap; negative is better."""
     mcnemar: McNemar
     """Exact test on the rows where only one is right."""
 
@@ -79,7 +85,7 @@ def compare_runs(first: RunAnalysis, second: RunAnalysis, names: tuple[str, str]
         n_only_second=len(rows[1]) - len(shared),
         metrics=(measure(one), measure(two)),
         thresholds=(first.final.threshold.value, second.final.threshold.value),
-        accuracy=paired_difference(one.correct.astype(float), two.correct.astype(float)),
+        accuracy=paired_share_difference(one.correct, two.correct),
         nll=paired_difference(row_nll(one.probs, one.labels), row_nll(two.probs, two.labels)),
         mcnemar=mcnemar(one.correct, two.correct),
     )
@@ -108,7 +114,7 @@ def comparison_table(found: RunComparison) -> Table:
         rows=tuple((name, columns[0][i], columns[1][i]) for i, name in enumerate(names, start=1)),
         notes=(
             f"Second − first: accuracy {with_interval(found.accuracy)}, NLL "
-            f"{with_interval(found.nll, as_percent=False)}, McNemar p {found.mcnemar.p_value:.2g}.",
+            f"{difference_cell(found.nll)}, McNemar p {found.mcnemar.p_value:.2g}.",
         ),
     )
 

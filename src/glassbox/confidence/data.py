@@ -105,18 +105,6 @@ class LabelledTexts:
             seen.setdefault(key, set()).add(label)
         return sum(len(seen[key]) > 1 for key in keys)
 
-    def label_indices(self, classes: Sequence[str]) -> Int[np.ndarray, " n"]:
-        """Return the position of each row's class among ``classes``.
-
-        Raises:
-            UnknownName: A label is not among them.
-        """
-        return label_indices(self.labels, classes)
-
-    def truth_probs(self, classes: Sequence[str]) -> Float[np.ndarray, "n n_classes"] | None:
-        """Return the known probability of each class, or None where it is not known."""
-        return truth_probs(self.truth, self.truth_label, classes)
-
     def describe(self) -> str:
         """Return one paragraph that says what was read and what was odd about it."""
         counts = ", ".join(f"{name} {n}" for name, n in self.counts.items())

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from glassbox.artifacts import Classifier, digest_json
-from glassbox.confidence import analysed, tuning
+from glassbox.confidence import analysed
 from glassbox.confidence.analysed import Question, RunAnalysis
 from glassbox.confidence.baseline import fit_baseline
 from glassbox.confidence.cache import EvaluatorKey, RowCache
@@ -43,8 +43,9 @@ from glassbox.confidence.run import RunFolder
 from glassbox.confidence.scoring import LabelModel
 from glassbox.confidence.split import Split, split_rows
 from glassbox.confidence.tuned_rows import n_tuned_on, write_tuned_on
-from glassbox.engine.lora.files import STATE_FILE, WEIGHTS_FILE
-from glassbox.engine.protocol import AdapterFit, Engine, Example
+from glassbox.confidence.tuning_plan import TuningPlan, check_own, is_unfinished, plan_tuning
+from glassbox.engine.lora.files import WEIGHTS_FILE
+from glassbox.engine.protocol import AdapterFit, Engine
 from glassbox.errors import AdapterMismatch, CorruptArtifact, InvalidValue
 
 Say = Callable[[str], None]
@@ -140,16 +141,18 @@ class MainJob:
 
         Raises:
             UsageError: Data, labels or model cannot be used.
-            AdapterMismatch: The adapter was tuned on texts that are held out here.
+            AdapterMismatch: The adapter was tuned on texts that are held out here, or the run
+                folder's own otherwise than asked for.
             NonFiniteOutput: The model answered NaN or infinity.
             NoDiskSpace: The run folder's device is full; starting again goes on.
         """
         material, engine = self._begin()
         adapter = self._adapter_at_hand(engine, material.held_out)
-        material.rows.save(self.folder.test_set)
         model = self._base_model(engine, material.labels)
+        plan = self._tuning_plan(model, material)
+        material.rows.save(self.folder.test_set)
         answers = {"base": self._ask("base", model, material)}
-        fit = None if self.job.tuning == "no" else self._fit(model, material)
+        fit = None if plan is None else self._fit(engine, material, plan)
         if fit is not None:
             adapter = fit.folder
         if adapter is not None:
@@ -182,11 +185,15 @@ class MainJob:
         """Fit LoRA weights alone; an evaluation can follow in the same run folder.
 
         Raises:
-            UsageError: Data, labels or model cannot be used.
+            UsageError: Data, labels or model cannot be used, or tuning was not asked for.
+            AdapterMismatch: The run folder's own adapter was tuned otherwise than asked for.
         """
         material, engine = self._begin()
+        plan = self._tuning_plan(self._base_model(engine, material.labels), material)
+        if plan is None:
+            raise InvalidValue("tuning", self.job.tuning, "missing or again")
         material.rows.save(self.folder.test_set)
-        return self._fit(self._base_model(engine, material.labels), material)
+        return self._fit(engine, material, plan)
 
     def _begin(self) -> tuple[Material, Engine]:
         self.folder.check()
@@ -232,7 +239,8 @@ class MainJob:
             what = "other data" if before.data_digest != rows.data_digest else "another split"
             self._say(
                 f"{self.folder.root} holds a run on {what} (seed {before.seed}, {len(before):,} "
-                "texts held out). Its results are replaced; --out with another folder keeps them."
+                "texts held out). Its results will be replaced; another folder for --out keeps "
+                "them."
             )
 
     @contextmanager
@@ -313,34 +321,35 @@ class MainJob:
                 "them are held out here, its figures are too good."
             )
 
-    def _fit(self, model: LabelModel, material: Material) -> AdapterFit:
-        # An unfinished fit is what an interrupted --retune left: it goes on.
-        own = self.folder.adapter
-        if self.job.tuning == "again" and own.exists() and not (own / STATE_FILE).exists():
-            shutil.rmtree(own)
-        train, cut = _examples(model, material, material.split.train)
-        validation, also_cut = _examples(model, material, material.split.validation)
-        self.overlong["tuning"] = Overlong(
-            cut.n_truncated + also_cut.n_truncated, cut.n_skipped + also_cut.n_skipped
-        )
-        for line in self.overlong["tuning"].remarks():
+    def _tuning_plan(self, model: LabelModel, material: Material) -> TuningPlan | None:
+        """Return the fit that is asked for, before anything is written for it."""
+        if self.job.tuning == "no":
+            return None
+        plan = plan_tuning(model, material.texts, material.split, self.job)
+        if self.job.tuning == "missing":
+            check_own(self.folder.adapter, plan, model.engine.info.digest)
+        self.overlong["tuning"] = plan.overlong
+        for line in plan.overlong.remarks():
             self._say(f"For tuning {line}")
-        verbalisers = model.verbalisers
-        loss = tuning.label_loss(verbalisers.groups, verbalisers.nested)
-        rank = self.job.rank or tuning.default_rank(model.engine.info.d_model)
-        recipe = replace(self.job.recipe, rank=rank, alpha=2 * rank, seed=self.job.seed)
+        return plan
+
+    def _fit(self, engine: Engine, material: Material, plan: TuningPlan) -> AdapterFit:
+        own, task, recipe = self.folder.adapter, plan.task, plan.recipe
+        # An unfinished fit is what an interrupted --retune left: it goes on.
+        if self.job.tuning == "again" and own.exists() and not is_unfinished(own):
+            shutil.rmtree(own)
         if not own.exists():
             with self._stage("tuning forecast", "Trying out one batch"):
-                measured = probe(model.engine, train, verbalisers.continuations, loss, recipe)
-            tokens = float(np.mean([len(each.prompt) for each in train]))
-            work = Workload(len(train), len(validation), tokens)
-            self._say(forecast_tuning(model.engine.info, measured, work, recipe).sentence)
+                measured = probe(engine, task.train, task.continuations, task.loss, recipe)
+            tokens = float(np.mean([len(each.prompt) for each in task.train]))
+            work = Workload(len(task.train), len(task.validation), tokens)
+            self._say(forecast_tuning(engine.info, measured, work, recipe).sentence)
         with self._stage("tune", "Tuning") as report:
-            fit = model.engine.fit_adapter(
-                train,
-                validation,
-                verbalisers.continuations,
-                loss,
+            fit = engine.fit_adapter(
+                task.train,
+                task.validation,
+                task.continuations,
+                task.loss,
                 own,
                 recipe,
                 progress=lambda _point, done, total: report(done, total),
@@ -353,19 +362,6 @@ class MainJob:
             f"{min(point.validation_loss for point in fit.curve):.4f} at step {fit.best_step}."
         )
         return fit
-
-
-def _examples(
-    model: LabelModel, material: Material, rows: tuple[int, ...]
-) -> tuple[list[Example], Overlong]:
-    texts, classes = material.texts, material.labels.classes
-    built = model.prompts.build([texts.texts[i] for i in rows])
-    targets = [classes.index(texts.labels[i]) for i in rows]
-    examples = [
-        Example(prompt, targets[place])
-        for prompt, place in zip(built.prompts, built.kept, strict=True)
-    ]
-    return examples, Overlong(len(built.truncated), built.n_skipped)
 
 
 def _bag_of_words(material: Material) -> EvaluatedRows:

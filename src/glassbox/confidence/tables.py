@@ -46,6 +46,16 @@ def with_interval(interval: Interval, *, as_percent: bool = True) -> str:
     return f"{interval.estimate:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
 
 
+def difference_cell(interval: Interval) -> str:
+    """Return a mean difference with its interval; words where no row differs.
+
+    A bootstrap over rows that are all alike has no width, which would read as certainty.
+    """
+    if interval.estimate == interval.low == interval.high == 0:
+        return "the same on every row"
+    return with_interval(interval, as_percent=False)
+
+
 def overview(run: RunAnalysis) -> Table:
     """Return every model, raw and with its chosen calibrator, on the test rows."""
     rows = []
@@ -284,13 +294,13 @@ def differences(run: RunAnalysis) -> Table | None:
     if not run.differences:
         return None
     return Table(
-        caption="Differences on the same test rows, calibrated (paired bootstrap, 95 %)",
+        caption="Differences on the same test rows, calibrated (95 % intervals)",
         header=("Compared", "Accuracy", "NLL", "Only first right", "Only second right", "p"),
         rows=tuple(
             (
                 f"{MODEL_NAMES[each.second]} − {MODEL_NAMES[each.first]}",
                 with_interval(each.accuracy),
-                with_interval(each.nll, as_percent=False),
+                difference_cell(each.nll),
                 str(each.mcnemar.n_first_only),
                 str(each.mcnemar.n_second_only),
                 f"{each.mcnemar.p_value:.2g}",
@@ -322,8 +332,9 @@ def truth(run: RunAnalysis) -> Table | None:
         header=("Model", "Confidence", "Mean |difference|", "Mean difference"),
         rows=tuple(rows),
         notes=(
-            f"Known because the data were generated. No model can be right more often than "
-            f"{percent(best)} here: labels were drawn with these probabilities.",
+            "Known because the data were generated: labels were drawn with these probabilities. "
+            f"Whoever knew them would be right on {percent(best)} of such rows on average, and no "
+            "model on more; on these very rows luck may add or take a little.",
         ),
     )
 

@@ -15,6 +15,11 @@ ROW_SUM_TOLERANCE: Final = 1e-2
 """How far a row of label_probs may be from 1: rounding of a bfloat16 softmax stays within it."""
 
 
+ROUNDING: Final = 1e-12
+"""Spread, against the largest of some numbers, up to which they count as one: so much is left of a
+constant by taking off its mean."""
+
+
 def checked_fraction(what: str, value: float, *, is_open: bool = True) -> float:
     """The value as a float, inside (0, 1), or inside [0, 1] if ``is_open`` is false.
 
@@ -133,6 +138,19 @@ def checked_labels(
     outside = (array < 0) | (array >= n_classes)
     _refuse_rows(outside, "labels", array, f"class indices in 0 … {n_classes - 1}")
     return array.astype(np.intp)
+
+
+def vary(values: Float[np.ndarray, " n"], largest: float | None = None) -> bool:
+    """Whether numbers differ by more than rounding.
+
+    Args:
+        values: Finite numbers.
+        largest: Of those that they were computed from, in absolute value; None is their own.
+    """
+    if not values.size:
+        return False
+    scale = float(np.abs(values).max()) if largest is None else largest
+    return bool(np.ptp(values) > ROUNDING * scale)
 
 
 def _refuse_rows(

@@ -33,11 +33,6 @@ class ConsistencyFeatures:
     n_samples: Int[np.ndarray, " n"]
     """Samples of the row."""
 
-    def matrix(self) -> Float[np.ndarray, "n 4"]:
-        """Agreement, entropy, margin and off-task share as columns for a calibrator."""
-        columns = (self.agreement, self.entropy, self.margin, self.off_task_fraction)
-        return np.stack(columns, axis=1)
-
 
 def consistency_features(
     counts: Int[np.ndarray, "n n_classes"], off_task: Int[np.ndarray, " n"] | None = None

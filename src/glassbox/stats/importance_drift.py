@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from scipy import stats
 
 from glassbox.errors import InvalidData, NotEnoughData
+from glassbox.stats.checking import vary
 
 PERMUTATIONS: Final = 199
 """Random splits of the pooled rows: with the real one 200, so that the p-value is a multiple of
@@ -60,10 +61,11 @@ def explained_shares(
         raise InvalidData(f"{bins.shape[0]} rows of features for {n} answers")
     if n < LEAST_ROWS:
         raise NotEnoughData("A share of explained variance", n, LEAST_ROWS)
+    if not vary(answers):
+        # What rounding leaves of one number would be explained in full by every feature.
+        return np.zeros(bins.shape[1])
     centred = answers - answers.mean()
     total = float(centred @ centred)
-    if total == 0:
-        return np.zeros(bins.shape[1])
     shares = []
     for column in bins.T:
         counts = np.bincount(column)

@@ -1,9 +1,9 @@
 """Intervals and paired tests: how far a measured figure may be from the truth.
 
-Binomial intervals are exact (Clopper-Pearson) or Wilson's; everything else is a percentile
-bootstrap over rows, seeded. It assumes that rows are independent draws from one population and
-does not know whether they are. Quantiles come from ``scipy.special``: ``scipy.stats`` gives the
-same numbers and takes a second to import.
+Binomial intervals are exact (Clopper-Pearson) or Wilson's, those of two shares on the same rows
+Bonett and Price's; everything else is a percentile bootstrap over rows, seeded. It assumes that
+rows are independent draws from one population and does not know whether they are. Quantiles come
+from ``scipy.special``: ``scipy.stats`` gives the same numbers and takes a second to import.
 """
 
 from collections.abc import Callable
@@ -179,8 +179,8 @@ def paired_difference(
 ) -> Interval:
     """Mean of ``second - first`` over the same rows, with a bootstrap interval.
 
-    With correctness as values this is the gain in accuracy; with -log p of the true label, the
-    difference in NLL.
+    With -log p of the true label this is the difference in NLL. It closes to a point where all rows
+    differ by the same: for shares take ``paired_share_difference``.
 
     Raises:
         InvalidData: Different lengths, NaN or infinity.
@@ -198,6 +198,34 @@ def paired_difference(
     )
 
 
+def paired_share_difference(
+    first: Bool[np.ndarray, " n"], second: Bool[np.ndarray, " n"], *, level: float = 0.95
+) -> Interval:
+    """Share of true rows in ``second`` less that in ``first``, on the same rows, with its interval.
+
+    With correctness as values this is the gain in accuracy, in [-1, 1]. A bootstrap knows no other
+    rows than these: where few differ, or all in favour of one, its interval closes too far. This
+    one stays open as far as so many rows leave it.
+
+    Raises:
+        InvalidData: Different lengths.
+        NotEnoughData: No rows.
+
+    Source: Bonett & Price 2012, J. Educ. Behav. Stat. 37(4): Wald's interval with one row added to
+    each of the two kinds of disagreement.
+    """
+    old, new = _paired(first, second)
+    n_lost, n_won = int((old & ~new).sum()), int((~old & new).sum())
+    size = old.size + 2
+    lost, won = (n_lost + 1) / size, (n_won + 1) / size
+    centre = won - lost
+    z = float(ndtri((1 + checked_fraction("level", level)) / 2))
+    half = z * float(np.sqrt((won + lost - centre**2) / size))
+    return Interval(
+        (n_won - n_lost) / old.size, max(-1.0, centre - half), min(1.0, centre + half), level
+    )
+
+
 def mcnemar(
     first_correct: Bool[np.ndarray, " n"], second_correct: Bool[np.ndarray, " n"]
 ) -> McNemar:
@@ -209,16 +237,25 @@ def mcnemar(
 
     Source: McNemar 1947, Psychometrika 12(2); exact form by the binomial distribution.
     """
-    first = checked_vector("first_correct", first_correct).astype(bool)
-    second = checked_vector("second_correct", second_correct).astype(bool)
-    if first.size != second.size:
-        raise InvalidData(f"first has {first.size} rows, second has {second.size}; pair the rows")
+    first, second = _paired(first_correct, second_correct)
     n_first_only = int((first & ~second).sum())
     n_second_only = int((~first & second).sum())
     n_differ = n_first_only + n_second_only
     # With a fair coin both tails are alike, so the two-sided probability is twice the smaller one.
     tail = float(bdtr(min(n_first_only, n_second_only), n_differ, 0.5)) if n_differ else 1.0
     return McNemar(n_first_only, n_second_only, min(1.0, 2 * tail))
+
+
+def _paired(
+    first: Bool[np.ndarray, " n"], second: Bool[np.ndarray, " n"]
+) -> tuple[Bool[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
+    one, two = (
+        checked_vector(name, values).astype(bool)
+        for name, values in (("first", first), ("second", second))
+    )
+    if one.size != two.size:
+        raise InvalidData(f"first has {one.size} rows, second has {two.size}; pair the rows")
+    return one, two
 
 
 def _checked_counts(

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from scipy import stats
 
 from glassbox.errors import InvalidData
+from glassbox.stats.checking import vary
 
 Period = Literal["day", "week"]
 """After what a pattern returns."""
@@ -72,6 +73,9 @@ def detect_season(
     if times_s.shape != values.shape:
         raise InvalidData(f"{times_s.size} times for {values.size} values")
     level = _without_trend(times_s, values)
+    if not vary(level, float(np.abs(values).max(initial=0.0))):
+        # What rounding leaves of a constant, or of a line, looks like a pattern without exception.
+        return None
     found = {period: _season(times_s, level, period) for period in HOURS}
     day, week = found["day"], found["week"]
     if day is None or (week is not None and week.effect > day.effect + LEAST_EFFECT):
