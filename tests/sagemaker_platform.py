@@ -18,6 +18,9 @@ from botocore.awsrequest import AWSResponse
 MOST_BYTES = 6_291_456
 """Largest body, both ways."""
 
+PATIENCE_S = 300.0
+"""Seconds that a container gets here; Amazon's 60 are little on a machine that others use."""
+
 ATTRIBUTES = "x-amzn-sagemaker-custom-attributes"
 ACCOUNT = "111122223333"
 
@@ -47,7 +50,9 @@ class Platform:
     """
 
     def __init__(self, container, endpoint="our-endpoint"):
-        self.container = httpx.Client(transport=container, base_url="http://container")
+        self.container = httpx.Client(
+            transport=container, base_url="http://container", timeout=PATIENCE_S
+        )
         self.endpoint = endpoint
         self.asked = []
         self.faults = []

@@ -1,7 +1,9 @@
 """``glassbox deploy sagemaker``: shown before it is done, and never done unasked."""
 
 import functools
+import importlib
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from tests.deploy.sagemaker.fake_aws import FakeAws, refusal
 from tests.deploy.sagemaker.world import IMAGE, ROLE, write_adapter, write_bundle
 
 pytest.importorskip("boto3", reason="deploying needs boto3 (extra 'sagemaker')")
+from botocore.exceptions import EndpointConnectionError
 
 Run = Callable[..., int]
 
@@ -24,6 +27,8 @@ def fake(monkeypatch) -> FakeAws:
     account = FakeAws()
     from glassbox.deploy.sagemaker import deployment, waiting
 
+    # What it is called with must know the class before another takes its place.
+    importlib.import_module("glassbox.deploy.sagemaker.carrying_out")
     monkeypatch.setattr(deployment, "signed_in", lambda settings: account.aws())
     at_once = functools.partial(waiting.Patience, sleep=lambda seconds: None)
     monkeypatch.setattr(waiting, "Patience", at_once)
@@ -106,7 +111,8 @@ def test_a_failure_says_what_was_done(run, fake, capsys):
     fake.refuses["CreateEndpoint"] = lambda: refusal("ResourceLimitExceeded", "0 Instances")
     assert run("--apply", "-y", "--bundle", "bundle") == ExitCode.CAPACITY
     err = capsys.readouterr().err
-    assert "Stopped at step 5 of 8. Done and kept: + bundle tiny" in err
+    assert "Stopped at step 5 of 8. Done: + bundle tiny" in err
+    assert "not known" not in err, "AWS has said no"
     assert "Service Quotas" in err
     fake.refuses.clear()
     assert run("--apply", "-y", "--bundle", "bundle") == ExitCode.OK
@@ -117,6 +123,55 @@ def test_a_failure_at_the_first_step_says_that_nothing_was_changed(run, fake, ca
     fake.refuses["PutObject"] = lambda: refusal("AccessDenied", "no", status=403)
     assert run("--apply", "-y", "--bundle", "bundle") == ExitCode.DENIED
     assert "Nothing was changed." in capsys.readouterr().err
+
+
+def test_a_failure_midway_of_a_step_says_what_was_put(run, fake, capsys):
+    fake.before[1] = lambda: refusal("AccessDenied", "no", status=403)
+    assert run("--apply", "-y", "--bundle", "bundle") == ExitCode.DENIED
+    err = capsys.readouterr().err
+    assert len(fake.objects) == 1
+    assert re.search(r"Stopped at step 1 of 8\. Done: \+ 5 bytes of \d+ bytes of bundle tiny", err)
+    assert "--destroy removes it" in err
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        (KeyboardInterrupt, ExitCode.INTERRUPTED),
+        (lambda: EndpointConnectionError(endpoint_url="https://x"), ExitCode.CAPACITY),
+    ],
+)
+def test_who_does_not_hear_what_became_of_a_request_is_told_so(run, fake, capsys, fault, code):
+    # The three files of the bundle are requests, too.
+    fake.after[3] = fault
+    assert run("--apply", "-y", "--bundle", "bundle") == code
+    err = capsys.readouterr().err
+    assert "Stopped at step 2 of 8. Done: + bundle tiny" in err
+    assert "Whether this step was done is not known." in err
+    assert len(fake.models) == 1
+    assert run("--apply", "-y", "--bundle", "bundle") == ExitCode.OK
+    assert "[1/6] + endpoint configuration" in capsys.readouterr().err
+
+
+def test_a_removal_that_stops_does_not_advise_to_remove(run, fake, capsys):
+    assert run("--apply", "-y", "--bundle", "bundle") == ExitCode.OK
+    fake.refuses["DeleteAlarms"] = lambda: refusal("AccessDenied", "no", status=403)
+    capsys.readouterr()
+    assert run("--destroy", "-y") == ExitCode.DENIED
+    err = capsys.readouterr().err
+    assert "- endpoint shop. What is left stays; the same command goes on from there." in err
+    assert "--destroy" not in err
+
+
+def test_the_way_back_is_shown_before_it_is_taken(run, fake, capsys, tmp_path):
+    assert run("--apply", "-y", "--bundle", "bundle") == ExitCode.OK
+    write_bundle(tmp_path / "next", {"a.txt": b"next"})
+    assert run("--apply", "-y", "--bundle", "next", "--instance-type", "ml.g5.xlarge") == 0
+    capsys.readouterr()
+    assert run("--rollback") == ExitCode.USAGE, "there is no terminal to ask"
+    out = capsys.readouterr().out
+    assert re.search(r"primary: instance type +ml\.g5\.xlarge +ml\.g5\.2xlarge", out)
+    assert "5,530" in out
 
 
 def test_adapters_are_put_and_their_addresses_said(run, fake, capsys, tmp_path):

@@ -286,6 +286,15 @@ def test_a_stream_comes_in_the_same_pieces(client, app):
     assert theirs[-1].whole.token_ids == ours[-1].whole.token_ids
 
 
+def test_a_streamed_conversation_comes_in_the_same_pieces(client, app):
+    asked = [{"role": "user", "content": TEXT}]
+    with Client("http://test", transport=InThisProcess(app)) as here:
+        ours = list(here.stream_chat(asked, max_tokens=6, temperature=0))
+    theirs = list(client.stream_chat(asked, max_tokens=6, temperature=0))
+    assert [each.text for each in theirs] == [each.text for each in ours]
+    assert theirs[-1].whole.token_ids == ours[-1].whole.token_ids
+
+
 def test_a_stream_of_something_wrong_is_the_same_error(client, app):
     for ask in (client, Client("http://test", transport=InThisProcess(app))):
         with pytest.raises(UnknownName, match="No model 'nobody'"):

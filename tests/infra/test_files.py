@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from glassbox.cli.serve import DRAIN_S
+from glassbox.deploy.sagemaker.desired_scaling import SCALE_IN_S, SCALE_OUT_S
 from glassbox.server.process import LAST_ANSWERS_S
 from glassbox.settings import known_settings, load_settings
 from recipes.infra.containers import SECRETS
@@ -56,6 +57,9 @@ def test_terraform_begins_where_the_command_does():
     assert set(re.findall(r"download_timeout_in_seconds +=\s+(\d+)", text)) == {
         str(endpoint.download_s)
     }
+    text = (STACK / "modules" / "operations" / "scaling.tf").read_text(encoding="utf-8")
+    cooldowns = re.findall(r"(?m)^ +scale_(in|out)_cooldown += (.+)$", text)
+    assert dict(cooldowns) == {"out": str(SCALE_OUT_S), "in": str(SCALE_IN_S)}
 
 
 def test_every_setting_that_a_file_names_exists():

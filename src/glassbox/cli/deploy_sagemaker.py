@@ -7,7 +7,7 @@ import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -15,13 +15,24 @@ from glassbox.cli import options
 from glassbox.cli.console import note, print_json
 from glassbox.cli.exit_codes import ExitCode
 from glassbox.cli.named import named_folders, named_values
-from glassbox.errors import GlassboxError, InvalidValue
+from glassbox.errors import GlassboxError, InvalidValue, Unreachable
 from glassbox.runtime import Runtime
 
 if TYPE_CHECKING:
+    from glassbox.deploy.prices import Prices
     from glassbox.deploy.sagemaker.aws import Aws
     from glassbox.deploy.sagemaker.plan import Plan
     from glassbox.settings import EndpointSettings
+
+RESTS: Final = {
+    "apply": "The same command goes on from there; --destroy removes it.",
+    "rollback": "The same command goes on from there.",
+    "destroy": "What is left stays; the same command goes on from there.",
+}
+"""What can be done where a command stops before its end."""
+
+UNANSWERED: Final = (KeyboardInterrupt, Unreachable)
+"""What ends a request without telling whether it was carried out."""
 
 
 def sagemaker(
@@ -163,7 +174,7 @@ def sagemaker(
         if mode == "destroy":
             steps = deployment.teardown(settings, _signed(aws), with_artifacts=with_artifacts)
         elif mode == "rollback":
-            steps = deployment.way_back(settings, _signed(aws), to)
+            steps = deployment.way_back(settings, _signed(aws), to, prices=_prices(prices))
         else:
             ingredients = deployment.Ingredients(
                 _needed(bundle),
@@ -182,16 +193,21 @@ def _planned(
     aws: "Aws | None",
     prices: Path | None,
 ) -> "Plan":
-    from glassbox.deploy.prices import SHIPPED, read_prices
     from glassbox.deploy.sagemaker import deployment
 
     assert isinstance(ingredients, deployment.Ingredients)
     parts = deployment.gather(settings, ingredients, scratch)
-    table = SHIPPED if prices is None else read_prices(prices)
+    table = _prices(prices)
     if aws is None:
         region = settings.region or "us-east-1"
         return deployment.planned_offline(settings, parts, region, prices=table)
     return deployment.planned(settings, parts, aws, prices=table)
+
+
+def _prices(path: Path | None) -> "Prices":
+    from glassbox.deploy.prices import SHIPPED, read_prices
+
+    return SHIPPED if path is None else read_prices(path)
 
 
 def _show_and_do(
@@ -211,11 +227,11 @@ def _show_and_do(
         return
     if not yes:
         _ask(mode, steps)
-    shower = Shower(len(steps.actions))
+    shower = Shower(len(steps.actions), RESTS[mode])
     try:
         carry_out(steps.actions, _signed(aws), shower, Patience(wait_s=wait_s))
-    except (GlassboxError, KeyboardInterrupt):
-        note(shower.so_far())
+    except (GlassboxError, KeyboardInterrupt) as error:
+        note(shower.so_far(is_known=not isinstance(error, UNANSWERED)))
         raise
     if as_json:
         print_json({**plan_json(steps), "is_done": True})

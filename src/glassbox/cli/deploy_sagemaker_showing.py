@@ -132,16 +132,21 @@ class Shower(Watcher):
 
     Args:
         n_steps: Steps in all.
+        rest: What can be done where it stops before its end.
     """
 
-    def __init__(self, n_steps: int) -> None:
+    def __init__(self, n_steps: int, rest: str) -> None:
         super().__init__()
         self._n_steps = n_steps
+        self._rest = rest
         self._said: tuple[str, float] = ("", 0.0)
+        self._begun: Action | None = None
+        self._put_bytes = 0
 
     def starts(self, action: Action) -> None:
         """Say which step begins."""
         self._said = ("", 0.0)
+        self._begun, self._put_bytes = action, 0
         note(f"[{len(self.done) + 1}/{self._n_steps}] {action.sign} {_what(action)}")
 
     def looked(self, wait: Wait, state: str, passed_s: float) -> None:
@@ -153,15 +158,23 @@ class Shower(Watcher):
 
     def put(self, done_bytes: int, all_bytes: int) -> None:
         """Say how much is there."""
+        self._put_bytes = done_bytes
         if all_bytes > 100e6:
             note(f"      {size_of(done_bytes)} of {size_of(all_bytes)}")
 
-    def so_far(self) -> str:
-        """Return what was done before it stopped."""
-        if not self.done:
+    def so_far(self, *, is_known: bool) -> str:
+        """Return what was done before it stopped, half a step included.
+
+        Args:
+            is_known: Whether the request that was under way was certainly not carried out.
+        """
+        done = [f"{each.sign} {each.what}" for each in self.done if each.sign != "·"]
+        if isinstance(self._begun, Put) and self._put_bytes:
+            there = f"{size_of(self._put_bytes)} of {size_of(self._begun.n_bytes)}"
+            done.append(f"{self._begun.sign} {there} of {self._begun.what}")
+        said = f"Done: {'; '.join(done)}." if done else "Nothing was changed before."
+        if not is_known and isinstance(self._begun, Call | Remove):
+            said += " Whether this step was done is not known."
+        elif not done:
             return "Nothing was changed."
-        made = "; ".join(f"{each.sign} {each.what}" for each in self.done if each.sign != "·")
-        return (
-            f"Stopped at step {len(self.done) + 1} of {self._n_steps}. Done and kept: {made}. "
-            "The same command goes on from there; --destroy removes it."
-        )
+        return f"Stopped at step {len(self.done) + 1} of {self._n_steps}. {said} {self._rest}"

@@ -23,7 +23,7 @@ from glassbox.settings import ServerSettings
 from glassbox.testing import FakeEngine
 from glassbox.wire.invocation_attributes import ATTRIBUTES_HEADER, read_attributes
 from glassbox.wire.tensors import from_safetensors
-from tests.bundles import ADAPTER, another_adapter, make
+from tests.bundles import ADAPTER, a_probe, another_adapter, make
 from tests.server.test_process import Served, served
 
 LARGE_BYTES = 25 * 10**6
@@ -33,7 +33,8 @@ TEXT = "a wonderful, wonderful day"
 
 @pytest.fixture(scope="module")
 def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make(tmp_path_factory.mktemp("packed"), "bundle.tar.gz")[0]
+    folder = tmp_path_factory.mktemp("packed")
+    return make(folder, "bundle.tar.gz", probes=(a_probe(folder / "plain"),))[0]
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +74,9 @@ def test_everything_in_the_bundle_answers(serving: Serving) -> None:
     assert labels["data"][0]["label"] == "positive"
     verdict = routed(client, "/v1/verify", {"prompt": "Where is it?", "response": "There."})
     assert verdict.status_code == 200
+    asked = {"model": "tiny", "prompt": TEXT, "max_tokens": 2, "glassbox": {"probes": ["plain"]}}
+    (text,) = routed(client, "/v1/completions", asked).json()["choices"]
+    assert list(text["glassbox"]["probes"]) == ["plain"]
 
 
 def test_a_classifier_labels_in_the_container_as_it_did_where_it_was_made(

@@ -138,6 +138,8 @@ def test_a_hub_model_is_named_by_its_commit(tmp_path: Path) -> None:
     found = find_base("org/model", commit, with_weights=None, cache=tmp_path)
     assert found.folder is None
     assert (found.base.kind, found.base.revision, found.base.digest) == ("hub", commit, "")
+    said = find_base(f"org/model@{commit}", None, with_weights=None, cache=tmp_path)
+    assert said == found
     for revision in (None, "main", commit[:39]):
         with pytest.raises(InvalidValue, match="a commit of 40 hexadecimal digits"):
             find_base("org/model", revision, with_weights=None, cache=tmp_path)
@@ -158,6 +160,8 @@ def test_a_hub_model_that_is_here_is_named_by_its_commit_and_digest(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     found = find_base("org/model", None, with_weights=None, cache=tmp_path)
     assert (found.base.revision, found.base.has_weights) == (commit, False)
+    said = find_base(f"org/model@{commit}", None, with_weights=None, cache=tmp_path)
+    assert said == found
     assert found.base.digest == digest_files(model_files(find_model("tiny")))
     runtime = Runtime.load({"paths.bundles": tmp_path / "cache"})
     bundle = make_bundle(runtime, Contents(base="org/model"), tmp_path / "b")

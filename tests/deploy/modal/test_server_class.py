@@ -131,10 +131,15 @@ def test_names_of_old_are_taken_with_a_note(old):
         translated({new: 8}, {old: 7})
 
 
-def test_without_a_token_it_says_what_to_do(source, keys, monkeypatch, tmp_path):
-    monkeypatch.setenv("MODAL_CONFIG_PATH", str(tmp_path / "none.toml"))
-    with pytest.raises((AccessDenied, Unreachable), match=r"modal token new|online"):
-        deploy(define_server(source, ModalSettings(), keys[0].records()), report=lambda _line: None)
+def test_without_a_token_it_says_what_to_do(source, keys, monkeypatch):
+    # Modal reads its file when it is imported; a token of this machine would deploy for real.
+    monkeypatch.setattr("modal.config._user_config", {})
+    for name in ("MODAL_TOKEN_ID", "MODAL_TOKEN_SECRET"):
+        monkeypatch.delenv(name, raising=False)
+    told = []
+    with pytest.raises(AccessDenied, match=r"Modal does not know you .*Run 'modal token new'"):
+        deploy(define_server(source, ModalSettings(), keys[0].records()), report=told.append)
+    assert not any("kept" in each for each in told)
 
 
 def test_a_deployment_sends_the_bundle_and_then_the_app(source, keys, monkeypatch):
@@ -162,8 +167,26 @@ def test_a_secret_that_is_not_there_is_named(source, keys, monkeypatch):
     monkeypatch.setattr(deploying, "put_folders", lambda *_, **__: None)
     monkeypatch.setattr(modal.App, "deploy", missing)
     definition = define_server(source, ModalSettings(secrets="nobody"), keys[0].records())
+    told = []
     with pytest.raises(UnknownName, match=r"modal secret create.*Secret 'nobody' not found"):
-        deploy(definition, report=lambda _line: None)
+        deploy(definition, report=told.append)
+    assert "is in the volume glassbox-weights. The same command goes on" in told[-1]
+
+
+def test_a_server_that_is_deployed_without_its_functions_is_said(source, keys, monkeypatch):
+    def only_the_server(app, **_):
+        if app.name != "glassbox":
+            raise modal.exception.ConnectionError("reset")
+
+    monkeypatch.setattr(deploying, "put_folders", lambda *_, **__: None)
+    monkeypatch.setattr(modal.App, "deploy", only_the_server)
+    monkeypatch.setattr(deploying, "_address", lambda _server: None)
+    definition = define_server(source, ModalSettings(), keys[0].records())
+    functions = technique_app(source, ModalSettings())
+    told = []
+    with pytest.raises(Unreachable, match="reset"):
+        deploy(definition, techniques=functions, report=told.append)
+    assert f"glassbox is deployed, at {definition.address}" in told[-1]
 
 
 def test_a_plan_travels_as_json(keys):

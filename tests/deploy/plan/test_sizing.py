@@ -88,6 +88,16 @@ def test_servers_answer_a_cold_start_after_they_were_decided_on():
     assert (answered - begun) * 10 == pytest.approx(POLICY.cold_start_s, abs=10)
 
 
+@pytest.mark.parametrize(("metric", "after_s"), [("concurrency", 30), ("utilisation", 180)])
+def test_a_spike_is_answered_after_three_figures_of_what_is_watched(metric, after_s):
+    """Requests under way are told every ten seconds, a GPU's utilisation every minute."""
+    policy = dataclasses.replace(POLICY, metric=metric, target=0.8, least=8)
+    spike = Spike(3.0)
+    day = scaled(policy, spike, factor=1.0)
+    decided_s = 10 * (int(np.argmax(day.wanted > day.ready)) + 1)
+    assert decided_s - spike.at_s == after_s
+
+
 def test_a_faster_start_leaves_fewer_requests_late():
     slow = scaled(POLICY, Spike(3.0))
     fast = scaled(dataclasses.replace(POLICY, cold_start_s=30.0), Spike(3.0))

@@ -98,11 +98,34 @@ def test_a_name_or_path_that_another_application_has_is_refused(world):
 
 def test_what_does_not_come_up_is_said(world):
     cluster, *_ = world({"glassbox": ours("DEPLOY_FAILED")})
-    with pytest.raises(ConflictError, match=r"does not come up \(DEPLOY_FAILED\): words"):
+    down = "'glassbox deploy ray --address auto --destroy' takes it down"
+    with pytest.raises(ConflictError, match=rf"does not come up \(DEPLOY_FAILED\): words .*{down}"):
         cluster.deploy(RayPlan("/b", ZERO, ZERO))
     cluster, *_ = world({"glassbox": ours("DEPLOYING")})
-    with pytest.raises(DeadlineExceeded, match=r"within 0\.1 s \(DEPLOYING: words\)"):
+    with pytest.raises(
+        DeadlineExceeded,
+        match=r"within 0\.1 s \(DEPLOYING: words\).*--address auto --status'",
+    ):
         cluster.deploy(RayPlan("/b", ZERO, ZERO), timeout_s=0.1)
+    cluster, *_ = world({"shop": ours("DEPLOYING")})
+    with pytest.raises(DeadlineExceeded, match=r"--address auto --name shop --status'"):
+        cluster.deploy(RayPlan("/b", ZERO, ZERO, name="shop"), timeout_s=0.1)
+    with pytest.raises(DeadlineExceeded, match="ends with the program that started it"):
+        replace(cluster, address="local").deploy(
+            RayPlan("/b", ZERO, ZERO, name="shop", port=free_port()), timeout_s=0.1
+        )
+
+
+def test_who_stops_waiting_is_told_that_the_cluster_goes_on(world, monkeypatch):
+    def stop(_seconds):
+        raise KeyboardInterrupt
+
+    cluster, client, told = world({"glassbox": ours("DEPLOYING")})
+    monkeypatch.setattr(cluster_module.time, "sleep", stop)
+    with pytest.raises(KeyboardInterrupt):
+        cluster.deploy(RayPlan("/b", ZERO, ZERO))
+    assert client.deployed is not None
+    assert "goes on with it; 'glassbox deploy ray --address auto --status'" in told[-1]
 
 
 def test_a_cluster_that_grows_is_waited_for(world):

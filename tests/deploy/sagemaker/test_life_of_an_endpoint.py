@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from glassbox.deploy.prices import SHIPPED
 from glassbox.deploy.sagemaker import deployment
 from glassbox.deploy.sagemaker.aws import Aws
 from glassbox.deploy.sagemaker.calls import Call
 from glassbox.deploy.sagemaker.carrying_out import Watcher, carry_out
 from glassbox.deploy.sagemaker.desired_scaling import ALARM_PERIOD_S, ALARM_PERIODS
-from glassbox.deploy.sagemaker.parts import Parts
+from glassbox.deploy.sagemaker.parts import Parts, Store
 from glassbox.deploy.sagemaker.steps import BAKE_S
 from glassbox.errors import CapacityError, ConflictError, GlassboxError, Unreachable
 from glassbox.settings import EndpointSettings
@@ -290,6 +291,43 @@ def test_the_way_back_to_another_kind_of_machine_leaves_autoscaling_as_it_was(ma
     assert (back.config, back.scaling) == (first.config, first.scaling)
     assert back.variants[0].n_current == 12
     assert deployment.planned(settings(max_instances=40), made, aws).is_done
+
+
+def test_the_way_back_is_previewed_with_its_difference_and_cost(tmp_path, made, fake):
+    aws = fake.aws()
+    apply(settings(max_instances=40), made, aws)
+    other = parts(tmp_path / "other", files={"notes/a.txt": b"changed"})
+    apply(settings(instance_type="ml.g5.xlarge", max_instances=40), other, aws)
+    fake.endpoints["shop"]["ProductionVariants"][0]["CurrentInstanceCount"] = 12
+    plan = deployment.way_back(settings(), aws)
+    assert {each.what: each.after for each in plan.changes} == {
+        "configuration": deployment.status(settings(), aws).previous_config,
+        "primary: instance type": "ml.g5.2xlarge",
+        "primary: bundle": made_of(made),
+    }
+    assert plan.cost is not None
+    assert plan.cost.n_machines == (12, 5, 40)
+    assert plan.cost.now == pytest.approx(12 * 730 * SHIPPED["ml.g5.xlarge"].usd_per_hour)
+    assert plan.cost.at_first == pytest.approx(12 * 730 * 1.515)
+    assert any("side by side" in each for each in plan.notes)
+
+
+def made_of(these: Parts) -> str:
+    """Where the bundle lies that these parts are."""
+    return Store(settings()).bundle(these.served.bundle)
+
+
+def test_an_endpoint_whose_configuration_is_gone_has_no_known_cost(tmp_path, made, fake):
+    aws = fake.aws()
+    apply(settings(), made, aws)
+    fake.configs.clear()
+    other = parts(tmp_path / "other", files={"notes/a.txt": b"changed"})
+    for wish_of in (made, other):
+        plan = deployment.planned(settings(), wish_of, aws)
+        assert plan.cost is not None
+        assert plan.cost.now is None
+        assert any("is gone" in each for each in plan.notes)
+    assert [each.what for each in plan.changes] == ["configuration"]
 
 
 def test_a_half_made_endpoint_is_finished(made, fake):

@@ -46,6 +46,11 @@ run "what_it_is_unless_told_otherwise" {
   }
 
   assert {
+    condition     = aws_appautoscaling_policy.this[0].target_tracking_scaling_policy_configuration[0].scale_out_cooldown == 60 && aws_appautoscaling_policy.this[0].target_tracking_scaling_policy_configuration[0].scale_in_cooldown == 600
+    error_message = "It grows again after a minute, whatever it follows, and shrinks again after ten."
+  }
+
+  assert {
     condition     = aws_cloudwatch_metric_alarm.p99.threshold == 500000 && aws_cloudwatch_metric_alarm.p99.extended_statistic == "p99" && aws_cloudwatch_metric_alarm.p99.statistic == null
     error_message = "Half a second is 500,000 of what ModelLatency counts in; a percentile is an extended statistic."
   }
@@ -102,6 +107,11 @@ run "by_the_graphics_cards_and_within_a_budget" {
   assert {
     condition     = aws_appautoscaling_policy.this[0].target_tracking_scaling_policy_configuration[0].target_value == 80
     error_message = "80 % of the GPU."
+  }
+
+  assert {
+    condition     = aws_appautoscaling_policy.this[0].target_tracking_scaling_policy_configuration[0].scale_out_cooldown == 60 && aws_appautoscaling_policy.this[0].target_tracking_scaling_policy_configuration[0].scale_in_cooldown == 600
+    error_message = "It grows again after a minute, whatever it follows, and shrinks again after ten."
   }
 
   assert {

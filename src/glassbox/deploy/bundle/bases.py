@@ -10,7 +10,7 @@ from typing import Final
 
 from glassbox.artifacts import digest_files
 from glassbox.deploy.bundle.description import BASE_FOLDER, Base, BaseKind, Bundle
-from glassbox.engine.model.files import model_files
+from glassbox.engine.model.files import at_revision, model_files
 from glassbox.errors import InvalidValue, UnknownName, UnsupportedModel
 
 TINY: Final = "tiny"
@@ -47,8 +47,8 @@ def find_base(
     """Return a base model as a bundle refers to it.
 
     Args:
-        reference: Folder, hub name, ``s3://`` address or ``tiny``.
-        revision: On the hub.
+        reference: Folder, hub name (or ``NAME@REVISION``), ``s3://`` address or ``tiny``.
+        revision: On the hub; None takes that of the name.
         with_weights: Whether its files are packed; None packs those of a folder, because another
             machine does not have it.
         cache: Where models of object stores are kept.
@@ -63,7 +63,9 @@ def find_base(
 
     kind = kind_of_base(reference)
     packs = kind == "folder" if with_weights is None else with_weights
-    if kind != "hub" and revision is not None:
+    if kind == "hub":
+        reference, revision = at_revision(reference, revision)
+    elif revision is not None:
         raise InvalidValue("revision", revision, "none, because the model is not on the hub")
     if kind == "s3":
         from glassbox.deploy.bundle.model_store import fetch_model

@@ -5,7 +5,8 @@ Needs a token and the network to deploy; a rehearsal needs neither. Not exercise
 
 import asyncio
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +21,7 @@ from glassbox.storage.key_record import KeyRecord
 from glassbox.techniques.container_spec import container
 from glassbox.techniques.remote.modal_account import modal_errors, put_folders
 from glassbox.techniques.remote.modal_app import ModalApp, define
+from glassbox.techniques.remote.modal_image import VOLUME_NAME
 from glassbox.techniques.worker_spec import WorkerSpec
 
 Report = Callable[[str], None]
@@ -116,27 +118,41 @@ def deploy(
     made = modal_app(definition)
     environment = definition.environment or None
     remedy = "Make the secrets first (modal secret create), in the same environment"
-    with modal_errors(definition.app, remedy):
-        uploads = [(each.folder, each.place) for each in definition.uploads]
-        report(f"Putting {definition.bundle} ({definition.bundle_digest[:N_TAG]}) into the volume.")
-        put_folders(uploads, environment=environment)
-        report(f"Deploying {definition.app}; the first time Modal builds the image.")
-        made.app.deploy(
-            environment_name=environment, tag=definition.bundle_digest[:N_TAG], strategy="rolling"
-        )
-        address = _address(made.server) or definition.address
-    if techniques is not None:
-        functions = techniques.app
-        with modal_errors(functions.name, remedy):
-            report(f"Deploying {functions.name}, which runs functions.")
-            put_folders(functions.uploads, environment=environment)
-            functions.app.deploy(environment_name=environment)
+    kept: list[str] = []
+    with _saying_what_is_kept(kept, report):
+        with modal_errors(definition.app, remedy):
+            uploads = [(each.folder, each.place) for each in definition.uploads]
+            digest = definition.bundle_digest[:N_TAG]
+            report(f"Putting {definition.bundle} ({digest}) into the volume.")
+            put_folders(uploads, environment=environment)
+            kept.append(f"{definition.bundle} ({digest}) is in the volume {VOLUME_NAME}")
+            report(f"Deploying {definition.app}; the first time Modal builds the image.")
+            made.app.deploy(environment_name=environment, tag=digest, strategy="rolling")
+            address = _address(made.server) or definition.address
+            kept.append(f"{definition.app} is deployed, at {address}")
+        if techniques is not None:
+            functions = techniques.app
+            with modal_errors(functions.name, remedy):
+                report(f"Deploying {functions.name}, which runs functions.")
+                put_folders(functions.uploads, environment=environment)
+                functions.app.deploy(environment_name=environment)
     return Deployed(
         definition.app,
         address,
         definition.bundle_digest,
         None if techniques is None else techniques.app.name,
     )
+
+
+@contextmanager
+def _saying_what_is_kept(kept: Sequence[str], report: Report) -> Iterator[None]:
+    """Say what stays of a deployment that stops before its end."""
+    try:
+        yield
+    except (GlassboxError, KeyboardInterrupt):
+        if kept:
+            report(f"Done and kept: {'; '.join(kept)}. The same command goes on from there.")
+        raise
 
 
 def rehearse(definition: Definition, source: Source) -> Rehearsal:

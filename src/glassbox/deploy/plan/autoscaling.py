@@ -6,7 +6,7 @@ target tracking decides, as far as that is documented; nothing of it was run in 
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal, no_type_check
 
 import numpy as np
@@ -20,15 +20,17 @@ COLD_START_S: Final = 300.0
 """From the decision to the first request. Source: ADR-008, about five minutes."""
 
 PERIOD_S: Final = 10
-"""Seconds that a high-resolution metric is averaged over. Source: SageMaker's documentation of
-ConcurrentRequestsPerModel, which is emitted every 10 seconds."""
-
+"""Seconds of one period of the simulated day."""
 
 N_STEPS: Final = 1000
 """Steps of utilisation for which the number under way is worked out beforehand."""
 
-
 Metric = Literal["concurrency", "utilisation"]
+
+FIGURE_S: Final[dict[Metric, int]] = {"concurrency": 10, "utilisation": 60}
+"""Seconds that one figure of a metric is averaged over, whole periods. Source: SageMaker's
+documentation of ConcurrentRequestsPerModel, told every 10 seconds, and of GPUUtilization, every
+minute."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +68,10 @@ class Policy:
     """Most servers. Source: ADR-008."""
     cold_start_s: float = COLD_START_S
     """Seconds from a decision until a new server answers."""
-    out_periods: int = 3
-    """Periods in a row above the target that make it grow."""
-    in_periods: int = 90
-    """Periods in a row below nine tenths of it that make it shrink: 15 minutes."""
+    out_figures: int = 3
+    """Figures of the metric in a row above the target that make it grow."""
+    in_s: float = 900.0
+    """Seconds below nine tenths of it that make it shrink."""
     growth: float = 2.0
     """Most by which one decision multiplies the fleet. An assumption: how far target tracking
     goes at once is not documented."""
@@ -216,10 +218,12 @@ class _Fleet:
     """When the servers that are starting will answer."""
     server_seconds: float = 0.0
     peak: int = 0
+    metrics: list[float] = field(default_factory=list)
+    """Of the periods since the last figure."""
     n_above: int = 0
     n_below: int = 0
     below: float = 0.0
-    """Highest metric of those periods."""
+    """Highest of those figures."""
 
     def __post_init__(self) -> None:
         shares = np.linspace(0, 1, N_STEPS + 1)
@@ -261,7 +265,10 @@ class _Fleet:
             longest_s = max(longest_s, took_s)
             metric += under_way / n_ready if is_count else min(1.0, demand / most)
         self.server_seconds += max(n_ready, self.n_wanted) * PERIOD_S
-        self._decide(now + PERIOD_S, metric / PERIOD_S)
+        self.metrics.append(metric / PERIOD_S)
+        if len(self.metrics) * PERIOD_S == FIGURE_S[self.policy.metric]:
+            self._decide(now + PERIOD_S, sum(self.metrics) / len(self.metrics))
+            self.metrics.clear()
         return _Period(self.n_ready, self.n_wanted, longest_s, lost, late, late_s)
 
     @no_type_check
@@ -274,9 +281,9 @@ class _Fleet:
         if self.ready_at < math.inf:
             # An endpoint that is being updated takes no other change.
             return
-        if self.n_above >= policy.out_periods:
+        if self.n_above >= policy.out_figures:
             factor = min(policy.growth, metric / policy.target)
-        elif self.n_below >= policy.in_periods:
+        elif self.n_below * FIGURE_S[policy.metric] >= policy.in_s:
             factor = max(policy.shrinkage, self.below / policy.target)
             self.n_below, self.below = 0, 0.0
         else:

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from glassbox.deploy.bundle import verify_bundle
 from glassbox.deploy.ray.entry import serve_library
-from glassbox.deploy.ray.plan import RayPlan
+from glassbox.deploy.ray.plan import APPLICATION, RayPlan
 from glassbox.deploy.ray.serve_config import IMPORT_PATH, application, checked, controller_options
 from glassbox.deploy.ray.state import FAILED, Deployed, read_state
 from glassbox.errors import CapacityError, ConflictError, DeadlineExceeded, GlassboxError
@@ -89,7 +89,11 @@ class Cluster:
         self.say(f"deploying bundle {plan.digest[:12]} as {plan.name!r}")
         with quiet_serve():
             client.deploy_apps(schema)
-        return self._wait(client, plan, timeout_s)
+        try:
+            return self._wait(client, plan, timeout_s)
+        except KeyboardInterrupt:
+            self.say(self._rest(plan.name, "--status", "shows what becomes of it"))
+            raise
 
     def status(self, name: str) -> Deployed | None:
         """Return what runs under a name; None without any.
@@ -201,17 +205,25 @@ class Cluster:
                     return state
                 if state.status in FAILED:
                     raise ConflictError(
-                        f"{plan.name!r} does not come up ({state.status}): {state.message} What "
-                        "ran before goes on where it could; 'glassbox deploy ray --destroy' takes "
-                        "it down."
+                        f"{plan.name!r} does not come up ({state.status}): {state.message} "
+                        "What ran before goes on where it could. "
+                        f"{self._rest(plan.name, '--destroy', 'takes it down')}"
                     )
             if time.monotonic() > until_s:
                 doing = "" if state is None else f" ({state.status}: {state.message})"
                 raise DeadlineExceeded(
-                    f"{plan.name!r} has not come up within {timeout_s:g} s{doing}. The cluster "
-                    "goes on trying: see 'glassbox deploy ray --status'."
+                    f"{plan.name!r} has not come up within {timeout_s:g} s{doing}. "
+                    f"{self._rest(plan.name, '--status', 'shows what becomes of it')}"
                 )
             time.sleep(POLL_S)
+
+    def _rest(self, name: str, option: str, does: str) -> str:
+        """Return what becomes of an application that is half there, and how to see to it."""
+        if self.address == LOCAL:
+            return "The cluster ends with the program that started it."
+        named = "" if name == APPLICATION else f"--name {name} "
+        command = f"glassbox deploy ray --address {self.address} {named}{option}"
+        return f"The cluster goes on with it; '{command}' {does}."
 
     def _state(self, client: Any, name: str) -> Deployed | None:
         host, port = str(client.http_config.host), int(client.http_config.port)

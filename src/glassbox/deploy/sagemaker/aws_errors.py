@@ -112,7 +112,8 @@ def in_our_words(operation: str, what: str, region: str) -> Iterator[None]:
     except (theirs.HTTPClientError, theirs.ConnectionError) as error:
         raise Unreachable(
             f"AWS could not be reached for {operation} in {region} ({error}). Look at the network "
-            "and at the region; then run the same command again."
+            "and at the region; then run the same command again, which looks first at what was "
+            "done."
         ) from error
     except theirs.BotoCoreError as error:
         if is_not_signed_in(error):
@@ -162,4 +163,7 @@ def _in_the_way(code: str, told: str) -> str:
             f"AWS asks to be left alone for a while, and kept asking. {told}. Run the same "
             "command again in a minute: it goes on where it stopped."
         )
-    return f"AWS has a fault. {told}. Run the same command again later."
+    return (
+        f"AWS has a fault. {told}. Run the same command again later: it looks first at what was "
+        "done all the same."
+    )

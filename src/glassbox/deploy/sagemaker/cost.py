@@ -16,7 +16,7 @@ class Cost:
     instance_types: tuple[str, ...]
     """Kinds of machines that run."""
     now: float | None
-    """As it is; 0 where nothing runs."""
+    """As it is; 0 where nothing runs, None also where nobody knows which machines do."""
     at_first: float | None
     """With the machines that it starts with."""
     least: float | None
@@ -37,15 +37,46 @@ def cost_of(wish: Desired, there: Observed, prices: Prices) -> Cost:
         there: What is there.
         prices: What an hour costs; an instance type that is not among them costs None.
     """
-    primary = wish.config.request["ProductionVariants"][0]
-    shadows = wish.config.request.get("ShadowProductionVariants", ())
+    target = None if wish.target is None else wish.target.request
+    return _cost(wish.config.request, target, there, prices, wish.region)
+
+
+def cost_of_going_back(
+    config: Mapping[str, Any], there: Observed, prices: Prices, region: str
+) -> Cost:
+    """Return what a month costs before and after the way back: autoscaling stays as it is.
+
+    Args:
+        config: The configuration, as AWS describes it.
+        there: What is there.
+        prices: What an hour costs.
+        region: Where it is.
+    """
+    target = next(iter(there.targets), None)
+    return _cost(config, target, there, prices, region, keeps_count=target is not None)
+
+
+def _cost(
+    config: Mapping[str, Any],
+    target: Mapping[str, Any] | None,
+    there: Observed,
+    prices: Prices,
+    region: str,
+    *,
+    keeps_count: bool = False,
+) -> Cost:
+    primary = config["ProductionVariants"][0]
+    shadows = config.get("ShadowProductionVariants") or ()
     first = int(primary["InitialInstanceCount"])
+    running = (there.endpoint.body.get("ProductionVariants") or ()) if there.endpoint else ()
+    if keeps_count and running:
+        first = _count(running[0])
     least, most = first, first
     managed = primary.get("ManagedInstanceScaling")
     if managed:
         least, most = managed["MinInstanceCount"], managed["MaxInstanceCount"]
-    elif wish.target is not None:
-        least, most = wish.target.request["MinCapacity"], wish.target.request["MaxCapacity"]
+    elif target is not None:
+        least, most = target["MinCapacity"], target["MaxCapacity"]
     kind = str(primary["InstanceType"])
     beside = [(str(each["InstanceType"]), int(each["InitialInstanceCount"])) for each in shadows]
     n_beside = sum(count for _, count in beside)
@@ -57,14 +88,16 @@ def cost_of(wish: Desired, there: Observed, prices: Prices) -> Cost:
         least=_monthly([(kind, least), *beside], prices),
         most=_monthly([(kind, most), *beside], prices),
         n_machines=(first + n_beside, least + n_beside, most + n_beside),
-        basis=_basis(kinds, prices, wish.region),
+        basis=_basis(kinds, prices, region),
     )
 
 
-def _running(there: Observed) -> list[tuple[str, int]]:
-    """Return kind and number of the machines that run."""
-    if there.endpoint is None or there.config is None:
+def _running(there: Observed) -> list[tuple[str, int]] | None:
+    """Return kind and number of the machines that run; None if their configuration is gone."""
+    if there.endpoint is None:
         return []
+    if there.config is None:
+        return None
     found = []
     for key in ("ProductionVariants", "ShadowProductionVariants"):
         kinds = {
@@ -80,8 +113,8 @@ def _count(variant: Mapping[str, Any]) -> int:
     return int(variant.get("CurrentInstanceCount") or variant.get("DesiredInstanceCount") or 0)
 
 
-def _monthly(machines: list[tuple[str, int]], prices: Prices) -> float | None:
-    if any(kind not in prices for kind, count in machines if count):
+def _monthly(machines: list[tuple[str, int]] | None, prices: Prices) -> float | None:
+    if machines is None or any(kind not in prices for kind, count in machines if count):
         return None
     return sum(prices[kind].usd_per_month(count) for kind, count in machines if count)
 

@@ -123,10 +123,12 @@ def status(settings: EndpointSettings, aws: Aws) -> Status:
     return status_of(names, aws.region, observe(aws, names))
 
 
-def way_back(settings: EndpointSettings, aws: Aws, to: str | None = None) -> Plan:
+def way_back(
+    settings: EndpointSettings, aws: Aws, to: str | None = None, *, prices: Prices = SHIPPED
+) -> Plan:
     """Return the steps back to an earlier configuration (``going_back``)."""
     names = Names(settings.name)
-    return going_back(names, aws.region, observe(aws, names), to)
+    return going_back(names, aws.region, observe(aws, names), to, prices=prices)
 
 
 def teardown(settings: EndpointSettings, aws: Aws, *, with_artifacts: bool = False) -> Plan:

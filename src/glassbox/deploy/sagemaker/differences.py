@@ -53,35 +53,46 @@ def shown(wished: Any, found: Any) -> str:
 
 def changes(wish: Desired, there: Observed) -> tuple[Change, ...]:
     """Return what will be different at an endpoint that is there."""
-    config = there.config
-    if config is None or there.config_name == wish.config_name:
+    models = {str(each.request["ModelName"]): each.request for each in wish.models}
+    return between(there, wish.config.request, models)
+
+
+def between(
+    there: Observed, wished: Mapping[str, Any], models: Mapping[str, Mapping[str, Any]]
+) -> tuple[Change, ...]:
+    """Return what another configuration changes at an endpoint that is there.
+
+    Args:
+        there: What is there.
+        wished: The configuration, as it is made or described.
+        models: Its models by name, likewise.
+    """
+    name = str(wished["EndpointConfigName"])
+    if there.endpoint is None or there.config_name == name:
         return ()
-    found = [Change("configuration", there.config_name, wish.config_name)]
+    found = [Change("configuration", there.config_name, name)]
+    config = there.config
+    if config is None:
+        return tuple(found)
     for key, variant in (
         ("ProductionVariants", VARIANT),
         ("ShadowProductionVariants", SHADOW_VARIANT),
     ):
         before: Mapping[str, Any] = next(iter(config.body.get(key) or ()), {})
-        after: Mapping[str, Any] = next(iter(wish.config.request.get(key) or ()), {})
-        found += _of_variant(variant, before, after, wish, there)
+        after: Mapping[str, Any] = next(iter(wished.get(key) or ()), {})
+        old, new = str(before.get("ModelName")), str(after.get("ModelName"))
+        found += _of_variant(variant, before, after)
+        found += _of_container(variant, there.models.get(old), models.get(new))
     return tuple(found)
 
 
 def _of_variant(
-    variant: str,
-    before: Mapping[str, Any],
-    after: Mapping[str, Any],
-    wish: Desired,
-    there: Observed,
+    variant: str, before: Mapping[str, Any], after: Mapping[str, Any]
 ) -> Iterator[Change]:
     for key, what in _CONFIG_FIELDS.items():
         old, new = before.get(key), after.get(key)
         if not _same(new, old):
             yield Change(f"{variant}: {what}", _text(old), _text(new))
-    models = {str(each.request["ModelName"]): each.request for each in wish.models}
-    old_model = there.models.get(str(before.get("ModelName")))
-    new_model = models.get(str(after.get("ModelName")))
-    yield from _of_container(variant, old_model, new_model)
 
 
 def _of_container(
@@ -99,7 +110,7 @@ def _of_container(
                     yield Change(
                         f"{variant}: {what} {name}", _is_set(was, name), _is_set(will, name)
                     )
-        elif was != will:
+        elif _place(was) != _place(will):
             yield Change(f"{variant}: {what}", _place(was), _place(will))
 
 

@@ -1,12 +1,16 @@
 """The way back: the configuration that an endpoint had before; pure."""
 
+from glassbox.deploy.prices import SHIPPED, Prices
 from glassbox.deploy.sagemaker.calls import Action, Wait
+from glassbox.deploy.sagemaker.cost import cost_of_going_back
+from glassbox.deploy.sagemaker.differences import between
 from glassbox.deploy.sagemaker.naming import BUNDLE_TAG, PREVIOUS_TAG, Names
 from glassbox.deploy.sagemaker.observed import MOVING, Observed
 from glassbox.deploy.sagemaker.plan import Plan
 from glassbox.deploy.sagemaker.steps import (
     OFF_MEANWHILE,
     OTHER_TYPE,
+    SIDE_BY_SIDE,
     changes_type,
     drop_targets,
     put_back,
@@ -16,7 +20,14 @@ from glassbox.deploy.sagemaker.steps import (
 from glassbox.errors import ConflictError, UnknownName
 
 
-def going_back(names: Names, region: str, there: Observed, to: str | None = None) -> Plan:
+def going_back(
+    names: Names,
+    region: str,
+    there: Observed,
+    to: str | None = None,
+    *,
+    prices: Prices = SHIPPED,
+) -> Plan:
     """Return the steps that give an endpoint an earlier configuration.
 
     All machines are replaced at once, beside the old ones: the way back is not the time to wait.
@@ -27,6 +38,7 @@ def going_back(names: Names, region: str, there: Observed, to: str | None = None
         region: Where it is.
         there: What is there of it.
         to: The configuration; None takes the one before, so twice is there and back again.
+        prices: What an hour of an instance costs.
 
     Raises:
         UnknownName: There is no such endpoint or configuration.
@@ -73,4 +85,13 @@ def going_back(names: Names, region: str, there: Observed, to: str | None = None
     ]
     if is_unscaled:
         steps += put_back(there)
-    return Plan(names.deployment, region, tuple(steps), notes=tuple(notes))
+    return Plan(
+        names.deployment,
+        region,
+        tuple(steps),
+        changes=between(
+            there, earlier.body, {name: each.body for name, each in there.models.items()}
+        ),
+        cost=cost_of_going_back(earlier.body, there, prices, region),
+        notes=(*notes, SIDE_BY_SIDE),
+    )

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from glassbox.deploy.bundle import BUNDLE_FILE, opened
+from glassbox.engine.model.files import short_name
 from glassbox.engine.protocol import Engine
 from glassbox.errors import InvalidData, InvalidValue
 from glassbox.runtime import Runtime
@@ -58,7 +59,7 @@ def model_fn(model_dir: str) -> ShadowSelfModel:
 
 def shadow_self(engine: Engine) -> ShadowSelfModel:
     """Return a model that is resident already, as the container holds it."""
-    return ShadowSelfModel(Speaker(engine, Path(engine.info.name).name))
+    return ShadowSelfModel(Speaker(engine, short_name(engine.info.name)))
 
 
 def input_fn(request_body: str | bytes, request_content_type: str | None) -> dict[str, Any]:

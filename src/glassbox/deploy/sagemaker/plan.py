@@ -18,6 +18,7 @@ from glassbox.deploy.sagemaker.observed import MOVING, Found, Observed
 from glassbox.deploy.sagemaker.steps import (
     OFF_MEANWHILE,
     OTHER_TYPE,
+    SIDE_BY_SIDE,
     changes_type,
     delete_component,
     delete_endpoint,
@@ -282,6 +283,11 @@ def _put(wished: Call, found: Mapping[str, Any] | None) -> Iterator[Call]:
 
 
 def _notes(wish: Desired, there: Observed) -> Iterator[str]:
+    if there.endpoint is not None and there.config is None:
+        yield (
+            f"The configuration {there.config_name} that the endpoint runs is gone, so what its "
+            "machines are and cost now is not known."
+        )
     if there.endpoint is None or there.config_name == wish.config_name:
         return
     how = deployed(wish, there)
@@ -295,4 +301,4 @@ def _notes(wish: Desired, there: Observed) -> Iterator[str]:
     if there.targets and wish.target and changes_type(there, wish.config.request):
         yield OFF_MEANWHILE
     if how != "in batches":
-        yield "While it is updated, the old machines and the new ones run side by side, and cost."
+        yield SIDE_BY_SIDE

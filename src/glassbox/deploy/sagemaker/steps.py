@@ -25,6 +25,11 @@ OFF_MEANWHILE: Final = (
 )
 """What people should know before autoscaling is taken off."""
 
+SIDE_BY_SIDE: Final = (
+    "While it is updated, the old machines and the new ones run side by side, and cost."
+)
+"""What people should know before all machines are replaced at once."""
+
 _TARGET_KEYS: Final = ("ServiceNamespace", "ResourceId", "ScalableDimension", "MinCapacity",
                        "MaxCapacity", "SuspendedState")  # fmt: skip
 _POLICY_KEYS: Final = ("PolicyName", "ServiceNamespace", "ResourceId", "ScalableDimension",

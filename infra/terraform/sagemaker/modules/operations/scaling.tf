@@ -23,8 +23,8 @@ resource "aws_appautoscaling_policy" "this" {
   target_tracking_scaling_policy_configuration {
     target_value = var.scaling_metric == "gpu" ? var.gpu_target_percent : var.concurrency_target
 
-    # A machine takes about five minutes until it answers: growing again and again before that buys too many.
-    scale_out_cooldown = var.scaling_metric == "gpu" ? 300 : 60
+    # As 'glassbox deploy sagemaker' has them. Until new machines answer, about five minutes, AWS takes no other change.
+    scale_out_cooldown = 60
     scale_in_cooldown  = 600
 
     dynamic "predefined_metric_specification" {
