@@ -199,6 +199,17 @@ def test_captures_equal_the_engine_and_are_kept(engine, tmp_path, monkeypatch):
     np.testing.assert_allclose(captured.features(Place(1, "mean"))[3], states.mean, atol=1e-5)
     np.testing.assert_allclose(captured.features(Place(1, "last"))[3], states.last, atol=1e-5)
 
+    top = Sampling(max_tokens=1, temperature=0, top_logprobs=1)
+    tokens = engine.generate([dataclasses.replace(request, sampling=top)])[0].tokens
+    beside = {name: values[3] for name, values in captured.readings().items()}
+    assert beside["mean entropy"] == pytest.approx(tokens.entropies.mean(), abs=1e-5)
+    assert beside["mean logprob"] == pytest.approx(tokens.logprobs.mean(), abs=1e-5)
+    assert beside["mean top probability"] == pytest.approx(
+        np.exp(tokens.top_logprobs[:, 0]).mean(), abs=1e-5
+    )
+    assert beside["number of tokens"] == len(request.response)
+    assert np.isnan(beside["next entropy"]), "behind a response nothing is asked"
+
     def refuse(_requests):
         raise AssertionError("states are on disk already")
 
@@ -238,6 +249,11 @@ def test_a_probe_finds_what_the_states_know_and_reads_it_like_the_server(engine,
     assert {each.name for each in trained.domains} == {"a", "b"}
     assert all(each.outside is not None for each in trained.domains)
     assert sum(n for n, _ in trained.parts.values()) == 160
+    trivial = {each.name: each for each in trained.baselines}
+    assert {"mean entropy", "number of tokens", "mean top probability"} < trivial.keys()
+    for each in trivial.values():
+        gained = trained.test.auroc.estimate - each.auroc.estimate
+        assert each.probe_gain.estimate == pytest.approx(gained, abs=1e-6)
     files = write_probe_charts(trained, tmp_path / "charts")
     assert [each.png.stem for each in files] == ["probe_layers", "probe_roc", "probe_reliability"]
 

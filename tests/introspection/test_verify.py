@@ -226,6 +226,28 @@ def test_what_cannot_be_verified_is_refused() -> None:
         verifier.verify(PROMPT, "long " * 2000, k=0)
 
 
+@pytest.mark.parametrize("k", [0, 3])
+def test_a_wording_that_does_not_fit_is_named_as_it_was_given(k: int) -> None:
+    verifier = Verifier(FakeEngine())
+    with pytest.raises(TextTooLong, match=r"paraphrase 2 takes \d+ tokens.*response after it"):
+        verifier.verify(PROMPT, "x", k=k, paraphrases=["Where?", "long " * 2000])
+    with pytest.raises(TextTooLong, match="The text, prompt and response together, takes"):
+        verifier.verify(PROMPT, "long " * 2000, k=k, paraphrases=["Where?"])
+
+
+def test_wordings_made_by_rule_that_do_not_fit_are_left_out() -> None:
+    engine = FakeEngine(context=150)
+    question = f"Where is the {'o' * 80}?"
+    n_tokens = len(engine.codec.encode([question])[0])
+    short = Verifier(engine).verify(question, "x", k=2)
+    assert short.paraphrases
+    fits = Verifier(FakeEngine(context=n_tokens + 8))
+    verdict = fits.verify(question, "x", k=0)
+    assert len(verdict.paraphrases) < len(short.paraphrases)
+    longest = max(short.paraphrases, key=len)
+    assert longest not in verdict.paraphrases
+
+
 def test_a_verifier_of_another_model_is_refused_with_both_digests() -> None:
     engine, other = FakeEngine(seed=0), FakeEngine(seed=1)
     with pytest.raises(AdapterMismatch) as caught:

@@ -18,6 +18,8 @@ CODE = """
 import os
 import time
 
+from glassbox.rollout.prediction import Prediction
+
 def steady(features):
     return {"prediction": features["x"] / 2, "confidence": 0.9}
 
@@ -39,6 +41,9 @@ def changing(features):
 def changing_deeply(features):
     features["deep"]["list"].append(1.0)
     return 0.5
+
+def cutting(features):
+    return Prediction(0.5, truncated=features["x"] > 0.5)
 
 def counting(features):
     return float(len(features["deep"]["list"]))

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glassbox.engine.model.codec import TokenizerCodec
+from glassbox.engine.protocol import AdapterRecipe, Example
 from glassbox.engine.requests import Request, Sampling
 from glassbox.server.readings import Offsets, TokenTexts
 from glassbox.testing.tiny import tiny_tokenizer
@@ -434,3 +435,27 @@ async def test_half_a_character_and_bad_bytes_are_refused():
             )
             assert answer.status_code == 400, body
             assert answer.json()["error"]["message"]
+
+
+async def test_the_answer_names_the_adapters_digest_without_being_asked(tmp_path):
+    async with fake_server() as (engine, app), openai_client(app) as client:
+        examples = [Example((1, 2), 0)]
+        recipe = AdapterRecipe(epochs=1)
+        engine.fit_adapter(
+            examples, examples, [(3,)], lambda _values, _targets: 0.0, tmp_path, recipe
+        )
+        engine.load_adapter(tmp_path, name="tuned")
+        (adapter,) = engine.adapters
+        base = f"fp_{engine.info.digest[:12]}"
+        for model, expected in (("fake", base), ("tuned", f"{base}_{adapter.digest}")):
+            for stream in (False, True):
+                told = {"model": model, "max_tokens": 3, "seed": 1, "stream": stream}
+                answers = [
+                    await client.completions.create(prompt="a", **told),
+                    await client.chat.completions.create(
+                        messages=[{"role": "user", "content": "a"}], **told
+                    ),
+                ]
+                for answer in answers:
+                    chunks = [each async for each in answer] if stream else [answer]
+                    assert {each.system_fingerprint for each in chunks} == {expected}

@@ -250,6 +250,16 @@ def test_a_batch_has_an_answer_or_an_error_for_each_row(world):
     assert client.post("/predict/batch", json={"rows": []}).status_code == 400
 
 
+def test_an_answer_to_a_text_that_was_cut_says_so(tmp_path):
+    with model_server(tmp_path, "cutting") as (client, _):
+        rows = [{"features": {"x": x}} for x in (0.0, 1.0)]
+        one = [client.post("/predict", json=row).json() for row in rows]
+        batch = client.post("/predict/batch", json={"rows": rows}).json()["results"]
+    for whole, cut in (one, batch):
+        assert "truncated" not in whole
+        assert cut["truncated"] is True
+
+
 def test_a_callers_name_is_the_requests_own_unless_it_is_taken(world):
     client, side = world
     asked = {"json": {"features": {"x": 1}}, "headers": {"x-request-id": "order-7"}}

@@ -93,9 +93,19 @@ def long_request(client: httpx.Client, n_tokens: int) -> httpx.Response:
 def test_a_server_answers_and_running_requests_finish_when_it_is_told_to_stop(
     tmp_path: Path,
 ) -> None:
-    with served(tmp_path, "--model", "tiny") as server, server.ready() as client:
+    techniques = tmp_path / "techniques"
+    environment = {"GLASSBOX_TECHNIQUES__FOLDER": str(techniques)}
+    with (
+        served(tmp_path, "--model", "tiny", **environment) as server,
+        server.ready() as client,
+    ):
         assert client.get("/readyz").status_code == 200
         assert client.get("/v1/models").json()["data"][0]["id"] == "tiny"
+        # It runs no functions unless it is told to, and leaves no secret for those who would send.
+        refused = client.post("/v1/techniques/runs", content=b"")
+        assert (refused.status_code, refused.json()["code"]) == (403, "techniques-off")
+        assert "--techniques process" in refused.json()["detail"]
+        assert not list(techniques.rglob("*.secret"))
         answers: list[httpx.Response] = []
         asker = threading.Thread(target=lambda: answers.append(long_request(client, 400)))
         asker.start()

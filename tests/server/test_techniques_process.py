@@ -6,7 +6,6 @@ import time
 import httpx
 import pytest
 
-from glassbox.errors import AccessDenied
 from glassbox.techniques import transport, values
 from glassbox.techniques.calls import FINAL, Call, Limits
 from glassbox.techniques.remote.http_backend import HttpBackend
@@ -87,14 +86,3 @@ def test_functions_in_a_process_of_their_own_leave_the_server_alone(tmp_path):
         assert 'technique_runs_total{model_name="tiny",status="lost"}' in counted
         client.close()
         assert server.stop(signal.SIGINT) == 0
-
-
-@pytest.mark.timeout(120)
-def test_a_server_runs_no_functions_unless_it_is_told_to(tmp_path):
-    with served(tmp_path, "--model", "tiny") as server:
-        server.until("Ready: ")
-        client = HttpBackend(server.url, api_key="gbx_" + "x" * 43)
-        with pytest.raises(AccessDenied, match="--techniques process"):
-            client.submit(call_of("return 7"))
-        client.close()
-        assert not list(tmp_path.glob("techniques/**/*.secret"))

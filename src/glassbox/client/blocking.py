@@ -131,7 +131,7 @@ class Client(ModelMethods, PathwayMethods):
             capture: Which states; None is the last, fourth and eighth layer from the end.
             responses: A given response to each text, read after it.
             probes: Probes to read beside them.
-            model: Adapter; None is the base model.
+            model: Adapter or registered version; None is the base model.
         """
         call = calls.states(texts, capture, responses=responses, probes=probes, model=model)
         return self._send(call)
@@ -177,7 +177,7 @@ class Client(ModelMethods, PathwayMethods):
                 none; None is the response's first, or the prompt's last ones.
             n_tokens: Tokens to show; None is 16.
             top_k: Most probable tokens to name at each place; None is 5.
-            model: Adapter; None is the base model.
+            model: Adapter or registered version; None is the base model.
         """
         call = calls.lens(
             prompt, response, first=first, n_tokens=n_tokens, top_k=top_k, model=model

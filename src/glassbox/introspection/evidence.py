@@ -16,7 +16,7 @@ from jaxtyping import Float
 
 from glassbox.engine.protocol import TextCodec
 from glassbox.engine.requests import Generation, Request, Sampling
-from glassbox.errors import InvalidValue
+from glassbox.errors import InvalidValue, TextTooLong
 from glassbox.introspection.checks import LOGPROB_FLOOR, PROBE_PREFIX
 from glassbox.introspection.equivalence import EQUIVALENCES, clusters
 from glassbox.introspection.paraphrase import paraphrases_by_rule
@@ -86,7 +86,7 @@ def gather(
 
     Raises:
         InvalidValue: An empty prompt or response.
-        TextTooLong: Prompt and response exceed the context.
+        TextTooLong: Prompt and response, or a paraphrase and response, exceed the context.
         GlassboxError: As the engine.
     """
     for prompt, response in pairs:
@@ -98,11 +98,15 @@ def gather(
     for number, (prompt, _) in enumerate(distinct):
         places.setdefault(prompt, []).append(number)
     readings = _read(witness, distinct)
-    answers = _ask(witness, {prompt: _wordings(witness, prompt, paraphrases) for prompt in places})
+    asked = {
+        prompt: _wordings(witness, prompt, [distinct[each][1] for each in numbers], paraphrases)
+        for prompt, numbers in places.items()
+    }
+    answers = _ask(witness, asked)
     found: dict[tuple[str, str], Evidence] = {}
     for done, (prompt, numbers) in enumerate(places.items(), start=1):
         responses = [distinct[number][1] for number in numbers]
-        wordings = _wordings(witness, prompt, paraphrases)
+        wordings = asked[prompt]
         compared = _compare(witness, prompt, responses, wordings)
         for number, response, more in zip(numbers, responses, compared, strict=True):
             found[prompt, response] = _evidence(
@@ -126,10 +130,31 @@ class _Compared:
     costs: dict[str, Cost]
 
 
-def _wordings(witness: Witness, prompt: str, given: Sequence[str] | None) -> tuple[str, ...]:
-    if given is not None:
-        return tuple(dict.fromkeys(each for each in given if each != prompt))
-    return paraphrases_by_rule(prompt, witness.plan.rewrites)
+def _wordings(
+    witness: Witness, prompt: str, responses: Sequence[str], given: Sequence[str] | None
+) -> tuple[str, ...]:
+    """Return the other wordings of a prompt after which its responses can be read.
+
+    Raises:
+        TextTooLong: One that was given leaves no room; those made by rule are left out then.
+    """
+    codec = witness.engine.codec
+    longest = max(len(response_ids(codec, prompt, each)) for each in responses)
+    room = witness.engine.info.context - longest
+    by_rule = paraphrases_by_rule(prompt, witness.plan.rewrites) if given is None else ()
+    kept: list[str] = []
+    for number, wording in enumerate(by_rule if given is None else given, start=1):
+        asked = witness.encode(wording)
+        if len(asked.ids) <= room:
+            kept.append(wording)
+        elif given is not None:
+            raise TextTooLong(
+                len(asked.ids) - asked.n_hidden,
+                max(0, room - asked.n_hidden),
+                which=f"paraphrase {number}",
+                remedy=f"The response after it takes {longest}. Shorten the paraphrase.",
+            )
+    return tuple(each for each in dict.fromkeys(kept) if each != prompt)
 
 
 def _read(witness: Witness, pairs: Sequence[tuple[str, str]]) -> list[Generation]:
@@ -263,7 +288,7 @@ def _evidence(
     else:
         missing["asking"] = "the model was not asked again (k is 0)"
     if not wordings:
-        missing["rewording"] = "no other wording was given or could be made by rule"
+        missing["rewording"] = "no other wording was given, or could be made by rule and fits"
     if "swap-mean" not in values:
         missing["swapping"] = (
             "only a trained verifier knows which tokens to swap"

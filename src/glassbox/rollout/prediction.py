@@ -22,6 +22,8 @@ class Prediction:
     """Probability of every class in the order of the label set, for classifiers."""
     summaries: Mapping[str, float] = field(default_factory=dict)
     """Numbers about the input for drift: ``n_tokens``, ``unknown_share``, ``state_0`` and so on."""
+    truncated: bool = False
+    """Whether the end of a text was cut to fit the model's context."""
 
 
 class Predictor(Protocol):

@@ -32,7 +32,7 @@ class Chatting(Writing[ChatAsked, ChatCompletion, ChatChunkChoice]):
             id=self._name,
             created=self._created,
             model=self._model,
-            system_fingerprint=self._speaker.fingerprint,
+            system_fingerprint=self._fingerprint,
             choices=[
                 self._choice(index, speech, answer) for index, (speech, answer) in enumerate(texts)
             ],
@@ -44,7 +44,7 @@ class Chatting(Writing[ChatAsked, ChatCompletion, ChatChunkChoice]):
             id=self._name,
             created=self._created,
             model=self._model,
-            system_fingerprint=self._speaker.fingerprint,
+            system_fingerprint=self._fingerprint,
             choices=parts,
             usage=usage,
         )

@@ -50,7 +50,7 @@ class Completing(Writing[CompletionAsked, Completion, CompletionChoice]):
             id=self._name,
             created=self._created,
             model=self._model,
-            system_fingerprint=self._speaker.fingerprint,
+            system_fingerprint=self._fingerprint,
             choices=parts,
             usage=usage,
         )

@@ -44,12 +44,18 @@ class EventStream(Response):
     Args:
         events: What to send, each whole.
         on_end: Called once at the end, also when the client has gone away before it.
+        headers: More of them; None for none.
     """
 
     media_type = EVENT_TYPE
 
-    def __init__(self, events: AsyncIterator[bytes], on_end: Callable[[], None]) -> None:
-        super().__init__(headers={"cache-control": "no-cache"})
+    def __init__(
+        self,
+        events: AsyncIterator[bytes],
+        on_end: Callable[[], None],
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(headers={"cache-control": "no-cache", **(headers or {})})
         # The length is not known; the base class has put that of an empty body.
         del self.headers["content-length"]
         self._events = events

@@ -22,6 +22,7 @@ from glassbox.server.lifecycle import Lifecycle
 from glassbox.server.metrics import Metrics
 from glassbox.server.rates import Rates
 from glassbox.server.refusals import not_ready
+from glassbox.server.registered import RegisteredModels
 from glassbox.server.signatures import Signatures
 from glassbox.server.speech import Speaker
 from glassbox.server.study_shelf import StudyShelf
@@ -69,6 +70,11 @@ class Serving:
     """Place among the servers of its database; None where it keeps none."""
     created: int = field(default_factory=lambda: int(time.time()))
     """Unix time at which serving began."""
+
+    def __post_init__(self) -> None:
+        """Let requests name registered versions wherever they name a model."""
+        if self.rollout is not None:
+            self.speaker.registered = RegisteredModels(self.engine, self.rollout)
 
     @property
     def engine(self) -> Engine:

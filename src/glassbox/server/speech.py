@@ -23,6 +23,7 @@ from glassbox.server.readings import (
     glassbox_answered,
     glassbox_chunk,
 )
+from glassbox.server.registered import RegisteredModels, is_registered
 from glassbox.server.state_sizes import MAX_JSON_STATES_BYTES, check_states
 from glassbox.types import Capture, HookPoint, Scope, TokenIds
 from glassbox.wire.extension import (
@@ -109,11 +110,16 @@ class Speaker:
             self.prompter.chat([("user", "x")])
         self.texts = TokenTexts(engine.codec)
         self.probes = dict(probes or {})
+        self.registered: RegisteredModels | None = None
+        """Versions that requests may name by address; None where none are kept."""
 
-    @property
-    def fingerprint(self) -> str:
-        """What OpenAI calls the system's fingerprint: another base model, another one."""
-        return f"fp_{self.engine.info.digest[:12]}"
+    def fingerprint(self, adapter_digest: str | None) -> str:
+        """Return what OpenAI calls the system's fingerprint: of other weights another one.
+
+        It is the beginning of the base model's digest, and the whole digest of the adapter.
+        """
+        base = f"fp_{self.engine.info.digest[:12]}"
+        return base if adapter_digest is None else f"{base}_{adapter_digest}"
 
     def hides(self, scope: Scope) -> bool:
         """Whether states of some positions are not shown, because of a hidden system prompt."""
@@ -123,7 +129,9 @@ class Speaker:
         """Return the adapter that a request's model names; None is the base model.
 
         Raises:
-            UnknownName: Neither the base model nor a loaded adapter.
+            UnknownName: Neither the base model nor a loaded adapter nor a registered version.
+            InvalidValue: A registered version that is no classifier on the resident model.
+            ConflictError: A registered version whose adapter is not loaded.
         """
         if model in (None, self.name, self.engine.info.name, self.engine.info.digest):
             return None
@@ -131,6 +139,8 @@ class Speaker:
         for adapter in adapters:
             if model in (adapter.name, adapter.digest):
                 return adapter.name
+        if is_registered(model) and self.registered is not None:
+            return self.registered.adapter(model)
         if model is not None and model.startswith("s3://"):
             # Whether requests may have it fetched is the engine's to say.
             return model

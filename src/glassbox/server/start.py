@@ -11,6 +11,7 @@ from typing import Final
 
 from fastapi import FastAPI
 
+from glassbox.engine.model.files import short_name
 from glassbox.engine.model.load import LoadedModel
 from glassbox.engine.protocol import Engine
 from glassbox.errors import ConflictError, CorruptArtifact
@@ -140,7 +141,7 @@ def _assembled(
 ) -> Serving:
     engine = runtime.open_engine(runtime.model_spec(wanted.model), loaded=loaded)
     _check_base(engine, wanted)
-    name = wanted.name or Path(engine.info.name).name
+    name = wanted.name or short_name(engine.info.name)
     reserved = {name, engine.info.digest, *dict(wanted.classifiers)}
     for adapter, path in wanted.adapters:
         load_adapter(engine, adapter, path, reserved=reserved)

@@ -79,7 +79,7 @@ def allowed_digests(setting: str) -> frozenset[str] | None:
     if all(_DIGEST.fullmatch(each.strip()) for each in setting.split(",")):
         return frozenset(each.strip() for each in setting.split(","))
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidValue(
             "techniques.allowed", setting[:200], "digests with commas between them, or a text file"

@@ -42,6 +42,8 @@ class Writing(ABC, Generic[A, W, P]):
         self._name = name
         self._created = int(time.time())
         self._speeches: list[Speech] = []
+        self._adapter_digest: str | None = None
+        """Of the adapter that answers; None is the base model, or not known yet."""
 
     @property
     def asked(self) -> A:
@@ -61,6 +63,7 @@ class Writing(ABC, Generic[A, W, P]):
 
         def prepare() -> list[Request]:
             self._speeches = self._prepared(terms)
+            self._note_adapter()
             return [speech.request for speech in self._speeches]
 
         await running.submit(prepare, stream=bool(self._asked.stream))
@@ -72,6 +75,7 @@ class Writing(ABC, Generic[A, W, P]):
             GlassboxError: One of its texts failed.
         """
         answers = [check_ended(answer) for answer in await running.answers()]
+        self._adapter_digest = answers[0].adapter_digest
         return self._answer(list(zip(self._speeches, answers, strict=True)))
 
     async def events(self, running: Running) -> AsyncIterator[bytes]:
@@ -84,11 +88,13 @@ class Writing(ABC, Generic[A, W, P]):
         try:
             async for each in running.events():
                 if each.piece is not None:
+                    self._note_adapter()
                     sent[each.index] += each.piece.text
                     part = self._step(each.index, each.piece)
                     yield event(self._chunk([part]), no_usage=counted)
                 elif each.answer is not None:
                     answer = check_ended(each.answer)
+                    self._adapter_digest = answer.adapter_digest
                     ended.append((self._speeches[each.index], answer))
                     rest = answer.text[len(sent[each.index]) :]
                     last = self._chunk([self._end(each.index, answer, rest)])
@@ -102,6 +108,17 @@ class Writing(ABC, Generic[A, W, P]):
             if counted:
                 yield event(self._chunk([], usage_of(ended)))
         yield DONE
+
+    def _note_adapter(self) -> None:
+        """Find out whose digest the answer names; an adapter that is yet to be fetched has none."""
+        adapter = self._speeches[0].request.adapter
+        if adapter is not None and self._adapter_digest is None:
+            self._adapter_digest = self._speaker.digest_of(adapter)
+
+    @property
+    def _fingerprint(self) -> str:
+        """What answers, by digests."""
+        return self._speaker.fingerprint(self._adapter_digest)
 
     @property
     def _model(self) -> str:

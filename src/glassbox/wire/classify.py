@@ -16,8 +16,9 @@ class ClassifyAsked(Asked):
     texts: Annotated[list[str], Field(min_length=1, max_length=MAX_TEXTS)]
     """The texts."""
     model: str | None = None
-    """Name or digest of a served classifier or of its adapter (without one: of the base model);
-    null is the only one, or the first."""
+    """Name or digest of a served classifier or of its adapter (without one: of the base model), or
+    `models:/NAME@ALIAS`, `models:/NAME/NUMBER` of a registered one that answers; null is the only
+    served one, or the first."""
 
 
 class RowError(Answered):

@@ -68,6 +68,8 @@ class PredictAnswered(Answered):
     """Most probable class, for classifiers."""
     label_probs: dict[str, float] | None = Absent
     """Probability of every class, for classifiers."""
+    truncated: bool | None = Absent
+    """True where the end of the text was cut to fit the model's context; absent elsewhere."""
 
 
 class PredictRow(Asked):
@@ -111,6 +113,8 @@ class BatchRow(Answered):
     label: str | None = Absent
     """As of a single prediction."""
     label_probs: dict[str, float] | None = Absent
+    """As of a single prediction."""
+    truncated: bool | None = Absent
     """As of a single prediction."""
     shadow_diff: float | None = Absent
     """As of a single prediction."""

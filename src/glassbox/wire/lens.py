@@ -22,7 +22,7 @@ class LensAsked(Asked):
     """A text, and the tokens of it whose making is to be shown."""
 
     model: str | None = None
-    """Name of the base model, or name or digest of a loaded adapter; the base model if left out."""
+    """As for completions; the base model if left out."""
     prompt: FilledText | list[int] | None = None
     """Text or token ids, as for completions; special tokens in it count as such."""
     messages: list[Message] | None = Field(default=None, min_length=1, max_length=MAX_MESSAGES)

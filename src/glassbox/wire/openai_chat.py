@@ -211,7 +211,7 @@ class ChatCompletion(Answered):
     model: str
     """The model, as the request named it."""
     system_fingerprint: str
-    """Beginning of the base model's digest."""
+    """`fp_`, the beginning of the base model's digest, and with an adapter `_` and its digest."""
     choices: list[ChatChoice]
     """The answers."""
     usage: Usage
@@ -254,7 +254,7 @@ class ChatChunk(Answered):
     model: str
     """The model, as the request named it."""
     system_fingerprint: str
-    """Beginning of the base model's digest."""
+    """`fp_`, the beginning of the base model's digest, and with an adapter `_` and its digest."""
     choices: list[ChatChunkChoice]
     """New parts; empty in the chunk that counts the tokens."""
     usage: Usage | None = Absent

@@ -183,7 +183,7 @@ class Completion(Answered):
     model: str
     """The model, as the request named it."""
     system_fingerprint: str
-    """Beginning of the base model's digest; an adapter's own stands in `glassbox`."""
+    """`fp_`, the beginning of the base model's digest, and with an adapter `_` and its digest."""
     choices: list[CompletionChoice]
     """The texts."""
     usage: Usage | None = Absent

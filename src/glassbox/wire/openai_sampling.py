@@ -88,7 +88,8 @@ class SamplingAsked(Asked):
     """Fields that completions and chat share."""
 
     model: str | None = None
-    """Name of the base model (also where left out), or name or digest of a loaded adapter."""
+    """Name of the base model (also where left out), name or digest of a loaded adapter, or
+    `models:/NAME@ALIAS`, `models:/NAME/NUMBER` of a registered version on this base model."""
     n: int | None = Field(default=None, ge=1, le=MAX_CHOICES)
     """Texts to each prompt; more than 1 needs a temperature above 0."""
     temperature: float | None = Field(default=None, ge=0, le=100)

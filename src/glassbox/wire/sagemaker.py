@@ -29,7 +29,8 @@ class InvocationParameters(Asked):
     return_probs: bool = True
     """Whether to answer with the probability of each token."""
     adapter: str | None = None
-    """Name or digest of the LoRA adapter that answers; without it the base model does."""
+    """Name or digest of the LoRA adapter that answers, or a registered version as for completions;
+    without it the base model does."""
     encoding: Literal["json", "float16"] = "json"
     """How vectors are written: lists of numbers, or a tenth of that as half-precision `.npy`."""
     stream: bool = False

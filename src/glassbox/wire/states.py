@@ -29,7 +29,7 @@ class StatesAsked(Asked):
     responses: Annotated[list[str], Field(min_length=1)] | None = None
     """A given response to each text, read after it; scope `generated` covers it."""
     model: str | None = None
-    """Base model or adapter; null is the base model."""
+    """As for completions; null is the base model."""
     capture: CaptureAsked = CaptureAsked()
     """Which states, in what form, over which positions."""
     probes: bool | list[str] = False

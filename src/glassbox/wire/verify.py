@@ -25,7 +25,8 @@ class VerifyAsked(Asked):
     paraphrases: Annotated[list[FilledText], Field(max_length=MAX_PARAPHRASES)] | None = None
     """Other wordings of the prompt; null makes them by rule."""
     model: str | None = None
-    """Base model, whose verifier this is (also null); an adapter only without a verifier."""
+    """Base model, whose verifier this is (also null); an adapter, or a registered version with one,
+    only without a verifier."""
     deadline_s: float | None = Field(default=None, gt=0)
     """Seconds after which the verification fails."""
 

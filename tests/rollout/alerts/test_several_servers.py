@@ -48,6 +48,7 @@ def test_what_one_of_several_servers_sees_alone_is_told(
 def test_servers_that_look_seldom_wait_for_each_other_too(memory: Database, clock: Clock) -> None:
     rule = AlertRule(name="behind", signal=QUEUE, above=500)
     sick, well, third = (AlertEngine(memory, [rule], {}, clock, interval_s=300) for _ in range(3))
+    looked(clock, 300, (well, EMPTY), (third, EMPTY), every_s=300)
     servers = (well, EMPTY), (sick, FULL), (third, EMPTY)
     assert looked(clock, 7200, *servers, every_s=300) == ["firing"]
     # The one that saw it is gone: the others end it once it would have looked thrice.

@@ -1,3 +1,5 @@
+import os
+import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -9,10 +11,11 @@ from glassbox.errors import CapacityError, CorruptArtifact, DeadlineExceeded, In
 from glassbox.rollout.answering.primary import Champions, ProcessPredictor, bring_where_it_fits
 from glassbox.rollout.prediction import Prediction
 from glassbox.rollout.shadow.process import Origin
+from tests.descriptors import none_left
 from tests.rollout.shadow.challengers import Challenger, honest, version
-from tests.rollout.shadow.conftest import little_to_collect, nothing_is_left
+from tests.rollout.shadow.conftest import nothing_is_left
 
-__all__ = ["little_to_collect", "nothing_is_left"]
+__all__ = ["nothing_is_left"]
 
 ORIGIN = Origin("tests.rollout.shadow.challengers:load")
 ROW = {"x": 0.25, "y": 0.5}
@@ -210,6 +213,17 @@ def test_a_lost_process_fails_its_request_and_the_next_one_is_answered():
         predictor.predict([{"x": 0.9}])
     assert predictor.predict([{"x": 0.25}]) == [honest({"x": 0.25})]
     assert predictor.pid != first
+    predictor.close()
+
+
+def test_a_process_that_is_lost_while_no_descriptor_is_free_is_started_later():
+    predictor = ProcessPredictor(version("honest"), ORIGIN)
+    with none_left():
+        os.kill(predictor.pid, signal.SIGKILL)
+        for words in ("SIGKILL", "could be started.*Too many open files"):
+            with pytest.raises(CapacityError, match=words):
+                predictor.predict([ROW])
+    assert predictor.predict([ROW]) == [honest(dict(ROW))]
     predictor.close()
 
 

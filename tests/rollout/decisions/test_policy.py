@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from glassbox.errors import InvalidData, InvalidValue, UnknownName
@@ -17,6 +17,15 @@ PLAN = RolloutPlan(
 )
 
 COUNTS = st.integers(0, 3000)
+
+FEW = st.one_of(st.just(0), st.integers(0, 30), COUNTS)
+"""Requests that went badly: what is near a limit is drawn as often as what is far beyond all."""
+
+FINE = (1000, 0)
+"""Requests of a challenger that nothing is held against."""
+
+DOUBTFUL = (1000, 10)
+"""Requests of one whose errors are as many as are allowed."""
 
 
 def evidence_of(good=0, bad=0, *, canary=(0, 0), bake=(0, 0), distinct=10, champion=(1000, 0)):
@@ -40,23 +49,28 @@ def evidence_of(good=0, bad=0, *, canary=(0, 0), bake=(0, 0), distinct=10, champ
 PHASES = st.sampled_from(["Waiting", "Progressing", "WaitingPromotion", "Finalising"])
 
 
+def decided(phase, shadow, canary, bake, is_paused=False, is_confirmed=False, seconds=9.0):
+    state = State(phase, 0.5, is_paused, is_confirmed, seconds, seconds, 0, 5)
+    return decide(PLAN, state, evidence_of(*shadow, canary=canary, bake=bake))
+
+
 @settings(max_examples=30)
 @given(
     PHASES,
-    COUNTS,
-    COUNTS,
-    st.tuples(COUNTS, COUNTS),
-    st.tuples(COUNTS, COUNTS),
+    *[st.one_of(st.just(FINE), st.tuples(COUNTS, FEW))] * 3,
     st.booleans(),
     st.booleans(),
     st.floats(0, 1e6),
 )
+@example("Progressing", FINE, FINE, FINE, False, False, 9.0)
+@example("Progressing", FINE, FINE, FINE, True, False, 9.0)
+@example("WaitingPromotion", FINE, FINE, FINE, False, True, 9.0)
+@example("Progressing", DOUBTFUL, FINE, FINE, False, False, 9.0)
+@example("WaitingPromotion", FINE, DOUBTFUL, FINE, False, True, 9.0)
 def test_nothing_is_promoted_unless_all_gates_pass(
-    phase, good, bad, canary, bake, is_paused, is_confirmed, seconds
+    phase, shadow, canary, bake, is_paused, is_confirmed, seconds
 ):
-    state = State(phase, 0.5, is_paused, is_confirmed, seconds, seconds, 0, 5)
-    evidence = evidence_of(good, bad, canary=canary, bake=bake)
-    found = decide(PLAN, state, evidence)
+    found = decided(phase, shadow, canary, bake, is_paused, is_confirmed, seconds)
     if found.verdict == "promote":
         assert {each.verdict for each in found.gates} <= {"pass", "off"}
         assert not is_paused
@@ -68,6 +82,19 @@ def test_nothing_is_promoted_unless_all_gates_pass(
         assert found.reason
 
 
+@pytest.mark.parametrize(
+    ("phase", "shadow", "canary", "verdict"),
+    [
+        ("Progressing", FINE, FINE, "promote"),
+        ("WaitingPromotion", FINE, FINE, "promote"),
+        ("Progressing", DOUBTFUL, FINE, "wait"),
+        ("Progressing", FINE, DOUBTFUL, "wait"),
+    ],
+)
+def test_one_gate_in_doubt_is_enough_to_wait(phase, shadow, canary, verdict):
+    assert decided(phase, shadow, canary, FINE, is_confirmed=True).verdict == verdict
+
+
 @settings(max_examples=10)
 @given(PHASES, st.booleans())
 def test_a_sure_breach_rolls_back_from_every_phase(phase, is_paused):
@@ -77,7 +104,7 @@ def test_a_sure_breach_rolls_back_from_every_phase(phase, is_paused):
 
 
 @settings(max_examples=15)
-@given(COUNTS, COUNTS)
+@given(COUNTS, FEW)
 def test_a_gate_never_passes_where_its_figure_breaks_the_limit(good, bad):
     for each in read_gates(PLAN, evidence_of(good, bad), gates_of(PLAN)):
         if each.value is not None and each.value > each.limit:

@@ -104,6 +104,11 @@ def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
     assert read_window(tmp_path / "good.parquet", Roles()).n_rows == 2
 
 
+def test_a_truth_that_has_to_be_there_is_missed(path: Path) -> None:
+    with pytest.raises(UnknownName, match="'later'"):
+        read_window(path, Roles(prob="p", truth="later"), has_truth=True)
+
+
 def test_the_truth_may_be_absent_from_a_file(path: Path) -> None:
     found = read_window(path, Roles(prob="p", truth="later"))
     assert found.is_right is None

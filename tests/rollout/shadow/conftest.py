@@ -34,17 +34,8 @@ def _children() -> set[int]:
     return {each.pid for each in psutil.Process().children(recursive=True)}
 
 
-@pytest.fixture(scope="module")
-def little_to_collect() -> Iterator[None]:
-    """Whatever was made before these tests is not looked at each time that garbage is."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
 @pytest.fixture
-def nothing_is_left(little_to_collect: None) -> Iterator[None]:
+def nothing_is_left() -> Iterator[None]:
     """Fails if processes, zombies, threads or file descriptors are left behind."""
     gc.collect()
     before, threads, children = _connections(), set(threading.enumerate()), _children()

@@ -14,7 +14,13 @@ from tests.rollout.shadow.challengers import version
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 NUMBERS = st.dictionaries(st.text(), FLOATS, max_size=4)
 ANSWERS = st.builds(
-    Prediction, FLOATS, st.none() | FLOATS, st.none() | st.text(), st.none() | NUMBERS, NUMBERS
+    Prediction,
+    FLOATS,
+    st.none() | FLOATS,
+    st.none() | st.text(),
+    st.none() | NUMBERS,
+    NUMBERS,
+    st.booleans(),
 )
 
 
@@ -56,6 +62,7 @@ def test_what_is_not_finite_is_no_answer(make, bad):
         {"prediction": 1.0, "label_probs": [1.0]},
         {"prediction": 1.0, "label_probs": {"a": None}},
         {"prediction": 1.0, "summaries": {"a": {}}},
+        {"prediction": 1.0, "truncated": 1},
     ],
 )
 def test_what_a_challenger_makes_up_is_refused(told):

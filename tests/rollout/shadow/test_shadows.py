@@ -1,5 +1,7 @@
 """Copies, tickets, counts, breakers: lanes as requests and routings meet them."""
 
+import os
+import signal
 import time
 from dataclasses import replace
 
@@ -10,6 +12,7 @@ from glassbox.rollout.answering.primary import Champions
 from glassbox.rollout.prediction import Prediction
 from glassbox.rollout.routing import Routing, share_of
 from glassbox.rollout.shadow.shadows import Shadows
+from tests.descriptors import none_left
 from tests.rollout.shadow.challengers import Challenger, honest, version
 from tests.rollout.shadow.lanes import CHAMPION, ROWS, routing, until
 
@@ -148,6 +151,20 @@ def test_a_challenger_that_cannot_be_loaded_is_broken_at_once_and_tried_again(ma
     assert "its digest is another one" in shadows.status()[0].last_error
     assert shadows.offer(named, "r1", ROWS[0], Prediction(0.5)).wait(5).status == "breaker_open"
     until(lambda: shadows.status()[0].n_lost >= 2)
+
+
+def test_a_challenger_lost_while_no_descriptor_is_free_comes_back(make):
+    shadows, named = make(), routing(version("honest"))
+    shadows.reconfigure(named)
+    until(lambda: shadows.status()[0].state == "ready")
+    with none_left():
+        assert shadows.status()[0].resident_bytes == 0, "nobody can tell"
+        os.kill(shadows.status()[0].pid, signal.SIGKILL)
+        lost = shadows.offer(named, "r1", ROWS[0], Prediction(0.5)).wait(20)
+        assert lost.status == "error"
+        until(lambda: "could be started" in shadows.status()[0].last_error)
+    until(lambda: shadows.status()[0].state == "ready")
+    assert shadows.offer(named, "r2", ROWS[0], Prediction(0.5)).wait(20).status == "ok"
 
 
 def test_memory_beyond_the_limit_replaces_the_process(make):

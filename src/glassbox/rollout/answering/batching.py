@@ -66,6 +66,11 @@ class Batcher:
         self._thread.start()
 
     @property
+    def predictor(self) -> Predictor:
+        """The version brought to life."""
+        return self._predictor
+
+    @property
     def n_waiting(self) -> int:
         """Rows that wait."""
         return len(self._rows)
@@ -161,6 +166,7 @@ def _is_answer(answer: object) -> bool:
         and (answer.label is None or isinstance(answer.label, str))
         and (probs is None or all(map(_is_named_number, probs.items())))
         and all(map(_is_named_number, answer.summaries.items()))
+        and isinstance(answer.truncated, bool)
     )
 
 

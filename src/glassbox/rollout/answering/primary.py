@@ -99,6 +99,11 @@ class Champions:
         future.add_done_callback(self._note_answered)
         return future
 
+    def resident(self, version: Version) -> Predictor | None:
+        """Return a loaded version as it was brought to life; None where it is not loaded."""
+        host = self._hosts.get(version.digest)
+        return None if host is None else host[1].predictor
+
     @property
     def is_idle(self) -> bool:
         """Whether no version is being asked anything."""

@@ -158,6 +158,7 @@ def assemble_side(settings: Settings, given: Given) -> RolloutSide:
         registry=given.registry,
         registrar=given.registrar,
         view=view,
+        champions=champions,
         inference=InferenceService(
             view, champions, shadows, recorder, FeatureCheck(), is_strict=is_strict
         ),

@@ -14,6 +14,7 @@ from glassbox.audit.ring import AuditRing
 from glassbox.audit.store import InferenceStore
 from glassbox.errors import CapacityError, GlassboxError
 from glassbox.rollout.answering.inference import InferenceService
+from glassbox.rollout.answering.primary import Champions
 from glassbox.rollout.answering.recording import Recorder
 from glassbox.rollout.answering.routing_view import RoutingView
 from glassbox.rollout.assembly.background import Background
@@ -47,6 +48,8 @@ class RolloutSide:
     """Versions and aliases."""
     view: RoutingView
     """Who answers, kept ready."""
+    champions: Champions
+    """Versions that answer, brought to life."""
     inference: InferenceService
     """Answers requests."""
     recorder: Recorder

@@ -39,8 +39,13 @@ class Roles:
     """Columns that are left out."""
 
 
-def read_window(path: Path, roles: Roles) -> Window:
+def read_window(path: Path, roles: Roles, *, has_truth: bool = False) -> Window:
     """Return a file as a window, in the order of its times where it has them.
+
+    Args:
+        path: The file.
+        roles: What its columns mean.
+        has_truth: Whether a column of the truth that is named has to be there.
 
     Raises:
         InvalidData: It cannot be read as what its ending says, or a column is not what its role
@@ -50,6 +55,8 @@ def read_window(path: Path, roles: Roles) -> Window:
         NotEnoughData: No rows.
     """
     table = _table(path)
+    if has_truth and roles.truth is not None and roles.truth not in table:
+        raise UnknownName(f"column of {path}", roles.truth, list(table))
     return window_of_columns(table, roles, source=str(path))
 
 

@@ -26,6 +26,7 @@ def packed(answer: object) -> dict[str, Any]:
         "label": answer.label,
         "label_probs": None if probs is None else {k: float(v) for k, v in probs.items()},
         "summaries": {k: float(v) for k, v in answer.summaries.items()},
+        "truncated": bool(answer.truncated),
     }
     _require_finite(tell)
     return tell
@@ -50,7 +51,10 @@ def unpacked(told: object) -> Prediction:
         if not (each is None or (isinstance(each, dict) and all(map(_is_number, each.values())))):
             raise CorruptArtifact("answer", "'label_probs' and 'summaries' hold numbers by name")
     _require_finite(told)
-    return Prediction(float(told["prediction"]), confidence, label, probs, summaries)
+    truncated = told.get("truncated", False)
+    if not isinstance(truncated, bool):
+        raise CorruptArtifact("answer", "'truncated' is neither true nor false")
+    return Prediction(float(told["prediction"]), confidence, label, probs, summaries, truncated)
 
 
 def version_json(version: Version) -> dict[str, Any]:

@@ -113,7 +113,12 @@ class VersionProcess:
     """
 
     def __init__(self, version: Version, origin: Origin, limits: ChildLimits) -> None:
-        ours, theirs = socket.socketpair()
+        lacking = f"No process for {version.name!r} could be started"
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as error:
+            # No descriptor is free: like a process that is lost, it is tried again later.
+            raise VersionLost(f"{lacking}: {error}.") from error
         self._name = version.name
         self._memory_bytes = limits.memory_bytes
         self._connection = ours
@@ -140,9 +145,7 @@ class VersionProcess:
             )
         except OSError as error:
             ours.close()
-            raise VersionLost(f"No process for {version.name!r} could be started: {error}.") from (
-                error
-            )
+            raise VersionLost(f"{lacking}: {error}.") from error
         finally:
             theirs.close()
         self._order = {
@@ -161,10 +164,11 @@ class VersionProcess:
 
     @property
     def resident_bytes(self) -> int:
-        """Memory that the process takes now, in bytes; 0 once it is gone."""
+        """Memory that the process takes now, in bytes; 0 once it is gone, or if none can tell."""
         try:
             return int(psutil.Process(self.pid).memory_info().rss)
-        except psutil.Error:
+        except (psutil.Error, OSError):
+            # Where no descriptor is free the system's tables cannot be read.
             return 0
 
     def wait_until_loaded(self, timeout_s: float = LOAD_S) -> None:

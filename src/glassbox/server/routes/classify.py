@@ -14,6 +14,7 @@ from glassbox.rollout.answering.labelled_rows import LabelledRow, Witness
 from glassbox.server.access import Deadline, Predicting
 from glassbox.server.answering import json_response
 from glassbox.server.refusals import PROBLEMS
+from glassbox.server.registered import is_registered
 from glassbox.server.serving import Guarded, Served, Serving
 from glassbox.server.slow_work import Allowance, slow_work
 from glassbox.server.waiting import CLIENT_GONE, ClientGone
@@ -42,7 +43,11 @@ async def classify(
     deadline_s: Deadline,
 ) -> Response:
     """Label texts; one that cannot be read has an error of its own and the others their answers."""
-    name, labeller = chosen_labeller(serving.labellers, asked.model)
+    registered = serving.speaker.registered
+    if is_registered(asked.model) and registered is not None:
+        name, labeller = registered.labeller(asked.model)
+    else:
+        name, labeller = chosen_labeller(serving.labellers, asked.model)
     began_s = time.perf_counter()
 
     def label(allowance: Allowance) -> list[LabelledLine]:

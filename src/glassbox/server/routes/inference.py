@@ -107,6 +107,7 @@ def _shown(answered: Answered) -> PredictAnswered:
         shadow_diff=None if shadow is None else shadow.diff,
         label=answer.label,
         label_probs=None if answer.label_probs is None else dict(answer.label_probs),
+        truncated=answer.truncated or None,
     )
 
 

@@ -1,4 +1,7 @@
-"""``GET /v1/models``: every name that a request may give as its model."""
+"""``GET /v1/models``: every name that a request may give as its model.
+
+Addresses of registered versions are names too; ``GET /api/v2/models/versions`` lists those.
+"""
 
 from fastapi import APIRouter
 from starlette.responses import Response

@@ -16,6 +16,7 @@ class Answer:
     label_probs: dict[str, float] = field(default_factory=lambda: {"no": 0.25, "yes": 0.75})
     raw_confidence: float = 0.9
     label_mass: float = 0.5
+    truncated: bool = False
 
 
 class Labeller:
@@ -26,7 +27,7 @@ class Labeller:
         self.asked.append(list(texts))
         if any(each == "refused" for each in texts):
             raise TextTooLong(9, 8)
-        return [None if each == "skipped" else Answer() for each in texts]
+        return [None if each == "skipped" else Answer(truncated=each == "cut") for each in texts]
 
 
 class Lengths:
@@ -48,6 +49,11 @@ def test_rows_are_one_call_and_the_first_label_is_the_prediction() -> None:
     assert [each.prediction for each in answers] == [0.25, 0.25]
     assert (answers[0].label, answers[0].confidence) == ("yes", 0.75)
     assert answers[1].summaries == {"n_chars": 5.0, "raw_confidence": 0.9, "label_mass": 0.5}
+
+
+def test_an_answer_to_a_text_that_was_cut_says_so() -> None:
+    answers = LabelledPredictor(Labeller()).predict([{"text": "one"}, {"text": "cut"}])
+    assert [each.truncated for each in answers] == [False, True]
 
 
 def test_a_busy_machine_costs_the_numbers_and_not_the_answer() -> None:

@@ -59,6 +59,11 @@ class LabelAnswer(Protocol):
         """Probability that the model says any label at all, [0, 1]."""
         ...
 
+    @property
+    def truncated(self) -> bool:
+        """Whether the end of the text was cut to fit the model's context."""
+        ...
+
 
 class TextLabeller(Protocol):
     """Labels texts."""
@@ -114,6 +119,11 @@ class LabelledPredictor:
         self._labeller = labeller
         self._summariser = summariser
         self._close = close
+
+    @property
+    def labeller(self) -> TextLabeller:
+        """What labels the texts."""
+        return self._labeller
 
     def predict(self, rows: Sequence[Features]) -> list[Prediction]:
         """Return one answer to each row; ``prediction`` is the probability of the first label.
@@ -184,4 +194,5 @@ def _prediction(answer: LabelAnswer | None, further: Mapping[str, float]) -> Pre
             "raw_confidence": answer.raw_confidence,
             "label_mass": answer.label_mass,
         },
+        truncated=answer.truncated,
     )
