@@ -17,7 +17,7 @@ import pytest
 import sqlalchemy as sa
 
 from glassbox.audit import AuditLog, InferenceStore, event_rows
-from glassbox.errors import CapacityError, DeadlineExceeded
+from glassbox.errors import CapacityError, ConflictError, DeadlineExceeded
 from glassbox.storage.database import Database, open_database
 from tests import postgres as pg
 from tests.audit.made_events import primary
@@ -187,6 +187,41 @@ def test_a_full_queue_holds_strict_callers_back_until_there_is_room(database: Da
     assert sorted(each.result(10) for each in done if each) == list(range(1, 201))
     assert store.status().n_overflowed == 0
     store.close()
+
+
+def test_closing_lets_strict_callers_go_that_wait_for_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("glassbox.storage.database.BUSY_TIMEOUT_S", 0.02)
+    url = f"sqlite:///{tmp_path}/glassbox.db"
+    database, other = open_database(url), open_database(url)
+    store = InferenceStore(database, durability="strict", queue=1)
+    told: list[Exception | None] = []
+
+    def record() -> None:
+        try:
+            store.record(primary("waits"))
+        except ConflictError as error:
+            told.append(error)
+
+    with other.transaction():
+        taken = store.record(primary("taken"))
+        while store.status().n_waiting:
+            time.sleep(0.01)
+        queued = store.record(primary("queued"))
+        waits = threading.Thread(target=record, daemon=True)
+        waits.start()
+        with pytest.raises(DeadlineExceeded, match="2 records"):
+            store.close(0.2)
+        waits.join(20)
+        assert not waits.is_alive()
+        assert "was closed" in str(told)
+        for each in (taken, queued):
+            assert each is not None
+            with pytest.raises(CapacityError, match="locked"):
+                each.result(20)
+    database.close()
+    other.close()
 
 
 FILLER = """

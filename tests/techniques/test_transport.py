@@ -174,6 +174,14 @@ def test_a_traceback_shows_the_lines_of_the_technique():
     assert "raise KeyError(text)" in "".join(traceback.format_tb(caught.value.__traceback__))
 
 
+@pytest.mark.usefixtures("_forget_modules")
+def test_only_what_ends_a_line_of_python_counts_as_a_line(tmp_path):
+    body = "def odd(model, tokenizer):\n    # one\x0ctwo\u2028three\n    raise KeyError('here')\n"
+    with pytest.raises(KeyError, match="here") as caught:
+        there_and_back(ideas(tmp_path, body).odd)(None, None)
+    assert traceback.extract_tb(caught.value.__traceback__)[-1].line == "raise KeyError('here')"
+
+
 def test_annotations_travel_as_text_and_need_nothing():
     assert there_and_back(technique).__annotations__ == {"scale": "math.nonsense"}
 

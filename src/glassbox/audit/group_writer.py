@@ -135,8 +135,7 @@ class GroupWriter:
             ConflictError: The writer was closed.
         """
         require_plain(event)
-        if self._is_closed:
-            raise ConflictError("The store of predictions was closed: nothing can be recorded.")
+        self._require_open()
         if len(self._queue) >= self._most_waiting and not self._waited_for_room():
             return None
         done: Future[int] | None = None
@@ -195,10 +194,16 @@ class GroupWriter:
             problem=self._problem,
         )
 
+    def _require_open(self) -> None:
+        if self._is_closed:
+            raise ConflictError("The store of predictions was closed: nothing can be recorded.")
+
     def _waited_for_room(self) -> bool:
         deadline = time.monotonic() + ROOM_WAIT_S
         with self._room:
             while len(self._queue) >= self._most_waiting:
+                # Nobody makes room any more: whoever waited for ever would hold up the process.
+                self._require_open()
                 left = deadline - time.monotonic()
                 if not self._strict and (self._problem or self._is_stuck or left <= 0):
                     # One caller has waited in vain; others need not until something moves.

@@ -15,6 +15,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig
 from glassbox.engine.batching.slots import PLACES_STEP
 from glassbox.engine.layout.batches import READ_LOGITS
 from glassbox.engine.model.devices import DTYPES
+from glassbox.engine.model.files import at_revision
 from glassbox.engine.model.load import TINY, find_model
 from glassbox.errors import InvalidValue, UnknownName, UnsupportedModel
 
@@ -196,14 +197,18 @@ def read_config(name: str) -> PretrainedConfig:
 
     From the hub only the configuration is fetched.
 
+    Args:
+        name: As for ``find_model``, or a ``config.json``.
+
     Raises:
         UnknownName: Nothing of that name, here or on the hub.
         UnsupportedModel: A kind that the installed library does not know.
     """
     path = Path(name).expanduser()
-    source = find_model(TINY) if name == TINY else path if path.exists() else name
+    bare, revision = at_revision(name)
+    source = find_model(TINY) if name == TINY else path if path.exists() else bare
     try:
-        config: PretrainedConfig = AutoConfig.from_pretrained(source)
+        config: PretrainedConfig = AutoConfig.from_pretrained(source, revision=revision)
     except OSError as error:
         raise UnknownName(
             "model",

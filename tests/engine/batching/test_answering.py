@@ -104,12 +104,13 @@ def test_the_parts_of_a_block_add_up_to_its_output(engine):
     np.testing.assert_allclose(middle + mlp, after, atol=1e-5)
 
 
-@settings(max_examples=8)
+@pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
+@settings(max_examples=4)
 @given(seed=st.integers(0, 10_000), data=st.data())
-def test_random_arrivals_and_cancellations_change_no_answer(seed, data):
+def test_random_arrivals_and_cancellations_change_no_answer(architecture, seed, data):
     draw = random.Random(seed)
     shared = tuple(draw.randrange(300) for _ in range(24))
-    engine = ResidentEngine(loaded("llama"), capacity=Capacity(n_rows=4), batch_tokens=32)
+    engine = ResidentEngine(loaded(architecture), capacity=Capacity(n_rows=4), batch_tokens=32)
     requests = [random_request(draw, shared) for _ in range(8)]
     tickets = []
     for request in requests:
@@ -121,7 +122,7 @@ def test_random_arrivals_and_cancellations_change_no_answer(seed, data):
     answers = [ticket.result(60) for ticket in tickets]
     engine.close()
     for request, answer in zip(requests, answers, strict=True):
-        whole = alone("llama", request)
+        whole = alone(architecture, request)
         if answer.finish_reason == "cancelled":
             n = len(answer.tokens.token_ids)
             assert answer.tokens.token_ids == whole.tokens.token_ids[:n]
@@ -147,6 +148,39 @@ def test_pieces_add_up_to_the_answer():
             told = np.concatenate([piece.readouts[name] for piece in pieces])
             np.testing.assert_array_equal(told, values)
     engine.close()
+
+
+def counted_steps(monkeypatch):
+    """Return a list that grows by one with every forward pass of the running batch."""
+    steps, original = [], running_batch.Stepper.run
+
+    def run(self, parts, points=()):
+        steps.append(len(parts))
+        return original(self, parts, points)
+
+    monkeypatch.setattr(running_batch.Stepper, "run", run)
+    return steps
+
+
+def test_a_stream_does_not_wait_for_its_states(engine, monkeypatch):
+    steps, seen = counted_steps(monkeypatch), []
+    request = Request(PROMPT, sampling=GREEDY, capture=Capture(POINTS, POOLINGS, "all"))
+    answer = engine.submit(request, lambda _piece: seen.append(len(steps))).result(60)
+    assert seen == list(range(1, len(answer.tokens.token_ids) + 1))
+    assert len(answer.states) == len(POINTS)
+
+
+def test_states_and_readings_cost_no_pass_of_their_own(engine, monkeypatch):
+    steps, counts = counted_steps(monkeypatch), []
+    for wanted in (
+        {},
+        {"capture": Capture(POINTS, POOLINGS, "all")},
+        {"readouts": random_readouts()},
+    ):
+        steps.clear()
+        engine.generate([Request(PROMPT, sampling=GREEDY, **wanted)])
+        counts.append(len(steps))
+    assert counts == [GREEDY.max_tokens] * 3
 
 
 def test_choices_of_one_prompt_share_its_reading(engine):

@@ -77,6 +77,22 @@ def test_what_goes_on_from_a_prompt_goes_with_it():
     assert cache.n_bytes == sum(reachable) * PLACE_BYTES
 
 
+def test_what_goes_on_from_a_prompt_never_pushes_it_out():
+    cache = PromptCache(5 * BLOCK_TOKENS * PLACE_BYTES)
+    trunk = tuple(range(32))
+    keep(cache, trunk)
+    long = (*trunk, *range(100, 100 + 64))
+    keep(cache, long)
+    assert cache.find(None, trunk, 32) == 32
+    assert cache.find(None, long, 96) == 80, "as much of it as there is room for"
+    talk, found = trunk, []
+    for turn in range(6):
+        found.append(cache.find(None, talk, len(talk)))
+        keep(cache, talk)
+        talk = (*talk, *range(1000 + 32 * turn, 1032 + 32 * turn))
+    assert found == [32, 32, 64, 80, 80, 80], "a talk that outgrows the budget keeps its beginning"
+
+
 def test_one_adapters_prompts_are_not_anothers():
     cache = PromptCache(10**6)
     keep(cache, (1,) * 16, "a")

@@ -136,7 +136,7 @@ def test_a_prefix_of_something_else_is_refused(tmp_path):
 @pytest.mark.parametrize("url", ["s3://", "s3:///adapters", "s3://no bucket/x", "s3:///x.tar.gz"])
 def test_an_address_that_can_be_none_is_refused_and_not_tried_again(s3, tmp_path, url):
     with (
-        pytest.raises(InvalidValue, match="address of the adapter .* with a bucket's name"),
+        pytest.raises(InvalidValue, match=r"address of the adapter .* with a bucket's name"),
         AdapterStore(tmp_path / "disk").fetched(url),
     ):
         pass
@@ -225,6 +225,16 @@ def test_a_full_disk_is_said_and_leaves_nothing(s3, made, tmp_path, monkeypatch)
     with pytest.raises(NoDiskSpace, match="No space left"), AdapterStore(tmp_path).fetched(URL):
         pass
     assert visible(tmp_path) == []
+
+
+def test_what_another_process_takes_away_meanwhile_is_in_nobodys_way(s3, made, tmp_path):
+    put(s3, made)
+    # As they look between the listing of a folder and the look at what is in it.
+    (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "going").mkdir()
+    (tmp_path / "going" / CONFIG_FILE).symlink_to(tmp_path / "nowhere")
+    with AdapterStore(tmp_path, disk_bytes=0).fetched(URL) as folder:
+        assert (folder / WEIGHTS_FILE).is_file()
 
 
 def test_many_requests_for_one_url_fetch_it_once(s3, made, tmp_path, monkeypatch):
@@ -493,6 +503,23 @@ def test_an_archive_that_is_no_adapter_leaves_nothing(s3, made, tmp_path, conten
     s3.put_object(Bucket="models", Key="adapters/tuned.tar.gz", Body=content(made))
     store = AdapterStore(tmp_path / "disk")
     with pytest.raises(CorruptArtifact, match=match), store.fetched(PACKED):
+        pass
+    assert visible(tmp_path / "disk") == []
+
+
+def test_a_disk_that_fills_while_an_archive_is_unpacked_is_no_fault_of_it(
+    s3, made, tmp_path, monkeypatch
+):
+    s3.put_object(Bucket="models", Key="adapters/tuned.tar.gz", Body=pack(made))
+    opened = Path.open
+
+    def on_a_full_disk(path, mode="r", *rest, **more):
+        is_full = mode == "wb" and path.name == WEIGHTS_FILE
+        return opened(Path("/dev/full") if is_full else path, mode, *rest, **more)
+
+    monkeypatch.setattr(Path, "open", on_a_full_disk)
+    store = AdapterStore(tmp_path / "disk")
+    with pytest.raises(NoDiskSpace, match="No space left"), store.fetched(PACKED):
         pass
     assert visible(tmp_path / "disk") == []
 

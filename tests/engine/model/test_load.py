@@ -1,11 +1,13 @@
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from glassbox.engine.model.load import find_adapter, find_model, load_model
+from glassbox.engine.model.files import short_name
+from glassbox.engine.model.load import cached_model, find_adapter, find_model, load_model
 from glassbox.engine.resident import load_engine
 from glassbox.errors import CorruptArtifact, InvalidValue, UnknownName, UnsupportedModel
 from glassbox.testing import tiny_loaded
@@ -147,10 +149,52 @@ def test_an_adapter_is_found_as_a_model_is(tmp_path, monkeypatch):
     with pytest.raises(UnknownName, match=r"No adapter 'somebody/lora'.* cannot be reached"):
         find_adapter("somebody/lora")
     monkeypatch.setattr("glassbox.engine.model.load.snapshot_download", fetch)
-    assert find_adapter("somebody/lora") == tmp_path
-    ((name, revision, files),) = asked
+    assert find_adapter("somebody/lora") == find_adapter("somebody/lora@v1") == tmp_path
+    (name, revision, files), named = asked
     assert (name, revision) == ("somebody/lora", None)
+    assert named[:2] == ("somebody/lora", "v1")
     assert {"adapter_config.json", "adapter_model.safetensors"} <= set(files)
+
+
+@pytest.fixture
+def hub(saved, tmp_path, monkeypatch):
+    """The hub's cache with one model in two commits, as the hub's own library lays it out."""
+    commits = {"main": "1" * 40, "v1": "2" * 40}
+    repo = tmp_path / "hub" / "models--somebody--some-model"
+    for branch, commit in commits.items():
+        snapshot = repo / "snapshots" / commit
+        shutil.copytree(saved, snapshot)
+        (repo / "refs").mkdir(exist_ok=True)
+        (repo / "refs" / branch).write_text(commit)
+    config = repo / "snapshots" / commits["v1"] / "config.json"
+    config.write_text(config.read_text().replace('"rope_theta"', '"another": 1, "rope_theta"'))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    return {branch: repo / "snapshots" / commit for branch, commit in commits.items()}
+
+
+def test_a_hub_name_may_say_its_revision(hub, monkeypatch, tmp_path):
+    name = "somebody/some-model"
+    assert find_model(name) == find_model(f"{name}@main") == hub["main"]
+    for revision in ("v1", "2" * 40):
+        assert find_model(f"{name}@{revision}") == find_model(name, revision) == hub["v1"]
+        assert cached_model(f"{name}@{revision}") == hub["v1"]
+    assert cached_model(f"{name}@v9") is None
+    with pytest.raises(
+        UnknownName, match=r"No model 'somebody/some-model'.*not in the hub's cache"
+    ):
+        find_model(f"{name}@v9")
+    with pytest.raises(InvalidValue, match="'v1', which the name"):
+        find_model(f"{name}@v1", "main")
+    with pytest.raises(UnknownName, match="Give a folder"):
+        find_model(f"{name}@")
+    first, second = load_model(spec(name)), load_model(spec(f"{name}@v1"))
+    assert (first.name, second.name) == (name, f"{name}@v1")
+    assert first.digest != second.digest
+    # A folder of such a name is that folder.
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(hub["main"], tmp_path / "mine@v1")
+    assert find_model("mine@v1") == Path("mine@v1")
+    assert short_name("somebody/some-model@refs/pr/1") == "some-model"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

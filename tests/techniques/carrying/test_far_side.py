@@ -1,7 +1,9 @@
 """The two halves of a carried backend, without anything between them."""
 
+import gc
 import threading
 import time
+import weakref
 
 import orjson
 import pytest
@@ -105,12 +107,14 @@ def test_a_desk_that_failed_is_replaced(residence):
 
 def test_what_harmed_the_model_is_told_and_two_models_are_never_there(monkeypatch):
     monkeypatch.setattr(lent_weights, "COPY_BYTES", 0)
-    engines = []
+    models = []
 
     def opened_here(_progress):
-        assert not any(each.is_alive for each in engines), "the former model is still there"
-        engines.append(ResidentEngine(tiny_loaded()))
-        return desk_of(engines[-1], WorkerSpec(), on_close=engines[-1].close)
+        assert not any(each() for each in models), "the former model is still there"
+        loaded = tiny_loaded()
+        models.append(weakref.ref(loaded.model))
+        engine = ResidentEngine(loaded)
+        return desk_of(engine, WorkerSpec(), on_close=engine.close)
 
     residence = Residence(opened_here)
     backend = FarBackend(residence.answer)
@@ -125,13 +129,14 @@ def test_what_harmed_the_model_is_told_and_two_models_are_never_there(monkeypatc
     with pytest.raises(ConflictError, match="has failed"):
         backend.result(run.id)
     assert "changed weights" in ended(backend, run)[0].error.message
-    assert len(engines) == 1
+    assert len(models) == 1
     backend.start(untold)
-    assert (len(engines), [each.is_alive for each in engines]) == (2, [False, True])
+    assert [each() is not None for each in models] == [False, True]
     assert "changed weights" in backend.run(run.id).error.message, "it is still known"
     assert answer(backend, fresh("return 'again'")) == "again"
     residence.close()
-    assert not engines[-1].is_alive
+    gc.collect()
+    assert not any(each() for each in models)
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,15 @@ def test_a_traceback_shows_the_lines_of_the_text():
     assert linecache.getline(last.filename, 3).strip() == last.line
 
 
+@pytest.mark.parametrize("mark", ["\x0c", "\x1c", "\x85", "\u2028"])
+def test_only_what_ends_a_line_of_python_counts_as_a_line(mark):
+    source = f"# one{mark}two{mark}\ndef technique(model, tokenizer, n):\n    return 1 / n\n"
+    with pytest.raises(ZeroDivisionError) as raised:
+        function_from(source)(None, None, 0)
+    last = traceback.extract_tb(raised.value.__traceback__)[-1]
+    assert last.line == "return 1 / n"
+
+
 def test_the_function_that_takes_model_and_tokenizer_is_found():
     source = "def first(model, tokenizer): return 1\ndef help(x): return x\n"
     assert function_from(source)(None, None) == 1

@@ -105,13 +105,13 @@ def test_arguments_get_the_types_of_the_signature(tmp_path):
         sweep, ["prompt=a=b, c", "temperatures=0, 0.5,1", "n-samples=2", "seed=7"]
     ) == {"prompt": "a=b, c", "temperatures": [0.0, 0.5, 1.0], "n_samples": 2, "seed": 7}
     lines = tmp_path / "texts.txt"
-    lines.write_text("one, or two\n\nthree\n", encoding="utf-8")
+    lines.write_text("one, or\u2028two\n\nthree\n", encoding="utf-8")
     found = parse_arguments(
         built_in("probe_layers"),
         [f"texts=@{lines}", "texts=four", "labels=[1, 0, true]", "penalty=3"],
     )
     assert found == {
-        "texts": ["one, or two", "three", "four"], "labels": [1, 0, 1], "penalty": 3.0,
+        "texts": ["one, or\u2028two", "three", "four"], "labels": [1, 0, 1], "penalty": 3.0,
     }  # fmt: skip
     assert parse_arguments(_mine, ["text=a", "loud=yes", "other={\"a\": [1]}", "more=x"]) == {
         "text": "a", "loud": True, "other": {"a": [1]}, "more": "x",

@@ -21,6 +21,7 @@ from glassbox.techniques.library.steering_sweep import steering_sweep
 from glassbox.techniques.library.temperature_sweep import temperature_sweep
 from glassbox.techniques.measures import interventions
 from glassbox.techniques.measures.anatomy import PARTS
+from glassbox.techniques.running.guest_tokenizer import HiddenTokens, guest_of
 from tests.techniques.library.worlds import EVERY, world
 
 CLEAN, CORRUPTED = "the x is on", "the z is on"
@@ -189,6 +190,24 @@ def test_a_steering_vector_is_the_difference_of_the_librarys_states(architecture
         assert found.state_norm == pytest.approx(float(pooled.norm(dim=1).mean()), rel=1e-4)
         assert found.positive.mean() == pytest.approx(1, abs=1e-4)
         assert found.negative.mean() == pytest.approx(-1, abs=1e-4)
+
+
+def test_the_mean_counts_the_first_token_and_none_of_a_hidden_prompt():
+    model, tokenizer = world("llama")
+    hidden = HiddenTokens.of(tokenizer, "be kind and brief", lambda text: text)
+    guest = guest_of(tokenizer, hidden)
+    texts = ["a positive one", "no"]
+    n_hidden = len(hidden.front)
+    pooled = []
+    for text in texts:
+        ids = guest(text)["input_ids"]
+        own = [0, *range(1 + n_hidden, len(ids))]
+        assert [ids[place] for place in own] == tokenizer(text)["input_ids"]
+        with torch.no_grad():
+            states = model(torch.tensor([ids]), output_hidden_states=True).hidden_states[1][0]
+        pooled.append(states[own].mean(0))
+    found = make_steering_vector(model, guest, texts[:1], texts[1:], layer=0, position="mean")
+    np.testing.assert_allclose(found.vector, (pooled[0] - pooled[1]).numpy(), atol=1e-4)
 
 
 @every

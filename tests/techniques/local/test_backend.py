@@ -30,9 +30,10 @@ from glassbox.techniques.local.connections import NoAnswer
 from glassbox.techniques.local.files import worker_files
 from glassbox.techniques.local.limits import BOARD_BYTES, Board
 from glassbox.techniques.local.process import WorkerServer
-from glassbox.techniques.local.socket_carrier import send
+from glassbox.techniques.local.socket_carrier import receive, send
 from glassbox.techniques.worker_spec import WorkerSpec
 from tests.contracts.backend_world import call_of
+from tests.descriptors import none_left
 
 SPEC = WorkerSpec(app_name="tests", threads=1, grace_s=0.5)
 
@@ -327,6 +328,56 @@ def test_whoever_starts_a_worker_finds_it_noted(tmp_path):
     psutil.Process(state.pid).wait(30)
 
 
+def test_a_worker_that_had_no_descriptor_left_takes_connections_again(tmp_path, monkeypatch):
+    had_none = threading.Event()
+
+    class Listening(socket.socket):
+        def accept(self):
+            try:
+                return super().accept()
+            except OSError:
+                had_none.set()
+                raise
+
+    # The system takes short names of sockets alone.
+    monkeypatch.chdir(tmp_path)
+    with (
+        (tmp_path / "board").open("w+b") as page,
+        Listening(socket.AF_UNIX) as listening,
+        socket.socket(socket.AF_UNIX) as first,
+        socket.socket(socket.AF_UNIX) as second,
+    ):
+        page.truncate(BOARD_BYTES)
+        listening.bind("socket")
+        listening.listen()
+        server = WorkerServer(SPEC, Board(page), "life")
+        accepting = threading.Thread(target=server._accept, args=(listening,), daemon=True)
+        accepting.start()
+        with none_left():
+            # Who waits for a connection may have the descriptor of the first one already.
+            for each in (first, second):
+                each.settimeout(30)
+                each.connect("socket")
+                send(each, Packed(b'{"client": "me", "idle_s": null}'))
+            assert had_none.wait(30)
+        for each in (first, second):
+            assert b"life" in bytes(receive(each).tree)
+        listening.shutdown(socket.SHUT_RDWR)
+    accepting.join(30)
+    assert not accepting.is_alive()
+
+
+def test_a_program_without_descriptors_takes_no_run_for_lost(client, folder):
+    client.run(process_id)
+    other = LocalBackend(SPEC, folder=folder)
+    with none_left():
+        assert other.run("run-1").status == "running"
+        with pytest.raises(NoAnswer, match="Too many open files"):
+            other.model_info()
+    assert other.model_info().is_isolated
+    other.close()
+
+
 def test_a_client_that_leaves_before_it_is_greeted_is_counted_out(tmp_path, monkeypatch):
     def broken(_connection, _packed):
         raise BrokenPipeError
@@ -399,9 +450,12 @@ def test_a_worker_of_ones_own_ends_with_the_program(tmp_path):
     backend = LocalBackend(SPEC, folder=tmp_path, owned=True)
     client = InterpClient(backend=backend, quiet=True)
     worker = psutil.Process(client.run(process_id))
+    watcher = worker.parent()
     backend.close()
     worker.wait(10)
     assert running(tmp_path) == ()
+    watcher.wait(60)
+    assert list(tmp_path.iterdir()) == [], "each start of a server would leave some behind"
 
 
 def test_a_worker_that_nobody_calls_ends_and_the_next_call_starts_another(tmp_path):

@@ -1,6 +1,7 @@
 # ruff: noqa: T201, BLE001, SIM105
 # Techniques print, and some are badly behaved on purpose.
 
+import gc
 import threading
 import time
 from contextlib import contextmanager
@@ -495,6 +496,30 @@ def test_what_came_with_a_call_is_let_go_when_it_has_ended(desk):
         assert job.is_over
         assert job.call.shipment is None
         assert job.call.arguments.n_bytes < 100
+
+
+def test_memory_that_a_run_left_in_a_circle_is_given_back_once_nobody_calls(desk, tmp_path):
+    def circular(model, tokenizer, folder):
+        import os
+        import weakref
+
+        import torch
+
+        held = [torch.zeros(1000)]
+        held.append(held)
+        weakref.finalize(held[0], os.rmdir, folder)
+
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    gc.disable()  # Else Python's own collection might come first.
+    try:
+        assert answer(desk, circular, str(folder)) is None
+        until = time.monotonic() + WAIT_S
+        while folder.exists() and time.monotonic() < until:
+            time.sleep(0.05)
+        assert not folder.exists()
+    finally:
+        gc.enable()
 
 
 def test_effects_do_not_leak_within_a_session(desk):

@@ -204,7 +204,8 @@ class Answering:
         if len(tokens) > n_room:
             # A hidden system prompt is not counted where the caller can read it.
             n_own, n_left = len(tokens) - request.n_hidden, max(0, n_room - request.n_hidden)
-            raise TextTooLong(n_own, n_left, which="prompt" if n_room else "text")
+            which = "text, prompt and response together," if request.response else "prompt"
+            raise TextTooLong(n_own, n_left, which=which if n_room else "text")
         return self._with_places(request)
 
     def _with_places(self, request: Request) -> Request:

@@ -30,6 +30,7 @@ from glassbox.engine.requests import (
     TokenReadings,
 )
 from glassbox.engine.scoring.forward import last_layer
+from glassbox.engine.scoring.plain_forward import rotation_switch
 from glassbox.errors import InvalidHookPoint
 from glassbox.types import HookPoint, Scope, TokenIds
 
@@ -96,6 +97,7 @@ class PlainAnswer:
         self._ends = end_ids(model) if request.sampling.stop_at_end else frozenset()
         self._room = min(request.sampling.max_tokens, context - len(request.prompt))
         self._goes_on = goes_on
+        self._switch = rotation_switch(model.config.get_text_config()) or context
         self._n_run = 0
         self._cache: Any = None
         self._sent, self._n_sent = "", 0
@@ -143,20 +145,27 @@ class PlainAnswer:
         logits, hidden = _forward(self._model, whole)
         self._places.add(hidden, last_post, len(whole))
         for at, token in enumerate(given, start=len(self._request.prompt)):
-            _note(self._row, logits[at - 1], token, self._request.sampling, sampled=False)
+            _note(self._row, logits[at - 1], token, self._request.sampling)
         return "given"
 
     def _write(self, last_post: list[Tensor]) -> FinishReason | None:
         sampling, row = self._request.sampling, self._row
         whole = (*self._request.prompt, *row.token_ids)
-        n_new, self._n_run = len(whole) - self._n_run, len(whole)
+        n_before, self._n_run = self._n_run, len(whole)
+        n_new = len(whole) - n_before
         if self._goes_on:
-            logits, hidden, self._cache = go_on(self._model, whole[-n_new:], self._cache)
+            if n_before <= self._switch < len(whole):
+                # From here on all keys are turned otherwise, those that were kept as well.
+                n_before, self._cache = 0, None
+            logits, hidden, self._cache = go_on(self._model, whole[n_before:], self._cache)
         else:
             logits, hidden = _forward(self._model, whole)
         new = self._places.add(hidden, last_post, n_new)
-        token = choose(logits[-1], sampling, self._draw)
-        _note(row, logits[-1], token, sampling, sampled=sampling.temperature > 0)
+        token = choose(logits[-1, : self._codec.n_tokens], sampling, self._draw)
+        _note(
+            row, logits[-1], token, sampling,
+            n_able=self._codec.n_tokens if sampling.temperature > 0 else None,
+        )  # fmt: skip
         if self._first_token_s is None:
             self._first_token_s = time.perf_counter() - self._begun
         text = self._codec.continuation(self._request.prompt, row.token_ids)
@@ -233,9 +242,12 @@ def _before_stop(text: str, stop: tuple[str, ...]) -> tuple[str, bool]:
     return (text[: min(found)], True) if found else (text, False)
 
 
-def _note(row: _Row, logits: Tensor, token: int, sampling: Sampling, *, sampled: bool) -> None:
+def _note(
+    row: _Row, logits: Tensor, token: int, sampling: Sampling, *, n_able: int | None = None
+) -> None:
+    """Note what was thought of a token, which was drawn from the first ids where some are given."""
     raw = torch.log_softmax(logits.float(), dim=-1)
-    drawn = sampled_logprobs(logits, sampling) if sampled else raw
+    drawn = raw if n_able is None else sampled_logprobs(logits[:n_able], sampling)
     numbers = torch.stack([raw[token], entropy(raw), drawn[token], entropy(drawn)])
     require_finite(numbers)
     row.token_ids.append(token)

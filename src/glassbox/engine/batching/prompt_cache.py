@@ -90,7 +90,9 @@ class PromptCache:
         places: range,
         states: Float[Tensor, "layer 2 kv_heads n d_head"],
     ) -> None:
-        """Keep the states of places that ``missing`` named.
+        """Keep the states of places that ``missing`` named, or the first of them that have room.
+
+        What goes on from something never pushes that out: it could not be found without it.
 
         Args:
             adapter: Digest of the adapter.
@@ -98,10 +100,17 @@ class PromptCache:
             places: Which of its tokens the states are of.
             states: Copies; nobody else changes them.
         """
-        if states.nbytes > self.capacity_bytes or not len(places):
-            return
         before = self._chain(adapter, tokens, places.start)
-        self._touched(before)
+        room_bytes = self.capacity_bytes - sum(
+            self._runs[number].states.nbytes for number in self._touched(before)
+        )
+        n = len(places)
+        if states.nbytes > room_bytes:
+            n = max(0, room_bytes) * n // states.nbytes // BLOCK_TOKENS * BLOCK_TOKENS
+            states = states[:, :, :, :n].clone()
+        if not n:
+            return
+        places = places[:n]
         link = self._blocks[before[-1]][1] if before else -1
         parent = self._blocks[before[-1]][0] if before else None
         run = _Run(states, [], places.start, parent)

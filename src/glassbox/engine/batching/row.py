@@ -187,7 +187,7 @@ class Row:
             return []
         if self._uniform is None and sampling.temperature > 0:
             self._uniform = self._draw.random()
-        return [Ask(sampling, self._uniform or 0.0)]
+        return [Ask(sampling, self._uniform or 0.0, n_tokens=self.codec.n_tokens)]
 
     def covered(self, part: Part, first: int) -> Covered:
         """Return which tokens of a part are captured and read out.

@@ -32,6 +32,8 @@ class Ask:
     """A number from [0, 1) that decides the draw; unused where nothing is drawn."""
     given: int | None = None
     """The token that stands there already; None chooses one."""
+    n_tokens: int | None = None
+    """Ids from here on stand for nothing and are not chosen; None chooses among all."""
 
     @property
     def draws(self) -> bool:
@@ -90,7 +92,10 @@ def _choose(
 ) -> Float[Tensor, "n columns"]:
     raw = torch.log_softmax(logits, dim=-1)
     raw_entropy = entropy(raw)
-    chosen = logits.argmax(dim=-1)
+    # A vocabulary may be padded beyond the tokenizer's: what nobody trained is never said.
+    known = [each.n_tokens for each in asks if each.n_tokens is not None]
+    able = logits[:, : min(known, default=None)]
+    chosen = able.argmax(dim=-1)
     given = [row for row, ask in enumerate(asks) if ask.given is not None]
     if given:
         tokens = torch.tensor([asks[row].given for row in given], device=logits.device)
@@ -101,7 +106,7 @@ def _choose(
     if drawing:
         whole = len(drawing) == len(asks)
         drawn = _sampled_logprobs(
-            logits if whole else logits[drawing], [asks[row].sampling for row in drawing]
+            able if whole else able[drawing], [asks[row].sampling for row in drawing]
         )
         tokens = _draw(drawn, [asks[row].uniform for row in drawing])
         chosen[drawing] = tokens

@@ -87,7 +87,7 @@ def fit(
     check_recipe(recipe)
     _check_examples(task, base.context)
     fingerprint = fingerprint_of(task, recipe, base.digest)
-    identity = digest_json(asdict(fingerprint))
+    identity = fingerprint.digest
     done = read_finished(folder, identity)
     if done is not None:
         (folder / STATE_FILE).unlink(missing_ok=True)

@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from glassbox.artifacts import write_bytes
+from glassbox.artifacts import digest_json, write_bytes
 from glassbox.engine.protocol import FitPoint
 from glassbox.errors import CorruptArtifact
 
@@ -40,6 +40,11 @@ class Fingerprint:
     """Continuations, in order."""
     loss: str
     """Loss, as far as it can be told."""
+
+    @property
+    def digest(self) -> str:
+        """All of it in one digest (hex)."""
+        return digest_json(asdict(self))
 
     def changed(self, other: "Fingerprint") -> list[str]:
         """Return the names of the parts that differ."""

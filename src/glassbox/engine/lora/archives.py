@@ -10,6 +10,7 @@ import zlib
 from pathlib import Path
 from typing import Final
 
+from glassbox.artifacts import disk_errors
 from glassbox.engine.lora.files import CONFIG_FILE, ORIGIN_FILE, WEIGHTS_FILE
 from glassbox.errors import CorruptArtifact
 
@@ -37,6 +38,7 @@ def unpack_adapter(archive: Path, folder: Path, source: str) -> None:
 
     Raises:
         CorruptArtifact: It is no whole archive, holds no adapter, or grows beyond reason.
+        NoDiskSpace: No room for the files.
     """
     room = archive.stat().st_size * MAX_GROWTH + _SMALL_BYTES
     try:
@@ -73,6 +75,7 @@ def _check(entry: tarfile.TarInfo, target: Path, room: int, source: str) -> None
 def _write(tar: tarfile.TarFile, entry: tarfile.TarInfo, target: Path) -> None:
     content = tar.extractfile(entry)
     assert content is not None
-    with target.open("wb") as file:
+    # A full disk is no fault of the archive.
+    with disk_errors(target), target.open("wb") as file:
         while chunk := content.read(_CHUNK_BYTES):
             file.write(chunk)

@@ -215,15 +215,21 @@ class AdapterStore:
             with suppress(FileNotFoundError):
                 if time.time() - each.stat().st_mtime > ABANDONED_S:
                     shutil.rmtree(each, ignore_errors=True)
-        folders = [each for each in root.iterdir() if not each.name.startswith(".")]
-        sizes = {each: sum(file.stat().st_size for file in each.iterdir()) for each in folders}
-        total = sum(sizes.values())
-        for each in sorted(folders, key=lambda folder: folder.stat().st_mtime_ns):
+        folders = []
+        for each in root.iterdir():
+            # So may a folder, where another process makes room on the same disk.
+            with suppress(FileNotFoundError):
+                if not each.name.startswith("."):
+                    n_bytes = sum(file.stat().st_size for file in each.iterdir())
+                    folders.append((each.stat().st_mtime_ns, n_bytes, each))
+        total = sum(n_bytes for _, n_bytes, _ in folders)
+        for _, n_bytes, each in sorted(folders):
             if total <= self.capacity_bytes:
                 break
             if each != newest and not self._reading[each]:
-                shutil.rmtree(each)
-                total -= sizes[each]
+                with suppress(FileNotFoundError):
+                    shutil.rmtree(each)
+                total -= n_bytes
         self._held = {url: folder for url, folder in self._held.items() if folder.is_dir()}
 
     def _s3(self) -> Any:

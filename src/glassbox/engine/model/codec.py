@@ -5,6 +5,7 @@ Knows no model and no prompt format beyond the tokenizer's own chat template.
 
 import threading
 from collections.abc import Sequence
+from functools import cached_property
 
 from transformers import PreTrainedTokenizerBase
 
@@ -26,6 +27,11 @@ class TokenizerCodec:
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self.tokenizer = tokenizer
         self._lock = threading.Lock()
+
+    @cached_property
+    def n_tokens(self) -> int:
+        """Number above all ids that mean something; a model may have room for more."""
+        return 1 + max(self.tokenizer.get_vocab().values())
 
     def encode(
         self, texts: Sequence[str], *, special: bool = True, literal: bool = False

@@ -36,7 +36,12 @@ from transformers.utils import logging as library_logging
 
 from glassbox.artifacts import digest_files, read_json
 from glassbox.engine.model.devices import choose_device, choose_dtype
-from glassbox.engine.model.files import ADAPTER_FILES, MODEL_FILES, model_files
+from glassbox.engine.model.files import (
+    ADAPTER_FILES,
+    MODEL_FILES,
+    at_revision,
+    model_files,
+)
 from glassbox.errors import (
     CorruptArtifact,
     DependencyMissing,
@@ -110,8 +115,13 @@ def moved(loaded: LoadedModel, device: str) -> LoadedModel:
 def find_model(name: str, revision: str | None = None) -> Path:
     """Return the folder that holds a model; a hub name is fetched unless it is already here.
 
+    Args:
+        name: Folder, ``tiny``, hub name, or ``NAME@REVISION`` on the hub.
+        revision: On the hub; None takes that of the name, or the default branch.
+
     Raises:
         UnknownName: Nothing of that name, here or on the hub.
+        InvalidValue: Two different revisions.
         UnsupportedModel: The hub refused access.
     """
     if name == TINY:
@@ -124,9 +134,10 @@ def find_model(name: str, revision: str | None = None) -> Path:
     folder = Path(name).expanduser()
     if name and folder.is_dir():
         return folder
-    if not _HUB_NAME.fullmatch(name) or folder.exists():
+    bare, revision = at_revision(name, revision)
+    if not _HUB_NAME.fullmatch(bare) or folder.exists():
         raise UnknownName("model", name, remedy="Give a folder, a hub name or 'tiny'.")
-    return _fetched("model", name, revision, MODEL_FILES)
+    return _fetched("model", bare, revision, MODEL_FILES)
 
 
 def find_adapter(name: str) -> Path:
@@ -139,9 +150,10 @@ def find_adapter(name: str) -> Path:
     folder = Path(name).expanduser()
     if folder.exists():
         return folder
-    if "/" not in name or not _HUB_NAME.fullmatch(name):
+    bare, revision = at_revision(name)
+    if "/" not in bare or not _HUB_NAME.fullmatch(bare):
         raise UnknownName("adapter", name, remedy="Give a folder or a hub name.")
-    return _fetched("adapter", name, None, ADAPTER_FILES)
+    return _fetched("adapter", bare, revision, ADAPTER_FILES)
 
 
 def _fetched(kind: str, name: str, revision: str | None, wanted: Sequence[str]) -> Path:
@@ -169,12 +181,13 @@ def _fetched(kind: str, name: str, revision: str | None, wanted: Sequence[str]) 
 
 def cached_model(name: str, revision: str | None = None) -> Path | None:
     """Return the folder of a hub model that was fetched before; None where it is not whole here."""
-    if not _HUB_NAME.fullmatch(name):
+    bare, revision = at_revision(name, revision)
+    if not _HUB_NAME.fullmatch(bare):
         raise UnknownName("model", name, remedy="Give a folder, a hub name or 'tiny'.")
     try:
         folder = Path(
             snapshot_download(
-                name,
+                bare,
                 revision=revision,
                 allow_patterns=list(MODEL_FILES),
                 local_files_only=True,

@@ -5,6 +5,7 @@ in plain bytes, so that neither half unpickles anything the other made. ``FarBac
 half. Knows neither Ray nor Modal.
 """
 
+import gc
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -147,6 +148,7 @@ class Residence:
                 # A technique left the model so that it could not be put back: two have no room.
                 self._told("letting the former model go", None)
                 former.close()
+                gc.collect()
             desk = self._open_desk(self._told)
             desk.start(self._told)
         except BaseException as error:  # noqa: BLE001  handed to whoever waits for the model

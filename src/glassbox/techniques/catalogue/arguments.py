@@ -103,7 +103,7 @@ def _items(name: str, text: str, kind: Any) -> list[Any]:
     if text.startswith("@"):
         text = _file(name, text[1:])
         if kind is str and not text.lstrip().startswith("["):
-            return [line for line in text.splitlines() if line.strip()]
+            return [line for line in text.split("\n") if line.strip()]
     if text.lstrip().startswith("["):
         value = _json(name, text)
         return [_item(name, each, kind) for each in value]

@@ -16,6 +16,7 @@ from types import CodeType, FunctionType
 from typing import Any, Final
 
 from glassbox.errors import InvalidValue, UnknownName
+from glassbox.techniques.shipping.code_reading import lines_of
 
 MOST_CHARACTERS: Final = 100_000
 """Source text that is taken."""
@@ -48,8 +49,8 @@ def function_from(source: str, name: str | None = None) -> Callable[..., Any]:
     tree = _parsed(source)
     wanted = _chosen(tree, name)
     file = f"<code {hashlib.sha256(source.encode()).hexdigest()[:12]}>"
-    shown = _HEADER + "".join(f"    {line}" for line in source.splitlines(keepends=True))
-    linecache.cache[file] = (len(shown), None, shown.splitlines(keepends=True), file)
+    shown = _HEADER + "".join(f"    {line}" for line in lines_of(source))
+    linecache.cache[file] = (len(shown), None, lines_of(shown), file)
     # A module that exists on every side, because dataclasses look theirs up.
     found = FunctionType(_compiled(tree, wanted, file), {"__name__": "__main__"})
     found.__qualname__ = found.__name__ = wanted

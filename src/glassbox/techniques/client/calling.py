@@ -110,11 +110,13 @@ class Calls:
             if run.error is None or run.error.code != NEVER_STARTED or call.session is not None:
                 break
             run = self.link.submit(call, shipment, wait_s=QUICK_S, quiet=choices.quiet)
+        load_s = self.link.take_load_s()
         reading = Reading(
             name=call.name,
             as_numpy=self._as_numpy,
             allow_pickle=choices.allow_pickle,
-            load_s=self.link.take_load_s(),
+            # What the backend says of a load, it says once.
+            load_s=run.timing.load_s or load_s,
             on_line=choices.on_line,
             on_finished=self._remember,
         )

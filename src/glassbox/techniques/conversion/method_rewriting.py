@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from glassbox.techniques.conversion.syntax_edits import (
     F_STRINGS_HAVE_PLACES,
     Text,
-    lines_of,
     rewrite_f_strings,
 )
+from glassbox.techniques.shipping.code_reading import lines_of
 
 PARAMETERS = ("model", "tokenizer")
 """First two parameters of every technique."""

@@ -30,7 +30,8 @@ from glassbox.techniques.conversion.method_rewriting import (
     lone_statements,
     without_gone,
 )
-from glassbox.techniques.conversion.syntax_edits import Text, inside_strings, lines_of
+from glassbox.techniques.conversion.syntax_edits import Text, inside_strings
+from glassbox.techniques.shipping.code_reading import lines_of
 
 _DEPLOYMENT_ROOTS = frozenset(("modal", "ray"))
 _DEPLOYMENT_NAMES = frozenset(

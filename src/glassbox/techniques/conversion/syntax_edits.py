@@ -11,15 +11,9 @@ import tokenize
 from collections.abc import Callable, Iterator
 from itertools import accumulate
 
+from glassbox.techniques.shipping.code_reading import lines_of
+
 F_STRINGS_HAVE_PLACES = sys.version_info >= (3, 12)
-
-
-def lines_of(source: str) -> list[str]:
-    """Return the lines of source as Python counts them, with their ends.
-
-    A form feed or a line separator of Unicode ends a line for ``str.splitlines`` and for no parser.
-    """
-    return list(io.StringIO(source, newline=""))
 
 
 class Text:

@@ -48,7 +48,8 @@ def make_steering_vector(
         positive: Texts with what is to be steered towards.
         negative: Texts without it.
         layer: Block, from 0; negative counts from the end.
-        position: Which state stands for a text: last, or mean.
+        position: Which state stands for a text: last, or mean (over all its tokens, a
+            begin-of-text token too).
     """
     from glassbox.techniques.measures.steering import contrasted
 

@@ -47,7 +47,8 @@ def probe_layers(
     Args:
         labels: 1 or 0 (or true and false) for each text.
         layers: Blocks, negative ones from the end; none means all.
-        position: Which state stands for a text: last, or mean.
+        position: Which state stands for a text: last, or mean (over all its tokens, a
+            begin-of-text token too).
         penalty: L2 penalty on standardised states.
         n_folds: Parts, each judged by a probe fitted on the others.
     """

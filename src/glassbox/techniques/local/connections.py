@@ -212,7 +212,13 @@ class WorkerConnections:
         return self._connected(patience_s)
 
     def _connected(self, patience_s: float) -> _Connection:
-        made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        except OSError as error:
+            # That says nothing of the worker, whose runs are not lost by it.
+            raise NoAnswer(
+                f"No connection to the worker can be opened now: {error}. Try again later."
+            ) from error
         try:
             made.connect(str(self.files.socket))
             if not is_own(made):

@@ -168,6 +168,11 @@ class WorkerFiles:
                 self.socket.unlink(missing_ok=True)
                 (self.folder / f"{self.stem}.json").unlink(missing_ok=True)
 
+    def forget(self) -> None:
+        """Remove what is left of a worker that nobody will look for any more."""
+        for ending in ("end.json", "log", "lock"):
+            (self.folder / f"{self.stem}.{ending}").unlink(missing_ok=True)
+
 
 def worker_files(folder: Path, stem: str) -> WorkerFiles:
     """Return where a worker's files are, in a folder that only its owner may enter.

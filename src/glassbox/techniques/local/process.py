@@ -99,7 +99,14 @@ class WorkerServer:
 
     def _accept(self, listening: socket.socket) -> None:
         while True:
-            connection, _ = listening.accept()
+            try:
+                connection, _ = listening.accept()
+            except OSError:
+                if listening.fileno() < 0:
+                    return
+                # A run may just have all the descriptors that there are: it gives them back.
+                time.sleep(LOOK_S)
+                continue
             if not is_own(connection):
                 connection.close()
                 continue

@@ -69,8 +69,12 @@ class Watcher:
             with suppress(ProcessLookupError):
                 os.killpg(worker.pid, signal.SIGKILL)
             code = worker.wait()
-            self._files.write_end(self._epitaph(board.read(), killed, code))
+            end = self._epitaph(board.read(), killed, code)
+            self._files.write_end(end)
         self._files.clear(self._state.instance)
+        if end.kind == "owner" and self._files.state() is None:
+            # Its files have names of their own: each start of a server would leave some behind.
+            self._files.forget()
 
     def _started(self, listening: socket.socket, page: int) -> "subprocess.Popen[bytes]":
         descriptors = (listening.fileno(), page)

@@ -26,8 +26,11 @@ def states_of(
 ) -> Float[np.ndarray, "n_spots n_texts d_model"]:
     """Return one state for each text at each place: its last token's, or the mean over tokens.
 
+    The mean counts every token that the tokenizer gives, a begin-of-text token too, but none of a
+    hidden system prompt.
+
     Raises:
-        InvalidValue: A position that is neither ``last`` nor ``mean``.
+        InvalidValue: A position that is neither ``last`` nor ``mean``, or a text without a token.
     """
     if position not in ("last", "mean"):
         raise InvalidValue("position", position, "last, mean")
@@ -39,7 +42,11 @@ def states_of(
         if position == "last":
             found.append(states[:, torch.arange(len(batch.ids)), batch.last])
         else:
-            weight = (batch.mask / batch.mask.sum(dim=1, keepdim=True)).to(states)
+            weight = torch.zeros_like(batch.mask, dtype=states.dtype)
+            for row, places in enumerate(batch.shown):
+                if not places:
+                    raise InvalidValue("texts", "", "each at least one token")
+                weight[row, list(places)] = 1.0 / len(places)
             found.append(torch.einsum("stpd,tp->std", states, weight))
     return torch.cat(found, dim=1).cpu().numpy()
 

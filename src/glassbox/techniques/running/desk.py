@@ -209,6 +209,7 @@ class Desk:
             on_close, self._on_close = self._on_close, None
         if on_close is not None:
             on_close()
+        self._rounds.let_go()
 
     def _require_open(self) -> None:
         if self.failure:

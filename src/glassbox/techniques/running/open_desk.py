@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from glassbox.errors import DependencyMissing
+from glassbox.importing import importing_libraries
 from glassbox.techniques.calls import Call
 from glassbox.techniques.protocol import Progress
 from glassbox.techniques.worker_spec import WorkerSpec
@@ -29,7 +30,8 @@ def open_desk(spec: WorkerSpec, progress: Progress, *, guard: Guard | None = Non
     """
     progress("importing torch and transformers", None)
     try:
-        from glassbox.engine.resident import load_engine
+        with importing_libraries():
+            from glassbox.engine.resident import load_engine
     except ModuleNotFoundError as error:
         raise DependencyMissing(error.name or "torch", "serve") from error
 

@@ -176,9 +176,27 @@ class Rounds:
         self.clock.close()
         self._aftermath.close()
 
+    def let_go(self) -> None:
+        """Keep what is known of runs and nothing that leads to the model; all is closed."""
+        if self._thread is not None and self._thread.is_alive():
+            # A technique that does not end has the model anyway.
+            return
+        self.sessions = Sessions()
+        if self.failure is not None:
+            # By way of its traceback it holds whatever was there when it was raised.
+            self.failure.__cause__ = self.failure.__context__ = None
+            self.failure = self.failure.with_traceback(None)
+        self.__dict__.pop("_house", None)
+
     def look_at_model(self) -> ModelInfo:
-        """Return the resident model, borrowed for this if nobody has looked yet."""
+        """Return the resident model, borrowed for this if nobody has looked yet.
+
+        Raises:
+            ConflictError: Nobody has, and it was let go.
+        """
         if self.info is None:
+            if self.is_closed:
+                raise ConflictError("The desk is closed.")
             house = self._house
             with house.engine.lend(lease_s=LEASE_S, adapter=house.adapter) as lent:
                 self._look_at(lent)

@@ -3,6 +3,7 @@
 import dis
 import importlib.util
 import inspect
+import io
 import sys
 import types
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,14 @@ _GLOBALS = frozenset(("LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL
 _CHANGERS = frozenset(
     ("append", "extend", "insert", "add", "update", "setdefault", "pop", "clear", "remove")
 )
+
+
+def lines_of(source: str) -> list[str]:
+    """Return the lines of source as Python counts them, with their ends.
+
+    A form feed or a line separator of Unicode ends a line for ``str.splitlines`` and for no parser.
+    """
+    return list(io.StringIO(source, newline=""))
 
 
 def codes(code: types.CodeType) -> Iterator[types.CodeType]:

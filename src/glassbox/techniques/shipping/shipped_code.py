@@ -11,6 +11,7 @@ import types
 from typing import Any
 
 from glassbox.techniques import values
+from glassbox.techniques.shipping.code_reading import lines_of
 
 _FIELDS = (
     "co_argcount",
@@ -80,7 +81,7 @@ def code_from(data: bytes) -> types.CodeType:
 
 def register_source(file: str, source: str) -> None:
     """Make a source known to tracebacks under its file name."""
-    linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
+    linecache.cache[file] = (len(source), None, lines_of(source), file)
     _registered[file] = None
     while len(_registered) > MOST_SOURCES:
         oldest = next(iter(_registered))
