@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from rich.console import Console
 
 from glassbox.cli import console
@@ -50,6 +52,46 @@ def test_a_table_keeps_to_the_width(monkeypatch, capsys):
     print_table(["name", "meaning"], [("key", "word " * 40)], title="A title")
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 40
+
+
+WORDS = st.text("abcdefghi", min_size=1, max_size=9)
+CELLS = st.lists(WORDS, max_size=5).map(" ".join)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    width=st.integers(36, 130),
+    wraps=st.lists(st.booleans(), min_size=3, max_size=9),
+    rows=st.integers(1, 3),
+    data=st.data(),
+)
+def test_no_word_of_a_table_is_broken_and_no_column_goes(
+    monkeypatch, capsys, width, wraps, rows, data
+):
+    monkeypatch.setenv("COLUMNS", str(width))
+    columns = [Column(data.draw(WORDS), wraps=each) for each in wraps]
+    cells = [[data.draw(CELLS) for _ in columns] for _ in range(rows)]
+    print_table(columns, cells)
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= width
+    seen = out.split()
+    for word in (word for row in cells for cell in row for word in cell.split()):
+        assert word in seen
+
+
+def test_on_a_narrow_terminal_rows_become_lists(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "40")
+    print_table(
+        [Column("name", wraps=False), Column("address", wraps=False), "aliases", "measured"],
+        [("default_model_v1", "models:/default/1", "champion", "accuracy 0.784, ECE 0.063")],
+    )
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert [line.split(maxsplit=1) for line in lines if line] == [
+        ["name", "default_model_v1"],
+        ["address", "models:/default/1"],
+        ["aliases", "champion"],
+        ["measured", "accuracy 0.784, ECE 0.063"],
+    ]
 
 
 def test_a_piped_table_is_wide(capsys):

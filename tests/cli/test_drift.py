@@ -115,5 +115,6 @@ def test_files_are_compared_without_a_database(
     assert "fell" in shown
     assert shell.main(["drift", "compare", *files, *roles, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["estimate"]["fell"]
-    assert shell.main(["drift", "compare", files[0], files[1], "--prob", "nope"]) == 2
-    assert "'nope'" in capsys.readouterr().err
+    for option in ("--prob", "--truth"):
+        assert shell.main(["drift", "compare", files[0], files[1], option, "nope"]) == 2
+        assert "'nope'" in capsys.readouterr().err

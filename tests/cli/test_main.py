@@ -1,5 +1,6 @@
 """The shell around the commands: errors, exit codes, lazy loading, signals, pipes."""
 
+import errno
 import json
 import os
 import re
@@ -18,6 +19,7 @@ import typer
 from glassbox.cli import main as shell
 from glassbox.cli.exit_codes import ExitCode
 from glassbox.errors import NotEnoughData, UnknownName
+from glassbox.settings.foreign import SPIN_COUNT
 
 SOURCE = Path(shell.__file__).parents[2]
 
@@ -187,6 +189,26 @@ def test_a_path_that_cannot_be_opened_is_named(name, command, capsys):
     assert "can be opened" in said
 
 
+def test_a_folder_that_cannot_be_written_is_named(command, capsys):
+    def trial() -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), "/mnt/plan")
+
+    command(trial)
+    assert shell.main(["trial"]) == ExitCode.USAGE
+    assert "path is '/mnt/plan'" in capsys.readouterr().err
+
+
+def test_a_terminal_without_utf_8_is_told_the_same(tmp_path):
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        [sys.executable, "-m", "glassbox", "config", "show"],
+        capture_output=True, cwd=tmp_path, timeout=120, check=False,
+        env=os.environ | plain | {"GLASSBOX_ENGINE__MODEL": "größe"},
+    )  # fmt: skip
+    assert done.returncode == ExitCode.OK, done.stderr.decode()
+    assert b"engine.model" in done.stdout
+
+
 def test_a_command_chooses_its_exit_code(command):
     def trial() -> None:
         raise typer.Exit(ExitCode.INCOMPLETE)
@@ -311,20 +333,10 @@ def test_completion_of_a_half_typed_line_does_not_fail():
     assert "config" in found.stdout
 
 
-@pytest.mark.parametrize(
-    ("given", "count"),
-    [({}, "3000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, None)],
-)
-def test_threads_wait_awake_for_a_short_time_unless_somebody_knows_better(
-    given, count, monkeypatch
-):
+def test_with_every_command_torchs_threads_wait_awake_for_a_short_time(monkeypatch):
     for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
         monkeypatch.delenv(name, raising=False)
-    for name, value in given.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(sys, "argv", ["glassbox", "--version"])
     # Whatever it sets goes again with the test.
     monkeypatch.setattr(os, "environ", dict(os.environ))
-    with pytest.raises(SystemExit):
-        shell.run()
-    assert os.environ.get("GOMP_SPINCOUNT") == count
+    assert shell.main(["config", "show", "--help"]) == 0
+    assert os.environ.get("GOMP_SPINCOUNT") == SPIN_COUNT

@@ -108,12 +108,37 @@ def test_an_experiment_is_analysed_from_csv_and_json_lines(tmp_path, capsys):
         ("arm,other\na,1\n", "No column 'outcome'"),
         ("arm,outcome\n", "there are no rows"),
         ("arm,outcome\na,1\na,0\n", "one arm only"),
+        ("arm,outcome\na,1\nb\n", "line 3: it has 1 cells where the header has 2"),
+        ('arm,outcome\n"a,1\n', "cannot be read as CSV"),
+        ("arm,outcome\na,1\nb\udcff,1\n", "line 3: byte 0xff is not UTF-8"),
     ],
 )
 def test_a_table_that_is_no_experiment_is_refused(tmp_path, capsys, text, words):
-    (tmp_path / "rows.csv").write_text(text)
-    assert run("experiment", "analyse", str(tmp_path / "rows.csv")) != 0
+    (tmp_path / "rows.csv").write_bytes(text.encode(errors="surrogateescape"))
+    assert run("experiment", "analyse", str(tmp_path / "rows.csv")) == 2
     assert words in capsys.readouterr().err
+
+
+def test_a_row_of_an_experiment_ends_where_its_line_does(tmp_path, capsys):
+    odd = "\u2028".join("ab")
+    texts = {
+        "rows.csv": f'arm,outcome,said\n"{odd}",1,"x\ny"\n"{odd}",0,\x0b\nc,1,\nc,0,\n',
+        "rows.jsonl": "".join(
+            f'{{"arm": "{arm}", "outcome": {n}}}\n' for arm in (odd, "c") for n in (1, 0)
+        ),
+    }
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        assert run("experiment", "analyse", str(tmp_path / name), "--json") == 0
+        fixed, _ = json.loads(capsys.readouterr().out)
+        assert (fixed["control"], fixed["treatment"], fixed["n_control"]) == (odd, "c", 2)
+
+
+def test_the_size_of_an_experiment_says_what_its_power_is_of(capsys):
+    assert run("experiment", "size", "--rate", "0.2", "--change", "0.2", "--power", "0.9") == 0
+    printed = capsys.readouterr()
+    assert "half of all runs end by" in printed.out
+    assert "fixed horizon finds a rate of 0.4 instead of 0.2 with probability 0.9." in printed.err
 
 
 def test_the_rows_an_experiment_takes(capsys):

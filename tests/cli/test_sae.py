@@ -94,6 +94,12 @@ def test_texts_are_lines_or_fields_of_objects(tmp_path):
     objects.write_text('{"text": "one"}\n\n{"prompt": "two", "n": 1}\n')
     assert read_plain_texts(str(objects)) == ["one", "two"]
     assert len(read_plain_texts("tiny")) > 100
+    # A line is what a line feed ends, whatever else Unicode calls a line end.
+    lines.write_bytes("one\u2028still\x0bone\r\ntwo\x85\n".encode())
+    assert read_plain_texts(str(lines)) == ["one\u2028still\x0bone", "two\x85"]
+    lines.write_bytes(b"one\ntw\xff\n")
+    with pytest.raises(InvalidData, match=r"line 2: byte 0xff is not UTF-8"):
+        read_plain_texts(str(lines))
 
 
 def test_texts_that_are_none_are_refused_by_line(tmp_path):

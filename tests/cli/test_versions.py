@@ -147,6 +147,12 @@ def test_an_alias_of_ones_own_can_be_set_and_removed(versions: Shell) -> None:
     assert "nightly of 'default' names no version any more; it was default_model_v1." in out
 
 
+def test_an_alias_that_looks_like_a_slip_is_told(versions: Shell) -> None:
+    versions("register", "one.py:one")
+    assert "Did you mean 'challenger'?" in versions("alias", "chalenger", "1")[2]
+    assert "Did you mean" not in versions("alias", "nightly", "1")[2]
+
+
 def test_a_challenger_needs_a_champion_and_settings_can_name_one_that_is_to_come(
     versions: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -79,6 +79,8 @@ def test_charts_and_report_show_three_labels(run, analysis):
     report = report_of(analysis, folder.read_run(), ())
     tables = [table for section in report.sections for table in section.tables]
     assert any(LABELS["strong_negative"] in row[0] for table in tables for row in table.rows)
+    said = " ".join(each for section in report.sections for each in section.paragraphs)
+    assert "A calibrated confidence can lie below 50 %." in said
 
 
 def test_classify_gives_all_three_in_order(run, tmp_path, capsys):

@@ -7,7 +7,7 @@ only. Colour and bars appear on a terminal alone. Knows nothing of what is print
 import shutil
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Literal
 
 import orjson
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -40,6 +41,15 @@ LINE_EVERY_S = 5.0
 
 RATE_OVER_S = 600.0
 """Time over which a bar takes its rate; that needs two reports, and some come minutes apart."""
+
+LONG_WORD = 20
+"""Places of a word, as a path or digest, from which on it may be broken to make room."""
+
+_EDGES = 2
+"""Places at both ends of a table's line."""
+
+_GAPS = (3, 2, 1)
+"""Places between two columns, the widest that leave room for all words."""
 
 _PICTURES = {
     **{code: 0x2400 + code for code in range(0x20) if chr(code) not in "\n\t"},
@@ -78,16 +88,83 @@ def errors() -> Console:
 def print_table(
     columns: Sequence[Column | str], rows: Sequence[Sequence[object]], *, title: str = ""
 ) -> None:
-    """Print a table on standard output; None is an empty cell."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, title=title or None, title_justify="left")
-    for column in columns:
-        shape = Column(column) if isinstance(column, str) else column
+    """Print a table on standard output; None is an empty cell.
+
+    Where the terminal is too narrow for its words, each row is a list of names and values.
+    """
+    shapes = [Column(column) if isinstance(column, str) else column for column in columns]
+    cells = [[Text() if cell is None else _cell(cell) for cell in row] for row in rows]
+    laid_out = _layout(shapes, cells, _width())
+    if laid_out is None:
+        _print_records(shapes, cells, title)
+        return
+    gap, widths = laid_out
+    table = Table(
+        box=SIMPLE_HEAD, pad_edge=False, title=title or None, title_justify="left",
+        padding=(0, 0 if gap == 1 else 1), collapse_padding=gap == 2,
+    )  # fmt: skip
+    for shape, width in zip(shapes, widths, strict=True):
         table.add_column(
-            shape.header, justify=shape.align, no_wrap=not shape.wraps, overflow="fold"
+            shape.header, justify=shape.align, no_wrap=not shape.wraps, overflow="fold", width=width
         )
-    for row in rows:
-        table.add_row(*("" if cell is None else _cell(cell) for cell in row))
+    for row in cells:
+        table.add_row(*row)
     output().print(table)
+
+
+def _layout(
+    shapes: Sequence[Column], rows: Sequence[Sequence[Text]], width: int
+) -> tuple[int, list[int | None]] | None:
+    """Return the gap and the columns' widths at which words stay whole; None where there are none.
+
+    A width of None leaves the column to the library, where that breaks no word.
+    """
+    told = [[shape.header, *(row[at].plain for row in rows)] for at, shape in enumerate(shapes)]
+    whole = [_longest(text.splitlines() for text in texts) for texts in told]
+    words = [min(LONG_WORD, _longest(text.split() for text in texts)) for texts in told]
+    least = [
+        word if shape.wraps else line
+        for shape, line, word in zip(shapes, whole, words, strict=True)
+    ]
+    gap = _GAPS[0]
+    room = width - _EDGES - gap * (len(shapes) - 1)
+    usual = _grown([0 if shape.wraps else line for shape, line in zip(shapes, whole, strict=True)],
+                   whole, room)  # fmt: skip
+    if all(got >= need for got, need in zip(usual, least, strict=True)):
+        return gap, [None] * len(shapes)
+    for gap in _GAPS:
+        room = width - _EDGES - gap * (len(shapes) - 1)
+        if sum(least) <= room:
+            return gap, list(_grown(least, whole, room))
+    return None
+
+
+def _longest(parts: Iterable[Sequence[str]]) -> int:
+    return max((cell_len(each) for some in parts for each in some), default=0)
+
+
+def _grown(widths: Sequence[int], wished: Sequence[int], room: int) -> list[int]:
+    """Return widths after the narrowest have grown, place by place, as far as they wish."""
+    grown = list(widths)
+    for _ in range(room - sum(grown)):
+        short = [at for at, width in enumerate(grown) if width < wished[at]]
+        if not short:
+            break
+        grown[min(short, key=grown.__getitem__)] += 1
+    return grown
+
+
+def _print_records(shapes: Sequence[Column], rows: Sequence[Sequence[Text]], title: str) -> None:
+    print_text(title)
+    for row in rows:
+        record = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 1))
+        record.add_column(overflow="fold")
+        record.add_column(overflow="fold")
+        for shape, cell in zip(shapes, row, strict=True):
+            if cell.plain:
+                record.add_row(Text(shape.header), cell)
+        output().print(record)
+        output().print()
 
 
 def print_text(text: str) -> None:

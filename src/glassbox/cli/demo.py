@@ -20,6 +20,10 @@ app = typer.Typer(
 )
 """The ``demo`` group; without a name it shows the main job."""
 
+Out = Annotated[
+    Path | None, typer.Option("--out", "-o", help="Run folder; by default 'demo' in the runs.")
+]
+
 PORT = 8790
 """Where the dashboard of the rollout demo is, beside a server of one's own."""
 
@@ -28,7 +32,7 @@ PORT = 8790
 def demo(
     context: typer.Context,
     max_error: options.DemoMaxError = DEMO_MAX_ERROR,
-    out: options.Out = None,
+    out: Out = None,
 ) -> None:
     """See it all work on the embedded model: a few minutes, no network."""
     if context.invoked_subcommand is None:
@@ -36,7 +40,7 @@ def demo(
 
 
 @app.command()
-def confidence(max_error: options.DemoMaxError = DEMO_MAX_ERROR, out: options.Out = None) -> None:
+def confidence(max_error: options.DemoMaxError = DEMO_MAX_ERROR, out: Out = None) -> None:
     """From labelled texts to a threshold that keeps its promise."""
     show_main_job(max_error, out)
 

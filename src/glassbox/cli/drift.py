@@ -206,7 +206,7 @@ def compare(
         ignored=tuple(ignore or ()),
     )
     report = compared(
-        read_window(reference, roles),
+        read_window(reference, roles, has_truth=True),
         read_window(current, roles),
         Runtime.load().settings.drift,
         reference_id=reference.name,

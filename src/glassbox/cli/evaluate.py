@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from glassbox.confidence.data import BadRows
     from glassbox.confidence.job import Job, Tuning
 
+Retune = Annotated[
+    bool, typer.Option("--retune", help="Fit LoRA weights even if the run folder has some.")
+]
+
 DEMO_MAX_ERROR = 0.1
 """What the demo promises: its labels were drawn, so even a reader who knows all errs in 12 %."""
 
@@ -39,9 +43,7 @@ def evaluate(
     tune: Annotated[
         bool, typer.Option("--tune", help="Fit LoRA weights unless the run folder has them.")
     ] = False,
-    retune: Annotated[
-        bool, typer.Option("--retune", help="Fit LoRA weights even if the run folder has some.")
-    ] = False,
+    retune: Retune = False,
     epochs: options.Epochs = 3,
     rank: options.Rank = None,
     learning_rate: options.LearningRate = 1e-3,
@@ -113,6 +115,7 @@ def tune(
     encoding: options.Encoding = None,
     bad_rows: options.BadRows = "error",
     labels: options.LabelsFile = None,
+    retune: Retune = False,
     epochs: options.Epochs = 3,
     rank: options.Rank = None,
     learning_rate: options.LearningRate = 1e-3,
@@ -126,7 +129,7 @@ def tune(
     from glassbox.confidence.pipeline import MainJob
 
     runtime = Runtime.load(_overrides(seed, None, None))
-    job = _job(runtime, model, data, out, None, "missing")
+    job = _job(runtime, model, data, out, None, "again" if retune else "missing")
     job = replace(
         job,
         model=replace(job.model, quantization=_quantization(quantization)),

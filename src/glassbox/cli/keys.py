@@ -53,6 +53,9 @@ def list_keys(json: options.AsJson = False) -> None:
     if json:
         print_json(found)
         return
+    if not found:
+        note("No keys: the server listens on this machine alone. Make one: glassbox keys create")
+        return
     print_table(
         ["id", "key", "name", "scopes", "created", "last used", Column("state", wraps=False)],
         [
@@ -68,8 +71,6 @@ def list_keys(json: options.AsJson = False) -> None:
             for key in found
         ],
     )
-    if not found:
-        note("No keys: the server listens on this machine alone. Make one: glassbox keys create")
 
 
 @app.command()

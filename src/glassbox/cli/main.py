@@ -5,8 +5,10 @@ works without torch. Knows nothing of what the commands do.
 """
 
 import errno
+import gc
 import importlib
 import importlib.metadata
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -22,7 +24,7 @@ from glassbox.cli.console import note, print_json_line
 from glassbox.cli.exit_codes import ExitCode, exit_code
 from glassbox.errors import DependencyMissing, GlassboxError, InvalidValue, UnknownName
 
-UNOPENED = (errno.ENAMETOOLONG, errno.EACCES, errno.EISDIR, errno.ENOTDIR, errno.ELOOP)
+UNOPENED = (errno.ENAMETOOLONG, errno.EACCES, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.EROFS)
 """What the system answers where a path that somebody gave cannot be opened."""
 
 MAIN_JOB = "From labelled texts to a confidence that can be acted on"
@@ -347,7 +349,14 @@ def main(args: Sequence[str] | None = None) -> int:
 
 def run() -> None:
     """Run the command line of this process and exit."""
-    sys.exit(main())
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Where the locale knows no UTF-8, a letter is shown by its number, and nothing ends.
+            stream.reconfigure(errors="backslashreplace")
+    code = main()
+    # The interpreter would look for garbage among all that was imported, and then let go of it all.
+    gc.freeze()
+    sys.exit(code)
 
 
 def _dispatch(words: list[str], *, as_json: bool) -> int:

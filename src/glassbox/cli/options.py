@@ -8,7 +8,10 @@ import typer
 Model = Annotated[
     str | None,
     typer.Option(
-        "--model", "-m", help="Folder or hub name of a causal language model; 'tiny' is embedded."
+        "--model",
+        "-m",
+        help="Folder or hub name (NAME, or NAME@REVISION) of a causal language model; 'tiny' is "
+        "embedded.",
     ),
 ]
 Data = Annotated[

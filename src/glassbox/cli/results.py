@@ -204,6 +204,9 @@ def _folder(run: str) -> "RunFolder":
     path = runtime.run_folder(run)
     if not path.is_dir():
         raise UnknownName(
-            "run", run, runtime.runs(), remedy="Make one with 'glassbox evaluate' or 'demo'."
+            "run",
+            run,
+            runtime.runs(),
+            remedy="Make one with 'glassbox evaluate' or 'glassbox demo'.",
         )
     return RunFolder(path)

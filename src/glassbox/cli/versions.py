@@ -4,6 +4,7 @@ Works on the database and the folder of versions directly; a running server foll
 second. Parses, makes one call, prints.
 """
 
+import difflib
 import getpass
 from pathlib import Path
 from typing import Annotated, Any
@@ -319,6 +320,16 @@ def _told(registry: Registry, line: Any, *, json: bool) -> None:
         back = now.aliased(PREVIOUS_CHAMPION, line.model)
         words = f" Back to {back.name}: glassbox versions rollback" if back else ""
         note(f"Running servers follow within a second.{words}")
+    elif meant := _meant(line.alias):
+        note(f"Servers do nothing with an alias {line.alias!r}. Did you mean {meant!r}?")
+
+
+def _meant(alias: str) -> str:
+    """Return the alias that servers act on and of which another one is a slip of the keyboard."""
+    known = (CHAMPION, CHALLENGER, PREVIOUS_CHAMPION)
+    if alias in known or alias.startswith(f"{CHALLENGER}-"):
+        return ""
+    return next(iter(difflib.get_close_matches(alias, known, n=1, cutoff=0.8)), "")
 
 
 def _only_model(registry: Registry) -> str:

@@ -1805,6 +1805,11 @@ export interface components {
              * @description As of a single prediction.
              */
             shadow_diff?: number | null;
+            /**
+             * Truncated
+             * @description As of a single prediction.
+             */
+            truncated?: boolean | null;
         };
         /**
          * BreakAnswered
@@ -1988,7 +1993,8 @@ export interface components {
             modalities?: string[] | null;
             /**
              * Model
-             * @description Name of the base model (also where left out), or name or digest of a loaded adapter.
+             * @description Name of the base model (also where left out), name or digest of a loaded adapter, or
+             *     `models:/NAME@ALIAS`, `models:/NAME/NUMBER` of a registered version on this base model.
              */
             model?: string | null;
             /**
@@ -2175,7 +2181,7 @@ export interface components {
             object?: "chat.completion";
             /**
              * System Fingerprint
-             * @description Beginning of the base model's digest.
+             * @description `fp_`, the beginning of the base model's digest, and with an adapter `_` and its digest.
              */
             system_fingerprint: string;
             /** @description Tokens. */
@@ -2294,8 +2300,9 @@ export interface components {
         ClassifyAsked: {
             /**
              * Model
-             * @description Name or digest of a served classifier or of its adapter (without one: of the base model);
-             *     null is the only one, or the first.
+             * @description Name or digest of a served classifier or of its adapter (without one: of the base model), or
+             *     `models:/NAME@ALIAS`, `models:/NAME/NUMBER` of a registered one that answers; null is the only
+             *     served one, or the first.
              */
             model?: string | null;
             /**
@@ -2364,7 +2371,7 @@ export interface components {
             object?: "text_completion";
             /**
              * System Fingerprint
-             * @description Beginning of the base model's digest; an adapter's own stands in `glassbox`.
+             * @description `fp_`, the beginning of the base model's digest, and with an adapter `_` and its digest.
              */
             system_fingerprint: string;
             /** @description Tokens, except in the chunks of a stream. */
@@ -2411,7 +2418,8 @@ export interface components {
             max_tokens?: number | null;
             /**
              * Model
-             * @description Name of the base model (also where left out), or name or digest of a loaded adapter.
+             * @description Name of the base model (also where left out), name or digest of a loaded adapter, or
+             *     `models:/NAME@ALIAS`, `models:/NAME/NUMBER` of a registered version on this base model.
              */
             model?: string | null;
             /**
@@ -3790,7 +3798,8 @@ export interface components {
         InvocationParameters: {
             /**
              * Adapter
-             * @description Name or digest of the LoRA adapter that answers; without it the base model does.
+             * @description Name or digest of the LoRA adapter that answers, or a registered version as for completions;
+             *     without it the base model does.
              */
             adapter?: string | null;
             /**
@@ -4180,7 +4189,7 @@ export interface components {
             messages?: components["schemas"]["Message"][] | null;
             /**
              * Model
-             * @description Name of the base model, or name or digest of a loaded adapter; the base model if left out.
+             * @description As for completions; the base model if left out.
              */
             model?: string | null;
             /**
@@ -4795,6 +4804,11 @@ export interface components {
              * @description Difference to the challenger's answer; absent until that is there.
              */
             shadow_diff?: number | null;
+            /**
+             * Truncated
+             * @description True where the end of the text was cut to fit the model's context; absent elsewhere.
+             */
+            truncated?: boolean | null;
         };
         /**
          * PredictAsked
@@ -6105,7 +6119,7 @@ export interface components {
             input: string | number[] | (string | number[])[];
             /**
              * Model
-             * @description Base model or adapter; null is the base model.
+             * @description As for completions; null is the base model.
              */
             model?: string | null;
             /**
@@ -7070,7 +7084,8 @@ export interface components {
             k?: number | null;
             /**
              * Model
-             * @description Base model, whose verifier this is (also null); an adapter only without a verifier.
+             * @description Base model, whose verifier this is (also null); an adapter, or a registered version with one,
+             *     only without a verifier.
              */
             model?: string | null;
             /**

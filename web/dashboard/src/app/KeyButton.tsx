@@ -20,7 +20,7 @@ export function KeyButton() {
   };
 
   return (
-    <div className="relative">
+    <div className="sm:relative">
       <Button
         onClick={() => {
           if (wanted) apiKey.dismiss();
@@ -35,7 +35,7 @@ export function KeyButton() {
         <form
           id={panel}
           aria-label="API key"
-          className="absolute right-0 z-10 mt-2 w-80 max-w-[85vw] rounded-lg border border-line bg-surface p-4 shadow-lg"
+          className="absolute right-4 z-10 mt-2 w-80 max-w-[85vw] rounded-lg sm:right-0 border border-line bg-surface p-4 shadow-lg"
           onSubmit={(event) => {
             event.preventDefault();
             keep();
@@ -43,8 +43,8 @@ export function KeyButton() {
         >
           <p className="mb-3 text-sm text-muted">
             {wanted && key === "" ? "This server asks for a key. " : ""}
-            It is kept in this tab only and forgotten when you close it. Make one with{" "}
-            <code className="font-mono text-ink">glassbox keys create</code>.
+            What you enter is kept in this tab only and forgotten when you close it. Make one with{" "}
+            <code className="font-mono text-ink">glassbox keys create NAME</code>.
           </p>
           <TextField
             label="Key"

@@ -1,4 +1,5 @@
-import { NavLink, Outlet, useRouteError, useSearchParams } from "react-router";
+import { useEffect, useRef } from "react";
+import { NavLink, Outlet, useLocation, useRouteError, useSearchParams } from "react-router";
 
 import { KeyButton } from "./KeyButton";
 import { LiveMark } from "./LiveMark";
@@ -9,6 +10,13 @@ import { ThemeButton } from "./ThemeButton";
 /** Head of every page, and the page below it. */
 export function Shell() {
   const [query] = useSearchParams();
+  const { pathname } = useLocation();
+  const nav = useRef<HTMLElement>(null);
+  // On a phone the pages' names are wider than the screen.
+  useEffect(() => {
+    const current = nav.current?.querySelector("[aria-current=page]");
+    current?.scrollIntoView({ block: "nearest", inline: "nearest" });
+  }, [pathname]);
   return (
     <>
       <a
@@ -24,6 +32,7 @@ export function Shell() {
             Glassbox
           </span>
           <nav
+            ref={nav}
             aria-label="Pages"
             className="order-last -mx-1 flex max-w-full gap-1 overflow-x-auto px-1 lg:order-none"
           >

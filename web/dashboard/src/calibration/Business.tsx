@@ -1,7 +1,8 @@
+import { Key } from "../charts/Key";
 import { Band, Line, Mark, Rule } from "../charts/marks";
 import { Plot } from "../charts/Plot";
 import { extent } from "../charts/scale";
-import { digits, percent } from "../ui/format";
+import { digits, percent, short } from "../ui/format";
 import type { BusinessPanel } from "./chart";
 import { toneOf } from "./tones";
 
@@ -19,11 +20,12 @@ export function Business({ panel }: { panel: BusinessPanel }) {
     high: curve.error_rate_high[at] ?? null,
   }));
   const at = (x: number) => points.findLast((point) => point.x <= x);
-  const chosen = threshold.value === null ? null : at(threshold.value);
+  const asked = `at most ${short(100 * threshold.max_error)} % wrong, with ${short(100 * threshold.confidence_level)} % certainty`;
+  // The curve knows round thresholds; the chosen one lies between two of them.
   const promise =
     threshold.value === null
-      ? `No threshold keeps the errors below ${percent(threshold.max_error, 0)}.`
-      : `From ${digits(threshold.value)} on: ${percent(chosen?.share)} automated, ${percent(chosen?.error)} wrong; promised is at most ${percent(threshold.max_error, 0)}, with ${percent(threshold.confidence_level, 0)} certainty.`;
+      ? `No safe threshold: these rows do not show ${asked}.`
+      : `From ${digits(threshold.value)} on ${percent(panel.share_automated ?? threshold.coverage)} are automated: ${asked}.`;
   return (
     <div className="min-w-0">
       <h3 className="text-sm font-semibold">{panel.title}</h3>
@@ -70,12 +72,28 @@ export function Business({ panel }: { panel: BusinessPanel }) {
               tone={tone}
               points={points.map(({ x, error }) => ({ x, y: error }))}
             />
+            <Line frame={frame} tone="plain" points={sureErrors(frame.y.domain[1])} dashes="2 3" />
             <Rule frame={frame} at={threshold.max_error} text="promised" />
             {threshold.value !== null && <Mark frame={frame} at={threshold.value} />}
           </>
         )}
       </Plot>
-      <p className="text-xs text-muted">{promise}</p>
+      <Key
+        entries={[
+          { tone, name: "measured" },
+          { tone, name: "its bounds", shape: "band" },
+          { tone: "plain", name: "1 less the threshold", dashes: "2 3" },
+        ]}
+      />
+      <p className="mt-1 text-xs text-muted">{promise}</p>
     </div>
   );
+}
+
+/** The errors of answers that are as sure as the threshold and keep their word, as far up as there is room. */
+function sureErrors(most: number) {
+  return [
+    { x: Math.max(0, 1 - most), y: Math.min(1, most) },
+    { x: 1, y: 0 },
+  ];
 }

@@ -15,7 +15,8 @@ import {
   type TruthPanel,
 } from "./chart";
 import { Histogram } from "./Histogram";
-import { ConfusionTable, IntervalRows, Training, Truth } from "./MoreCharts";
+import { IntervalRows } from "./IntervalRows";
+import { ConfusionTable, Training, Truth } from "./MoreCharts";
 import { Reliability } from "./Reliability";
 import { RiskCoverage } from "./RiskCoverage";
 

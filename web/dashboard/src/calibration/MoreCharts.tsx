@@ -1,10 +1,10 @@
 import { Key } from "../charts/Key";
-import { fills, Line, Mark, strokes } from "../charts/marks";
+import { fills, Line, Mark } from "../charts/marks";
 import { Plot } from "../charts/Plot";
-import { extent, linear, ticks } from "../charts/scale";
-import { count, digits, percent, short } from "../ui/format";
+import { extent } from "../charts/scale";
+import { count, digits, percent } from "../ui/format";
 import { ScrollBox } from "../ui/ScrollBox";
-import type { BarsValue, Confusion, TrainingCurve, TruthPanel } from "./chart";
+import type { Confusion, TrainingCurve, TruthPanel } from "./chart";
 import { toneOf } from "./tones";
 
 /** Rows are the truth, columns what was said; darker is more of the row. */
@@ -86,84 +86,6 @@ export function Training({ value }: { value: TrainingCurve }) {
         ]}
       />
     </>
-  );
-}
-
-const ROW = 26;
-const NAME = 225;
-const WIDTH = 620;
-
-/** Estimates with their intervals, one a row; a tick marks what perfection would show. */
-export function IntervalRows({ value }: { value: BarsValue }) {
-  const reach = value.bars.flatMap(({ interval, null: level }) => [
-    interval.low,
-    interval.high,
-    level?.quantile_95,
-  ]);
-  const domain = extent([...reach, value.reference], { air: 0.08 });
-  const x = linear(domain, [NAME, WIDTH - 60]);
-  const height = value.bars.length * ROW + 26;
-  const said = value.bars
-    .map(({ group, series, interval }) => `${series}, ${group}: ${digits(interval.estimate)}`)
-    .join("; ");
-  return (
-    <svg
-      viewBox={`0 0 ${WIDTH} ${height}`}
-      role="img"
-      aria-label={said}
-      className="w-full max-w-3xl"
-    >
-      {ticks(domain, 5).map((tick) => (
-        <g key={tick}>
-          <line x1={x(tick)} x2={x(tick)} y1={0} y2={height - 22} className="stroke-line" />
-          <text x={x(tick)} y={height - 8} textAnchor="middle" className="fill-muted text-[11px]">
-            {short(tick)}
-          </text>
-        </g>
-      ))}
-      {value.reference !== null && (
-        <line
-          x1={x(value.reference)}
-          x2={x(value.reference)}
-          y1={0}
-          y2={height - 22}
-          strokeDasharray="4 3"
-          className="stroke-ink"
-        />
-      )}
-      {value.bars.map(({ group, series, role, interval, null: level }, at) => {
-        const y = at * ROW + ROW / 2;
-        const tone = toneOf(role);
-        return (
-          <g key={`${group} ${series}`}>
-            <text x={NAME - 8} y={y} dy="0.32em" textAnchor="end" className="fill-ink text-[11px]">
-              {`${series}, ${group.toLowerCase()}`.slice(0, 34)}
-            </text>
-            {level !== null && (
-              <rect
-                x={x(domain[0])}
-                width={Math.max(0, x(level.quantile_95) - x(domain[0]))}
-                y={y - 8}
-                height={16}
-                className="fill-field-line opacity-25"
-              />
-            )}
-            <line
-              x1={x(interval.low)}
-              x2={x(interval.high)}
-              y1={y}
-              y2={y}
-              strokeWidth={2}
-              className={strokes[tone]}
-            />
-            <circle cx={x(interval.estimate)} cy={y} r={4.5} className={fills[tone]} />
-            <text x={WIDTH - 4} y={y} dy="0.32em" textAnchor="end" className="fill-ink text-[11px]">
-              {digits(interval.estimate)}
-            </text>
-          </g>
-        );
-      })}
-    </svg>
   );
 }
 

@@ -70,6 +70,7 @@ export type BusinessPanel = {
     error_rate_high: Maybe[];
   };
   threshold: { value: Maybe; max_error: number; coverage: number; confidence_level: number };
+  share_automated: Maybe;
 };
 
 export type Confusion = { title: string; part: string; labels: string[]; counts: number[][] };

@@ -136,7 +136,8 @@ export function Rule({ frame, at, text, tone = "bad" }: RuleProps) {
           x={frame.right - 2}
           y={y - frame.top > 14 ? y - 4 : y + 12}
           textAnchor="end"
-          className={`${fills[tone]} text-[11px] font-medium`}
+          strokeWidth={3}
+          className={`${fills[tone]} stroke-surface text-[11px] font-medium [paint-order:stroke]`}
         >
           {text}
         </text>
@@ -167,7 +168,8 @@ export function Mark({ frame, at, text, tone = "plain" }: RuleProps) {
           x={isRight ? x - 5 : x + 5}
           y={frame.top + 11}
           textAnchor={isRight ? "end" : "start"}
-          className="fill-ink text-[11px]"
+          strokeWidth={3}
+          className="fill-ink stroke-surface text-[11px] [paint-order:stroke]"
         >
           {text}
         </text>

@@ -40,6 +40,8 @@ export function extent(
   if (known.length === 0) return [0, 1];
   const low = known.reduce((a, b) => Math.min(a, b));
   const high = known.reduce((a, b) => Math.max(a, b));
+  // All of them stand on the level itself, as counts that are all zero: it stays at the bottom.
+  if (low === high && low === from) return [low, low + 1];
   const width = high - low || Math.abs(high) || 1;
   return [low === from ? low : low - air * width, high === from ? high : high + air * width];
 }

@@ -3,6 +3,7 @@ import { DataTable } from "../charts/DataTable";
 import { Bars } from "../charts/marks";
 import { Plot } from "../charts/Plot";
 import { extent } from "../charts/scale";
+import { Empty } from "../ui/Empty";
 import { count, percent } from "../ui/format";
 
 /** The five bins of confidence; answers without one are counted beside them. */
@@ -13,6 +14,7 @@ export function ConfidenceHistogram({ summary }: { summary: Summary }) {
   });
   const total = bins.reduce((sum, { held }) => sum + held, 0);
   const without = summary.n_without_confidence;
+  if (total + without === 0) return <Empty title="No answers yet" />;
   const said = bins
     .map(({ name, held }) => `${name}: ${count(held)} (${percent(total ? held / total : null, 0)})`)
     .join(", ");

@@ -1,3 +1,4 @@
+import { apiKey } from "../api/key";
 import type { AuditEntry, Registry, Summary } from "../api/wire";
 import { AnswerCell } from "../inference/answer";
 import { ShadowOutcome } from "../inference/DiffChip";
@@ -154,7 +155,7 @@ function Head({ summary, registry, audit, isOneOfSeveral }: HeadProps) {
         />
         <Stat
           name="Since the start"
-          value={count(summary.lifetime.inferences)}
+          value={count(summary.lifetime.inferences ?? 0)}
           hint={`${count(summary.lifetime.errors ?? 0)} failed${isOneOfSeveral ? ", of all models" : ""}`}
         />
       </Stats>
@@ -163,12 +164,13 @@ function Head({ summary, registry, audit, isOneOfSeveral }: HeadProps) {
 }
 
 export function NoTraffic() {
+  const key = apiKey.get() === "" ? "" : ' -H "Authorization: Bearer $GLASSBOX_API_KEY"';
   return (
     <Empty title="Nothing was predicted yet">
       The first prediction shows up here by itself.
       <br />
       <Command>
-        {`curl -X POST ${window.location.origin}/api/v2/models/predict -H 'Content-Type: application/json' -d '{"features": {"text": "The room was clean."}}'`}
+        {`curl -X POST ${window.location.origin}/api/v2/models/predict -H 'Content-Type: application/json'${key} -d '{"features": {"text": "The room was clean."}}'`}
       </Command>
     </Empty>
   );

@@ -19,7 +19,7 @@ import { Notice } from "../ui/Notice";
 import { Page } from "../ui/Page";
 import { Shown } from "../ui/Shown";
 import { Stat, Stats } from "../ui/Stat";
-import { EstimateStat } from "./EstimateStat";
+import { EstimateStat, methodNames } from "./EstimateStat";
 import { FeatureDetail } from "./FeatureDetail";
 import { FeatureTable } from "./FeatureTable";
 import { Further } from "./Further";
@@ -136,8 +136,8 @@ function Report({ report, model }: { report: DriftReport; model: string }) {
             tone={nDrifted > 0 ? "bad" : "good"}
             hint="effect and adjusted p"
           />
-          <EstimateStat name="estimated, no labels" estimate={report.estimate} />
-          <EstimateStat name="measured on labels" estimate={report.realised} />
+          <EstimateStat name={methodNames.estimated} estimate={report.estimate} />
+          <EstimateStat name={methodNames.realised} estimate={report.realised} />
           <Stat name="Now" value={count(report.n_current)} hint="latest predictions" />
           <Stat name="Reference" value={count(report.n_reference)} hint={report.reference_id} />
         </Stats>

@@ -2,6 +2,12 @@ import type { DriftEstimate } from "../api/wire";
 import { count, digits } from "../ui/format";
 import { Stat } from "../ui/Stat";
 
+/** Where a measure comes from, as its name goes on. */
+export const methodNames = {
+  estimated: "estimated, no labels",
+  realised: "measured on labels",
+} as const;
+
 /** A measure of quality beside what it was in the reference. */
 export function EstimateStat({ name, estimate }: { name: string; estimate: DriftEstimate | null }) {
   if (estimate === null) return <Stat name={`Quality ${name}`} value="–" hint="not known" />;

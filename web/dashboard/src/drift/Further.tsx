@@ -4,7 +4,7 @@ import { Card } from "../ui/Card";
 import { Chip } from "../ui/Chip";
 import { count, digits, percent, short } from "../ui/format";
 import { Stats } from "../ui/Stat";
-import { EstimateStat } from "./EstimateStat";
+import { EstimateStat, methodNames } from "./EstimateStat";
 
 /** What a comparison says beside its columns: more measures, dependence on features, groups. */
 export function Further({ report }: { report: DriftReport }) {
@@ -15,8 +15,12 @@ export function Further({ report }: { report: DriftReport }) {
       {further.length > 0 && (
         <Card title="Other measures of quality" className="min-w-0">
           <Stats wide>
-            {further.map((estimate) => (
-              <EstimateStat key={estimate.metric} name="now" estimate={estimate} />
+            {further.map(({ method = "estimated", ...estimate }) => (
+              <EstimateStat
+                key={`${estimate.metric} ${method}`}
+                name={methodNames[method]}
+                estimate={estimate}
+              />
             ))}
           </Stats>
         </Card>

@@ -67,7 +67,7 @@ function Line({ replica, fleet }: { replica: FleetReplica; fleet: Fleet }) {
         <span className="block text-xs text-muted">
           {replica.host}, process {replica.pid}
         </span>
-        <span className="block text-xs break-all text-muted">{replica.address}</span>
+        <span className="block text-xs text-muted">{replica.address}</span>
       </th>
       <Cell>
         {replica.version}
@@ -90,9 +90,11 @@ function Line({ replica, fleet }: { replica: FleetReplica; fleet: Fleet }) {
       <Cell>{count(sum(replica.counters.requests))}</Cell>
       <Cell>{isOver ? "–" : short(load.requests_per_s)}</Cell>
       <Cell>{isOver ? "–" : `${load.running}, ${load.waiting}`}</Cell>
-      <Cell>{isOver ? "–" : mebibytes(load.resident_bytes)}</Cell>
       <Cell>
-        <span title={`started ${clock(replica.started_s)}`}>
+        <span className="whitespace-nowrap">{isOver ? "–" : mebibytes(load.resident_bytes)}</span>
+      </Cell>
+      <Cell>
+        <span className="whitespace-nowrap" title={`started ${clock(replica.started_s)}`}>
           {span(Math.max(0, replica.beat_s - replica.started_s))}
         </span>
         {replica.jobs.length > 0 && !isOver && (
@@ -112,7 +114,7 @@ function Answering({ replica }: { replica: FleetReplica }) {
       {routings.map(([model, { champion, canary, canary_weight, challengers }]) => (
         <li key={model}>
           {routings.length > 1 && <span className="text-xs text-muted">{model}: </span>}
-          <span className="font-mono break-all">{champion}</span>
+          <span className="font-mono">{champion}</span>
           {canary != null && (
             <span className="block text-xs">
               <span className="font-mono">{canary}</span> {percent(canary_weight, 0)}

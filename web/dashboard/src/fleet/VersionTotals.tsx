@@ -17,11 +17,11 @@ export function VersionTotals({ totals }: { totals: Fleet["totals"] }) {
         <caption className="sr-only">Predictions by version</caption>
         <thead>
           <tr>
-            {HEAD.map((each) => (
+            {HEAD.map((each, at) => (
               <th
                 key={each}
                 scope="col"
-                className="px-2 py-1.5 text-left text-xs font-medium whitespace-nowrap text-muted"
+                className={`px-2 py-1.5 text-xs font-medium whitespace-nowrap text-muted ${at === 0 ? "text-left" : "text-right"}`}
               >
                 {each}
               </th>
@@ -45,7 +45,7 @@ export function VersionTotals({ totals }: { totals: Fleet["totals"] }) {
                   {name}
                 </th>
                 {cells.map((cell, at) => (
-                  <td key={HEAD[at + 1]} className="px-2 py-1.5">
+                  <td key={HEAD[at + 1]} className="px-2 py-1.5 text-right whitespace-nowrap">
                     {cell}
                   </td>
                 ))}

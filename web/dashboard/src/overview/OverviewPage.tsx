@@ -74,7 +74,14 @@ function RolloutInShort({ rollout, isCurrent }: InShort) {
   if (rollout === null) {
     return (
       <p className="text-sm text-muted">
-        None was ever started. <Link to={sameModel(query, "/rollout")}>Start one</Link>.
+        None was ever started.{" "}
+        <Link
+          to={sameModel(query, "/rollout")}
+          className="text-accent underline underline-offset-3"
+        >
+          Start one
+        </Link>
+        .
       </p>
     );
   }

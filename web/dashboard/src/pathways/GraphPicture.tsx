@@ -118,7 +118,7 @@ export function GraphPicture({ graph, chosen, onChoose }: Props) {
           <text
             textAnchor="middle"
             dy="0.34em"
-            className={`font-mono text-[11px] ${node.name === chosen ? "fill-on-accent" : "fill-ink"}`}
+            className={`${node.kind === "logit" ? "font-sans" : "font-mono"} text-[11px] ${node.name === chosen ? "fill-on-accent" : "fill-ink"}`}
           >
             {clipped(compact(node.label))}
           </text>

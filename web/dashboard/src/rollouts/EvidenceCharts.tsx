@@ -30,7 +30,7 @@ export function EvidenceCharts({ points, gates }: Props) {
         entries={[
           { tone: "one", name: "estimate" },
           { tone: "one", name: "interval that holds at every moment", shape: "band" },
-          { tone: "bad", name: "limit" },
+          { tone: "bad", name: "limit", dashes: "6 4" },
         ]}
       />
       <div className="grid grid-cols-1 gap-x-6 gap-y-4 lg:grid-cols-2">

@@ -2,7 +2,7 @@ import { type ReactNode, useId } from "react";
 
 /** What fields that are chosen from or typed into look like, but for their width. */
 export const selectBox =
-  "rounded-md border border-field-line bg-surface px-2 py-1 text-sm text-ink placeholder:text-muted disabled:opacity-60";
+  "min-h-7.5 rounded-md border border-field-line bg-surface px-2 py-1 text-sm text-ink placeholder:text-muted disabled:opacity-60";
 
 const box = `w-full ${selectBox}`;
 
@@ -142,7 +142,7 @@ export function Choice<Value extends string>({
 }: ChoiceProps<Value>) {
   const name = useId();
   return (
-    <fieldset className="flex items-center gap-2 text-sm">
+    <fieldset className="flex flex-wrap items-center gap-2 text-sm">
       <legend className="sr-only">{label}</legend>
       <span aria-hidden="true" className="text-muted">
         {label}
@@ -151,7 +151,7 @@ export function Choice<Value extends string>({
         {options.map((option) => (
           <label
             key={option.value}
-            className="relative rounded px-2 py-0.5 has-checked:bg-accent has-checked:text-on-accent has-disabled:opacity-50 has-focus-visible:outline-2 has-focus-visible:outline-offset-2 has-focus-visible:outline-accent"
+            className="relative rounded px-2 py-0.5 whitespace-nowrap has-checked:bg-accent has-checked:text-on-accent has-disabled:opacity-50 has-focus-visible:outline-2 has-focus-visible:outline-offset-2 has-focus-visible:outline-accent"
           >
             <input
               type="radio"

@@ -42,7 +42,7 @@ export function count(value: number | null | undefined): string {
 
 export function milliseconds(value: number | null | undefined): string {
   if (value == null) return NOTHING;
-  if (value >= 10_000) return `${(value / 1000).toFixed(1)} s`;
+  if (value >= 1000) return `${(value / 1000).toFixed(value >= 10_000 ? 1 : 2)} s`;
   return `${value >= 100 ? value.toFixed(0) : value >= 1 ? value.toFixed(1) : value.toFixed(2)} ms`;
 }
 

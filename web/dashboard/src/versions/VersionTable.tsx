@@ -3,7 +3,7 @@ import { Chip, type ChipTone } from "../ui/Chip";
 import { day } from "../ui/format";
 import { LinkButton } from "../ui/LinkButton";
 import { type Column, VirtualTable } from "../ui/VirtualTable";
-import { metricsOf } from "./metadata";
+import { leadingMetricsOf } from "./metadata";
 
 type Props = {
   versions: readonly Version[];
@@ -56,8 +56,7 @@ export function VersionTable({ versions, chosen, onChoose }: Props) {
       isExtra: true,
       cell: (version) => (
         <span className="text-xs tabular-nums">
-          {metricsOf(version)
-            .slice(0, 3)
+          {leadingMetricsOf(version)
             .map(([name, value]) => `${name} ${value}`)
             .join(" · ") || "–"}
         </span>

@@ -10,6 +10,20 @@ export function metricsOf({ metadata }: Version): Pair[] {
   );
 }
 
+/** What a person compares versions by; where a version has none of them, others stand in. */
+const LEADING = ["accuracy", "ece", "auroc"];
+
+/** At most three of the evaluation's numbers, for a line of a table. */
+export function leadingMetricsOf(version: Version): Pair[] {
+  const rank = ([name]: Pair) => {
+    const at = LEADING.indexOf(name);
+    return at < 0 ? LEADING.length : at;
+  };
+  return metricsOf(version)
+    .toSorted((one, other) => rank(one) - rank(other))
+    .slice(0, LEADING.length);
+}
+
 /** The same, each with its interval where one is kept. */
 export function boundedMetricsOf(version: Version): Pair[] {
   const intervals = fieldsOf(version.metadata.intervals);

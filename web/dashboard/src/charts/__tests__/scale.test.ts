@@ -31,6 +31,7 @@ test("an extent holds every known value, and is never empty", () => {
   const [low, high] = extent([3, null, 5], { from: 0 });
   expect(low).toBe(0);
   expect(high).toBeGreaterThan(5);
+  expect(extent([0, 0], { from: 0 })).toEqual([0, 1]);
   const [least, most] = extent([2, 2]);
   expect(most).toBeGreaterThan(least);
 });

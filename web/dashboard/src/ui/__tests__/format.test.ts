@@ -26,6 +26,7 @@ test.each([
 test("times and spans keep their unit", () => {
   expect(milliseconds(0.25)).toBe("0.25 ms");
   expect(milliseconds(7.61)).toBe("7.6 ms");
+  expect(milliseconds(1771)).toBe("1.77 s");
   expect(milliseconds(31_000)).toBe("31.0 s");
   expect([span(12), span(3600), span(7200), span(86_400 * 9)]).toEqual([
     "12 s",

@@ -2,7 +2,7 @@ import { afterEach, expect, test, vi } from "vitest";
 
 import type { Version } from "../../api/wire";
 import { fakeServer } from "../../testing/server";
-import { boundedMetricsOf, factsOf, metricsOf } from "../metadata";
+import { boundedMetricsOf, factsOf, leadingMetricsOf, metricsOf } from "../metadata";
 import { carryOut, freeChallenger, movesOf } from "../moves";
 
 afterEach(() => {
@@ -54,6 +54,12 @@ test("a further challenger gets the first free alias", () => {
 test("metadata is told apart into numbers of the evaluation and the rest", () => {
   expect(metricsOf(version(1, []))).toEqual([["accuracy", "0.9"]]);
   expect(factsOf(version(1, []))).toEqual([["labels", "a, b"]]);
+});
+
+test("a version's line leads with its accuracy and its calibration error", () => {
+  const metrics = { accuracy: 0.9, auroc: 0.8, brier: 0.2, ece: 0.05 };
+  const given = { ...version(1, []), metadata: { metrics } };
+  expect(leadingMetricsOf(given).map(([name]) => name)).toEqual(["accuracy", "ece", "auroc"]);
 });
 
 test("an interval stands beside its number, and a digest is shortened", () => {
