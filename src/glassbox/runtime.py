@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from glassbox.artifacts import CLASSIFIER_FILE, Classifier
 from glassbox.errors import GlassboxError, UnknownName
+from glassbox.importing import importing_libraries
 from glassbox.settings import load_settings
 from glassbox.stores import Stores
 from glassbox.types import ModelSpec, Quantization
@@ -100,9 +101,10 @@ class Runtime(Stores):
             UnsupportedModel: The device or format is not to be had.
             CorruptArtifact: The model's files are damaged.
         """
-        from glassbox.engine.batching.answering import Capacity
-        from glassbox.engine.lora.bank import AdapterPlaces
-        from glassbox.engine.resident import load_engine
+        with importing_libraries():
+            from glassbox.engine.batching.answering import Capacity
+            from glassbox.engine.lora.bank import AdapterPlaces
+            from glassbox.engine.resident import load_engine
 
         engine = self.settings.engine
         return load_engine(
