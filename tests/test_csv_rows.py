@@ -26,7 +26,8 @@ def test_what_a_writer_wrote_comes_back_with_its_lines(rows, delimiter):
 
 
 def test_a_blank_line_has_no_cells_and_counts():
-    assert list(csv_rows(["a,b\n", "\n", "c\n"], ",", "t")) == [(1, ["a", "b"]), (2, []), (3, ["c"])]
+    found = list(csv_rows(["a,b\n", "\n", "c\n"], ",", "t"))
+    assert found == [(1, ["a", "b"]), (2, []), (3, ["c"])]
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ class ModelSpec:
     """Which model to make resident, and how."""
 
     model: str
-    """Folder, hub name, or ``tiny`` for the embedded model."""
+    """Folder, hub name, ``NAME@REVISION`` of the hub, or ``tiny`` for the embedded model."""
     adapter: str | None = None
     """Folder of a PEFT LoRA adapter that is active from the start."""
     revision: str | None = None

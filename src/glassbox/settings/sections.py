@@ -32,7 +32,7 @@ class EngineSettings(Section):
     """Which model is made resident, and how much of the machine it may use."""
 
     model: str = "tiny"
-    """Folder or hub name of a causal language model; `tiny` is the embedded one."""
+    """Folder, hub name or `NAME@REVISION` of a causal language model; `tiny` is embedded."""
     device: str = "auto"
     """`auto` takes CUDA, then MPS, then the CPU; or a torch device name such as `cuda:1`."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"

@@ -218,7 +218,8 @@ def check_request(request: Request, context: int, d_vocab: int) -> None:
     n_room = context - (request.response is None)
     if len(tokens) > n_room:
         n_own, n_left = len(tokens) - request.n_hidden, max(0, n_room - request.n_hidden)
-        raise TextTooLong(n_own, n_left, which="prompt")
+        which = "text, prompt and response together," if request.response else "prompt"
+        raise TextTooLong(n_own, n_left, which=which)
     capture = request.capture
     for point in () if capture is None else capture.points:
         whole_point(point)
