@@ -4,8 +4,7 @@ The only place that makes things from settings. Everything below takes what it n
 the faces above (command line, server) ask here. Nothing heavy is imported before it is needed.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 from glassbox.artifacts import CLASSIFIER_FILE, Classifier
 from glassbox.errors import GlassboxError, UnknownName
 from glassbox.importing import importing_libraries
+from glassbox.progress import Say, Stages, unsaid, unwatched
 from glassbox.settings import load_settings
 from glassbox.stores import Stores
 from glassbox.types import ModelSpec, Quantization
 
 if TYPE_CHECKING:
     from glassbox.confidence.classify import Labeller
-    from glassbox.confidence.job import Job, Report, Stages
-    from glassbox.confidence.pipeline import Outcome, Say
+    from glassbox.confidence.job import Job
+    from glassbox.confidence.pipeline import Outcome
     from glassbox.engine.model.load import LoadedModel
     from glassbox.engine.protocol import Engine
     from glassbox.introspection.probe import LinearProbe
@@ -46,16 +46,6 @@ SHIPPED = "shipped"
 
 DEMO = "demo"
 """Name of the run that ``glassbox demo`` makes."""
-
-
-def _unheard(_line: str) -> None:
-    """Let a remark go."""
-
-
-@contextmanager
-def _unwatched(_description: str) -> Iterator["Report"]:
-    """Open a stage that nobody watches."""
-    yield lambda _done, _total: None
 
 
 @dataclass(frozen=True)
@@ -151,9 +141,7 @@ class Runtime(Stores):
             )
         return folder
 
-    def evaluate(
-        self, job: "Job", stages: "Stages | None" = None, say: "Say" = _unheard
-    ) -> "Outcome":
+    def evaluate(self, job: "Job", stages: Stages | None = None, say: Say = unsaid) -> "Outcome":
         """Return what came of a run of the main job: the call behind ``glassbox evaluate``.
 
         Args:
@@ -163,7 +151,7 @@ class Runtime(Stores):
         """
         from glassbox.confidence.pipeline import MainJob
 
-        return MainJob(job, self.open_engine, stages or _unwatched, say).evaluate()
+        return MainJob(job, self.open_engine, stages or unwatched, say).evaluate()
 
     def labeller(self, run: str | Path | None, *, model: str | None = None) -> "Labeller":
         """Return the classifier that a run made, on its resident model.
@@ -359,7 +347,7 @@ class Runtime(Stores):
         return LocalBackend(spec, folder=settings.folder, owned=True)
 
     def study(
-        self, config: "StudyConfig", stages: "Stages | None" = None, say: "Say" = _unheard
+        self, config: "StudyConfig", stages: Stages | None = None, say: Say = unsaid
     ) -> "Workplace":
         """Return where the steps of a study of pathways are done.
 
@@ -371,7 +359,7 @@ class Runtime(Stores):
         from glassbox.pathways.orchestration.workplace import Workplace
         from glassbox.techniques.remote.ray_cluster import join
 
-        return Workplace(config, self.open_engine, stages or _unwatched, say, join)
+        return Workplace(config, self.open_engine, stages or unwatched, say, join)
 
     def runs(self) -> list[str]:
         """Return the finished runs below the runs folder, sorted by name."""

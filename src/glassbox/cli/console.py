@@ -7,7 +7,7 @@ only. Colour and bars appear on a terminal alone. Knows nothing of what is print
 import shutil
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,14 +21,18 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.progress import (
+    Progress as Bars,
+)
 from rich.table import Table
 from rich.text import Text
+
+from glassbox.progress import Progress, untold
 
 PIPED_WIDTH = 120
 """Columns of a table that goes to a file or pipe and not to a terminal."""
@@ -58,9 +62,6 @@ _PICTURES = {
 }
 """Control characters to their pictures. Source: Unicode, "Control Pictures"; the second set of
 control characters (C1) has none."""
-
-Report = Callable[[int, int], None]
-"""Called with (done, in all); in all 0 means that the total is not known."""
 
 
 @dataclass(frozen=True)
@@ -200,7 +201,7 @@ def note(text: str) -> None:
 
 
 @contextmanager
-def progress(description: str, *, quiet: bool = False) -> Iterator[Report]:
+def progress(description: str, *, quiet: bool = False) -> Iterator[Progress]:
     """Give a function to report progress to, shown once the work takes more than two seconds.
 
     On a terminal it is a bar on standard error; elsewhere a plain line every few seconds.
@@ -210,7 +211,7 @@ def progress(description: str, *, quiet: bool = False) -> Iterator[Report]:
         quiet: Show nothing at all.
     """
     if quiet:
-        yield _ignore
+        yield untold
         return
     console = errors()
     shown = _Bar(description, console) if console.is_terminal else _Lines(description, console)
@@ -228,7 +229,7 @@ class _Bar:
     """A bar that appears when ``show`` is called and keeps the last report until then."""
 
     def __init__(self, description: str, console: Console) -> None:
-        self._progress = Progress(
+        self._progress = Bars(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
@@ -312,7 +313,3 @@ def _plain(value: object) -> object:
 
 def _write(line: bytes) -> None:
     sys.stdout.write(line.decode())
-
-
-def _ignore(done: int, total: int) -> None:
-    """Take a report and show nothing."""

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from glassbox.cli import options
-from glassbox.cli.console import Report, note, print_json, print_table, print_text, progress
+from glassbox.cli.console import note, print_json, print_table, print_text, progress
 from glassbox.cli.exit_codes import ExitCode
+from glassbox.progress import Progress
 from glassbox.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -225,7 +226,7 @@ def open_place(
         content["parallel"].update(changes)
         loaded = type(loaded).from_json(content, source="option")
 
-    def stages(description: str) -> AbstractContextManager[Report]:
+    def stages(description: str) -> AbstractContextManager[Progress]:
         return progress(description, quiet=quiet)
 
     return Runtime.load().study(loaded, stages, note)

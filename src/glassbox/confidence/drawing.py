@@ -45,8 +45,8 @@ from glassbox.charts.training import TrainingCurve, training_curve
 from glassbox.charts.truth import TruthPanel, truth_versus_confidence
 from glassbox.confidence.analysed import RunAnalysis, reopen
 from glassbox.confidence.analysis import Answers, ModelAnalysis, known_probability
-from glassbox.confidence.job import Report
 from glassbox.confidence.run import RunFolder
+from glassbox.progress import Progress
 from glassbox.stats.bands import binned_band
 from glassbox.stats.binning import reliability_curve
 from glassbox.stats.business import business_curve, business_figures
@@ -107,7 +107,7 @@ def charts_of(run: RunAnalysis, folder: RunFolder) -> Iterator[Chart]:
 
 
 def write_charts(
-    run: RunAnalysis, folder: RunFolder, out: Path | None = None, report: Report | None = None
+    run: RunAnalysis, folder: RunFolder, out: Path | None = None, report: Progress | None = None
 ) -> tuple[ChartImage, ...]:
     """Write PNG, SVG and JSON of every chart and return them for the report.
 

@@ -18,8 +18,8 @@ from glassbox.confidence.cache import RowCache
 from glassbox.confidence.data import label_indices, normalise, truth_probs
 from glassbox.confidence.held_out import HeldOutRows
 from glassbox.confidence.scoring import LabelModel
-from glassbox.engine.protocol import Progress
 from glassbox.errors import CorruptArtifact
+from glassbox.progress import Progress
 
 CHUNK_ROWS = 512
 """Rows evaluated between two writes: what a kill can lose."""

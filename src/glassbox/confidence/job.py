@@ -4,7 +4,6 @@ A value, not behaviour: the command line, Python callers and ``run.json`` share 
 """
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -16,12 +15,6 @@ from glassbox.types import ModelSpec, OverlongPolicy
 
 Tuning = Literal["no", "missing", "again"]
 """``no``: use an adapter if one is there; ``missing``: tune unless one is; ``again``: tune."""
-
-Report = Callable[[int, int], None]
-"""Called with (done, in all)."""
-
-Stages = Callable[[str], AbstractContextManager[Report]]
-"""Opens one stage of the work under a description and gives a function to report progress to."""
 
 OpenEngine = Callable[[ModelSpec], Engine]
 """Makes a model resident; called only when something has to be computed."""

@@ -7,7 +7,7 @@ reports progress to whoever asked.
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,7 +36,7 @@ from glassbox.confidence.forecast import (
     probe,
 )
 from glassbox.confidence.held_out import HeldOutRows
-from glassbox.confidence.job import Job, OpenEngine, Report, Stages
+from glassbox.confidence.job import Job, OpenEngine
 from glassbox.confidence.labels import LabelSet, default_labels, load_labels
 from glassbox.confidence.record import manifest, run_record
 from glassbox.confidence.run import RunFolder
@@ -47,9 +47,7 @@ from glassbox.confidence.tuning_plan import TuningPlan, check_own, is_unfinished
 from glassbox.engine.lora.files import WEIGHTS_FILE
 from glassbox.engine.protocol import AdapterFit, Engine
 from glassbox.errors import AdapterMismatch, CorruptArtifact, InvalidValue
-
-Say = Callable[[str], None]
-"""Called with one line for people: what was found, what it will take."""
+from glassbox.progress import Progress, Say, Stages
 
 
 @dataclass(frozen=True)
@@ -244,7 +242,7 @@ class MainJob:
             )
 
     @contextmanager
-    def _stage(self, name: str, description: str) -> Iterator[Report]:
+    def _stage(self, name: str, description: str) -> Iterator[Progress]:
         started = time.perf_counter()
         with self._stages(description) as report:
             yield report

@@ -19,7 +19,8 @@ from jaxtyping import Float, Int
 from glassbox.confidence.labels import LabelSet
 from glassbox.confidence.prompts import PromptBuilder
 from glassbox.confidence.verbalisers import class_logprobs, label_mass, label_probs
-from glassbox.engine.protocol import Engine, Progress
+from glassbox.engine.protocol import Engine
+from glassbox.progress import Progress
 from glassbox.types import OverlongPolicy, TokenIds
 
 

@@ -15,14 +15,12 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from glassbox.engine.requests import AdapterInfo, Generation, Listener, Request, Ticket
+from glassbox.progress import Progress
 from glassbox.types import TokenIds
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-Progress = Callable[[int, int], None]
-"""Called with (rows done, rows in all) as work goes on."""
 
 if TYPE_CHECKING:
     ContinuationLoss = Callable[

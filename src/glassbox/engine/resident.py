@@ -36,7 +36,6 @@ from glassbox.engine.protocol import (
     FitPoint,
     Lent,
     Logprobs,
-    Progress,
 )
 from glassbox.engine.requests import AdapterInfo, Generation, Listener, Request
 from glassbox.engine.scoring.choose_path import choose_path
@@ -45,6 +44,7 @@ from glassbox.engine.scoring.prefix_cache import PrefixCache
 from glassbox.engine.scoring.scorer import Scorer
 from glassbox.engine.states.logit_lens import read_lens
 from glassbox.errors import InvalidValue
+from glassbox.progress import Progress
 from glassbox.types import ModelSpec, TokenIds
 
 BATCH_TOKENS = {"cpu": 2048, "cuda": 32768, "mps": 8192}

@@ -5,7 +5,7 @@ they depend on; an interrupted capture goes on from the files that are there. On
 from disk at a time, so memory holds one layer and not all. Knows nothing of targets.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -19,6 +19,7 @@ from glassbox.engine.requests import Generation, Request, Sampling
 from glassbox.errors import InvalidData, InvalidHookPoint, InvalidValue, UnsupportedModel
 from glassbox.introspection.probe import ProbePooling
 from glassbox.introspection.probe_data import ProbeRow
+from glassbox.progress import Progress
 from glassbox.types import Capture, HookPoint, Scope, TokenIds
 
 CAPTURE_SCHEMA: Final = 1
@@ -33,9 +34,6 @@ READINGS: Final = (
 )  # fmt: skip
 """What is read beside the states, for the baselines: of the tokens of the response, or of the text;
 and, for a text alone, of the token that would follow it (NaN behind a response)."""
-
-Progress = Callable[[int, int], None]
-"""Called with (rows done, rows in all)."""
 
 
 @dataclass(frozen=True, order=True)

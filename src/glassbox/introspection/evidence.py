@@ -8,7 +8,7 @@ scorer. Knows nothing of fusions and files.
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,10 +22,8 @@ from glassbox.introspection.equivalence import EQUIVALENCES, clusters
 from glassbox.introspection.paraphrase import paraphrases_by_rule
 from glassbox.introspection.verdict import Sample
 from glassbox.introspection.witness import Witness, n_run, own_answer
+from glassbox.progress import Progress
 from glassbox.types import TokenIds
-
-Progress = Callable[[int, int], None]
-"""Called with (prompts done, prompts in all)."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ Rows whose group fitted the probe are left out and counted, so that the figures 
 saw. Knows nothing of how probes are made.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,6 +21,7 @@ from glassbox.introspection.probe_figures import (
     by_domain,
     detection,
 )
+from glassbox.progress import Progress, untold
 
 CHUNK_ROWS = 256
 """Rows between two reports of progress."""
@@ -51,7 +52,7 @@ def evaluate_probe(
     *,
     adapter: str | None = None,
     seed: int = 0,
-    progress: Callable[[int, int], None] = lambda _done, _total: None,
+    progress: Progress = untold,
 ) -> ProbeEvaluation:
     """Return how a probe fares on rows it never saw.
 
@@ -97,7 +98,7 @@ def read_rows(
     rows: Sequence[ProbeRow],
     *,
     adapter: str | None = None,
-    progress: Callable[[int, int], None] = lambda _done, _total: None,
+    progress: Progress = untold,
 ) -> list[ProbeReading]:
     """Return the probe's reading of each row, in one pass each and without captured states.
 

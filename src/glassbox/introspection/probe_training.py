@@ -5,8 +5,6 @@ the calibrator and the threshold, the test part measures and shapes nothing. Kno
 of rows, charts or the terminal.
 """
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -18,12 +16,7 @@ from scipy.special import expit
 from glassbox.artifacts import digest_json
 from glassbox.engine.protocol import Engine
 from glassbox.errors import InvalidValue, NotEnoughData
-from glassbox.introspection.capture_cache import (
-    CapturedSet,
-    Progress,
-    capture_rows,
-    plan_capture,
-)
+from glassbox.introspection.capture_cache import CapturedSet, capture_rows, plan_capture
 from glassbox.introspection.norm_proxy import NormProxy
 from glassbox.introspection.probe import LinearProbe, ProbeModel, ProbePooling, calibrated
 from glassbox.introspection.probe_choice import Subset, choose_place, fit_chosen
@@ -38,6 +31,7 @@ from glassbox.introspection.probe_figures import (
     detection,
     has_both,
 )
+from glassbox.progress import Progress, Stages, unwatched
 from glassbox.stats.calibrator_choice import choose_calibrator
 from glassbox.stats.calibrators import Calibrator, Platt
 from glassbox.stats.checking import checked_fraction
@@ -61,9 +55,6 @@ DOMAIN_FOLDS: Final = 3
 
 ALL_BASELINES: Final = "all baselines together"
 """Name of the logistic regression on every trivial reading."""
-
-Stages = Callable[[str], AbstractContextManager[Progress]]
-"""Opens a stage of the work to report progress to."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +133,7 @@ def train_probe(
     rows: ProbeRows,
     job: ProbeJob,
     cache: Path,
-    stages: Stages = lambda _name: nullcontext(lambda _done, _total: None),
+    stages: Stages = unwatched,
 ) -> TrainedProbe:
     """Return a probe with its figures.
 

@@ -4,7 +4,7 @@ Asks the model in chunks that are kept on disk by digest, so that a killed run g
 was; then fits, measures on the test part and writes. Draws nothing.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -20,15 +20,13 @@ from glassbox.introspection.swaps import learn_swaps
 from glassbox.introspection.training import Recipe, Values, fit_fusions, fitting_origins, split
 from glassbox.introspection.verifier_file import PROBES_FOLDER, VerifierManifest
 from glassbox.introspection.witness import Plan, Witness
+from glassbox.progress import Progress
 
 CHUNK: Final = 100
 """Prompts asked about before their evidence is written."""
 
 EVIDENCE_FOLDER: Final = "evidence"
 """Folder of a verifier with what was read of each response."""
-
-Progress = Callable[[int, int], None]
-"""Called with (responses done, responses in all)."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,7 +27,6 @@ from glassbox.engine.protocol import (
     FitPoint,
     Lent,
     Logprobs,
-    Progress,
 )
 from glassbox.engine.requests import AdapterInfo, FinishReason, Generation, Listener, Request
 from glassbox.errors import (
@@ -39,6 +38,7 @@ from glassbox.errors import (
     UnknownName,
     UnsupportedModel,
 )
+from glassbox.progress import Progress
 from glassbox.testing.fake_generation import D_MODEL, N_LAYERS, FakeWriter, check_request
 from glassbox.testing.one_by_one import OneByOne
 from glassbox.testing.tiny import CONTEXT, D_VOCAB, tiny_tokenizer

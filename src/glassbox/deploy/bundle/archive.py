@@ -22,6 +22,7 @@ import orjson
 from glassbox.artifacts import atomic_file
 from glassbox.deploy.bundle.description import BUNDLE_FILE, Bundle
 from glassbox.errors import CorruptArtifact
+from glassbox.progress import Progress, untold
 
 LEVEL: Final = 1
 """Of compression: weights hardly get smaller, and the rest is small already."""
@@ -62,9 +63,6 @@ class Writes(Protocol):
 Source = Path | bytes
 """A file to be packed: where it is, or its content."""
 
-Report = Callable[[int, int], None]
-"""Told of (bytes done, bytes in all)."""
-
 
 @contextmanager
 def unfinished_folder(parent: Path) -> Iterator[Path]:
@@ -85,10 +83,6 @@ def unfinished_folder(parent: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def unheard(_done: int, _total: int) -> None:
-    """Let a report go."""
-
-
 def is_archive(path: Path) -> bool:
     """Whether a path is taken for an archive and not for a folder."""
     return path.is_file() and path.name != BUNDLE_FILE
@@ -103,7 +97,7 @@ def write_archive(
     members: Mapping[str, Source],
     *,
     first: str = "",
-    report: Report = unheard,
+    report: Progress = untold,
     check: Callable[[str, str], None] = unchecked,
 ) -> str:
     """Write a ``.tar.gz`` whole or not at all and return the SHA-256 (hex) of its bytes.

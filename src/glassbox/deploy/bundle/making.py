@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Final
 
 from glassbox.artifacts import disk_errors, indented_json, write_bytes
 from glassbox.deploy.bundle.archive import (
-    Report,
     Source,
     hash_of,
     is_archive,
     opened_source,
     read_description,
     unfinished_folder,
-    unheard,
     write_archive,
 )
 from glassbox.deploy.bundle.bases import base_files, find_base
@@ -23,6 +21,7 @@ from glassbox.deploy.bundle.description import BUNDLE_FILE, Bundle, Recorded
 from glassbox.deploy.bundle.gathering import checked_name, gather
 from glassbox.deploy.bundle.verifying import read_bundle, verify_bundle
 from glassbox.errors import ConflictError, CorruptArtifact, GlassboxError
+from glassbox.progress import Progress, untold
 
 if TYPE_CHECKING:
     from glassbox.runtime import Runtime
@@ -40,7 +39,7 @@ def make_bundle(
     archive: bool = False,
     with_weights: bool | None = None,
     replaces: bool = False,
-    report: Report = unheard,
+    report: Progress = untold,
 ) -> Bundle:
     """Return a bundle that is now on the disk; making the same one again changes nothing.
 
@@ -130,7 +129,7 @@ def _fault_in(out: Path) -> str | None:
 
 
 def _write_archive(
-    out: Path, bundle: Bundle, sources: Mapping[str, Source], described: bytes, report: Report
+    out: Path, bundle: Bundle, sources: Mapping[str, Source], described: bytes, report: Progress
 ) -> None:
     if out.is_dir():
         raise ConflictError(f"{out} is a folder. Name a file, as in {out}.tar.gz, for an archive.")
@@ -144,7 +143,7 @@ def _write_archive(
 
 
 def _write_folder(
-    out: Path, bundle: Bundle, sources: Mapping[str, Source], described: bytes, report: Report
+    out: Path, bundle: Bundle, sources: Mapping[str, Source], described: bytes, report: Progress
 ) -> None:
     """Write the files beside the place and move them there at the end."""
     n_done = 0

@@ -15,16 +15,15 @@ import orjson
 from glassbox.artifacts import CLASSIFIER_FILE, Part, digest_hashes, read_json
 from glassbox.deploy.bundle.archive import (
     Reads,
-    Report,
     hash_of,
     is_archive,
     members_of,
     read_description,
-    unheard,
 )
 from glassbox.deploy.bundle.description import BASE_FOLDER, BUNDLE_FILE, Bundle, Recorded
 from glassbox.engine.model.files import MODEL_FILES, NOTES
 from glassbox.errors import CorruptArtifact, UnknownName
+from glassbox.progress import Progress, untold
 
 ADAPTER_FILES: Final[tuple[str, ...]] = ("adapter_config.json", "adapter_model.safetensors")
 """Files of an adapter that its digest covers. Source: PEFT's layout."""
@@ -108,7 +107,7 @@ def read_bundle(path: Path) -> Bundle:
     return Bundle.from_json(read_json(file), source=file)
 
 
-def verify_bundle(path: Path, *, report: Report = unheard) -> Verified:
+def verify_bundle(path: Path, *, report: Progress = untold) -> Verified:
     """Return what came of hashing every file of a bundle; faults are listed, not raised.
 
     Args:
@@ -144,7 +143,7 @@ Content = Iterator[tuple[str, int, Reads]]
 
 
 def verified(
-    bundle: Bundle, files: Content, *, skipped: str = "", report: Report = unheard
+    bundle: Bundle, files: Content, *, skipped: str = "", report: Progress = untold
 ) -> Verified:
     """Return what came of looking at some files.
 

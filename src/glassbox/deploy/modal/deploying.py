@@ -5,7 +5,7 @@ Needs a token and the network to deploy; a rehearsal needs neither. Not exercise
 
 import asyncio
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +16,7 @@ import httpx
 from glassbox.deploy.modal.app import modal_app
 from glassbox.deploy.modal.definition import Definition, Source, rehearsed
 from glassbox.errors import GlassboxError
+from glassbox.progress import Say
 from glassbox.settings import ModalSettings, names_in
 from glassbox.storage.key_record import KeyRecord
 from glassbox.techniques.container_spec import container
@@ -23,9 +24,6 @@ from glassbox.techniques.remote.modal_account import modal_errors, put_folders
 from glassbox.techniques.remote.modal_app import ModalApp, define
 from glassbox.techniques.remote.modal_image import VOLUME_NAME
 from glassbox.techniques.worker_spec import WorkerSpec
-
-Report = Callable[[str], None]
-"""Told what is being done."""
 
 N_TAG: Final = 12
 """Digits of the bundle's digest by which Modal's history tells deployments apart."""
@@ -96,9 +94,7 @@ def technique_app(source: Source, wanted: ModalSettings) -> Functions:
     )
 
 
-def deploy(
-    definition: Definition, *, techniques: Functions | None = None, report: Report
-) -> Deployed:
+def deploy(definition: Definition, *, techniques: Functions | None = None, report: Say) -> Deployed:
     """Put a definition into your account, and return where it answers.
 
     What is there already is not sent again, and running containers finish what they have begun;
@@ -145,7 +141,7 @@ def deploy(
 
 
 @contextmanager
-def _saying_what_is_kept(kept: Sequence[str], report: Report) -> Iterator[None]:
+def _saying_what_is_kept(kept: Sequence[str], report: Say) -> Iterator[None]:
     """Say what stays of a deployment that stops before its end."""
     try:
         yield

@@ -7,7 +7,7 @@ its own; ``one_by_one.py`` says what sending them to the least busy one would ch
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,6 +18,7 @@ from glassbox.deploy.plan.simulator import ServerModel, simulate
 from glassbox.deploy.plan.sizes import draw_sizes
 from glassbox.deploy.plan.traffic import DAY_S, Traffic
 from glassbox.errors import InvalidValue
+from glassbox.progress import Progress, untold
 
 N_LANES: Final = 4096
 """Lanes that go at once: enough that a step's fixed cost is small, few enough for the caches."""
@@ -35,13 +36,6 @@ RELAXATIONS: Final = 6.0
 """How many times the queue's own memory a lane runs before it counts."""
 
 HOUR_S: Final = 3600.0
-
-Report = Callable[[int, int], None]
-"""Told what is done, and of how much."""
-
-
-def unheard(_done: int, _total: int) -> None:
-    """Tell nobody."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +77,7 @@ def simulate_day(
     *,
     size_cv: float = 0.0,
     seed: int = 0,
-    report: Report = unheard,
+    report: Progress = untold,
 ) -> Day:
     """Return what every request of a day feels on a fleet of a fixed size.
 

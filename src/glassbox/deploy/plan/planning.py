@@ -16,7 +16,7 @@ from glassbox.deploy.plan.autoscaling import (
     simulate_scaling,
 )
 from glassbox.deploy.plan.capacity import Capacity, Work
-from glassbox.deploy.plan.day import Day, Report, simulate_day, unheard
+from glassbox.deploy.plan.day import Day, simulate_day
 from glassbox.deploy.plan.simulator import ServerModel
 from glassbox.deploy.plan.sizing import (
     LIMIT_S,
@@ -30,6 +30,7 @@ from glassbox.deploy.plan.sizing import (
 from glassbox.deploy.plan.traffic import Traffic
 from glassbox.deploy.prices import Price, checked_discount
 from glassbox.errors import CapacityError
+from glassbox.progress import Progress, untold
 
 MOST_LEAST_BUSY = 2000
 """Most instances for which requests are sent to the least busy one, one after another."""
@@ -123,7 +124,7 @@ def make_plan(
     aims: Aims | None = None,
     price: Price | None = None,
     *,
-    report: Report = unheard,
+    report: Progress = untold,
 ) -> Plan:
     """Return a plan.
 

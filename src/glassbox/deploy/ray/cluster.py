@@ -9,7 +9,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
@@ -21,6 +21,7 @@ from glassbox.deploy.ray.plan import APPLICATION, RayPlan
 from glassbox.deploy.ray.serve_config import IMPORT_PATH, application, checked, controller_options
 from glassbox.deploy.ray.state import FAILED, Deployed, read_state
 from glassbox.errors import CapacityError, ConflictError, DeadlineExceeded, GlassboxError
+from glassbox.progress import Say, unsaid
 from glassbox.techniques.remote.ray_cluster import LOCAL, join, ray_library
 
 WAIT_S: Final = 1800.0
@@ -28,13 +29,6 @@ WAIT_S: Final = 1800.0
 
 POLL_S: Final = 0.5
 """Seconds between two looks."""
-
-Say = Callable[[str], None]
-"""Told in words what is done."""
-
-
-def _unheard(_line: str) -> None:
-    """Let a remark go."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +44,7 @@ class Cluster:
 
     address: str = "auto"
     num_cpus: int | None = None
-    say: Say = field(default=_unheard)
+    say: Say = field(default=unsaid)
 
     def deploy(
         self, plan: RayPlan, *, may_grow: bool = False, timeout_s: float = WAIT_S

@@ -19,7 +19,7 @@ from glassbox.engine.layout.trie import TokenTrie, build_trie
 from glassbox.engine.lora.bank import AdapterBank
 from glassbox.engine.model.distributions import entropy, require_finite
 from glassbox.engine.model.turns import Turns
-from glassbox.engine.protocol import EngineInfo, Logprobs, Progress
+from glassbox.engine.protocol import EngineInfo, Logprobs
 from glassbox.engine.scoring.forward import (
     PrefixStates,
     ScoringPath,
@@ -29,6 +29,7 @@ from glassbox.engine.scoring.forward import (
 )
 from glassbox.engine.scoring.prefix_cache import PrefixCache
 from glassbox.errors import InvalidValue, TextTooLong
+from glassbox.progress import Progress
 from glassbox.types import TokenIds
 
 MIN_PREFIX_TOKENS = 8

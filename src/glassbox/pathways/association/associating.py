@@ -12,7 +12,6 @@ from dataclasses import dataclass, fields
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from glassbox.engine.protocol import Progress
 from glassbox.errors import InvalidValue
 from glassbox.pathways.association.counting import PairCounts, count_pairs
 from glassbox.pathways.association.rings import Firings, Rings, firings_of, rings_of
@@ -21,6 +20,7 @@ from glassbox.pathways.corpus.activations import Activations
 from glassbox.pathways.corpus.documents import Corpus
 from glassbox.pathways.latents import LatentId
 from glassbox.pathways.sections import TokensSection
+from glassbox.progress import Progress
 from glassbox.stats.multiple_testing import benjamini_hochberg
 from glassbox.stats.token_association import association_p, log_odds, pmi, point_probability
 

@@ -18,7 +18,6 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from glassbox.engine.layout.batches import is_out_of_memory
-from glassbox.engine.protocol import Progress
 from glassbox.engine.states.taps import Taps
 from glassbox.errors import AdapterMismatch, InvalidValue, NonFiniteOutput, OutOfMemory
 from glassbox.pathways.corpus.activations import Activations, sorted_activations
@@ -26,6 +25,7 @@ from glassbox.pathways.corpus.documents import Corpus
 from glassbox.pathways.latents import LatentId
 from glassbox.pathways.saes.rows import LatentRows
 from glassbox.pathways.saes.sae import Sae
+from glassbox.progress import Progress
 from glassbox.types import HookPoint
 
 BATCH_TOKENS = 4096

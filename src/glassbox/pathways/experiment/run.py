@@ -15,7 +15,7 @@ from jaxtyping import Float
 
 from glassbox.artifacts import digest_json, digest_texts
 from glassbox.engine.layout.batches import is_out_of_memory
-from glassbox.engine.protocol import Engine, Progress
+from glassbox.engine.protocol import Engine
 from glassbox.engine.states.taps import Taps
 from glassbox.errors import OutOfMemory
 from glassbox.pathways.experiment.clean_run import CleanRun, run_clean
@@ -35,6 +35,7 @@ from glassbox.pathways.experiment.prompts import (
 from glassbox.pathways.latents import LatentId
 from glassbox.pathways.saes.dictionaries import Dictionaries
 from glassbox.pathways.sections import ExperimentSection
+from glassbox.progress import Progress
 
 LATENTS_PER_PART = 8
 """Latents whose trials are lost, at most, by a kill."""

@@ -21,13 +21,13 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from glassbox.engine.layout.batches import is_out_of_memory
-from glassbox.engine.protocol import Progress
 from glassbox.engine.states.taps import Taps
 from glassbox.errors import InvalidData, NonFiniteOutput, OutOfMemory
 from glassbox.pathways.integration.lens import capped
 from glassbox.pathways.latents import LatentId
 from glassbox.pathways.saes.rows import LatentRows
 from glassbox.pathways.saes.sae import Sae
+from glassbox.progress import Progress
 from glassbox.types import HookPoint, TokenIds
 
 T = TypeVar("T")

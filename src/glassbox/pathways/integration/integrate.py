@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Final
 
-from glassbox.engine.protocol import Progress
 from glassbox.errors import AdapterMismatch
 from glassbox.pathways.config import StudyConfig
 from glassbox.pathways.corpus.activations import load_activations
@@ -36,6 +35,7 @@ from glassbox.pathways.layout import StudyFolder, data_folders, study_folder
 from glassbox.pathways.study.log_records import read_log_records
 from glassbox.pathways.study.report_file import read_report
 from glassbox.pathways.study.selection_file import read_selection
+from glassbox.progress import Progress
 
 N_STAGES: Final = 6
 """Of which the progress tells."""

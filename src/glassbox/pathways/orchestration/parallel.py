@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import orjson
 
-from glassbox.engine.protocol import Progress
 from glassbox.errors import (
     CapacityError,
     ConflictError,
@@ -25,6 +24,7 @@ from glassbox.errors import (
 from glassbox.pathways.config import StudyConfig
 from glassbox.pathways.orchestration.workplace import Workplace
 from glassbox.pathways.shards import Shards, StepKey
+from glassbox.progress import Progress
 from glassbox.types import ModelSpec
 
 Part = tuple[Mapping[str, np.ndarray], Mapping[str, Any]]

@@ -5,7 +5,7 @@ Model and dictionaries are opened when a step first needs them. Knows nothing of
 
 import fcntl
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.resources import files
@@ -14,21 +14,16 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
 from glassbox.artifacts import digest_json
-from glassbox.engine.protocol import Engine, Lent, Progress
+from glassbox.engine.protocol import Engine, Lent
 from glassbox.errors import ConflictError, InvalidData
 from glassbox.pathways.config import StudyConfig
 from glassbox.pathways.layout import StudyFolder, study_folder
 from glassbox.pathways.sections import TINY
+from glassbox.progress import Say, Stages, unsaid
 from glassbox.types import ModelSpec
 
 if TYPE_CHECKING:
     from glassbox.pathways.saes.dictionaries import Dictionaries
-
-Stages = Callable[[str], AbstractContextManager[Progress]]
-"""Opens a stage of work under a description, and gives what its progress is told to."""
-
-Say = Callable[[str], None]
-"""Called with one line for people."""
 
 LEASE_S: Final = 24 * 3600.0
 """How long a step may have the model to itself."""
@@ -48,7 +43,7 @@ class Workplace:
     """Makes a model resident."""
     stages: Stages = field(default=lambda _description: nullcontext(_untold))
     """For progress."""
-    say: Say = field(default=lambda _line: None)
+    say: Say = field(default=unsaid)
     """For remarks."""
     join_ray: Callable[[str], ModuleType] | None = None
     """Connects to the Ray cluster at an address; None has no Ray."""

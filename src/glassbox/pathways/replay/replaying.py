@@ -14,7 +14,6 @@ import torch
 from jaxtyping import Int
 
 from glassbox.engine.layout.batches import is_out_of_memory
-from glassbox.engine.protocol import Progress
 from glassbox.errors import InvalidValue, NonFiniteOutput, OutOfMemory
 from glassbox.pathways.blocks.weights import ModelBlocks
 from glassbox.pathways.corpus.contexts import Context
@@ -23,6 +22,7 @@ from glassbox.pathways.replay.changing import Held, Intended, first_changed, hel
 from glassbox.pathways.replay.clean_text import CleanText, Latents, run_clean
 from glassbox.pathways.replay.interventions import Effects, Intervention
 from glassbox.pathways.replay.runs import Runs, cut_runs, plan_runs
+from glassbox.progress import Progress
 
 BATCH_TOKENS: Final = 2048
 """Most positions in one layer at a time, on all runs of a batch together.

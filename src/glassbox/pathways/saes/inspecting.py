@@ -3,7 +3,7 @@
 Residuals of all layers are in memory together, so texts are few. Knows nothing of commands.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from glassbox.engine.states.taps import Taps
 from glassbox.errors import NotEnoughData
 from glassbox.pathways.saes.dictionaries import Dictionaries
 from glassbox.pathways.saes.gate import LoadReport, implausible, measure_load, usual_limits
+from glassbox.progress import Progress
 from glassbox.types import HookPoint
 
 N_TOKENS = 4096
@@ -22,9 +23,6 @@ N_TOKENS = 4096
 
 LEASE_S = 600.0
 """How long the model may be held."""
-
-Told = Callable[[int, int], None]
-"""Called with (layers done, layers in all)."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ def inspect_dictionaries(
     texts: Sequence[str],
     *,
     n_tokens: int = N_TOKENS,
-    progress: Told | None = None,
+    progress: Progress | None = None,
 ) -> list[Inspection]:
     """Return what each SAE does on a model's own residuals, and what about it cannot be.
 

@@ -20,8 +20,9 @@ from glassbox.pathways.study.checkpoints import (
 from glassbox.pathways.study.conditions import CONDITIONS, DECISION
 from glassbox.pathways.study.faults import Fault, FaultList
 from glassbox.pathways.study.report import AuditReport
-from glassbox.pathways.study.responses import NO_TRIAL, Progress, Responses, read_responses
+from glassbox.pathways.study.responses import NO_TRIAL, Responses, read_responses
 from glassbox.pathways.study.weighing import weigh
+from glassbox.progress import Progress
 
 _MOST_NAMED = 12
 

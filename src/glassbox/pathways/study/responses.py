@@ -7,7 +7,7 @@ digests of prompt and response, so that a million responses take some tens of me
 import hashlib
 import math
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +19,7 @@ from glassbox.pathways.study.checkpoints import kind_of, named_latent
 from glassbox.pathways.study.conditions import CONDITIONS, DECISION, decision_outcome
 from glassbox.pathways.study.faults import Fault, FaultList
 from glassbox.pathways.study.json_stream import stream_records
+from glassbox.progress import Progress
 
 PATTERN: Final = "*.json"
 """Names of the log files. Source: the study's plan, "Verify response logs"."""
@@ -28,9 +29,6 @@ REQUIRED: Final = ("feature", "condition", "response")
 
 NO_TRIAL: Final = -1
 """Stands for a record that does not number its trial."""
-
-Progress = Callable[[int, int], None]
-"""Takes how many of how many bytes are read."""
 
 
 @dataclass(frozen=True, eq=False)
