@@ -22,8 +22,9 @@ def store(tmp_path, monkeypatch):
 
 
 def test_without_servers_it_says_how_to_start_one(store, capsys):
-    assert shell.main(["fleet", "--check"]) == 0
+    assert shell.main(["fleet"]) == 0
     assert "glassbox serve" in capsys.readouterr().err
+    assert shell.main(["fleet", "--check"]) == 3, "servers that are long gone are not listed"
 
 
 def test_servers_and_their_differences_are_listed(store, capsys):
@@ -50,3 +51,10 @@ def test_servers_and_their_differences_are_listed(store, capsys):
     found = json.loads(capsys.readouterr().out)
     assert [each["id"] for each in found["replicas"]] == ["aaaa0000", "bbbb1111", "cccc2222"]
     assert found["totals"]["requests"] == {"2xx": 3600}
+
+
+def test_a_fleet_of_which_none_takes_requests_fails_its_check(store):
+    store.beat(replica("aaaa0000"), is_new=True)
+    assert shell.main(["fleet", "--check"]) == 0
+    store.beat(replace(replica("aaaa0000"), status="failed"), is_new=False)
+    assert shell.main(["fleet", "--check"]) == 3

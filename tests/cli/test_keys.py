@@ -40,6 +40,16 @@ def test_a_script_reads_the_key_as_json(url: str, capsys: pytest.CaptureFixture[
     assert KeyStore(open_database(url)).find(made["key"]) is not None
 
 
+@pytest.mark.parametrize(
+    "given", [["--scope", "admin, observe"], ["--scope", "admin", "--scope", "observe"]]
+)
+def test_several_scopes_are_given_with_commas_or_one_by_one(
+    url: str, capsys: pytest.CaptureFixture[str], given: list[str]
+) -> None:
+    assert shell.main(["keys", "create", "team", "--json", *given]) == 0
+    assert json.loads(capsys.readouterr().out)["scopes"] == ["admin", "observe"]
+
+
 def test_a_revoked_key_is_shown_as_revoked(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     shell.main(["keys", "create", "team", "--json"])
     made = json.loads(capsys.readouterr().out)

@@ -220,6 +220,17 @@ def test_captures_equal_the_engine_and_are_kept(engine, tmp_path, monkeypatch):
         capture_rows(engine, rows.rows[:-1], plan, tmp_path / "states")
 
 
+def test_a_file_of_states_that_is_cut_off_is_captured_anew(engine, tmp_path):
+    rows = rows_of(tmp_path, n=12, responses=True)
+    plan = plan_capture(engine, [0], ("mean",), "generated")
+    captured = capture_rows(engine, rows.rows, plan, tmp_path / "states")
+    before = captured.features(Place(0, "mean"))
+    (file,) = captured.files
+    file.write_bytes(file.read_bytes()[:-100])
+    again = capture_rows(engine, rows.rows, plan, tmp_path / "states")
+    np.testing.assert_array_equal(again.features(Place(0, "mean")), before)
+
+
 def test_an_interrupted_capture_goes_on(engine, tmp_path, monkeypatch):
     monkeypatch.setattr("glassbox.introspection.capture_cache.CHUNK_ROWS", 4)
     rows = rows_of(tmp_path, n=12, responses=True).rows

@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 def fleet(
     json: options.AsJson = False,
     check: Annotated[
-        bool, typer.Option("--check", help="Exit with 3 where there is a warning.")
+        bool,
+        typer.Option(
+            "--check",
+            help="Exit with 3 where there is a warning, or no server takes requests.",
+        ),
     ] = False,
 ) -> None:
     """Show every server of the database, who answers there, and where they differ."""
@@ -52,7 +56,7 @@ def fleet(
         note(f"{found.agreement.n_ready} take requests; {n_requests:,} requests in all.")
         for each in found.warnings:
             note(f"{each.kind}: {each.message}")
-    if check and found.warnings:
+    if check and (found.warnings or not found.agreement.n_ready):
         raise typer.Exit(ExitCode.CONFLICT)
 
 

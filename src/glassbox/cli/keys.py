@@ -16,8 +16,8 @@ Scopes = Annotated[
     list[str] | None,
     typer.Option(
         "--scope",
-        help="What the key allows: predict, observe, admin or techniques; may be repeated. "
-        "By default predict and observe.",
+        help="What the key allows: predict, observe, admin or techniques; several with commas, or "
+        "repeated. By default predict and observe.",
     ),
 ]
 
@@ -37,7 +37,8 @@ def create(
 
     From the first key on, a server needs a key for everything but /livez and /readyz.
     """
-    key, secret = Runtime.load().key_store().create(name, scope or ("predict", "observe"))
+    scopes = [part.strip() for each in scope or ("predict,observe",) for part in each.split(",")]
+    key, secret = Runtime.load().key_store().create(name, scopes)
     if json:
         print_json({"id": key.id, "name": key.name, "scopes": key.scopes, "key": secret})
         return

@@ -153,6 +153,8 @@ def capture_rows(
 ) -> CapturedSet:
     """Return the states of some rows, from disk where an earlier capture left them.
 
+    Rows whose file is cut off or damaged are captured anew.
+
     Args:
         engine: The resident model.
         rows: Texts, or prompts with responses.
@@ -171,7 +173,7 @@ def capture_rows(
     for start in range(0, len(rows), CHUNK_ROWS):
         file = own / f"rows-{start:06d}.safetensors"
         stop = min(start + CHUNK_ROWS, len(rows))
-        if not file.is_file():
+        if not _is_whole(file):
             batch = requests[start:stop]
             readings = _readings(engine, rows[start:stop], batch, answers := engine.generate(batch))
             write_bytes(file, _packed(answers, readings, plan))
@@ -179,6 +181,17 @@ def capture_rows(
         if progress is not None:
             progress(stop, len(rows))
     return CapturedSet(tuple(files), plan, digest, len(rows))
+
+
+def _is_whole(file: Path) -> bool:
+    """Return whether a file of states is there, and as long as it says."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="numpy"):
+            return True
+    except (FileNotFoundError, SafetensorError):
+        return False
 
 
 def adapter_digest(engine: Engine, adapter: str | None) -> str | None:
