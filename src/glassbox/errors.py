@@ -340,7 +340,7 @@ class DependencyMissing(GlassboxError):
 
 def first_line(error: BaseException) -> str:
     """Return what somebody else's error says, in one line and without its full stop."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    return (str(error).strip().partition("\n")[0].rstrip() or type(error).__name__).rstrip(".")
 
 
 def is_not_signed_in(error: BaseException) -> bool:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from jaxtyping import Float
 from pyarrow import csv, json, parquet
 
-from glassbox.errors import InvalidData, InvalidValue, NotEnoughData, UnknownName
+from glassbox.errors import InvalidData, InvalidValue, NotEnoughData, UnknownName, first_line
 from glassbox.rollout.drift.text_columns import columns_of
 from glassbox.rollout.drift.windows import Column, Window, word
 
@@ -196,7 +196,7 @@ def _table(path: Path) -> dict[str, list[Any]]:
     except FileNotFoundError as error:
         raise InvalidData("there is no such file", source=str(path)) from error
     except (OSError, pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise InvalidData(f"cannot be read as {ending[1:]} ({reason})", source=str(path)) from error
     return {
         name.strip(): _stripped(column.to_pylist())
