@@ -35,7 +35,7 @@ def postgres(bin_folder: Path) -> Iterator[str]:
 
     def run(program: str, *words: str) -> None:
         command = [str(bin_folder / program), *words]
-        command = ["runuser", "-u", ACCOUNT, "--", *command] if is_root else command
+        command = [*_as_account(), *command] if is_root else command
         subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL, timeout=60)
 
     run("initdb", "-D", str(data), "-A", "trust", "-U", account, "--no-sync")
@@ -73,8 +73,14 @@ def _control(bin_folder: Path, url: str, verb: str) -> None:
         command += ["-o", options]
     command.append(verb)
     if os.geteuid() == 0:
-        command = ["runuser", "-u", ACCOUNT, "--", *command]
+        command = [*_as_account(), *command]
     subprocess.run(command, check=True, cwd=str(folder), stdout=subprocess.DEVNULL, timeout=60)
+
+
+def _as_account() -> list[str]:
+    """Return what runs a program as another account; root's folder need not be on the path."""
+    found = shutil.which("runuser") or shutil.which("runuser", path="/usr/sbin:/sbin")
+    return [found or "runuser", "-u", ACCOUNT, "--"]
 
 
 def new_database(url: str) -> str:

@@ -77,16 +77,18 @@ class StopSign:
         self._look()
 
     def _finish(self) -> None:
-        # The exception may come in the midst of this; after the guarded part it cannot come.
+        # The exception may come in the midst of this. None is put into the thread any more once the
+        # guarded part is over, and one that still waits there comes with the call after it. It is
+        # not taken back: CPython would go on looking for it in every call, and under a tracer in
+        # 3.11 for ever.
         interrupted = False
         while True:
             try:
                 with self._guard:
-                    if self._thread is not None:
-                        _RAISE(ctypes.c_ulong(self._thread), None)
                     self._thread = None
                 if self._hook is not None:
                     self._hook.remove()
+                _let_it_come()
                 break
             except Stopped:
                 interrupted = True
@@ -96,3 +98,7 @@ class StopSign:
     def _look(self, *_: Any) -> None:
         if self.reason is not None:
             raise Stopped
+
+
+def _let_it_come() -> None:
+    """Do nothing: Python raises at the latest here what was put into this thread before."""
