@@ -79,6 +79,31 @@ def test_no_word_of_a_table_is_broken_and_no_column_goes(
         assert word in seen
 
 
+@pytest.mark.parametrize(
+    ("width", "wraps", "cells"),
+    [
+        # The library takes a letter more from a column than there is to take.
+        (
+            87,
+            True,
+            ["cc accbcccaa", "bc aaccbccbc caba", "ccbab abaccba bbccccac", "bab cbbbacc caab"],
+        ),
+        # It cuts lines off that are to stay whole where all of them are too many.
+        (
+            60,
+            False,
+            ["aab accbcbba acbcbcaa", "cabaccab cabab", "acaacac aacbbbc", "c bacacca cbaa"],
+        ),
+    ],
+)
+def test_the_library_takes_nothing_from_a_table(monkeypatch, capsys, width, wraps, cells):
+    for each in range(36, width):
+        monkeypatch.setenv("COLUMNS", str(each))
+        print_table([Column(name, wraps=wraps) for name in ("bac", "bbaccac", "b", "aba")], [cells])
+        seen = capsys.readouterr().out.split()
+        assert {word for cell in cells for word in cell.split()} <= set(seen)
+
+
 def test_on_a_narrow_terminal_rows_become_lists(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "40")
     print_table(

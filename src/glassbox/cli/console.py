@@ -115,10 +115,10 @@ def print_table(
 
 def _layout(
     shapes: Sequence[Column], rows: Sequence[Sequence[Text]], width: int
-) -> tuple[int, list[int | None]] | None:
+) -> tuple[int, list[int]] | None:
     """Return the gap and the columns' widths at which words stay whole; None where there are none.
 
-    A width of None leaves the column to the library, where that breaks no word.
+    The library is not asked: it takes a letter from a word, or from a line that is to stay whole.
     """
     told = [[shape.header, *(row[at].plain for row in rows)] for at, shape in enumerate(shapes)]
     whole = [_longest(text.splitlines() for text in texts) for texts in told]
@@ -127,16 +127,10 @@ def _layout(
         word if shape.wraps else line
         for shape, line, word in zip(shapes, whole, words, strict=True)
     ]
-    gap = _GAPS[0]
-    room = width - _EDGES - gap * (len(shapes) - 1)
-    usual = _grown([0 if shape.wraps else line for shape, line in zip(shapes, whole, strict=True)],
-                   whole, room)  # fmt: skip
-    if all(got >= need for got, need in zip(usual, least, strict=True)):
-        return gap, [None] * len(shapes)
     for gap in _GAPS:
         room = width - _EDGES - gap * (len(shapes) - 1)
         if sum(least) <= room:
-            return gap, list(_grown(least, whole, room))
+            return gap, _grown(least, whole, room)
     return None
 
 
