@@ -37,6 +37,11 @@ _TABLE = sa.table(
         )
     ),
 )
+# Made once: SQLAlchemy takes as long to make a statement as SQLite to run it.
+_INSERT: Final = _TABLE.insert()
+_LAST: Final = (
+    sa.select(_TABLE.c.sequence, _TABLE.c.hash).order_by(_TABLE.c.sequence.desc()).limit(1)
+)
 
 
 @dataclass(frozen=True)
@@ -115,8 +120,7 @@ class AuditLog:
                 body=orjson.loads(text),
             )
             event = replace(event, hash=event_hash(event, text))
-            row = {name: getattr(event, name) for name in _TABLE.c.keys()}  # noqa: SIM118
-            connection.execute(_TABLE.insert().values({**row, "body": text}))
+            connection.execute(_INSERT, {**vars(event), "body": text})
         return event
 
     def read(
@@ -193,8 +197,7 @@ def _problem(row: Any, before: Head, known: Head | None) -> BrokenLink | None:
 
 
 def _head(connection: sa.Connection) -> Head:
-    query = sa.select(_TABLE.c.sequence, _TABLE.c.hash).order_by(_TABLE.c.sequence.desc()).limit(1)
-    last = connection.execute(query).first()
+    last = connection.execute(_LAST).first()
     return Head(0, GENESIS) if last is None else Head(last.sequence, last.hash)
 
 

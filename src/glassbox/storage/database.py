@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.exc import (
@@ -58,6 +58,9 @@ _SESSION = {
     "idle_in_transaction_session_timeout": 2 * STATEMENT_TIMEOUT_S,
 }
 """Limits of a PostgreSQL session in seconds. Source: PostgreSQL 17, section 19.11.1."""
+
+_LEVEL: Final = "glassbox.synchronous"
+"""Where a SQLite connection remembers how its commits end; it begins with ``NORMAL``."""
 
 _TURN = sa.select(
     # Holds until the transaction ends, like the lock.
@@ -267,9 +270,11 @@ def _begin_sqlite(connection: sa.Connection) -> None:
     if options.get(READS_ONLY, False):
         connection.exec_driver_sql("BEGIN")
         return
-    # Connections are lent again, so each writer says how its commits end.
+    # Connections are lent again, so each writer sees to it how its commits end.
     level = "FULL" if options.get(FLUSHED, False) else "NORMAL"
-    connection.exec_driver_sql(f"PRAGMA synchronous = {level}")
+    if connection.info.get(_LEVEL, "NORMAL") != level:
+        connection.exec_driver_sql(f"PRAGMA synchronous = {level}")
+        connection.info[_LEVEL] = level
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
