@@ -136,6 +136,7 @@ async def test_tools_say_what_they_do_to_the_world(client):
     assert tools["run_code"].annotations.destructive_hint
     for tool in tools.values():
         assert tool.description
+        assert not any(line.startswith(" ") for line in tool.description.splitlines())
         assert tool.output_schema
         assert len(tool.description) < 600
         for name, argument in tool.input_schema["properties"].items():

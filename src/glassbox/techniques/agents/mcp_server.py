@@ -7,10 +7,10 @@ Source: Model Context Protocol, https://modelcontextprotocol.io; the official SD
 """
 
 import importlib.metadata
+import inspect
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from time import monotonic
 from typing import Annotated, Any, Final, Protocol, runtime_checkable
 
@@ -115,17 +115,25 @@ def build_server(offer: Offer) -> MCPServer:
     # What a run prints or an argument holds belongs to the agent, not into a log.
     logging.getLogger("mcp").setLevel(logging.ERROR)
     tools = _Tools(offer)
-    add = partial(server.add_tool, structured_output=True)
-    add(tools.list_techniques, annotations=_READS)
-    add(tools.describe_technique, annotations=_READS)
-    add(tools.run_technique, annotations=_RUNS)
+
+    def add(tool: Callable[..., Any], annotations: ToolAnnotations) -> None:
+        server.add_tool(
+            tool,
+            description=inspect.getdoc(tool),
+            annotations=annotations,
+            structured_output=True,
+        )
+
+    add(tools.list_techniques, _READS)
+    add(tools.describe_technique, _READS)
+    add(tools.run_technique, _RUNS)
     if offer.may_run_code:
-        add(tools.run_code, annotations=_RUNS_CODE)
-    add(tools.get_run, annotations=_READS)
-    add(tools.fetch_result, annotations=_READS)
-    add(tools.model_info, annotations=_READS)
-    add(tools.list_runs, annotations=_READS)
-    add(tools.cancel_run, annotations=_ENDS)
+        add(tools.run_code, _RUNS_CODE)
+    add(tools.get_run, _READS)
+    add(tools.fetch_result, _READS)
+    add(tools.model_info, _READS)
+    add(tools.list_runs, _READS)
+    add(tools.cancel_run, _ENDS)
     return server
 
 
