@@ -165,7 +165,19 @@ def test_equal_confidences_make_one_dot_and_one_point():
     assert picture(chart, "svg")
     stage = worlds.business((confidence, correct), max_error=0.01)
     assert stage.threshold.value is None
-    assert "No safe threshold" in texts(business_reliability(stage).figure)
+    written = texts(business_reliability(stage).figure).replace("\n", " ")
+    assert "No safe threshold" in written
+    assert "The 60 surest rows hold too many errors; of many more rows" in written
+    assert "Tried on the threshold part" in written
+
+
+@pytest.mark.parametrize("method", ["temperature scaling", "isotonic regression"])
+def test_names_of_curves_stand_whole_on_the_sheet(method):
+    curve = risk_coverage_curve(*worlds.TUNED)
+    name = f"Tuned model, {method}"
+    figure = risk_coverage([RiskCoverageSeries(name, "tuned", "test part", curve)]).figure
+    (written,) = [each for each in figure.texts if each.get_text() == name]
+    assert written.get_window_extent().x1 < figure.bbox.x1
 
 
 def test_user_texts_with_dollars_and_great_length_are_shown_as_they_are():
@@ -280,4 +292,15 @@ def test_the_users_own_matplotlib_settings_are_left_alone():
 def test_labels_are_shortened_where_they_do_not_differ():
     assert style.shorten_middle("customer complaint about billing", 22) == "customer co…ut billing"
     assert style.shorten_middle("short", 22) == "short"
+
+
+def test_labels_that_would_be_cut_alike_show_where_they_differ():
+    names = [f"department number {i} of the company" for i in range(12)]
+    short = style.shorten_apart([*names, "other"], 22)
+    assert len(set(short)) == 13
+    assert max(map(len, short)) <= 22
+    assert (short[3], short[12]) == ("…number 3 of the comp…", "other")
+    # Cuts that meet at the end of the text hide nothing there.
+    ends = ["very long label name, kind A", "very long label name, kind B"]
+    assert style.shorten_apart(ends, 22) == [style.shorten_middle(each, 22) for each in ends]
     assert style.shorten("a  long\nlabel", 7) == "a long…"

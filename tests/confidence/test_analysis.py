@@ -103,7 +103,7 @@ def test_rows_of_the_threshold_part_are_told_as_texts_to_label():
     threshold = analyse({"base": drawn_rows(20)}, (), QUESTION).final.threshold
     taken = threshold.n_more * threshold.n_rows / threshold.n_start / 0.07
     assert f"about {threshold.n_more} more labelled rows" in refused
-    assert f"on 7 % of its texts, so that takes about {taken:,.0f}"[:-2] in in_all
+    assert f"on 7 % of them, so that takes about {taken:,.0f}"[:-2] in in_all
 
 
 def test_repeated_texts_are_no_independent_rows():

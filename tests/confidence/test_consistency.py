@@ -10,6 +10,7 @@ from glassbox.confidence.consistency import (
     sample_answers,
 )
 from glassbox.confidence.labels import default_labels
+from glassbox.confidence.sentences import consistency_sentences
 from glassbox.errors import InvalidValue
 from tests.confidence.rows_world import drawn_rows
 
@@ -84,7 +85,21 @@ def test_a_prompt_with_news_of_its_own_adds_information():
     assert value.added.gain.low > 0.0
 
 
-def test_where_nothing_is_wrong_nothing_is_claimed():
+@pytest.mark.parametrize("k", [2, 3])
+def test_few_samples_are_measured_although_entropy_is_a_line_of_agreement(k):
+    rows = drawn_rows(2000)
+    fit, test = rows.part("calibrator"), rows.part("test")
+    value = consistency_value(
+        [fit.class_logprobs], fit.held_out.labels, [test.class_logprobs], test.held_out.labels,
+        k, seed=0,
+    )  # fmt: skip
+    assert value.added.gain.low < value.added.gain.high
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_where_nothing_is_wrong_or_right_nothing_is_claimed(label):
     logprobs = np.log(np.tile([0.99, 0.01], (50, 1)))
-    labels = np.zeros(50, dtype=np.int64)
-    assert consistency_value([logprobs], labels, [logprobs], labels, 5, seed=0).added is None
+    labels = np.full(50, label)
+    value = consistency_value([logprobs], labels, [logprobs], labels, 5, seed=0)
+    assert value.added is None
+    assert "too few right" in consistency_sentences(value)[1]

@@ -131,6 +131,24 @@ def test_folder_whose_suffixes_are_the_classes(write, tmp_path):
         read_texts(tmp_path / "set")
 
 
+@pytest.mark.parametrize("names", [("train.csv", "test.csv"), ("a.parquet", "b.parquet")])
+def test_a_folder_of_tables_is_not_read_as_classes(write, tmp_path, names):
+    for name in names:
+        write(f"set/{name}", "text,label\nfine,pos\ndull,neg\n")
+    with pytest.raises(InvalidData, match=r"holds tables.*Give one of them, as in .*set/"):
+        read_texts(tmp_path / "set")
+
+
+@pytest.mark.parametrize("names", [("train.txt", "dev.txt", "test.txt"), ("x.train", "x.valid")])
+def test_a_folder_of_parts_is_not_read_as_classes(write, tmp_path, names):
+    for name in names:
+        write(f"set/{name}", "1 fine\n0 dull\n")
+    with pytest.raises(InvalidData, match="named like parts of a data set"):
+        read_texts(tmp_path / "set")
+    data = read_texts(tmp_path / "set", data_format="class-files")
+    assert len(data.counts) == len(names)
+
+
 def test_folder_that_is_too_small(write, tmp_path):
     write("set/pos.txt", "one")
     with pytest.raises(InvalidData, match="holds 1 text files; one file per class"):

@@ -251,6 +251,15 @@ def test_feature_calibrator_is_logistic_regression():
     assert ((fitted.apply(features) > 0) & (fitted.apply(features) < 1)).all()
 
 
+def test_a_feature_that_others_tell_is_left_out():
+    confidence, correct = calibrated(900, 4, 4, 1.2)
+    first = confidence_log_odds(confidence)
+    plain = FeatureCalibrator.fit(first[:, None], correct)
+    fitted = FeatureCalibrator.fit(np.column_stack([first, 2 - 3 * first]), correct)
+    assert fitted.weights[1] == 0
+    assert fitted.weights[0] == pytest.approx(plain.weights[0])
+
+
 def test_feature_calibrator_failures():
     features = np.linspace(0, 1, 100)[:, None]
     with pytest.raises(NotEnoughData, match="perfect separation"):

@@ -101,6 +101,13 @@ def test_the_start_does_not_look_at_labels(rows, random):
     assert first.n_start == second.n_start
 
 
+def test_the_start_has_as_many_rows_as_asked():
+    confidence, correct = np.repeat([0.999, 0.9], [100, 100]), np.ones(200, bool)
+    for n_min, n_start in ((99, 100), (100, 100), (101, 200), (201, 200)):
+        found = choose_threshold(confidence, correct, max_error=0.3, n_min=n_min)
+        assert found.n_start == n_start
+
+
 def test_no_safe_threshold_says_how_many_more():
     few = choose_threshold(np.full(30, 0.99), np.ones(30, bool), max_error=0.05)
     assert few.value is None
@@ -117,7 +124,32 @@ def test_no_safe_threshold_says_how_many_more():
     assert "25 % of the rows are, so that is about 1,400 rows of any confidence" in rare.sentence
     bad = choose_threshold(np.full(100, 0.99), np.arange(100) > 8, max_error=0.05)
     assert bad.n_more is None
-    assert "A better model or a larger max_error" in bad.sentence
+    assert "a better model or a larger max_error is needed" in bad.sentence
+
+
+def test_few_rows_do_not_condemn_surer_ones():
+    confidence, correct = calibrated_tops(60)
+    few = choose_threshold(confidence, correct, max_error=0.05)
+    assert (few.value, few.n_more, few.n_start) == (None, None, 45)
+    assert few.surer_may_help
+    assert "these are 75 % of the rows: of many more, as many surer ones may do" in few.sentence
+    whole = choose_threshold(np.full(9, 0.7), np.arange(9) > 4, max_error=0.05)
+    assert "these are all rows there are" in whole.sentence
+    # The very same kind of rows: there only had to be more of them.
+    many, right = calibrated_tops(6000)
+    assert choose_threshold(many, right, max_error=0.05).is_safe
+    bad = choose_threshold(many, np.arange(6000) % 2 > 0, max_error=0.05)
+    assert not bad.surer_may_help
+    assert bad.sentence.endswith("confidence. A better model or a larger max_error is needed.")
+
+
+def calibrated_tops(n_rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows in sixths of confidence 0.99 to 0.6, as many of each right as it says."""
+    confidence = np.repeat([0.99, 0.9, 0.8, 0.7, 0.65, 0.6], n_rows // 6)
+    size = n_rows // 6
+    place = np.tile(np.arange(size), 6)
+    # Seven and the size have no common factor, so the wrong rows are spread evenly.
+    return confidence - 1e-9 * place, place * 7 % size >= size * (1 - confidence) - 1e-9
 
 
 def test_a_handful_of_errors_does_not_condemn_the_model():

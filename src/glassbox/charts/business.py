@@ -174,7 +174,8 @@ def _story(figure: Figure, panel: BusinessPanel, x: float, y: float) -> None:
     style.write(figure, x, y, big, size=16, weight="bold")
     lines = textwrap.wrap(_promise(panel), 42)
     style.write(figure, x, y - 0.40, "\n".join(lines), size=9, linespacing=1.5)
-    source = f"Chosen on the {panel.threshold_part}, n = {style.count(chosen.n_rows)}."
+    what = "Tried" if chosen.value is None else "Chosen"
+    source = f"{what} on the {panel.threshold_part}, n = {style.count(chosen.n_rows)}."
     source = "\n".join(textwrap.wrap(style.literal(source), 42))
     style.write(figure, x, y - 0.54 - 0.19 * len(lines), source, size=9, color=style.MUTED)
 
@@ -184,11 +185,15 @@ def _promise(panel: BusinessPanel) -> str:
     allowed = style.exact_percent(chosen.max_error, 1)
     kept = style.exact_percent(chosen.confidence_level, 0)
     if chosen.value is None:
-        more = (
-            "More rows would not help: the model errs too often even where it is surest."
-            if chosen.n_more is None
-            else f"It would take about {style.count(chosen.n_more)} more rows as sure as these."
-        )
+        if chosen.n_more is not None:
+            more = f"It would take about {style.count(chosen.n_more)} more rows as sure as these."
+        elif chosen.surer_may_help:
+            more = (
+                f"The {style.count(chosen.n_start)} surest rows hold too many errors; of many more "
+                "rows, as many surer ones may do better."
+            )
+        else:
+            more = "More rows would not help: the model errs too often even where it is surest."
         return (
             f"At most {allowed} errors cannot be promised so that {kept} of such promises are "
             f"kept. {more}"

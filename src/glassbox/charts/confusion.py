@@ -53,7 +53,7 @@ def label_confusion(value: LabelConfusion) -> Chart:
             f"({size}, {size}), at least (1, 1)",
         )
     info = chart_info("label_confusion")
-    names = [style.shorten_middle(each, _LONGEST) for each in value.labels]
+    names = style.shorten_apart(value.labels, _LONGEST)
     letters = max(len(each) for each in names)
     cell = min(1.5, max(0.40, 6.4 / size))
     is_upright = letters * _LETTER > cell - 0.08

@@ -22,6 +22,8 @@ from glassbox.stats.ranking import RiskCoverageCurve
 
 _FEW_POINTS = 60
 """Curves with fewer points show each as a dot: only those can be had."""
+_LONGEST_NAME = 32
+"""Letters of a curve's name that fit beside the axes: "Tuned model, isotonic regression"."""
 _NOISY_SHARE = 0.02
 """Coverage under which the risk rests on too few rows to set the scale of its axis."""
 
@@ -174,7 +176,7 @@ def _entry(figure: Figure, series: RiskCoverageSeries, dashes: Any, x: float, y:
             linestyle=dashes,
         )
     )
-    name = style.literal(style.shorten(series.title, 31))
+    name = style.literal(style.shorten(series.title, _LONGEST_NAME))
     style.write(figure, x + 0.42, y, name, size=9.5, weight="bold")
     y -= 0.27
     figures = f"AURC {series.curve.aurc:.4f}"

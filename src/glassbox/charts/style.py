@@ -6,8 +6,9 @@ label and no layout solver runs. Knows nothing of what is drawn.
 """
 
 import colorsys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from glassbox.errors import DependencyMissing
@@ -211,6 +212,24 @@ def shorten_middle(text: str, width: int) -> str:
         return clean
     tail = (width - 1) // 2
     return f"{clean[: width - 1 - tail].rstrip()}…{clean[-tail:].lstrip()}"
+
+
+def shorten_apart(texts: Sequence[str], width: int) -> list[str]:
+    """Return labels of at most ``width`` characters that stay apart where they have to be cut.
+
+    Those that would read alike show the place where they differ and not their ends.
+    """
+    short = [shorten_middle(each, width) for each in texts]
+    for double in {each for each in short if short.count(each) > 1}:
+        places = [place for place, each in enumerate(short) if each == double]
+        clean = [" ".join(texts[place].split()) for place in places]
+        # How many first letters they share: the columns of letters that are all alike.
+        same = len(list(takewhile(lambda column: len(set(column)) == 1, zip(*clean, strict=False))))
+        for place, text in zip(places, clean, strict=True):
+            start = max(0, min(same - width // 3, len(text) - width + 1))
+            cut = text[start : start + width - 2]
+            short[place] = f"…{cut}…" if start + len(cut) < len(text) else f"…{text[start:]}"
+    return short
 
 
 def source(title: str, part: str, n_rows: int) -> str:

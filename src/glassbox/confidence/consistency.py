@@ -47,7 +47,7 @@ class ConsistencyValue:
     auroc_agreement: float | None
     """The same by agreement."""
     added: "AddedValue | None"
-    """What the features add; None where too few answers are wrong to tell."""
+    """What the features add; None where too few answers are wrong, or too few right, to tell."""
 
 
 @dataclass(frozen=True)

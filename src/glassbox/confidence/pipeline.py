@@ -213,6 +213,8 @@ class MainJob:
         self._say(
             f"Model {info.name}: {info.n_parameters:,} parameters, {info.dtype} on {info.device}."
         )
+        if info.remark:
+            self._say(info.remark)
         return material, engine
 
     def _base_model(self, engine: Engine, labels: LabelSet) -> LabelModel:

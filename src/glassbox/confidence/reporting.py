@@ -238,7 +238,8 @@ def _provenance(record: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
         ("Model digest", model["digest"]),
         (
             "Number format",
-            f"{model['dtype']} on {model['device']}, {model['scoring_path']} scoring",
+            f"{model['dtype']} on {model['device']}, {model['scoring_path']} scoring. "
+            f"{model.get('remark', '')}".rstrip(". "),
         ),
         ("Data", data["description"]),
         ("Data digest", data["digest"]),

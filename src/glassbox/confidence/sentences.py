@@ -67,8 +67,8 @@ def _labelling(threshold: Threshold) -> tuple[str, ...]:
         return ()
     in_all = threshold.n_more * threshold.n_rows / threshold.n_start / THRESHOLD_SHARE
     return (
-        f"A run chooses its threshold on {percent(THRESHOLD_SHARE, 0)} of its texts, so that takes "
-        f"about {float(f'{in_all:.2g}'):,.0f} more labelled texts as they come.",
+        f"A run of all its texts chooses its threshold on {percent(THRESHOLD_SHARE, 0)} of them, "
+        f"so that takes about {float(f'{in_all:.2g}'):,.0f} more labelled texts as they come.",
     )
 
 
@@ -129,7 +129,10 @@ def consistency_sentences(value: ConsistencyValue) -> tuple[str, ...]:
 
 def _added_sentence(value: ConsistencyValue) -> str:
     if value.added is None:
-        return "Too few answers are wrong to tell whether agreement adds anything to one pass."
+        return (
+            "Too few answers are wrong, or too few right, to tell whether agreement adds anything "
+            "to one pass."
+        )
     gain = value.added.gain
     if gain.low > 0:
         found = "They add information"

@@ -25,6 +25,13 @@ DATA_FORMATS = tuple(dict.fromkeys((*FILE_FORMATS, *FOLDER_FORMATS, "hub")))
 
 _NOT_DATA = re.compile(r"(?i)(readme|license|licence|notice|changelog|citation)\b.*|.*\.md|\..*")
 
+_SPLIT_NAME = re.compile(
+    r"(?i)(train|test|dev|val|eval)(ing)?|training|devel(opment)?|valid(ation)?|evaluation|hold-?out"
+)
+"""What files are called that hold the parts of a data set, not its classes."""
+
+_TABLES = {".csv", ".tsv", ".parquet", ".json"}
+
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?(:[\w.-]+){0,2}")
 
 
@@ -108,6 +115,8 @@ def _read_folder(folder: Path, data_format: str | None, encoding: str | None) ->
             source=str(folder),
         )
     names = _class_names(data, folder)
+    if data_format is None:
+        _refuse_parts(data, names, folder)
     parts = [_read_class_file(each, name, encoding) for each, name in zip(data, names, strict=True)]
     return _joined(parts, f"folder of {len(parts)} class files", files, data)
 
@@ -123,6 +132,26 @@ def _class_names(files: Sequence[Path], folder: Path) -> list[str]:
     raise InvalidData(
         f"the file names do not tell classes apart: {', '.join(each.name for each in files)}. "
         "Name each file after its class",
+        source=str(folder),
+    )
+
+
+def _refuse_parts(files: Sequence[Path], names: Sequence[str], folder: Path) -> None:
+    """Refuse what would read, line by line, as texts of classes called train and test.
+
+    Raises:
+        InvalidData: The files are tables, or named like parts of a data set.
+    """
+    if any(each.suffix.lower() in _TABLES for each in files):
+        what = "the folder holds tables"
+    elif all(_SPLIT_NAME.fullmatch(name) for name in names):
+        what = "the files are named like parts of a data set, not like classes"
+    else:
+        return
+    raise InvalidData(
+        f"{what}: {', '.join(each.name for each in files[:8])}. Give one of them, as in "
+        f"{folder / files[0].name}. Where each file does hold the texts of one class, one a line, "
+        "give the data format class-files",
         source=str(folder),
     )
 

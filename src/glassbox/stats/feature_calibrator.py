@@ -18,6 +18,8 @@ from glassbox.stats.newton import Expansion, convex_minimum
 
 EVENTS_PER_VARIABLE: Final = 10
 """Rows of the rarer outcome asked for per feature. Source: Peduzzi et al. 1996."""
+DEPENDENT: Final = 1e-6
+"""Standard deviation, against its own, that the features before leave of one that they tell."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,8 @@ class FeatureCalibrator:
     intercept: float
     """Log-odds where all features are 0."""
     weights: tuple[float, ...]
-    """Log-odds per unit of each feature; 0 for a feature that was constant."""
+    """Log-odds per unit of each feature; 0 for one that was constant or that those before it tell
+    by a straight line."""
 
     @classmethod
     def fit(cls, features: Float[np.ndarray, "n d"], correct: Bool[np.ndarray, " n"]) -> Self:
@@ -35,34 +38,34 @@ class FeatureCalibrator:
 
         Raises:
             InvalidData: NaN, infinity, or different lengths.
-            NotEnoughData: Fewer right or wrong answers than ten per feature, or features that
-                separate them perfectly or depend on each other exactly.
+            NotEnoughData: Fewer right or wrong answers than ten per feature that tells something,
+                or features that separate them perfectly.
 
         Source: Cox 1958 (logistic regression).
         """
         matrix = _checked_features(features)
         outcome = checked_correct(correct, len(matrix))
         spread = matrix.std(axis=0)
-        varies = spread > 1e-12
+        centre = matrix.mean(axis=0)
+        scaled = (matrix - centre) / np.where(spread > 1e-12, spread, 1.0)
+        told = _independent(scaled)
         rarer = int(min(outcome.sum(), (~outcome).sum()))
-        need = EVENTS_PER_VARIABLE * max(1, int(varies.sum()))
+        need = EVENTS_PER_VARIABLE * max(1, int(told.sum()))
         if rarer < need:
             raise NotEnoughData("A feature calibrator (of the rarer outcome)", rarer, need)
-        centre = matrix.mean(axis=0)
-        scaled = (matrix[:, varies] - centre[varies]) / spread[varies]
-        design = np.column_stack([np.ones(len(matrix)), scaled])
+        design = np.column_stack([np.ones(len(matrix)), scaled[:, told]])
         start = np.zeros(design.shape[1])
         fitted = convex_minimum(lambda at: _logistic_expansion(at, design, outcome), start)
         # A fit that sets every row right could always be made steeper.
         if fitted is None or ((design @ fitted > 0) == outcome).all():
             raise NotEnoughData(
-                "A feature calibrator (rows that break a perfect separation or dependence)",
+                "A feature calibrator (rows that break a perfect separation)",
                 0,
                 1,
                 remedy="Leave a feature out or bring more rows.",
             )
         weights = np.zeros(matrix.shape[1])
-        weights[varies] = fitted[1:] / spread[varies]
+        weights[told] = fitted[1:] / spread[told]
         return cls(float(fitted[0] - weights @ centre), tuple(map(float, weights)))
 
     def apply(self, features: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
@@ -101,6 +104,16 @@ def _logistic_expansion(
     gradient = design.T @ (prob - outcome) / len(design)
     hessian = (design * (prob * (1 - prob))[:, None]).T @ design / len(design)
     return Expansion(value, gradient, hessian)
+
+
+def _independent(scaled: Float[np.ndarray, "n d"]) -> Bool[np.ndarray, " d"]:
+    """Which features, centred and of unit deviation or 0, those before them do not tell."""
+    kept = np.zeros(scaled.shape[1], dtype=np.bool_)
+    for column, values in enumerate(scaled.T):
+        before = scaled[:, kept]
+        left = values - before @ np.linalg.lstsq(before, values)[0] if kept.any() else values
+        kept[column] = left.std() > DEPENDENT
+    return kept
 
 
 def _checked_features(features: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:

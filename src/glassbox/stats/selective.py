@@ -45,6 +45,9 @@ HOPED_SHARE: Final = 0.5
 much open."""
 LEAST_FORESEEN: Final = 0.25
 """Share of max_error below which no foreseen error rate is believed."""
+SUREST_SHARE: Final = 0.1
+"""Share of the rows up to which those of the first level count as the surest that more rows would
+bring. Where rows are few, the first level has to take most of them."""
 START_CANDIDATES: Final = 200
 """Levels considered as a start, spaced evenly in the logarithm of their rows."""
 WALK_BLOCK: Final = 4096
@@ -79,13 +82,18 @@ class Threshold:
     """Without a safe value: automated rows to add for a probability of 0.8 that the first level
     passes, if its true error rate is the observed one. Where that one is too near to max_error or
     above it, but so few rows leave half of max_error open (95 % interval), that half is supposed.
-    None where the value is safe, or where the rate is shown to be such that rows alone would not
-    help."""
+    None where the value is safe, or where the rate is shown to be such that more rows of that
+    level's confidence would not help."""
 
     @property
     def is_safe(self) -> bool:
         """Whether there is a threshold."""
         return self.value is not None
+
+    @property
+    def surer_may_help(self) -> bool:
+        """Whether many more rows may hold enough that are surer than those of the first level."""
+        return self.n_start > SUREST_SHARE * self.n_rows
 
     @property
     def sentence(self) -> str:
@@ -106,8 +114,8 @@ class Threshold:
         seen = f"the {self.n_start} most confident rows hold {errors} ({rate})"
         if self.n_more is None:
             return (
-                f"No safe threshold with these data: {seen}, so more rows would hardly show that "
-                f"{promise}. A better model or a larger max_error is needed."
+                f"No safe threshold with these data: {seen}, so more rows as sure as these would "
+                f"hardly show that {promise}. {self._remedy}"
             )
         supposed, _ = _rows_in_all(
             self.n_start, self.n_start_errors, self.max_error, self.confidence_level
@@ -121,12 +129,27 @@ class Threshold:
             condition = f"it is half of what is allowed, {100 * supposed:.3g} %"
             low, high = clopper_pearson(self.n_start_errors, self.n_start)
             open_to = (
-                f" Their true rate may be anything from {100 * low:.2g} to {100 * high:.2g} %."
+                f" Their true rate may be anything from {100 * low:.2g} to {100 * high:.2g} % "
+                "(95 % interval)."
             )
         return (
             f"No safe threshold with these data: {seen}. That does not show that {promise}."
             f"{open_to} If {condition}, about {self.n_more:,} more labelled rows as sure as these "
             f"would show it in 8 of 10 attempts{self._in_all}."
+        )
+
+    @property
+    def _remedy(self) -> str:
+        """What would help where more rows of the first level's confidence would not."""
+        if not self.surer_may_help:
+            return "A better model or a larger max_error is needed."
+        share = 100 * self.n_start / self.n_rows
+        these = (
+            "all rows there are" if self.n_start == self.n_rows else f"{share:.3g} % of the rows"
+        )
+        return (
+            f"But these are {these}: of many more, as many surer ones may do better. Else a better "
+            "model or a larger max_error is needed."
         )
 
     @property
