@@ -77,22 +77,22 @@ def test_killed_again_and_again_it_keeps_what_it_promised(
 ) -> None:
     database = open_database(database_url)
     store = InferenceStore(database)
+    # A machine under other load may hold the writer back longer than the 50 ms.
+    behind_s = 0.0 if durability == "strict" else 1.0
     n_events = 0
     for turn, after_s in enumerate((0.05, 0.13, 0.21)):
         told, killed = acknowledged_until_killed(
-            database_url, durability, turn * 1_000_000, after_s
+            database_url, durability, turn * 1_000_000, behind_s + after_s
         )
-        assert told
-        # A machine under other load may hold the writer back longer than the 50 ms.
-        cut = killed if durability == "strict" else killed - 0.5
-        due = [name for name, moment in told if moment <= cut]
+        due = [name for name, moment in told if moment <= killed - behind_s]
+        assert due
         if database.dialect == "postgresql":
             # The server may still be finishing the transaction of a client that is gone.
             time.sleep(0.2)
         assert store.known(due) == set(due)
         found = store.verify()
         assert found.broken is None
-        assert found.n_events > n_events or durability == "group"
+        assert found.n_events > n_events
         n_events = found.n_events
     database.close()
 

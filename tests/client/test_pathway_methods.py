@@ -61,7 +61,7 @@ def test_the_other_client_does_the_same(app):
                 (await client.study(name)).n_latents,
                 (await client.study_latent(name, latent)).latent.name == latent,
                 (await client.study_pathways(name)).n_rows > 0,
-                (await client.study_tokens(name, latent=latent)).n_rows >= 0,
+                (await client.study_tokens(name)).n_rows > 0,
                 len((await client.study_graph(name)).nodes) > 0,
             )
 

@@ -206,6 +206,7 @@ def test_a_killed_run_goes_on_and_ends_the_same(run, data, tmp_path):
     while not any(state.rglob("*.safetensors")) and time.monotonic() < deadline:
         assert process.poll() is None or any(state.rglob("*.safetensors"))
         time.sleep(0.05)
+    assert any(state.rglob("*.safetensors")), "there is nothing yet that it could go on from"
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert main(command[3:]) == 0

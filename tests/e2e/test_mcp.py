@@ -120,7 +120,7 @@ async def test_an_agent_finds_its_way(client):
         assert listed["may_run_code"]
         code = {"code": CODE, "arguments": {"text": "The cook"}, "wait_s": 60}
         run = told(await session.call_tool("run_code", code))
-        assert run["printed"] == ["tokens: 4"] or run["printed"][0].startswith("tokens:")
+        assert [each.startswith("tokens: ") for each in run["printed"]] == [True]
         assert any("training mode" in note for note in run["undone"])
         assert run["result"]["state"]["dtype"] == "float32"
 

@@ -14,6 +14,7 @@ from glassbox.server.start import whole_app
 from glassbox.settings import ServerSettings
 from glassbox.storage.database import open_database
 from glassbox.storage.keys import KeyStore
+from glassbox.storage.signing_keys import signing_key
 
 pytestmark = pytest.mark.anyio
 
@@ -57,6 +58,20 @@ def test_a_server_for_this_machine_alone_is_open_without_keys(store):
     client = TestClient(whole_app(ServerSettings(), store), base_url="http://localhost")
 
     assert client.get("/metrics").status_code == 200
+
+
+async def test_what_a_revoked_key_signs_is_a_strangers_a_few_seconds_later(store):
+    key, secret = store.create("team", ["techniques"])
+    signing_id = signing_key(secret).id
+    now_s = 0.0
+    ring = KeyRing(store, clock=lambda: now_s)
+    assert (await ring.find_signing(signing_id))[0].id == key.id
+    store.revoke(key.id)
+    now_s = REMEMBER_S + 0.1
+
+    assert await ring.find_signing(signing_id) is None
+    assert await ring.find(secret) is None
+    assert await KeyRing(store).find_signing(signing_id) is None
 
 
 async def test_a_key_is_good_though_its_use_cannot_be_written_down(store, monkeypatch, caplog):

@@ -25,6 +25,18 @@ def test_adjusting_keeps_the_order_and_makes_nothing_smaller(values: np.ndarray)
     assert (np.diff(adjusted[np.argsort(values, kind="stable")]) >= -1e-15).all()
 
 
+@given(P_VALUES, st.integers(0, 60))
+def test_tests_whose_p_values_are_not_given_had_one(values: np.ndarray, n_more: int) -> None:
+    padded = benjamini_hochberg(np.append(values, np.ones(n_more)))
+    adjusted = benjamini_hochberg(values, n_tests=values.size + n_more)
+    np.testing.assert_allclose(adjusted, padded[: values.size], atol=1e-15)
+
+
+def test_more_p_values_than_tests_are_refused() -> None:
+    with pytest.raises(InvalidData, match="3 p-values cannot come from 2 tests"):
+        benjamini_hochberg(np.array([0.1, 0.2, 0.3]), n_tests=2)
+
+
 def test_few_of_those_called_out_are_false() -> None:
     generator = np.random.default_rng(0)
     shares = []

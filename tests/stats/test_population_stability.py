@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from glassbox.errors import InvalidValue, NotEnoughData
@@ -30,6 +30,7 @@ def test_the_index_is_what_a_loop_gives() -> None:
 
 
 @given(VALUES, VALUES, st.integers(2, 12))
+@example(np.sort(np.r_[np.zeros(30), 1.0:61.0]), np.zeros(1), 10)
 def test_every_value_falls_into_one_frozen_bin(
     reference: np.ndarray, current: np.ndarray, n_bins: int
 ) -> None:

@@ -92,15 +92,21 @@ def test_a_swap_under_load_loses_no_request(champions, models):
                 # Freed between looking and asking: the request is routed anew.
                 assert wanted is not current[0]
 
+    def until_answered():
+        deadline = time.monotonic() + 60
+        while current[0].number not in {number for number, _ in answers}:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
     threads = [threading.Thread(target=ask) for _ in range(6)]
     for each in threads:
         each.start()
     for each in versions[1:]:
-        time.sleep(0.05)
+        until_answered()
         champions.load(each)
         current[0] = each
         champions.keep(frozenset({each.digest}))
-    time.sleep(0.05)
+    until_answered()
     stop.set()
     for each in threads:
         each.join()

@@ -11,6 +11,7 @@ from glassbox.rollout.decisions.evidence import Evidence
 from glassbox.rollout.decisions.gates import gates_of, read_gates
 from glassbox.rollout.decisions.plan import GateLimits, RolloutPlan, load_plan, plan_from
 from glassbox.rollout.decisions.policy import State, decide
+from glassbox.stats.sequential import mean_bounds
 
 PLAN = RolloutPlan(
     min_requests=50, min_distinct=5, min_step_requests=10, consecutive_passes=1, step_s=0.0
@@ -131,12 +132,42 @@ def test_one_breach_of_many_is_no_reason_to_roll_back():
     assert gate.verdict == "inconclusive"
 
 
+def test_all_gates_together_roll_back_wrongly_as_seldom_as_one_alone():
+    evidence = evidence_of(900, 100)
+    alone = replace(PLAN, limits=GateLimits(difference=None, slow_share=None, calibration=None))
+    for plan, n_gates in ((PLAN, len(gates_of(PLAN))), (alone, 3)):
+        assert len(gates_of(plan)) == n_gates
+        alpha = plan.limits.alpha
+        bounds = mean_bounds(evidence.tallies["errors"], alpha / n_gates, alpha)
+        (gate,) = read_gates(plan, evidence, ("error_rate",))
+        assert (gate.low, gate.high) == (bounds.low, bounds.high)
+
+
+def test_each_stage_is_judged_by_its_own_requests():
+    evidence = evidence_of(1000, canary=(1900, 100), bake=(150, 50), champion=(900, 0))
+    evidence.tallies["canary_champion_errors"].add_many(1.0, 100)
+    names = ("error_rate", "canary_error_rate", "bake_error_rate")
+    errors = [each.value for each in read_gates(PLAN, evidence, names)]
+    assert errors == pytest.approx([0.0, 0.05 - 0.1, 0.25 - 0.0])
+    names = ("latency", "canary_latency", "bake_latency")
+    slow = [each.value for each in read_gates(PLAN, evidence, names)]
+    assert slow == pytest.approx([0.0, 0.05, 0.25])
+
+
+def test_an_answer_that_always_differs_needs_no_champion_compared_with_itself():
+    evidence = evidence_of(0, 300)
+    assert evidence.tallies["noise"].n == 0
+    (gate,) = read_gates(PLAN, evidence, ("difference",))
+    assert gate.verdict == "fail"
+
+
 def test_being_surer_without_labels_raises_doubt_and_no_more():
     evidence = evidence_of(2000)
     evidence.tallies["brier"] = Evidence.begin("r", "v1", "v2", PLAN).tallies["brier"]
     evidence.tallies["confidence"].add_many(1.0, 2000)
     (gate,) = read_gates(PLAN, evidence, ("calibration",))
     assert gate.verdict == "inconclusive"
+    assert gate.limit == PLAN.limits.confidence
     assert "want of labels" in gate.about
 
 
@@ -234,3 +265,25 @@ def test_a_file_that_is_no_plan_is_refused(tmp_path):
     (tmp_path / "plan.toml").write_bytes("# späte Schritte\n".encode("latin-1"))
     with pytest.raises(InvalidData, match=r"no TOML.*utf-8"):
         load_plan(tmp_path / "plan.toml")
+
+
+def test_labels_that_come_while_it_bakes_can_still_roll_it_back():
+    evidence = evidence_of(1000, canary=FINE, bake=FINE)
+    evidence.tallies["brier"].add_many(1.0, 1000)
+    found = decide(PLAN, State("Finalising"), evidence)
+    assert (found.verdict, found.state.phase) == ("rollback", "Failed")
+    assert "calibration" in found.reason
+
+
+def test_a_promotion_that_was_decided_is_not_too_late():
+    watched_s = PLAN.max_duration_s + 1.0
+    evidence = evidence_of(1000, canary=FINE)
+    for phase, verdict in (("WaitingPromotion", "rollback"), ("Promoting", "promote")):
+        assert decide(PLAN, State(phase, 0.5, watched_s=watched_s), evidence).verdict == verdict
+
+
+def test_a_look_in_doubt_begins_the_row_anew():
+    plan = replace(PLAN, consecutive_passes=3)
+    state = State("Waiting", n_passes=2)
+    assert decide(plan, state, evidence_of(*DOUBTFUL)).state.n_passes == 0
+    assert decide(plan, state, evidence_of(*FINE)).verdict == "advance"

@@ -1,6 +1,7 @@
 """The watch over records: references, reports, hours of the week, and a process of its own."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -208,6 +209,17 @@ def test_a_process_of_its_own_gives_the_same_report(url: str, database: Database
     assert found.features == watch.run().features
     with pytest.raises(ConflictError, match="no drift reference"):
         apart.run("nobody")
+    store.close()
+
+
+def test_a_process_of_its_own_takes_no_module_from_the_folder_that_it_is_in(
+    url: str, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "orjson.py").write_text("raise SystemExit('ran')")
+    monkeypatch.chdir(tmp_path)
+    _, store, drifts = watch_on(database)
+    with pytest.raises(ConflictError, match="no drift reference"):
+        DriftApart(url, SETTINGS, drifts).run()
     store.close()
 
 
