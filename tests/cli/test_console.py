@@ -124,6 +124,15 @@ def test_a_piped_table_is_wide(capsys):
     assert "x" * 110 in capsys.readouterr().out
 
 
+def test_a_note_cannot_command_the_terminal(capsys):
+    note("of kind 'LO\x1b]52;c;ZWNobyBoaQ==\x1b\\\x9b31mRA'\nsecond line")
+    said = capsys.readouterr().err
+    assert "\x1b" not in said
+    assert "\x9b" not in said
+    assert "LO␛]52;" in said
+    assert said.endswith("\nsecond line\n")
+
+
 def test_a_long_note_is_not_broken(capsys):
     note("word " * 100)
     assert capsys.readouterr().err.count("\n") == 1
@@ -161,6 +170,18 @@ def test_long_work_without_a_terminal_prints_plain_lines(capsys, monkeypatch):
     assert lines[0] == "Scoring: 2 of 40, 2 s, about 38 s left"
     assert lines[1] == "Scoring: 7 of 40, 7 s, about 33 s left"
     assert len(lines) == 8
+
+
+def test_what_came_before_counting_is_no_pace(capsys, monkeypatch):
+    clock = iter([0.0, 100.0, 110.0])
+    monkeypatch.setattr(console, "monotonic", lambda: next(clock))
+    with progress("Packing") as report:
+        report(500, 1000)
+        report(550, 1000)
+    assert capsys.readouterr().err.splitlines() == [
+        "Packing: 500 of 1,000, 100 s",
+        "Packing: 550 of 1,000, 110 s, about 90 s left",
+    ]
 
 
 def test_work_that_never_reports_still_says_what_it_does(capsys, monkeypatch):

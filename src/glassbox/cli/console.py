@@ -191,7 +191,7 @@ def print_json_line(value: object) -> None:
 
 def note(text: str) -> None:
     """Print a line on standard error, for people rather than programs."""
-    errors().print(Text(text), soft_wrap=True)
+    errors().print(Text(visible(text)), soft_wrap=True)
 
 
 @contextmanager
@@ -258,6 +258,8 @@ class _Lines:
         self._console = console
         self._started = monotonic()
         self._last = self._started + SHOW_AFTER_S - LINE_EVERY_S
+        # Where and when counting began: what went before, loading or an earlier run, is no pace.
+        self._first: tuple[float, int] | None = None
         self._lock = threading.Lock()
         self._is_closed = False
 
@@ -270,15 +272,18 @@ class _Lines:
     def report(self, done: int, total: int) -> None:
         moment = monotonic()
         with self._lock:
+            began, before = self._first = self._first or (moment, done)
             if moment - self._last < LINE_EVERY_S:
                 return
             self._last = moment
             elapsed = moment - self._started
             if not total:
                 self._print(f": {done:,} done after {elapsed:.0f} s")
-            elif done:
-                left = elapsed * (total - done) / done
+            elif done > before:
+                left = (moment - began) * (total - done) / (done - before)
                 self._print(f": {done:,} of {total:,}, {elapsed:.0f} s, about {left:.0f} s left")
+            elif done:
+                self._print(f": {done:,} of {total:,}, {elapsed:.0f} s")
 
     def close(self) -> None:
         with self._lock:

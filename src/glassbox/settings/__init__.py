@@ -1,6 +1,6 @@
 """Every setting and where it may come from; the only package that reads the environment."""
 
-from glassbox.settings.foreign import keep_mlflow_silent, keep_torch_from_spinning
+from glassbox.settings.foreign import keep_mlflow_silent, keep_ray_silent, keep_torch_from_spinning
 from glassbox.settings.loading import (
     EffectiveSetting,
     HubEnvironment,
@@ -58,6 +58,7 @@ __all__ = [
     "environment_of",
     "hub_environment",
     "keep_mlflow_silent",
+    "keep_ray_silent",
     "keep_torch_from_spinning",
     "known_settings",
     "load_settings",

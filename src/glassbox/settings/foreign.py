@@ -12,6 +12,11 @@ def keep_mlflow_silent() -> None:
     os.environ.setdefault(MLFLOW_TELEMETRY, "true")
 
 
+def keep_ray_silent() -> None:
+    """Let Ray clusters that start here report to nobody, unless the environment says otherwise."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+
 SPIN_COUNT: Final = "3000"
 """Turns for which a thread of OpenMP waits awake for the others; the library's own is a hundred
 times as many, and takes a core from whatever else runs. Source: benchmarks/busy_cores.py."""

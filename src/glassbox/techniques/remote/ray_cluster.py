@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 from glassbox.errors import AccessDenied, DependencyMissing, InvalidValue, Unreachable, first_line
+from glassbox.settings import keep_ray_silent
 
 LOCAL = "local"
 """Address that starts a cluster of our own."""
@@ -94,6 +95,7 @@ def _start(ray: ModuleType, namespace: str, num_cpus: int | None) -> None:
     # A folder of our own: a file that a dead cluster left in the common one would be believed.
     parent = SHORT_TEMP if os.access(SHORT_TEMP, os.W_OK) else None
     folder = tempfile.mkdtemp(prefix="glassbox-ray-", dir=parent)
+    keep_ray_silent()
     try:
         ray.init(
             address=LOCAL,
