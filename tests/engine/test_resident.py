@@ -66,6 +66,7 @@ def test_the_plain_path_gives_the_same(expected, monkeypatch):
     monkeypatch.setattr(resident, "choose_path", lambda *_: ("plain", "asked for"))
     plain = tiny_engine(batch_tokens=200)
     assert plain.info.scoring_path == "plain"
+    assert plain.info.remark.endswith("which is slower: asked for.")
     assert_same(plain.logprobs(prompts(), CONTINUATIONS, top_k=4), expected)
 
 

@@ -24,7 +24,7 @@ def engine(monkeypatch):
         "glassbox.engine.batching.answering.choose_slots", lambda *_, **__: (None, "it is a test")
     )
     engine = ResidentEngine(loaded("llama"))
-    assert engine._answering.plain_reason == "it is a test"
+    assert engine.info.remark.endswith("one at a time, which is slower: it is a test.")
     yield engine
     engine.close()
 

@@ -7,11 +7,31 @@ from glassbox.engine.model.devices import (
     choose_dtype,
     describe_devices,
     has_native_bfloat16,
+    is_out_of_memory,
     keep_freed_memory,
 )
 from glassbox.errors import InvalidValue, UnsupportedModel
 
 CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("error", "is_memory"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), True),
+        (MemoryError(), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to"), True),
+        (RuntimeError("DefaultCPUAllocator: not enough memory: you tried to"), True),
+        (RuntimeError("unable to mmap 8 bytes from file <w>: Cannot allocate memory (12)"), True),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 1 GB)"), True),
+        (RuntimeError("Invalid buffer size: 19.45 GiB"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"), True),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+        (ValueError("no"), False),
+    ],
+)
+def test_too_little_memory_is_told_apart_whoever_says_so(error, is_memory):
+    assert is_out_of_memory(error) is is_memory
 
 
 @pytest.mark.parametrize(

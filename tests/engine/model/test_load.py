@@ -5,11 +5,19 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from glassbox.engine.forecast import read_config
 from glassbox.engine.model.files import short_name
 from glassbox.engine.model.load import cached_model, find_adapter, find_model, load_model
 from glassbox.engine.resident import load_engine
-from glassbox.errors import CorruptArtifact, InvalidValue, UnknownName, UnsupportedModel
+from glassbox.errors import (
+    CorruptArtifact,
+    InvalidValue,
+    OutOfMemory,
+    UnknownName,
+    UnsupportedModel,
+)
 from glassbox.testing import tiny_loaded
 from glassbox.types import ModelSpec
 
@@ -73,6 +81,26 @@ def test_missing_weights_are_never_drawn_at_random(copy):
         load_model(spec(copy))
 
 
+@pytest.mark.parametrize("stage", ["from_pretrained", "to"])
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"),
+        MemoryError(),
+    ],
+)
+def test_a_model_that_does_not_fit_is_not_called_damaged(saved, monkeypatch, stage, error):
+    def full(*_given, **_named):
+        raise error
+
+    kinds = {"from_pretrained": AutoModelForCausalLM, "to": PreTrainedModel}
+    monkeypatch.setattr(kinds[stage], stage, full)
+    with pytest.raises(OutOfMemory, match="does not fit into memory"):
+        load_model(ModelSpec(str(saved), device="cpu"))
+
+
 def test_a_missing_shard_is_named(copy):
     index = {"metadata": {}, "weight_map": {"lm_head.weight": "model-00002-of-00002.safetensors"}}
     (copy / "model.safetensors.index.json").write_text(json.dumps(index))
@@ -94,13 +122,26 @@ def test_pickled_weights_are_not_read(copy):
         load_model(spec(copy))
 
 
-def test_code_in_the_folder_is_not_run(copy):
+def test_code_in_the_folder_is_not_run(copy, monkeypatch):
+    # The library asks on standard input, where the lines of a pipe may say anything.
+    monkeypatch.setattr("builtins.input", lambda _: "y")
     config = json.loads((copy / "config.json").read_text())
     config["model_type"] = "of_its_own"
     config["auto_map"] = {"AutoConfig": "code.Config", "AutoModelForCausalLM": "code.Model"}
     (copy / "config.json").write_text(json.dumps(config))
     (copy / "code.py").write_text("raise SystemExit('ran')")
     with pytest.raises(UnsupportedModel, match="never run"):
+        load_model(spec(copy))
+    with pytest.raises(UnsupportedModel, match="never run"):
+        read_config(str(copy))
+    # A model that the library knows, whose tokenizer it does not.
+    config["model_type"] = "llama"
+    del config["auto_map"]
+    (copy / "config.json").write_text(json.dumps(config))
+    told = json.loads((copy / "tokenizer_config.json").read_text())
+    told |= {"tokenizer_class": "OfItsOwn", "auto_map": {"AutoTokenizer": ["code.Own", None]}}
+    (copy / "tokenizer_config.json").write_text(json.dumps(told))
+    with pytest.raises(CorruptArtifact, match="no usable tokenizer"):
         load_model(spec(copy))
 
 

@@ -98,12 +98,13 @@ class Answering:
         self._ends = end_ids(model)
         config = model.config.get_text_config()
         self.taps = Taps(model) if config.model_type in NAMES else None
-        slots, self.plain_reason = None, "its scoring path is the plain one"
+        # Why requests are answered one at a time, in words; empty where they share a batch.
+        slots, self.alone_because = None, "its scoring path is the plain one"
         if info.scoring_path == "packed":
             budget_bytes = capacity.keys_bytes
             if budget_bytes is None:
                 budget_bytes = _keys_bytes(model.device)
-            slots, self.plain_reason = choose_slots(
+            slots, self.alone_because = choose_slots(
                 model, context=info.context, budget_bytes=budget_bytes
             )
         self._slots = slots

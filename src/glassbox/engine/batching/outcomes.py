@@ -4,7 +4,7 @@ Knows rows and errors; knows nothing of models or threads.
 """
 
 from glassbox.engine.batching.row import Row
-from glassbox.engine.layout.batches import is_out_of_memory
+from glassbox.engine.model.devices import is_out_of_memory
 from glassbox.engine.requests import Generation, Piece
 from glassbox.errors import DeadlineExceeded, GlassboxError, IntegrityError, OutOfMemory
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from glassbox.engine.model.codec import TokenizerCodec
+from glassbox.engine.model.devices import in_float64
 from glassbox.engine.model.distributions import MIN_TEMPERATURE, entropy, require_finite
 from glassbox.engine.requests import (
     CapturedStates,
@@ -191,7 +192,7 @@ def choose(logits: Tensor, sampling: Sampling, draw: random.Random) -> int:
     """
     if sampling.temperature == 0:
         return int(logits.float().argmax())
-    probs = sampled_logprobs(logits, sampling).exp().double()
+    probs = in_float64(sampled_logprobs(logits, sampling).exp())
     uniform = draw.random() * float(probs.sum())
     drawn = int((probs.cumsum(0) <= uniform).sum())
     return min(drawn, int(probs.nonzero().max()))

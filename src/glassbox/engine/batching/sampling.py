@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from glassbox.engine.model.devices import in_float64
 from glassbox.engine.model.distributions import MIN_TEMPERATURE, entropy
 from glassbox.engine.requests import Sampling
 
@@ -198,10 +199,10 @@ def _cut(
 
 def _draw(logprobs: Float[Tensor, "n d_vocab"], uniforms: Sequence[float]) -> Int[Tensor, " n"]:
     """Return one token a row by inverse transform, in the order of the vocabulary."""
-    probs = logprobs.exp().double()
-    uniform = torch.tensor(uniforms, dtype=torch.float64, device=logprobs.device)
+    probs = in_float64(logprobs.exp())
+    uniform = torch.tensor(uniforms, dtype=torch.float64, device=probs.device)
     reached = probs.cumsum(dim=-1) <= (uniform * probs.sum(dim=-1))[:, None]
     # Rounding may leave the sum short of the number drawn: the last possible token then.
     places = torch.arange(probs.shape[1], device=probs.device)
     last = torch.where(probs > 0, places, 0).amax(dim=-1)
-    return torch.minimum(reached.sum(dim=-1), last)
+    return torch.minimum(reached.sum(dim=-1), last).to(logprobs.device)

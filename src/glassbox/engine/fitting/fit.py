@@ -31,6 +31,7 @@ from glassbox.engine.lora.files import (
     write_adapter,
 )
 from glassbox.engine.lora.weights import BaseModel
+from glassbox.engine.model.devices import is_out_of_memory
 from glassbox.engine.protocol import AdapterFit, AdapterRecipe, ContinuationLoss, Example, FitPoint
 from glassbox.errors import NonFiniteOutput, NotEnoughData, OutOfMemory, TextTooLong
 from glassbox.types import TokenIds
@@ -183,7 +184,7 @@ class _Fit:
                 loss = self._loss(self.task.train, rows) * (len(rows) / n_rows)
                 loss.backward()
                 total += loss.item()
-            norm = clip_grad_norm_(self.parameters, MAX_GRADIENT_NORM, foreach=True).item()
+            norm = clip_grad_norm_(self.parameters, MAX_GRADIENT_NORM).item()
             if not np.isfinite(total) or not np.isfinite(norm):
                 raise NonFiniteOutput(
                     f"Step {step} of the fit gave loss {total} and gradient length {norm}. Lower "
@@ -282,9 +283,7 @@ def out_of_memory_named(recipe: AdapterRecipe) -> Iterator[None]:
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        # The CPU allocator's failure is a plain RuntimeError, told apart by its message alone.
-        is_memory = isinstance(error, torch.OutOfMemoryError | MemoryError)
-        if not is_memory and "can't allocate memory" not in str(error):
+        if not is_out_of_memory(error):
             raise
         raise OutOfMemory(
             f"A batch of {recipe.batch_size} examples did not fit into memory. Halve batch_size "

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import torch
 
+from glassbox.engine.model.devices import is_out_of_memory
 from glassbox.errors import OutOfMemory
 
 T = TypeVar("T")
@@ -98,14 +99,3 @@ def _within_memory(rows: list[int], run: Callable[[list[int]], T]) -> T | None:
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     return None
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error means that memory did not suffice.
-
-    The CPU's and MPS's allocators raise a plain ``RuntimeError``, told apart by its words.
-    """
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    words = str(error).lower()
-    return "can't allocate memory" in words or "out of memory" in words

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from jaxtyping import Int
 
-from glassbox.engine.layout.batches import is_out_of_memory
 from glassbox.engine.lora.files import read_adapter
 from glassbox.engine.lora.leases import BASE_LEASE, Claim, Lease
 from glassbox.engine.lora.object_store import DISK_BYTES, AdapterStore, is_url
@@ -26,6 +25,7 @@ from glassbox.engine.lora.tiers import AdapterTiers
 from glassbox.engine.lora.update import Update, update_of_one, update_of_rows, updating
 from glassbox.engine.lora.urls import NamedUrls
 from glassbox.engine.lora.weights import AdapterWeights, BaseModel, linear_layers, prepare
+from glassbox.engine.model.devices import is_out_of_memory
 from glassbox.engine.requests import AdapterInfo
 from glassbox.errors import (
     ConflictError,

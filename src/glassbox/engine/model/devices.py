@@ -12,8 +12,12 @@ from pathlib import Path
 
 import psutil
 import torch
+from torch import Tensor
 
 from glassbox.errors import InvalidValue, UnsupportedModel
+
+WITHOUT_FLOAT64 = {"mps"}
+"""Kinds of devices that have no float64."""
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 """Number formats a model may be loaded in, by name."""
@@ -23,6 +27,18 @@ _MALLOPT_MMAP_THRESHOLD = -3
 _MMAP_THRESHOLD_BYTES = 32 * 2**20
 """The most that glibc accepts on 64-bit machines (half of HEAP_MAX_SIZE)."""
 _TRIM_THRESHOLD_BYTES = 512 * 2**20
+
+
+_NO_MEMORY = (
+    "can't allocate memory",
+    "cannot allocate memory",
+    "not enough memory",
+    "out of memory",
+    "invalid buffer size",
+    "status_alloc_failed",
+)
+"""What torch says of too little memory where it has no class of its own for it: the processor's
+allocator (Linux, files, Windows), CUDA's and MPS's, MPS of one tensor, CUDA's libraries."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +144,16 @@ def dtype_name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
+def beside_float64(values: Tensor) -> Tensor:
+    """Return values on a device that has float64: where they are, or else on the host."""
+    return values.cpu() if values.device.type in WITHOUT_FLOAT64 else values
+
+
+def in_float64(values: Tensor) -> Tensor:
+    """Return values in float64: where they are, or on the host where their device has none."""
+    return beside_float64(values).double()
+
+
 def describe_device(device: torch.device) -> DeviceReport:
     """Return what a device offers."""
     host = psutil.virtual_memory()
@@ -183,6 +209,14 @@ def keep_freed_memory() -> bool:
         mallopt(_MALLOPT_MMAP_THRESHOLD, _MMAP_THRESHOLD_BYTES)
         and mallopt(_MALLOPT_TRIM_THRESHOLD, _TRIM_THRESHOLD_BYTES)
     )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error means that memory did not suffice, whoever's that is."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    said = str(error).lower()
+    return any(words in said for words in _NO_MEMORY)
 
 
 def return_freed_memory(device: torch.device) -> None:

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from glassbox.engine.model.devices import in_float64
 from glassbox.errors import InvalidValue, NotEnoughData
 from glassbox.techniques.measures.anatomy import Anatomy, Spot
 from glassbox.techniques.measures.encoding import encode, pieces
@@ -113,11 +114,12 @@ def _states(anatomy: Anatomy, tokenizer: Any, texts: Sequence[str]) -> list[Rows
 def _least_squares(layer: Rows, final: Rows, ridge: float) -> tuple[Tensor, Tensor]:
     """Return the affine map from a layer to the last, pulled towards leaving things as they are."""
     middle, end = layer.mean(dim=0), final.mean(dim=0)
-    x, change = (layer - middle).double(), (final - end - (layer - middle)).double()
+    x, change = in_float64(layer - middle), in_float64(final - end - (layer - middle))
     gram = x.T @ x
     pull = max(ridge, 1e-9) * gram.diagonal().mean()
     identity = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
-    weight = (identity + torch.linalg.solve(gram + pull * identity, x.T @ change)).float()
+    weight = identity + torch.linalg.solve(gram + pull * identity, x.T @ change)
+    weight = weight.float().to(layer.device)
     return weight, end - middle @ weight
 
 

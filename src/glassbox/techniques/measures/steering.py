@@ -104,7 +104,9 @@ def swept(
         raise InvalidValue("shape of the vector", vector.shape, f"({anatomy.d_model},)")
     batch = encode(model, tokenizer, [prompt])
     direction = torch.as_tensor(vector, dtype=torch.float32, device=model.device)
-    shift = torch.tensor(coefficients, device=model.device)[:, None, None] * direction
+    # Named, for numbers of NumPy's would make it float64.
+    sizes = torch.tensor(coefficients, dtype=torch.float32, device=model.device)
+    shift = sizes[:, None, None] * direction
 
     def add(values: Tensor) -> Tensor:
         return values + shift.to(values.dtype)
@@ -116,7 +118,7 @@ def swept(
     if target is not None:
         logits = anatomy.run(many, write={spot: add}, last_only=True).logits[:, -1].float()
         token = next_token(tokenizer, prompt, target)
-        probs = logits.softmax(dim=-1)[:, token].double().cpu().numpy()
+        probs = logits.softmax(dim=-1)[:, token].cpu().double().numpy()
     with anatomy.writing({spot: add}):
         written = write_on(model, tokenizer, batch, n_rows=rows, max_new_tokens=max_new_tokens)
     ids = batch.ids[0].tolist()
