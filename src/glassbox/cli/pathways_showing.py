@@ -135,8 +135,9 @@ def show_pathways(
     _print_pathways(page.rows)
     print_text(f"{len(page.rows):,} of {page.n_rows:,} pathways, by mediated effect.")
     if study.decision_paths:
-        best = study.decision_paths[0]
-        print_text(f"Strongest path to the decision: {' → '.join(best.nodes)}.")
+        # Not the strongest of all: ways on which a latent drives another stand before single ones.
+        first, n_paths = study.decision_paths[0], len(study.decision_paths)
+        print_text(f"First of {n_paths:,} paths to the decision: {' → '.join(first.nodes)}.")
     print_text(f"Report: {study.report}")
 
 
@@ -159,7 +160,8 @@ def show_latent(folder: Path, name: str, *, limit: int, json: bool) -> None:
             ["token", "condition", Column("offset", "right"), Column("z", "right"),
              Column("q", "right")],
             [
-                (repr(each.token), each.condition, each.offset, _number(each.z), _number(each.q))
+                (repr(each.token), each.condition, each.offset, _number(each.z),
+                 _number(each.q_shift))
                 for each in card.tokens[:limit]
             ],
         )  # fmt: skip

@@ -49,6 +49,10 @@ def by_forward(model, context, latents, interventions):
     return replay_by_forward(model, text, interventions)
 
 
+def replay_on_blocks(model, context, latents, interventions):
+    return replay_text(take_blocks(model), context, interventions, latents)
+
+
 def assert_equal_effects(fast, slow, *, sizes=True):
     read = np.isfinite(slow.pre)
     assert read.any()
@@ -289,6 +293,20 @@ def test_nan_in_the_weights_is_found():
         model.model.layers[1].mlp.up_proj.weight[0, 0] = torch.nan
     with pytest.raises(NonFiniteOutput, match="Context 0"):
         replay_text(take_blocks(model), context, all_doses(1), Latents(rows_of(saes)))
+
+
+@pytest.mark.parametrize("way", [replay_on_blocks, by_forward])
+def test_a_replay_that_leaves_the_number_format_is_not_taken_for_one_that_read_nothing(way):
+    model, context, saes = world()
+    half = {at: replace(sae, **{name: getattr(sae, name).half() for name in
+                                ("w_enc", "b_enc", "w_dec", "b_dec")})
+            for at, sae in saes.items()}  # fmt: skip
+    half[0].w_dec[1] *= 60_000
+    latents = Latents(rows_of(half))
+    calm, wild = (Intervention((LatentId(0, 1),), Dose("x", factor)) for factor in (1.0001, 300.0))
+    assert np.isfinite(way(model.half(), context, latents, [calm]).pre).all()
+    with pytest.raises(NonFiniteOutput, match="Context 0"):
+        way(model, context, latents, [calm, wild])
 
 
 def test_a_source_on_the_last_layer_and_a_text_without_targets_need_no_run():

@@ -368,6 +368,14 @@ def test_the_pool_is_a_seeded_draw_that_reads_its_rows_only(tmp_path):
     assert len(draw_pool(dictionaries, [0], n=10**6)[0]) == N_LATENTS
 
 
+def test_rows_that_write_nothing_are_no_directions(tmp_path):
+    sae = World(0).saes[0]
+    sae.w_dec[[2, 5]] = 0
+    save_sae(sae, tmp_path / "layer-0")
+    pool = draw_pool(open_dictionaries(tmp_path), [0])
+    assert set(range(N_LATENTS)) - set(pool[0].indices.tolist()) == {2, 5}
+
+
 def test_joined_rows_hold_each_latent_once_ascending():
     sae = World(0).saes[2]
     joined = join_rows(

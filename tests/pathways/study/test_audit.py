@@ -11,6 +11,7 @@ from glassbox.pathways.sections import AuditSection
 from glassbox.pathways.study.audit import audit_study, error_summary
 from glassbox.pathways.study.conditions import CONDITIONS, CONTRASTS
 from glassbox.pathways.study.report_file import read_report, write_report
+from glassbox.stats.max_statistic import null_order_statistic
 from tests.pathways.study.studies import CONTRAST, made_study
 
 QUICK = AuditSection(n_permutations=200)
@@ -30,6 +31,24 @@ def test_a_sound_study_has_neither_errors_nor_warnings(tmp_path):
     assert report.condition_counts == dict.fromkeys(CONDITIONS, 360)
     assert report.files["n_responses"] == report.files["n_usable_responses"] == 12 * 6 * 30
     assert report.files["n_response_files"] == 5
+
+
+def test_the_largest_null_is_that_of_as_many_trials_as_there_are(tmp_path):
+    statistics = _audit(made_study(n_trials=60), tmp_path / "logs").statistics
+    assert statistics.null_largest_d == null_order_statistic(12, 1, n_treated=60, n_baseline=60)
+    study = made_study(n_trials=60)
+    study.logs.clear()
+    alone = _audit(study, tmp_path / "no logs").statistics
+    assert alone.null_largest_d == null_order_statistic(12, 1, n_treated=30, n_baseline=30)
+
+
+def test_where_no_outcome_varies_there_is_no_threshold(tmp_path):
+    study = made_study(n_latents=3)
+    for record in study.logs:
+        record["decision"] = "stop"
+    statistics = _audit(study, tmp_path).statistics
+    assert statistics.max_d_threshold is None
+    assert statistics.n_above_threshold == 0
 
 
 def test_effects_are_recomputed_from_the_logs(tmp_path):

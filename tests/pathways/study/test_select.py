@@ -8,6 +8,7 @@ import pytest
 from scipy.stats import false_discovery_control
 
 from glassbox.errors import CorruptArtifact, NotEnoughData
+from glassbox.pathways.integration.inputs import latent_rows
 from glassbox.pathways.latents import LatentId
 from glassbox.pathways.sections import AuditSection, SelectSection
 from glassbox.pathways.study.audit import audit_study
@@ -19,7 +20,7 @@ from glassbox.pathways.study.responses import read_responses
 from glassbox.pathways.study.select import select_latents, with_bootstrap
 from glassbox.pathways.study.selection_file import read_selection, write_selection
 from glassbox.stats.multiple_testing import benjamini_hochberg
-from tests.pathways.study.studies import made_study
+from tests.pathways.study.studies import CONTRAST, made_study
 
 AUDIT = AuditSection(n_permutations=200)
 
@@ -226,6 +227,28 @@ def test_bootstrap_intervals_are_near_the_exact_ones(chosen):
         assert each.delta == pytest.approx(each.rate_difference)
         assert each.rate_low <= each.rate_difference <= each.rate_high
         assert np.sign(each.rate_difference) == np.sign(each.evidence.recomputed_d)
+
+
+def test_that_no_decision_changed_is_no_interval_without_width(tmp_path):
+    study = made_study(n_latents=3)
+    before = {
+        (each["feature"], each["trial"]): each["decision"]
+        for each in study.logs
+        if each["condition"] == CONTRAST[1]
+    }
+    for record in study.logs:
+        if record["condition"] == CONTRAST[0]:
+            record["decision"] = before[record["feature"], record["trial"]]
+    for result in study.results:
+        result["cohen_d"] = 0.0
+    checkpoints, logs = study.write(tmp_path)
+    report = audit_study(checkpoints, logs, AUDIT)
+    responses = read_responses(logs, FaultList(), FaultList())
+    selection = with_bootstrap(select_latents(report, SelectSection(), AUDIT), responses)
+    assert [(each.boot_low, each.boot_high) for each in selection.latents] == [(None, None)] * 3
+    for row in latent_rows(selection):
+        assert row.effect_low < -0.4
+        assert row.effect_high > 0.4
 
 
 def test_the_file_comes_back_as_it_was_written(chosen, tmp_path):

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from glassbox.engine.layout.batches import is_out_of_memory
+from glassbox.engine.model.devices import is_out_of_memory
 from glassbox.engine.states.taps import Taps
 from glassbox.errors import AdapterMismatch, InvalidValue, NonFiniteOutput, OutOfMemory
 from glassbox.pathways.corpus.activations import Activations, sorted_activations

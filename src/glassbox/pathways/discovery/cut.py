@@ -56,7 +56,7 @@ class Candidate:
     target: LatentId
     source: LatentId
     n_contexts: int
-    """Texts in which the source fires before the target."""
+    """Texts in which the source fires no later than the target."""
     n_active: int
     """Firings of the source in them."""
     gradient_mean: float

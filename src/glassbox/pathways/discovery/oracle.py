@@ -180,6 +180,8 @@ def _gather(
     direct = torch.zeros_like(gradients)
     for row, target in enumerate(context.targets[first:]):
         vector = targets[target.latent.layer].w_enc[place_of(target.latent, targets)]
+        # Targets' rows may be on the host.
+        vector = vector.to(direct.device)
         here = positions == target.position
         direct[row, here] = source.latents.w_dec[places[here]].to(vector) @ vector
     return LayerGradients(

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from glassbox.engine.model.devices import is_out_of_memory
 from glassbox.errors import InvalidData, InvalidValue, OutOfMemory
 from glassbox.pathways.blocks.tape import ContextTape, tape_context
 from glassbox.pathways.blocks.weights import ModelBlocks
@@ -28,7 +29,7 @@ from glassbox.pathways.discovery.gradients import (
     Path,
     join_targets,
 )
-from glassbox.pathways.discovery.memory import let_go, ran_out
+from glassbox.pathways.discovery.memory import let_go
 from glassbox.pathways.discovery.sources import Firing, SourceLayer, Sources, place_of
 from glassbox.pathways.discovery.workers import n_workers, split_evenly, workers
 from glassbox.pathways.saes.rows import LatentRows
@@ -156,7 +157,7 @@ class Sweep:
             with torch.no_grad():
                 return self._together([piece.cut() for piece in pieces])
         except (RuntimeError, MemoryError) as error:
-            if not ran_out(error):
+            if not is_out_of_memory(error):
                 raise
             n_targets = sum(piece.n_targets for piece in pieces)
             if n_targets <= 1:

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from glassbox.engine.layout.batches import is_out_of_memory
+from glassbox.engine.model.devices import is_out_of_memory
 from glassbox.engine.states.taps import Taps
 from glassbox.errors import NonFiniteOutput, OutOfMemory, UnsupportedModel
 from glassbox.pathways.experiment.layout import PromptGrid

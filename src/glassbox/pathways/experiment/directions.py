@@ -184,7 +184,7 @@ def idle_directions(
     whole = sum(each / each.trace().clamp_min(1e-12) for each in moments)
     assert isinstance(whole, Tensor)
     # Ascending: the first are the idlest. On the processor, where the result is the same again.
-    vectors: Tensor = torch.linalg.eigh(whole.double().cpu()).eigenvectors
+    vectors: Tensor = torch.linalg.eigh(whole.cpu().double()).eigenvectors
     return vectors[:, :n].T.float().to(bench.device)
 
 
@@ -196,10 +196,10 @@ def fit_reading(
     Source: logistic regression with a small ridge, by Newton's method (Hastie et al., section
     4.4.1).
     """
-    x = residuals.double().cpu()
+    x = residuals.cpu().double()
     mean, spread = x.mean(0), x.std().clamp_min(1e-12)
     design = torch.cat([(x - mean) / spread, torch.ones(len(x), 1, dtype=x.dtype)], 1)
-    target = wanted.double().cpu()
+    target = wanted.cpu().double()
     ridge = torch.full((design.shape[1],), 1e-3 * len(x), dtype=x.dtype)
     ridge[-1] = 1e-9
     weights = torch.zeros(design.shape[1], dtype=x.dtype)

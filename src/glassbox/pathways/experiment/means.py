@@ -111,8 +111,9 @@ def _most_different(
         gap += (means[0] - means[1]).abs()
     gap *= sae.w_dec.norm(dim=1)
     order = gap.argsort(descending=True, stable=True).tolist()
+    sizes = gap.tolist()
     # Latents that never differ have nothing to be patched with.
-    return [index for index in order if index not in skip and gap[index] > 0][:n]
+    return [index for index in order if index not in skip and sizes[index] > 0][:n]
 
 
 def _means(clean: CleanRun, own: Float[Tensor, "prompts columns"], kind: Kind) -> PlaceMeans:

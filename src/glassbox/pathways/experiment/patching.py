@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from glassbox.engine.model.devices import in_float64
 from glassbox.engine.states.taps import Taps
 from glassbox.pathways.experiment.clean_run import CleanRun, run_columns
 from glassbox.pathways.experiment.conditions import Kind
@@ -158,7 +159,7 @@ def sample(
 
     Rows with the same number choose alike wherever their probabilities allow it.
     """
-    cumulated = (logits.double() / temperature).softmax(-1).cumsum(-1)
+    cumulated = (in_float64(logits) / temperature).softmax(-1).cumsum(-1)
     wanted = torch.from_numpy(draws).to(cumulated)[:, None] * cumulated[:, -1:]
     found = torch.searchsorted(cumulated, wanted, right=True).squeeze(1)
     return found.clamp_max(logits.shape[1] - 1).tolist()

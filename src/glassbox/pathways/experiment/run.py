@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 
 from glassbox.artifacts import digest_json, digest_texts
-from glassbox.engine.layout.batches import is_out_of_memory
+from glassbox.engine.model.devices import in_float64, is_out_of_memory
 from glassbox.engine.protocol import Engine
 from glassbox.engine.states.taps import Taps
 from glassbox.errors import OutOfMemory
@@ -283,7 +283,7 @@ class _Runner:
     def _p_stop(self, answer: Answered) -> float | None:
         if self.choices is None:
             return None
-        probs = (answer.logits.double() / self.section.temperature).softmax(-1)
+        probs = (in_float64(answer.logits) / self.section.temperature).softmax(-1)
         stop, go_on = (float(probs[list(each)].sum()) for each in self.choices)
         return round(stop / (stop + go_on), 6) if stop + go_on > 0 else None
 

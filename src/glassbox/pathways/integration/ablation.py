@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from glassbox.engine.layout.batches import is_out_of_memory
+from glassbox.engine.model.devices import beside_float64, is_out_of_memory
 from glassbox.engine.states.taps import Taps
 from glassbox.errors import InvalidData, NonFiniteOutput, OutOfMemory
 from glassbox.pathways.integration.lens import capped
@@ -124,7 +124,8 @@ class DecisionMeter:
 
         def read(layer: int, x: Tensor) -> None:
             found = self._activations(layer, x) * inside.unsqueeze(-1)
-            sums[self._spans[layer]] = found.sum(dim=(0, 1), dtype=torch.float64).cpu()
+            total = beside_float64(found).sum(dim=(0, 1), dtype=torch.float64)
+            sums[self._spans[layer]] = total.cpu()
             fires[self._spans[layer]] = (found > 0).any(dim=1).T.cpu().numpy()
 
         with torch.inference_mode(), ExitStack() as stack:
@@ -251,7 +252,7 @@ class DecisionMeter:
             last = torch.tensor([len(self.prompts[place].token_ids) - 1 for place in places])
             ends = states[torch.arange(len(places)), last.to(self._device)]
             logits = self._answer_logits(ends)
-        return (logits[:, 0] - logits[:, 1]).double().cpu().numpy()
+        return (logits[:, 0] - logits[:, 1]).cpu().double().numpy()
 
     def _answer_logits(self, states: Tensor) -> Tensor:
         head = self.model.get_output_embeddings()

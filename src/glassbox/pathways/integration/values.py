@@ -99,21 +99,25 @@ class PathwayRow:
     source_layer: int
     target_layer: int
     n_contexts: int | None = None
-    """Contexts of the target."""
+    """Contexts of the target in which the source fires, no later than it."""
     n_active: int | None = None
-    """Of these, those in which the source fires."""
+    """Firings of the source in them."""
     gradient_mean: float | None = None
-    """Mean derivative of the target's pre-activation by the source's activation."""
+    """Mean change of the target's pre-activation for one unit more of the source wherever it
+    fires."""
     gradient_sd: float | None = None
     """Its standard deviation over contexts."""
     attribution_mean: float | None = None
-    """Mean of gradient times activation."""
+    """Mean of gradient times activation over the target's contexts, 0 where the source is
+    silent."""
     attribution_share: float | None = None
     """Its share of all absolute attribution to the target, in [0, 1]."""
     direct: float | None = None
-    """Virtual weight: the target's encoder row times the source's decoder row."""
+    """Virtual weight, per unit of the source: the target's encoder row times the source's decoder
+    row; 0 where they never stand at one position."""
     mediated: float | None = None
-    """Total less direct: what goes through attention and MLPs."""
+    """Of the mean attribution, what the skip connection does not carry: what goes through
+    attention and MLPs, in units of the target."""
     same_position_share: float | None = None
     """Share of the attribution that stays at one position, in [0, 1]."""
     path: str | None = None

@@ -21,6 +21,31 @@ BELOW: Final = 2
 
 _CONSIDERED: Final = b"n_considered"
 
+_COLUMNS: Final = pa.schema(
+    [
+        ("target", pa.string()),
+        ("source", pa.string()),
+        ("target_layer", pa.int64()),
+        ("target_index", pa.int64()),
+        ("source_layer", pa.int64()),
+        ("source_index", pa.int64()),
+        ("n_contexts", pa.int64()),
+        ("n_active", pa.int64()),
+        ("gradient_mean", pa.float64()),
+        ("gradient_sd", pa.float64()),
+        ("attribution_mean", pa.float64()),
+        ("attribution_share", pa.float64()),
+        ("direct", pa.float64()),
+        ("mediated", pa.float64()),
+        ("same_position_share", pa.float64()),
+        ("kept", pa.bool_()),
+        ("rank", pa.int64()),
+        ("path", pa.string()),
+        ("mode", pa.string()),
+    ]
+)
+"""Said and not inferred: a sweep that found nothing leaves columns without a value."""
+
 
 @dataclass(frozen=True)
 class Written:
@@ -52,7 +77,7 @@ def write_candidates(
     """
     cut = cut_of(settings)
     table = candidates(found, cut, near=BELOW * settings.top)
-    shown = pa.table(table.columns())
+    shown = pa.table(table.columns(), schema=_COLUMNS)
     written = Written(len(table.kept), sum(table.n_sources.values()), table.n_excluded)
     shown = shown.replace_schema_metadata(
         {

@@ -266,6 +266,7 @@ def _targets(place: Workplace, ids: Sequence[LatentId]) -> list[LatentId]:
             "A sweep",
             0,
             1,
-            remedy=f"All selected latents are on layer {lowest}: nothing is below them.",
+            remedy=f"All selected latents are on layer {lowest}: nothing is below them. With "
+            "discover.sources 'all', every latent of lower layers is a source.",
         )
     return found

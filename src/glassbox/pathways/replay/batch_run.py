@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from glassbox.errors import NonFiniteOutput
 from glassbox.pathways.blocks.forward import rotary
 from glassbox.pathways.blocks.weights import ModelBlocks
 from glassbox.pathways.replay.changing import Held, Stage, change_runs
@@ -55,6 +56,7 @@ class _Batch:
         n_targets = len(text.context.targets)
         self.pre = torch.full((len(runs), n_targets), torch.nan, device=device)
         self.post = self.pre.clone()
+        self.is_read = torch.zeros_like(self.pre, dtype=torch.bool)
         self.table = rotary(model, torch.arange(text.n_positions, device=device))
         empty = np.zeros(0, dtype=np.int64)
         self.places = Places(empty, empty)
@@ -131,12 +133,22 @@ class _Batch:
             )
             self.pre[cells] = z.float()
             self.post[cells] = latents.gated(rows, z, x).float()
+            self.is_read[cells] = True
 
     def reading(self) -> Reading:
-        """Return the differences from the first run, the clean one."""
-        pre, post = self.pre.cpu(), self.post.cpu()
-        read = post[1:].isfinite()
-        flips = ((post[1:] > 0) != (post[0] > 0)) & read
+        """Return the differences from the first run, the clean one.
+
+        Raises:
+            NonFiniteOutput: A target that was read is NaN or infinite.
+        """
+        pre, post, is_read = self.pre.cpu(), self.post.cpu(), self.is_read.cpu()
+        # NaN stands for what no run has read: one that came out as NaN must not pass for it.
+        if not bool(pre[is_read].isfinite().all()):
+            raise NonFiniteOutput(
+                f"Context {self.text.context.document_id} came out as NaN or infinity when it was "
+                "replayed: look at the model's number format, and at the dictionaries."
+            )
+        flips = ((post[1:] > 0) != (post[0] > 0)) & is_read[1:]
         return Reading(pre[1:] - pre[0], post[1:] - post[0], flips)
 
 

@@ -22,6 +22,9 @@ def draw_pool(
 ) -> dict[int, LatentRows]:
     """Return random rows of some layers' dictionaries; all of a small one.
 
+    Rows that write nothing, as latents that died in training may, are left out: they have no
+    direction.
+
     Args:
         dictionaries: Where to draw from.
         layers: Layers that have sources.
@@ -33,7 +36,8 @@ def draw_pool(
         reader = dictionaries.reader(layer)
         rng = np.random.default_rng((seed, layer))
         chosen = rng.choice(reader.d_sae, size=min(n, reader.d_sae), replace=False)
-        pool[layer] = reader.read_rows(torch.from_numpy(np.sort(chosen).astype(np.int64)))
+        rows = reader.read_rows(torch.from_numpy(np.sort(chosen).astype(np.int64)))
+        pool[layer] = rows.select(rows.w_dec.any(dim=1).nonzero().flatten())
     return pool
 
 

@@ -74,6 +74,7 @@ def replay_by_forward(
     pre, post = np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32)
     flips, n_changed = np.zeros(shape, bool), np.zeros(shape, np.int64)
     change, before, there = (np.zeros(shape, np.float32) for _ in range(3))
+    is_broken = False
     layers = np.array([each.latent.layer for each in context.targets])
     for row, intervention in enumerate(interventions):
         states, added = forward.changed(intervention, text)
@@ -81,6 +82,7 @@ def replay_by_forward(
         if intervention.targets is not None:
             above &= np.isin(np.arange(shape[1]), intervention.targets)
         now_pre, now_post = read_targets(context, text.latents, states.__getitem__)
+        is_broken |= not np.isfinite(now_pre.numpy()[above]).all()
         pre[row, above] = (now_pre - text.clean_pre).numpy()[above]
         post[row, above] = (now_post - text.clean_post).numpy()[above]
         flips[row, above] = ((now_post > 0) != (text.clean_post > 0)).numpy()[above]
@@ -92,7 +94,7 @@ def replay_by_forward(
             there[row, at] = float(squared[target.position]) ** 0.5
             n_changed[row, at] = sum(int((each[upto] != 0).any(dim=1).sum()) for each, _ in added)
     clean_pre, clean_post = text.clean_pre.numpy(), text.clean_post.numpy()
-    if not np.isfinite(clean_pre).all() or np.isinf(pre).any():
+    if not np.isfinite(clean_pre).all() or is_broken:
         raise NonFiniteOutput(f"Context {context.document_id} came out as NaN or infinity.")
     return Effects(
         context, tuple(interventions), clean_pre, clean_post, pre, post, flips,

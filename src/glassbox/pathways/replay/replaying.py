@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from jaxtyping import Int
 
-from glassbox.engine.layout.batches import is_out_of_memory
+from glassbox.engine.model.devices import is_out_of_memory
 from glassbox.errors import InvalidValue, NonFiniteOutput, OutOfMemory
 from glassbox.pathways.blocks.weights import ModelBlocks
 from glassbox.pathways.corpus.contexts import Context

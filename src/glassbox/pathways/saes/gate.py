@@ -12,6 +12,7 @@ from typing import Any, Final
 import torch
 from jaxtyping import Bool, Float
 
+from glassbox.engine.model.devices import in_float64
 from glassbox.errors import InvalidData, NonFiniteOutput, NotEnoughData
 from glassbox.pathways.saes.sae import Sae, SaeSource
 
@@ -141,14 +142,14 @@ class _Tally:
         if not len(x):
             return
         f = self.sae.encode(x)
-        per_token = (f > 0).sum(-1).double()
+        per_token = (f > 0).sum(-1)
         self.fired += (f > 0).sum(0)
         self.l0_sum += float(per_token.sum())
         self.l0_squares += float(per_token.square().sum())
-        missed = (x - self.sae.decode(f, x=x)).double()
+        missed, wide = in_float64(x - self.sae.decode(f, x=x)), in_float64(x)
         self.error += float(missed.square().sum())
-        self.total += x.double().sum(0).cpu()
-        self.squares += float(x.double().square().sum())
+        self.total += wide.sum(0).cpu()
+        self.squares += float(wide.square().sum())
         self.n += len(x)
 
     def report(self) -> LoadReport:
@@ -172,8 +173,8 @@ class _Tally:
             l0=l0,
             l0_sd=max(0.0, self.l0_squares / n - l0 * l0) ** 0.5,
             l0_excluded=self.l0_special / self.n_special if self.n_special else None,
-            dead_share=float((self.fired == 0).double().mean()),
-            dense_share=float((self.fired > DENSE * n).double().mean()),
+            dead_share=float(in_float64(self.fired == 0).mean()),
+            dense_share=float(in_float64(self.fired > DENSE * n).mean()),
             explained_variance=1 - self.error / variance if variance > 0 else 0.0,
         )
 

@@ -92,7 +92,8 @@ class StudyStatistics:
     within_prompts: int = 0
     """Latents whose labels were permuted within prompts."""
     null_largest_d: float | None = None
-    """Median of the largest |d| of as many latents without effect, by order statistics."""
+    """Median of the largest |d| of as many latents without effect, by order statistics: at the
+    trials that the logs hold, else at those expected."""
     split_half: SplitHalf | None = None
     """Effects selected on odd trials, seen on even ones."""
 

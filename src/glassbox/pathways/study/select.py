@@ -34,6 +34,9 @@ from glassbox.stats.multiple_testing import benjamini_hochberg
 BOOTSTRAP_DRAWS = 1000
 """Draws of each latent's interval."""
 
+_NO_WIDTH = 1e-9
+"""Of an interval whose ends differ by rounding alone."""
+
 
 def select_latents(report: AuditReport, settings: SelectSection, audit: AuditSection) -> Selection:
     """Return the latents that go on.
@@ -91,7 +94,8 @@ def with_bootstrap(selection: Selection, responses: Responses, *, seed: int = 0)
 
     A bootstrap interval of g, Cliff's delta, and for decisions the difference of the shares. For
     the bootstrap, trials of one prompt are drawn together where both conditions were tried on the
-    same prompts; of fewer than five prompts there is no such interval.
+    same prompts; of fewer than five prompts there is no such interval, nor where all draws are
+    alike: that a patch changed none of the sampled decisions does not make its effect certain.
     """
     trials = trial_block(responses, [each.name for each in selection.latents])
     latents = tuple(
@@ -213,8 +217,9 @@ def _bootstrapped(each: SelectedLatent, trials: Trials, row: int, seed: int) -> 
         n_draws=BOOTSTRAP_DRAWS,
         seed=seed,
     )
-    bootstrapped = replace(each, boot_low=interval.low, boot_high=interval.high)
-    return _ranked(bootstrapped, values[0], values[1])
+    if interval.high - interval.low > _NO_WIDTH:
+        each = replace(each, boot_low=interval.low, boot_high=interval.high)
+    return _ranked(each, values[0], values[1])
 
 
 def _ranked(

@@ -22,7 +22,7 @@ class SelectedLatent:
     """Which of the two rules it meets, whichever was asked for."""
     boot_low: float | None = None
     """Lower end of the bootstrap interval of Hedges' g, prompts drawn as wholes; None without logs,
-    or with fewer than five prompts."""
+    with fewer than five prompts, or where all draws are alike."""
     boot_high: float | None = None
     """Upper end of it."""
     delta: float | None = None

@@ -157,10 +157,12 @@ def _together(
         n_significant=sum(each.q is not None and each.q <= settings.q for each in latents),
         n_zero_variance=sum(each.zero_variance for each in latents),
         n_permutations=settings.n_permutations if maxima else 0,
-        max_d_threshold=_finite(maxima.threshold(FAMILY_LEVEL)) if maxima else None,
+        max_d_threshold=(
+            _finite(maxima.threshold(FAMILY_LEVEL)) if maxima and maxima.n_latents else None
+        ),
         n_above_threshold=int((evidence.p_max <= FAMILY_LEVEL).sum()),
         within_prompts=evidence.within_prompts,
-        null_largest_d=_largest_null(n_tested, settings),
+        null_largest_d=_largest_null(latents, settings),
         split_half=split_half(
             evidence.halves[0],
             evidence.halves[1],
@@ -171,11 +173,19 @@ def _together(
     )
 
 
-def _largest_null(n_tested: int, settings: AuditSection) -> float | None:
+def _largest_null(latents: Sequence[LatentEvidence], settings: AuditSection) -> float | None:
     n = settings.expected_trials
-    if n_tested == 0 or n < 2:
+    trials = [
+        (each.n_treated, each.n_baseline) if each.p_from == "logs" else (n, n)
+        for each in latents
+        if each.p is not None
+    ]
+    if not trials:
         return None
-    return null_order_statistic(n_tested, 1, n_treated=n, n_baseline=n)
+    n_treated, n_baseline = (int(np.median(side)) for side in zip(*trials, strict=True))
+    if min(n_treated, n_baseline) < 2:
+        return None
+    return null_order_statistic(len(trials), 1, n_treated=n_treated, n_baseline=n_baseline)
 
 
 def check_effects(

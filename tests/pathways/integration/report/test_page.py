@@ -11,7 +11,13 @@ from glassbox.pathways.integration.report.page import study_page, write_report
 from glassbox.pathways.integration.report.pictures import number, share
 from glassbox.pathways.integration.report.tokens import quoted, shown_context, visible
 from glassbox.pathways.integration.results import read_study
-from glassbox.pathways.integration.values import LatentRow, StoredCard, TopContext
+from glassbox.pathways.integration.values import (
+    LatentRow,
+    PathwayRow,
+    StoredCard,
+    TokenRow,
+    TopContext,
+)
 from tests.pathways.integration.worlds import (
     made_up_rows,
     made_up_study,
@@ -85,6 +91,26 @@ def test_what_was_verified_stands_before_what_is_only_strong(study, page):
     is_verified = [pair in verified for pair in shown]
     assert is_verified == sorted(is_verified, reverse=True)
     assert sum(is_verified) == min(25, len(verified))
+
+
+def test_tokens_of_the_listed_paths_are_drawn_before_stronger_ones(tmp_path):
+    end = LatentRow("L2-0", 2, 0, n_active=100, decision_effect=1.0, decision_q=0.01)
+    others = [LatentRow(f"L1-{at}", 1, at, n_active=100) for at in range(40)]
+    pathways = [
+        PathwayRow(row.name, end.name, 1, 2, attribution_mean=1.0, attribution_share=0.02,
+                   verified=None if row.index else True)
+        for row in others
+    ]  # fmt: skip
+    tokens = [
+        TokenRow(row.name, f" word{row.index}", n_fires=90 if row.index else 5, log_odds=1.0)
+        for row in others
+    ]
+    made = assemble([*others, end], pathways, tokens, n_paths=1)
+    assert made.paths[0].nodes[0] == "token: word0"
+    write_study(tmp_path, made, [], replace(made_up_summary(made), name="s"))
+    drawn = re.findall(r'data-name="token: (\w+)"', study_page(read_study(tmp_path)))
+    assert len(drawn) == 16
+    assert "word0" in drawn
 
 
 def test_there_are_as_many_cards_as_asked_for(page):

@@ -187,7 +187,7 @@ def _graph_section(study: StudyResults) -> tuple[Section, Piece | None]:
         "node to see its arrows; choose it to read about it.",
         f"Shown are {len(view.edges)} of {view.n_edges:,} arrows and {len(view.nodes)} of "
         f"{view.n_nodes:,} nodes: paths to the decision first, then the verified ones, then by "
-        "strength.",
+        f"strength; never more than {GRAPH_TOKENS} tokens.",
     )
     n_communities = sum(
         1 for each in study.communities if any(node.community == each.number for node in view.nodes)
@@ -197,12 +197,17 @@ def _graph_section(study: StudyResults) -> tuple[Section, Piece | None]:
 
 
 def _with_few_tokens(view: GraphView) -> GraphView:
-    """Return the graph with its strongest tokens alone: a long column of them hides the rest."""
+    """Return the graph with few of its tokens, as a long column of them hides the rest.
+
+    Those that the listed paths to the decision begin with come first, then the strongest.
+    """
     weights: dict[str, float] = {}
     for edge in view.edges:
         if edge.source.startswith(TOKEN_PREFIX):
             weights[edge.source] = weights.get(edge.source, 0.0) + abs(edge.weight)
-    kept = set(sorted(weights, key=lambda name: (-weights[name], name))[:GRAPH_TOKENS])
+    first = {name: place for place, name in enumerate(path.nodes[0] for path in view.paths[::-1])}
+    ranked = sorted(weights, key=lambda name: (-first.get(name, -1), -weights[name], name))
+    kept = set(ranked[:GRAPH_TOKENS])
     edges = tuple(edge for edge in view.edges if edge.source not in weights or edge.source in kept)
     ends = {end for edge in edges for end in (edge.source, edge.target)}
     nodes = tuple(node for node in view.nodes if node.name in ends)

@@ -43,10 +43,11 @@ def paths_section(paths: Sequence[DecisionPath]) -> tuple[Section, Piece | None]
     n_verified = sum(path.verified for path in paths)
     rest = f" The first {MOST_PATHS} are shown." if len(paths) > MOST_PATHS else ""
     text = (
-        f"The {len(paths)} strongest ways from a token to the decision, {n_verified} of them with "
-        "every arrow between latents, where there is any, confirmed by replay. Those stand first, "
-        f"and before all the ways on which one latent drives another.{rest} Strength is the "
-        "product of the arrows' strengths; + pushes towards stopping, − towards going on.",
+        f"{len(paths)} ways from a token to the decision, {n_verified} of them with every arrow "
+        "between latents, where there is any, confirmed by replay. Those stand first, and before "
+        "all the ways on which one latent drives another, weaker though they mostly are; then the "
+        f"strongest.{rest} Strength is the product of the arrows' strengths; + pushes towards "
+        "stopping, − towards going on.",
     )
     return Section("Paths to the decision", text), Piece("paths", paths[:MOST_PATHS])
 
@@ -57,9 +58,10 @@ def pathways_section(
     """Return the section of pathways: the strongest as a table, all replayed ones as a picture."""
     text = [
         "Share is the part of all attribution to the target (gradient times activation) that the "
-        "source has. Direct is what the decoder row alone gives; mediated is what went through "
-        "attention and MLPs: a pathway that is all direct and stays at one position is mostly the "
-        "same content, carried on."
+        "source has. Gradient and direct are for one unit more of the source: direct is what the "
+        "decoder row alone gives. Mediated is the part of the attribution that went through "
+        "attention and MLPs: a pathway that has next to none of it is mostly the same content, "
+        "carried on."
     ]
     text += _calibration_words(dict(summary.calibration))
     table = Table(

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from glassbox.engine.model.devices import beside_float64
 from glassbox.engine.states.taps import Taps
 from glassbox.pathways.saes.sae import Sae
 from glassbox.pathways.saes.training.residuals import Batch
@@ -68,9 +69,9 @@ def measure_saes(
         for part in x.split(4096):
             active = sae.encode(part)
             n_active += (active > 0).sum(0)
-            wrong += float((part - sae.decode(active)).square().sum(dtype=torch.float64))
+            wrong += _sum((part - sae.decode(active)).square())
         mean = x.mean(0)
-        spread = float((x - mean).square().sum(dtype=torch.float64))
+        spread = _sum((x - mean).square())
         rebuilt, flat = (
             _with_replaced(model, taps, batches, layer, replace)
             for replace in (lambda x, sae=sae: sae.decode(sae.encode(x)), lambda _x, m=mean: m)
@@ -88,6 +89,11 @@ def measure_saes(
             )
         )
     return found
+
+
+def _sum(values: Tensor) -> float:
+    """Return the sum of many values, added up in float64."""
+    return float(beside_float64(values).sum(dtype=torch.float64))
 
 
 def _with_replaced(
