@@ -79,6 +79,32 @@ def test_paraphrases_are_distinct_and_never_the_prompt(prompt: str) -> None:
         assert len(set(found)) == len(found)
 
 
+@pytest.mark.parametrize(
+    ("prompt", "question"),
+    [
+        ("Question: Who?\nAnswer:", "Who?"),
+        ("Question:\n Who?\n\n \nAnswer: \n", "Who?"),
+        ("Q: Who?\nOr what?\nA:", "Who?\nOr what?"),
+        ("Question: \nAnswer:", None),
+        ("Question:\nAnswer:", None),
+        ("Question: Who? Answer:", None),
+        ("Q: Who?\nAnswer:", None),
+        ("Question: Who?\nAnswer: me", None),
+    ],
+)
+def test_a_question_is_found_in_its_frame(prompt: str, question: str | None) -> None:
+    found = paraphrases_by_rule(prompt)
+    assert (f"Question: {question}\nAnswer:" in (*found, prompt)) == (question is not None)
+    assert bool(found) == (question is not None)
+
+
+def test_a_prompt_of_blanks_takes_no_longer_than_another() -> None:
+    # By a pattern that tries every share of the blanks, this would take hours.
+    for blanks in ("\n" * 100_000, " \n" * 50_000):
+        assert paraphrases_by_rule(f"Question:{blanks}x") == ()
+        assert paraphrases_by_rule(f"Q:{blanks}\nA") == ()
+
+
 def test_a_rewrite_that_fits_is_used_alone_and_keeps_the_name() -> None:
     found = paraphrases_by_rule("Question: Where does Pito Driesk live?\nAnswer:", fact_rewrites())
     assert len(found) == 3

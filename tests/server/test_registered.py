@@ -113,6 +113,7 @@ def test_labels_are_those_of_the_champion(world: tuple[TestClient, Serving]) -> 
         ("/v1/states", "models:/default@nobody", 404, "No model 'models:/default@nobody'"),
         ("/v1/states", "models:/default/9", 404, "Known: models:/default/1"),
         ("/v1/states", "models:/", 404, "No model 'models:/'"),
+        ("/v1/states", f"models:/default/{'1' * 5000}", 404, "Known: models:/default/1"),
         ("/v1/classify", "models:/nothing@champion", 404, "No model 'models:/nothing"),
         ("/v1/states", "models:/rules/1", 400, "rule is none. POST /api/v2/models/predict"),
         ("/v1/classify", "models:/rules/1", 400, "a classifier of texts on tiny"),

@@ -116,6 +116,32 @@ def test_an_app_without_keys_answers_to_this_machines_names_only(tmp_path: Path)
     assert fresh.get("/metrics", headers=headers).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("http://localhost:8787", 503),
+        ("https://desk.example.org", 503),
+        ("https://evil.example", 403),
+        ("http://localhost:3000", 403),
+        ("http://localhost", 403),
+        ("null", 403),
+    ],
+)
+def test_an_app_without_keys_does_nothing_for_pages_from_elsewhere(
+    tmp_path: Path, origin: str, status: int
+) -> None:
+    keys = KeyStore(open_database(f"sqlite:///{tmp_path}/glassbox.db"))
+    limits = ServerSettings(cors_origins="https://desk.example.org")
+    asked = {"host": "localhost:8787", "origin": origin}
+    client = TestClient(whole_app(limits, keys))
+    # Without a body a browser sends this to another origin and asks nobody before.
+    assert client.post("/api/v2/models/drift/run", headers=asked).status_code == status
+    _, secret = keys.create("team", ("admin",))
+    fresh = TestClient(whole_app(limits, keys))
+    asked["authorization"] = f"Bearer {secret}"
+    assert fresh.post("/api/v2/models/drift/run", headers=asked).status_code == 503
+
+
 def test_the_platforms_app_knows_two_routes() -> None:
     client = TestClient(sagemaker_app(ServerSettings()))
     for path in ("/v1/models", "/livez", "/metrics", "/invocations/more", "/"):

@@ -275,6 +275,9 @@ def test_only_reviewed_functions_run_where_there_is_a_list(backend, tmp_path):
             client.submit(shipped(b"another"))
         with pytest.raises(AccessDenied, match="allow_pickle is refused"):
             client.submit(shipped(allow_pickle=True))
+        # Of a built-in one the arguments would be code that nobody reviewed.
+        with pytest.raises(AccessDenied, match="allow_pickle is refused"):
+            client.submit(call(allow_pickle=True))
         forged = shipped(b"another")
         forged = replace(forged, technique=DIGEST, shipment=replace(forged.shipment, digest=DIGEST))
         with pytest.raises(CorruptArtifact, match="not what its digest says"):
@@ -283,6 +286,7 @@ def test_only_reviewed_functions_run_where_there_is_a_list(backend, tmp_path):
         assert len(backend.calls) == 2
         refused = world.log.read(kinds=["technique.refused"])
         assert [each.body["code"] for each in refused] == [
+            "access-denied",
             "access-denied",
             "access-denied",
             "corrupt-artifact",

@@ -1,6 +1,7 @@
 """The database: one state at a time, whole or not at all, and no two migrations at once."""
 
 import multiprocessing
+import os
 import threading
 from pathlib import Path
 
@@ -18,6 +19,28 @@ def test_a_new_file_gets_its_folder_and_its_tables(tmp_path: Path) -> None:
         numbers = connection.execute(sa.text("SELECT number FROM schema_version")).scalars().all()
     assert numbers == [migration.number for migration in MIGRATIONS]
     database.close()
+
+
+def test_a_new_file_is_its_owners_alone(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        database = open_database(f"sqlite:///{tmp_path}/glassbox.db")
+        with database.transaction() as connection:
+            connection.execute(sa.text("CREATE TABLE more (number INTEGER)"))
+        modes = {each.name: each.stat().st_mode & 0o777 for each in tmp_path.iterdir()}
+        database.close()
+    finally:
+        os.umask(before)
+    names = ("glassbox.db", "glassbox.db-shm", "glassbox.db-wal")
+    assert modes == dict.fromkeys(names, 0o600)
+
+
+def test_a_file_that_is_there_keeps_its_mode(tmp_path: Path) -> None:
+    path = tmp_path / "glassbox.db"
+    open_database(f"sqlite:///{path}").close()
+    path.chmod(0o640)
+    open_database(f"sqlite:///{path}").close()
+    assert path.stat().st_mode & 0o777 == 0o640
 
 
 def test_migrations_are_numbered_without_gaps() -> None:

@@ -1,5 +1,7 @@
 """Requests refuse what they do not know; answers read back as they were sent."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -18,6 +20,8 @@ from glassbox.wire.extension import (
     StatesAnswered,
     Timing,
 )
+from glassbox.wire.inference import BatchAsked
+from glassbox.wire.lens import LensAsked
 from glassbox.wire.openai_chat import ChatAsked
 from glassbox.wire.openai_completions import (
     Completion,
@@ -26,6 +30,7 @@ from glassbox.wire.openai_completions import (
     CompletionLogprobs,
 )
 from glassbox.wire.openai_sampling import Usage
+from glassbox.wire.shapes import Asked
 from glassbox.wire.states import StatesAsked
 from glassbox.wire.tensors import from_safetensors, to_safetensors
 
@@ -297,3 +302,43 @@ def test_safetensors_cut_short_are_refused(n_kept):
 def test_safetensors_of_another_number_format_are_refused():
     with pytest.raises(CorruptArtifact, match="F64"):
         from_safetensors(save({"a": np.ones(2)}))
+
+
+MANY = 20_000
+
+
+@pytest.mark.parametrize(
+    ("model", "body"),
+    [
+        (ChatAsked, {"messages": [{"role": "user", "content": [{"x": 1}] * MANY}]}),
+        (ChatAsked, {"messages": [{"role": "user", "content": [{"x": 1}] * 4}] * 4000}),
+        (ChatAsked, {"messages": [{"role": "user", "content": "a"}], "metadata": {"?": MANY}}),
+        (CompletionAsked, {"?": MANY}),
+        (CompletionAsked, {"prompt": "a", "stop": [1] * MANY}),
+        (CompletionAsked, {"prompt": "a", "glassbox": {"?": MANY}}),
+        (StatesAsked, {"input": "a", "responses": [1] * MANY}),
+        (StatesAsked, {"input": "a", "capture": {"points": [{"x": 1}] * MANY}}),
+        (LensAsked, {"prompt": ["x"] * MANY}),
+        (LensAsked, {"messages": [{"role": "user", "content": [{"x": 1}] * MANY}]}),
+        (BatchAsked, {"rows": [{"x": 1}] * MANY}),
+    ],
+)
+def test_of_very_many_mistakes_the_first_are_told(model: type[Asked], body: dict) -> None:
+    """To tell of each took minutes, in which the server answered nobody."""
+
+    def spelt(value: Any) -> Any:
+        if value == {"?": MANY}:
+            return {f"field{n}": 0 for n in range(MANY)}
+        return {key: spelt(each) for key, each in value.items()} if type(value) is dict else value
+
+    with pytest.raises(ValidationError) as caught:
+        model.model_validate(spelt(body))
+    assert caught.value.error_count() < 10
+
+
+def test_parts_are_counted_over_all_messages() -> None:
+    part = {"type": "text", "text": "a"}
+    messages = [{"role": "user", "content": [part] * 4096}] * 4
+    assert len(ChatAsked.model_validate({"messages": messages}).messages) == 4
+    with pytest.raises(ValidationError, match="16388 parts; allowed: at most 16384"):
+        ChatAsked.model_validate({"messages": [*messages, {"role": "user", "content": [part] * 4}]})

@@ -183,7 +183,7 @@ def count_parameters(config: PretrainedConfig) -> int:
     """
     try:
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config)
+            model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     except (ValueError, TypeError, AttributeError, RuntimeError) as error:
         raise UnsupportedModel(
             f"A {config.model_type!r} configuration makes no causal language model ({error})."
@@ -208,7 +208,9 @@ def read_config(name: str) -> PretrainedConfig:
     bare, revision = at_revision(name)
     source = find_model(TINY) if name == TINY else path if path.exists() else bare
     try:
-        config: PretrainedConfig = AutoConfig.from_pretrained(source, revision=revision)
+        config: PretrainedConfig = AutoConfig.from_pretrained(
+            source, revision=revision, trust_remote_code=False
+        )
     except OSError as error:
         raise UnknownName(
             "model",
@@ -218,6 +220,7 @@ def read_config(name: str) -> PretrainedConfig:
         ) from error
     except (ValueError, KeyError) as error:
         raise UnsupportedModel(
-            f"{name} is of a kind that the installed transformers does not know ({error})."
+            f"{name} is of a kind that the installed transformers does not know, or needs code of "
+            f"its own, which is never run ({error})."
         ) from error
     return config

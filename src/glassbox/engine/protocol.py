@@ -59,6 +59,9 @@ class EngineInfo:
     """``packed`` (ragged batch, shared prefix) or ``plain`` (padded batch of the library)."""
     states: bool = True
     """Whether hidden states can be captured: the model's layers are known by name."""
+    remark: str = ""
+    """What in the model makes it slower than others of its size, as a sentence; empty if nothing
+    does."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -92,7 +92,7 @@ class ResidentEngine:
         self._model = model
         self._turns = Turns()
         self._codec = TokenizerCodec(loaded.tokenizer)
-        path, self.plain_reason = choose_path(model, loaded.context)
+        path, obstacle = choose_path(model, loaded.context)
         self._path = path
         config = model.config.get_text_config()
         n_parameters = int(model.num_parameters())
@@ -131,7 +131,11 @@ class ResidentEngine:
         self._loans = Loans(
             Lending(model, loaded.tokenizer), self._answering.worker, self._turns, self._bank
         )
-        self._info = replace(self._info, states=self._answering.taps is not None)
+        self._info = replace(
+            self._info,
+            states=self._answering.taps is not None,
+            remark=_remark(obstacle, self._answering.alone_because),
+        )
 
     def submit(self, request: Request, listen: Listener | None = None) -> FutureTicket:
         """Return a ticket for a request that joins the running batch; see ``Engine.submit``.
@@ -329,6 +333,23 @@ class ResidentEngine:
                 return fit(self._bank.base, forward, task, folder, recipe, progress=watched)
             finally:
                 self._loans.forget()
+
+
+def _remark(obstacle: str, alone_because: str) -> str:
+    """Return what slows a model down, as a sentence.
+
+    Args:
+        obstacle: What keeps it from packed scoring, and from a running batch then too.
+        alone_because: What keeps it from a running batch.
+    """
+    if obstacle:
+        return (
+            "Its texts are scored in padded batches and its requests answered one at a time, "
+            f"which is slower: {obstacle}."
+        )
+    return alone_because and (
+        f"Its requests are answered one at a time, which is slower: {alone_because}."
+    )
 
 
 def load_engine(

@@ -8,11 +8,12 @@ meaning: whoever has better paraphrases gives them instead.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from glassbox.errors import InvalidValue
 
-_FRAMED = re.compile(r"^Question:\s*(?P<question>.+?)\s*\nAnswer:\s*$", re.DOTALL)
-_SHORT = re.compile(r"^Q:\s*(?P<question>.+?)\s*\nA:\s*$", re.DOTALL)
+_FRAMES: Final = (("Question:", "\nAnswer:"), ("Q:", "\nA:"))
+"""What stands before and after a question."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,8 @@ def paraphrases_by_rule(prompt: str, rewrites: Sequence[Rewrite] = ()) -> tuple[
 
 
 def _frames(prompt: str) -> tuple[str, ...]:
-    framed = _FRAMED.match(prompt) or _SHORT.match(prompt)
-    if framed is not None:
-        question = framed["question"]
+    question = next(filter(None, (_question(prompt, *each) for each in _FRAMES)), "")
+    if question:
         return (
             f"Question: {question}\nAnswer:",
             f"Q: {question}\nA:",
@@ -74,6 +74,16 @@ def _frames(prompt: str) -> tuple[str, ...]:
             f"{asked} Answer briefly.",
         )
     return ()
+
+
+def _question(prompt: str, before: str, after: str) -> str:
+    """Return the question inside a frame; empty where the prompt has another one, or none.
+
+    Not a pattern: with blanks before, in and after the question it would try all their shares.
+    """
+    asked = prompt.rstrip()
+    is_framed = asked.startswith(before) and asked.endswith(after)
+    return asked[len(before) : -len(after)].strip() if is_framed else ""
 
 
 def _distinct(wordings: Sequence[str], prompt: str) -> tuple[str, ...]:

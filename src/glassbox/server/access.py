@@ -12,7 +12,7 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 
 from glassbox.errors import AccessDenied, InvalidValue
-from glassbox.server.host_names import check_host
+from glassbox.server.host_names import check_host, check_origin
 from glassbox.server.key_ring import Caller
 from glassbox.server.refusals import Refusal
 from glassbox.server.serving import Guarded, guards_of
@@ -54,12 +54,14 @@ async def identify(request: Request) -> Caller:
     """Return who asks.
 
     Raises:
-        Refusal: 401 where a key is needed and none, or none of this server, was given.
+        Refusal: 401 where a key is needed and none, or none of this server, was given; 421 and 403
+            where none is needed and a page from elsewhere asks.
         CapacityError: The database of keys does not answer.
     """
     guards = guards_of(request)
     if not await guards.keys.needs_key():
         check_host(request, guards.hosts)
+        check_origin(request, guards.hosts, guards.limits.cors_origins)
         host = request.client.host if request.client else "local"
         return Caller(client=host, key=None)
     kind, _, secret = request.headers.get("authorization", "").partition(" ")

@@ -63,7 +63,10 @@ METHODS: Final = ("GET", "HEAD", "POST", "PUT", "DELETE")
 """Methods of the routes."""
 
 MOST_SHOWN = 8
-"""Wrong fields that an answer lists."""
+"""Wrong fields that an answer's sentence lists."""
+
+MOST_TOLD = 100
+"""Wrong fields that it lists one by one."""
 
 
 def status_of(error: type[GlassboxError]) -> int:
@@ -142,13 +145,15 @@ def _on_fields(request: Request, error: Exception) -> Response:
     if malformed is not None:
         at, reason = malformed["loc"][-1], malformed["ctx"]["error"]
         return _refuse(request, 400, f"The body is no JSON: {reason} at byte {at}.", "invalid-json")
-    problems = [FieldProblem(field=_field(each), message=_message(each)) for each in found]
+    problems = [
+        FieldProblem(field=_field(each), message=_message(each)) for each in found[:MOST_TOLD]
+    ]
     shown = problems[:MOST_SHOWN]
     detail = "; ".join(
         f"{each.field}: {each.message}" if each.field else each.message for each in shown
     )
-    if len(problems) > len(shown):
-        detail += f"; and {len(problems) - len(shown)} more"
+    if len(found) > len(shown):
+        detail += f"; and {len(found) - len(shown)} more"
     detail += "."
     code = InvalidValue.code
     if _is_openai(request):

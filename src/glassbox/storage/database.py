@@ -5,9 +5,10 @@ other; PostgreSQL where several servers share the truth. Knows no table but the 
 migrations.
 """
 
+import os
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -245,6 +246,10 @@ def _sqlite(url: sa.URL) -> sa.Engine:
                 f"The folder of the database, {path.parent}, cannot be made: {error.strerror}. "
                 "Set storage.url to a file elsewhere."
             ) from error
+        # It holds what keys sign with: for its owner alone, as are the files that SQLite puts
+        # beside it. One that is there stays as it is, and what fails here the library will tell.
+        with suppress(OSError):
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     engine = sa.create_engine(url, **options)
     sa.event.listen(engine, "connect", _prepare_sqlite)
     sa.event.listen(engine, "begin", _begin_sqlite)

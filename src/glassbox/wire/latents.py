@@ -107,21 +107,24 @@ class PathwayAnswered(Answered):
     target_layer: int
     """Block of the target."""
     n_contexts: int | None = None
-    """Contexts of the target."""
+    """Contexts of the target in which the source fires, no later than it."""
     n_active: int | None = None
-    """Of these, those in which the source fires."""
+    """Firings of the source in them."""
     gradient_mean: float | None = None
-    """Mean derivative of the target's pre-activation by the source's activation."""
+    """Mean change of the target's pre-activation for one unit more of the source wherever it
+    fires."""
     gradient_sd: float | None = None
     """Its standard deviation over contexts."""
     attribution_mean: float | None = None
-    """Mean of gradient times activation."""
+    """Mean of gradient times activation over the target's contexts; 0 where the source is
+    silent."""
     attribution_share: float | None = None
     """Its share of all absolute attribution to the target, [0, 1]."""
     direct: float | None = None
-    """Virtual weight: what the skip connection alone carries."""
+    """Virtual weight: what the skip connection alone carries of one unit of the source."""
     mediated: float | None = None
-    """Total less direct: what attention and MLPs add."""
+    """Of the mean attribution, what the skip connection does not carry: what attention and MLPs
+    add."""
     same_position_share: float | None = None
     """Share of the attribution that stays at one position, [0, 1]."""
     path: str | None = None

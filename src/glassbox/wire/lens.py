@@ -1,11 +1,11 @@
 """``POST /v1/lens``: what each layer would have said next, along some tokens of a text."""
 
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from glassbox.wire.openai_chat import MAX_MESSAGES, Message
+from glassbox.wire.openai_chat import MAX_MESSAGES, Message, few_parts
 from glassbox.wire.shapes import Answered, Asked, FilledText
 
 MAX_COLUMNS = 64
@@ -25,7 +25,9 @@ class LensAsked(Asked):
     """As for completions; the base model if left out."""
     prompt: FilledText | list[int] | None = None
     """Text or token ids, as for completions; special tokens in it count as such."""
-    messages: list[Message] | None = Field(default=None, min_length=1, max_length=MAX_MESSAGES)
+    messages: Annotated[list[Message] | None, BeforeValidator(few_parts)] = Field(
+        default=None, min_length=1, max_length=MAX_MESSAGES
+    )
     """Or a conversation, as for chat."""
     response: str | list[int] | None = None
     """What follows the prompt, as text or token ids (exact: `glassbox.token_ids` of an answer)."""

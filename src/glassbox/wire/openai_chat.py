@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from glassbox.wire.extension import GlassboxAnswered, GlassboxChunk
@@ -15,10 +15,13 @@ from glassbox.wire.openai_sampling import (
     Usage,
     only,
 )
-from glassbox.wire.shapes import Absent, Answered, Asked
+from glassbox.wire.shapes import Absent, Answered, Asked, few_fields
 
 MAX_MESSAGES = 4096
 """Most messages in one request."""
+
+MAX_PARTS = 16_384
+"""Most parts of all messages together."""
 
 Role = Literal["system", "developer", "user", "assistant"]
 """Who speaks; `developer` is OpenAI's newer name of `system`."""
@@ -63,6 +66,20 @@ class Message(Asked):
         return self.content or ""
 
 
+def few_parts(messages: Any) -> Any:
+    """Return messages that have no more parts than are taken; counted before any is looked at."""
+    if isinstance(messages, list):
+        contents = (each.get("content") for each in messages if isinstance(each, dict))
+        n = sum(len(each) for each in contents if isinstance(each, list))
+        if n > MAX_PARTS:
+            raise PydanticCustomError(
+                "parts",
+                "the messages have {n} parts; allowed: at most {most} in one request",
+                {"n": n, "most": MAX_PARTS},
+            )
+    return messages
+
+
 def _some_content(messages: list[Message]) -> list[Message]:
     if not any(message.text for message in messages):
         raise PydanticCustomError(
@@ -76,6 +93,7 @@ class ChatAsked(SamplingAsked):
 
     messages: Annotated[
         list[Message],
+        BeforeValidator(few_parts),
         Field(min_length=1, max_length=MAX_MESSAGES),
         AfterValidator(_some_content),
     ]
@@ -116,7 +134,7 @@ class ChatAsked(SamplingAsked):
     """Only false: nothing is kept."""
     service_tier: Annotated[str | None, AfterValidator(only("auto", "default"))] = None
     """Only "auto" or "default"."""
-    metadata: dict[str, str] | None = None
+    metadata: Annotated[dict[str, str] | None, BeforeValidator(few_fields)] = None
     """Taken and without effect."""
     prompt_cache_key: str | None = None
     """Taken and without effect: shared beginnings are found by themselves."""

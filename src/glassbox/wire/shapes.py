@@ -17,9 +17,39 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError, core_schema
 
+MOST_FIELDS = 256
+"""Most fields of one object of a request; none that is known has a quarter of it."""
+
+
+def few_fields(value: Any) -> Any:
+    """Return a value; an object with more than ``MOST_FIELDS`` fields is refused."""
+    if isinstance(value, dict) and len(value) > MOST_FIELDS:
+        raise PydanticCustomError(
+            "fields",
+            "there are {n} fields; allowed: at most {most} in one object",
+            {"n": len(value), "most": MOST_FIELDS},
+        )
+    return value
+
+
+def _end_at_first_wrong_item(schema: Any) -> None:
+    """Have every list in a schema of pydantic's end its check at the first item that is wrong."""
+    if isinstance(schema, list | tuple):
+        for each in schema:
+            _end_at_first_wrong_item(each)
+    elif isinstance(schema, dict):
+        if schema.get("type") == "list":
+            schema["fail_fast"] = True
+        for each in schema.values():
+            _end_at_first_wrong_item(each)
+
 
 class Asked(BaseModel):
-    """A request or a part of one: unknown fields, NaN and values of another type are refused."""
+    """A request or a part of one: unknown fields, NaN and values of another type are refused.
+
+    A list is refused at its first wrong item, and an object with too many fields as a whole: to
+    tell of each of a million mistakes would hold everybody else up for minutes.
+    """
 
     model_config = ConfigDict(
         frozen=True,
@@ -29,6 +59,20 @@ class Asked(BaseModel):
         use_attribute_docstrings=True,
         arbitrary_types_allowed=True,
     )
+
+    @classmethod
+    def __get_pydantic_core_schema__(
+        cls, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        """Return how pydantic checks it."""
+        schema = handler(source)
+        _end_at_first_wrong_item(handler.resolve_ref_schema(schema))
+        return schema
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_size(cls, value: Any) -> Any:
+        return few_fields(value)
 
     @model_validator(mode="after")
     def _check_characters(self) -> Self:

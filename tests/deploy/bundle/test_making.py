@@ -9,7 +9,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from glassbox.artifacts import Classifier, Part, digest_files, write_json
+from glassbox.artifacts import Classifier, Part, digest_files, indented_json, write_json
 from glassbox.deploy.bundle import (
     BUNDLE_FILE,
     Bundle,
@@ -90,6 +90,25 @@ def test_a_bundle_that_is_opened_says_what_to_serve(
     here = opened(archive, cache=tmp_path / "cache", base="elsewhere")
     assert here.overrides == {"engine.threads": 1, "engine.model": "elsewhere"}, "ours wins"
     assert here.wanted.model == "elsewhere"
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"storage.url": "sqlite:////tmp/theirs.db"},
+        {"techniques.mode": "shared"},
+        {"server.cors_origins": "https://evil.example"},
+        {"engine.adapter_url_prefix": "s3://theirs/"},
+    ],
+)
+def test_a_bundle_sets_nothing_of_the_machine_whoever_wrote_it(
+    runtime: Runtime, tmp_path: Path, setting: dict[str, str]
+) -> None:
+    made = make_bundle(runtime, Contents(base="tiny"), tmp_path / "b")
+    written = replace(made, settings=setting).to_json()
+    (tmp_path / "b" / BUNDLE_FILE).write_bytes(indented_json(written))
+    with pytest.raises(InvalidValue, match="belongs to each of them or holds a secret"):
+        opened(tmp_path / "b")
 
 
 def test_the_weights_of_a_folder_travel_with_their_licence(

@@ -3,6 +3,7 @@
 import shutil
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -11,6 +12,8 @@ import skops.io
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
+from glassbox.artifacts import Classifier, Part
+from glassbox.engine.model.files import ADAPTER_FILES
 from glassbox.errors import (
     ConflictError,
     CorruptArtifact,
@@ -212,6 +215,36 @@ def test_an_evaluation_run_is_registered_without_its_held_out_texts(
     (copied / "classifier.json").write_text("{}")
     with pytest.raises(CorruptArtifact, match="schema_version"):
         runtime.registrar(registry).register(Offer(str(copied)), actor="ann")
+    registry.close()
+
+
+@pytest.mark.parametrize("path", ["../../../beside/adapter", "{place}", "."])
+def test_an_adapter_from_elsewhere_is_kept_with_the_version_and_nowhere_else(
+    tmp_path: Path, path: str
+) -> None:
+    place, copied = tmp_path / "beside" / "adapter", tmp_path / "x" / "y" / "run"
+    shutil.copytree(SHIPPED_RUN, copied)
+    shutil.copytree(copied / "adapter", copied if path == "." else place, dirs_exist_ok=True)
+    shutil.rmtree(copied / "adapter")
+    manifest = Classifier.load(copied)
+    assert manifest.adapter is not None
+    part = Part(path.format(place=place), manifest.adapter.digest)
+    replace(manifest, adapter=part).save(copied)
+    home = tmp_path / "home" / "deep"
+    runtime = Runtime.load(places(home))
+    registry = open_registry(runtime.settings)
+    store = VersionStore(runtime.settings.paths.versions)
+    version = Registrar(registry, store).register(Offer(str(copied)), actor="ann").version
+    kept = store.checked(version)
+    written = {str(each.relative_to(kept)) for each in kept.rglob("*") if each.is_file()}
+    assert {each for each in written if not each.startswith("evidence/")} == {
+        "classifier.json",
+        "files.json",
+        *(f"adapter/{name}" for name in ADAPTER_FILES),
+    }
+    assert Classifier.load(kept).adapter == Part("adapter", manifest.adapter.digest)
+    assert {each.name for each in (tmp_path / "home").iterdir()} == {"deep"}
+    assert {each.name for each in home.iterdir() if each.is_dir()} == {"versions"}
     registry.close()
 
 

@@ -13,6 +13,7 @@ from glassbox.deploy.bundle.archive import (
     unfinished_folder,
 )
 from glassbox.deploy.bundle.bases import TINY, locate_base
+from glassbox.deploy.bundle.contents import checked_settings
 from glassbox.deploy.bundle.description import BASE_FOLDER, BUNDLE_FILE, Bundle, Recorded
 from glassbox.deploy.bundle.verifying import read_bundle, verify_folder
 from glassbox.errors import CorruptArtifact
@@ -79,6 +80,7 @@ def opened(path: Path, *, cache: Path | None = None, base: str | None = None) ->
         CorruptArtifact: A file is damaged, missing, too much, or would lie outside the folder.
         NoDiskSpace: No room to unpack.
         InvalidSetting: A setting of the bundle that this version does not know.
+        InvalidValue: One that belongs to a machine or holds a secret: no bundle may set it.
     """
     path = path.expanduser()
     bundle = read_bundle(path)
@@ -92,8 +94,8 @@ def opened(path: Path, *, cache: Path | None = None, base: str | None = None) ->
 
 def _overrides(bundle: Bundle, folder: Path, base: str | None) -> dict[str, object]:
     """Return the settings of a bundle that nothing on this machine sets, and its base model."""
-    given = dict(bundle.settings)
-    load_settings(given)
+    # Whoever made it may have written anything: addresses, a database, who may run functions.
+    given = checked_settings(bundle.settings)
     here = {each.key for each in effective() if each.source != "default"}
     model = base or bundle.base.reference
     if base is None and bundle.base.has_weights:

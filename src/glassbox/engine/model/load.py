@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from huggingface_hub import snapshot_download
@@ -35,7 +35,7 @@ from transformers import (
 from transformers.utils import logging as library_logging
 
 from glassbox.artifacts import digest_files, read_json
-from glassbox.engine.model.devices import choose_device, choose_dtype
+from glassbox.engine.model.devices import choose_device, choose_dtype, is_out_of_memory
 from glassbox.engine.model.files import (
     ADAPTER_FILES,
     MODEL_FILES,
@@ -45,6 +45,7 @@ from glassbox.engine.model.files import (
 from glassbox.errors import (
     CorruptArtifact,
     DependencyMissing,
+    OutOfMemory,
     UnknownName,
     UnsupportedModel,
 )
@@ -55,6 +56,10 @@ TINY = "tiny"
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 _WEIGHTS_INDEX = "model.safetensors.index.json"
+
+_FROM_FILES: Final = {"local_files_only": True, "trust_remote_code": False}
+"""Of everything that the library reads. Left to itself it asks on standard input whether to run
+the code that lies in a model's folder, and takes a line of the texts there for the answer."""
 
 MOST_CONTEXT = 2**20
 """Tokens of a text where neither model nor tokenizer names a limit, as with recurrent models."""
@@ -83,6 +88,7 @@ def load_model(spec: ModelSpec) -> LoadedModel:
         UnknownName: No such folder, hub name, revision or embedded model.
         UnsupportedModel: Not a causal language model in safetensors, or not on this machine.
         CorruptArtifact: A file is damaged, or weights are missing.
+        OutOfMemory: It does not fit into the host's or the device's memory.
         DependencyMissing: Quantised loading without bitsandbytes.
     """
     device = choose_device(spec.device)
@@ -267,7 +273,7 @@ def quiet_library() -> Iterator[None]:
 
 def _load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(folder, **_FROM_FILES)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CorruptArtifact(folder, f"no usable tokenizer ({error})") from error
     assert isinstance(tokenizer, PreTrainedTokenizerBase)
@@ -278,7 +284,7 @@ def _load_weights(
     folder: Path, device: torch.device, dtype: torch.dtype, quantization: Any
 ) -> PreTrainedModel:
     try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        config = AutoConfig.from_pretrained(folder, **_FROM_FILES)
     except (OSError, ValueError, KeyError) as error:
         raise UnsupportedModel(
             f"{folder} is of a kind that the installed transformers does not know, or needs code "
@@ -293,20 +299,34 @@ def _load_weights(
             device_map={"": device} if quantization is not None else None,
             quantization_config=quantization,
             use_safetensors=True,
-            local_files_only=True,
+            **_FROM_FILES,
             output_loading_info=True,
         )
     except ValueError as error:
         raise UnsupportedModel(f"{folder} is not a causal language model ({error})") from error
-    except (SafetensorError, RuntimeError, OSError) as error:
+    except (SafetensorError, RuntimeError, OSError, MemoryError) as error:
+        if is_out_of_memory(error):
+            raise _too_large(folder, device) from error
         raise CorruptArtifact(folder, f"the weights do not fit the model ({error})") from error
     missing = sorted(report["missing_keys"])
     if missing:
         raise CorruptArtifact(folder, f"{len(missing)} weights are missing, such as {missing[0]!r}")
     assert isinstance(model, PreTrainedModel)
     if quantization is None:
-        model.to(device)  # type: ignore[arg-type]  # transformers narrows torch's signature
+        try:
+            model.to(device)  # type: ignore[arg-type]  # transformers narrows torch's signature
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise _too_large(folder, device) from error
     return model
+
+
+def _too_large(folder: Path, device: torch.device) -> OutOfMemory:
+    return OutOfMemory(
+        f"The model in {folder} does not fit into memory on its way to {device}. Choose a smaller "
+        "model or number format, or free memory."
+    )
 
 
 def _quantization(

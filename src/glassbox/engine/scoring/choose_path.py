@@ -74,13 +74,13 @@ def _obstacle(config: PretrainedConfig) -> str:
     kinds = set(getattr(config, "layer_types", None) or ())
     odd = kinds - {"full_attention", "sliding_attention"}
     if odd:
-        return f"layers of kind {', '.join(sorted(odd))}"
+        return f"it has layers of kind {', '.join(sorted(odd))}"
     if getattr(config, "attention_chunk_size", None):
-        return "chunked attention"
+        return "its attention is chunked"
     if not getattr(config, "is_causal", True):
-        return "attention that is not causal"
+        return "its attention is not causal"
     rotations = _rotations(getattr(config, "rope_parameters", None)) & _ROTATIONS_OF_THE_CALL
-    return f"{rotations.pop()} rotary embeddings" if rotations else ""
+    return f"its rotary embeddings are of kind {rotations.pop()}" if rotations else ""
 
 
 def _rotations(parameters: Any) -> set[str]:

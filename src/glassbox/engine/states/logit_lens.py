@@ -19,8 +19,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from glassbox.engine.layout.batches import is_out_of_memory
 from glassbox.engine.lens import LensRequest, LogitLens
+from glassbox.engine.model.devices import is_out_of_memory
 from glassbox.engine.model.distributions import entropy, largest_gap, require_finite
 from glassbox.errors import OutOfMemory, UnsupportedModel
 from glassbox.types import TokenIds

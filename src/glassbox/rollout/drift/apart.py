@@ -125,7 +125,8 @@ class DriftApart:
         }
         try:
             done = subprocess.run(
-                [sys.executable, "-m", __name__],
+                # Modules are those that are installed, not files of the folder that we are in.
+                [sys.executable, "-P", "-m", __name__],
                 input=orjson.dumps(question),
                 capture_output=True,
                 timeout=timeout_s,

@@ -12,7 +12,15 @@ from typing import Any, Final
 
 import orjson
 
-from glassbox.artifacts import CLASSIFIER_FILE, Classifier, digest_files, read_json
+from glassbox.artifacts import (
+    CLASSIFIER_FILE,
+    Classifier,
+    Part,
+    digest_files,
+    indented_json,
+    read_json,
+)
+from glassbox.engine.model.files import ADAPTER_FILES
 from glassbox.errors import GlassboxError, InvalidValue, UnknownName
 from glassbox.rollout.version import DEFAULT_MODEL, Version, VersionKind
 from glassbox.rollout.versions.input_schema import InputSchema
@@ -28,6 +36,9 @@ from glassbox.rollout.versions.kinds.sklearn_kind import (
 from glassbox.rollout.versions.loaders import Loaders
 from glassbox.rollout.versions.registry import Registry
 from glassbox.rollout.versions.store_of_versions import Contents, VersionStore
+
+ADAPTER: Final = "adapter"
+"""Folder of the adapter beside a classifier: in a run that tuned one, and in the store."""
 
 EXAMPLE_TEXT: Final = "A text that is read once to see that the version answers."
 """Asked of a classifier when it is registered."""
@@ -170,9 +181,11 @@ class Registrar:
         manifest = Classifier.load(folder)
         answering: dict[str, Path | bytes] = {CLASSIFIER_FILE: folder / CLASSIFIER_FILE}
         if manifest.adapter is not None:
-            adapter = folder / manifest.adapter.path
-            files = [each for each in adapter.rglob("*") if each.is_file()]
-            answering |= {str(each.relative_to(folder)): each for each in files}
+            answering |= _adapter_files(folder, manifest.adapter.path)
+            if manifest.adapter.path != ADAPTER:
+                # Of the version it is a part like any other, wherever the run found it.
+                here = replace(manifest, adapter=Part(ADAPTER, manifest.adapter.digest))
+                answering[CLASSIFIER_FILE] = indented_json(here.to_json())
         digest = self._store.put(answering, self._evidence(folder))
         metadata = {
             "base": {"path": _base_path(manifest, folder), "digest": manifest.base.digest},
@@ -234,6 +247,18 @@ class Registrar:
         digest = self._store.put({path.name: path, "function.txt": name.encode()}, {})
         metadata |= {"is_file": True, "file": path.name}
         return _Kept("callable", f"{digest}/{path.name}:{name}", digest, metadata)
+
+
+def _adapter_files(folder: Path, path: str) -> dict[str, Path]:
+    """Return the files of a run's adapter by where they are kept, which no manifest decides.
+
+    Args:
+        folder: Of the run.
+        path: The adapter's, as the manifest says it: its own, or one that lies anywhere.
+    """
+    place = folder / path
+    files = place.rglob("*") if path == ADAPTER else (place / name for name in ADAPTER_FILES)
+    return {f"{ADAPTER}/{each.relative_to(place)}": each for each in files if each.is_file()}
 
 
 def kind_of(source: str) -> VersionKind:

@@ -1,7 +1,12 @@
 """What people type for a version, and which one they mean. Pure."""
 
+from typing import Final
+
 from glassbox.errors import UnknownName
 from glassbox.rollout.version import DEFAULT_MODEL, Snapshot, Version
+
+MOST_DIGITS: Final = 18
+"""Digits of a version's number: what a database counts to has no more."""
 
 URI = "models:/"
 """Start of MLflow's addresses: ``models:/NAME/3`` and ``models:/NAME@champion``."""
@@ -23,7 +28,7 @@ def find_version(snapshot: Snapshot, name: str, model: str | None = None) -> Ver
     if found is None and not name.startswith(URI):
         meant = model or _only(snapshot)
         found = snapshot.aliased(name, meant)
-        if found is None and name.isdecimal():
+        if found is None and _is_number(name):
             found = snapshot.numbered(int(name), meant)
     if found is None:
         raise unknown_version(snapshot, name)
@@ -46,7 +51,12 @@ def _addressed(snapshot: Snapshot, address: str) -> Version | None:
     if at:
         return snapshot.aliased(alias, model)
     model, _, number = rest.partition("/")
-    return snapshot.numbered(int(number), model) if number.isdecimal() else None
+    return snapshot.numbered(int(number), model) if _is_number(number) else None
+
+
+def _is_number(text: str) -> bool:
+    # Python refuses to read numbers of thousands of digits.
+    return text.isdecimal() and len(text) <= MOST_DIGITS
 
 
 def _only(snapshot: Snapshot) -> str:

@@ -22,7 +22,9 @@ LEAST_TOKENS: Final = 3
 STRIDES: Final = (1, 2, 3, 4)
 """Numbers are read one by one, and as columns of so many: ids beside positions or counts."""
 
-_EDGES = re.compile(r"^[\W\d_Ġ]+|[\W\d_]+$")
+_LETTER = re.compile(r"[^\W\d_]")
+_OWN_LETTER = re.compile(r"[^\W\d_Ġ]")
+"""A letter that is no tokenizer's sign for a blank."""
 
 
 class Runs:
@@ -68,7 +70,10 @@ class Runs:
 
 def letters(text: str) -> str:
     """Return a text without what stands around its letters: blanks, quotes, numbers, marks."""
-    return _EDGES.sub("", text)
+    first = _OWN_LETTER.search(text)
+    # From behind: a pattern that ends with the text would be tried at every place of it.
+    last = _LETTER.search(text[::-1])
+    return "" if first is None or last is None else text[first.start() : len(text) - last.start()]
 
 
 def runs_of_letters(sequences: Sequence[Sequence[str]]) -> Runs | None:
