@@ -323,6 +323,65 @@ def test_going_back_to_the_previous_champion_is_confirmed(page, address, world):
     assert world.aliases["champion"] == 3
 
 
+def test_a_window_gives_the_focus_back_to_what_opened_it(page, address):
+    see(page, address, "/rollout")
+    opener = page.get_by_role("button", name="Pause…")
+    opener.focus()
+    page.keyboard.press("Enter")
+    page.get_by_role("dialog").wait_for()
+    page.keyboard.press("Escape")
+    playwright.expect(page.get_by_role("dialog")).to_have_count(0)
+    playwright.expect(opener).to_be_focused()
+
+
+def test_on_a_phone_what_was_chosen_comes_into_sight_and_the_way_back_is_kept(page, address):
+    page.set_viewport_size({"width": 360, "height": 740})
+    see(page, address, "/inferences")
+    opener = page.get_by_role("table").get_by_role("button").nth(3)
+    opener.focus()
+    page.keyboard.press("Enter")
+    panel = page.get_by_role("region", name="One prediction")
+    playwright.expect(panel.get_by_role("button", name="Close")).to_be_in_viewport()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    playwright.expect(panel).to_have_count(0)
+    playwright.expect(opener).to_be_focused()
+    see(page, address, "/drift")
+    page.get_by_role("button", name="label", exact=True).click()
+    heading = page.get_by_role("heading", name="label", exact=True)
+    playwright.expect(heading).to_be_in_viewport()
+
+
+def test_who_does_not_want_to_give_a_key_is_asked_once(page, address):
+    refusal = {"status": 401, "code": "access-denied", "detail": "No valid key."}
+    page.route("**/api/v2/**", lambda route: route.fulfill(status=401, json=refusal))
+    page.clock.install()
+    page.goto(f"{address}/versions")
+    panel = page.get_by_role("form", name="API key")
+    panel.wait_for()
+    page.keyboard.press("Escape")
+    playwright.expect(panel).to_have_count(0)
+    with page.expect_request("**/versions"):
+        page.clock.fast_forward(5000)
+    with page.expect_request("**/versions"):
+        page.clock.fast_forward(10_000)
+    playwright.expect(panel).to_have_count(0)
+    page.get_by_role("button", name="API key").click()
+    panel.get_by_label("Key", exact=True).fill("gb–typographic")
+    panel.get_by_text("copy it as it was printed").wait_for()
+    assert panel.get_by_role("button", name="Use this key").is_disabled()
+
+
+def test_a_browser_that_keeps_nothing_shows_the_pages_all_the_same(page, address):
+    page.add_init_script(
+        "for (const name of ['localStorage', 'sessionStorage']) Object.defineProperty(window, name,"
+        " { get() { throw new DOMException('Access is denied', 'SecurityError') } })"
+    )
+    see(page, address, "/versions")
+    page.get_by_role("button", name="Theme: system").click()
+    page.get_by_role("button", name="Theme: light").wait_for()
+
+
 def test_the_pages_are_reached_and_left_with_the_keyboard_alone(page, address):
     see(page, address, "/")
     page.keyboard.press("Tab")

@@ -16,7 +16,12 @@ export default defineConfig({
   },
   server: {
     // `npm run dev` shows the sources; a `glassbox serve` on its usual port answers the calls.
-    proxy: { "/v1": "http://127.0.0.1:8787", "/api": "http://127.0.0.1:8787" },
+    // As objects, so that the name which the browser called goes along: a server without keys
+    // answers no page of another origin.
+    proxy: {
+      "/v1": { target: "http://127.0.0.1:8787" },
+      "/api": { target: "http://127.0.0.1:8787" },
+    },
   },
   test: { environment: "jsdom", setupFiles: ["src/testing/setup.ts"] },
 });

@@ -46,6 +46,8 @@ export type ErrorDetails = {
 export class GlassboxError extends Error {
   /** Code of the class; errors of a server have the server's own. */
   static readonly code: string = "glassbox-error";
+  /** Name of the class; written out, because programs for browsers shorten the names of classes. */
+  override readonly name: string = "GlassboxError";
   /** Stable code, as in the reference of errors: `text-too-long`, `queue-full`. */
   readonly code: string;
   /** HTTP status, where a server answered. */
@@ -59,7 +61,6 @@ export class GlassboxError extends Error {
 
   constructor(message: string, details: ErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
-    this.name = new.target.name;
     this.code = details.code ?? new.target.code;
     this.status = details.status;
     this.requestId = details.requestId;
@@ -71,56 +72,67 @@ export class GlassboxError extends Error {
 /** The request is wrong: change it and call again. */
 export class UsageError extends GlassboxError {
   static override readonly code: string = "usage";
+  override readonly name: string = "UsageError";
 }
 
 /** A name that is not among the known ones. */
 export class UnknownName extends UsageError {
   static override readonly code: string = "unknown-name";
+  override readonly name: string = "UnknownName";
 }
 
 /** The state is in the way. */
 export class ConflictError extends GlassboxError {
   static override readonly code: string = "conflict";
+  override readonly name: string = "ConflictError";
 }
 
 /** The other side runs a version under which this cannot work. */
 export class VersionMismatch extends ConflictError {
   static override readonly code: string = "version-mismatch";
+  override readonly name: string = "VersionMismatch";
 }
 
 /** No valid key or credentials, or they do not allow it. */
 export class AccessDenied extends GlassboxError {
   static override readonly code: string = "access-denied";
+  override readonly name: string = "AccessDenied";
 }
 
 /** The machine is in the way: come back later or ask for less. */
 export class CapacityError extends GlassboxError {
   static override readonly code: string = "capacity";
+  override readonly name: string = "CapacityError";
 }
 
 /** Too many requests wait already; `retryAfterS` says when to come back. */
 export class QueueFull extends CapacityError {
   static override readonly code: string = "queue-full";
+  override readonly name: string = "QueueFull";
 }
 
 /** The time that a request allowed has passed. */
 export class DeadlineExceeded extends CapacityError {
   static override readonly code: string = "deadline-exceeded";
+  override readonly name: string = "DeadlineExceeded";
 }
 
 /** No server answers at an address, or its answer broke off. */
 export class Unreachable extends CapacityError {
   static override readonly code: string = "unreachable";
+  override readonly name: string = "Unreachable";
 }
 
 /** Stop: something is not what it says it is. */
 export class IntegrityError extends GlassboxError {
   static override readonly code: string = "integrity";
+  override readonly name: string = "IntegrityError";
 }
 
 /** An optional package is not installed; the message names it. */
 export class DependencyMissing extends GlassboxError {
   static override readonly code: string = "dependency-missing";
+  override readonly name: string = "DependencyMissing";
 }
 
 /** A class of the tree. */

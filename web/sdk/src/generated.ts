@@ -149,7 +149,8 @@ export async function* readStream(
 ): AsyncGenerator<StreamedPiece, void, undefined> {
   let text = "";
   let last: { text: string; model: string; shown: Schemas["GlassboxChunk"] } | undefined;
-  for await (const { data } of messages(parts)) {
+  const found = messages(parts);
+  for await (const { data } of found) {
     if (data === "[DONE]") break;
     const chunk = chunkOf(data);
     const choice = chunk.choices[0];
@@ -166,6 +167,7 @@ export async function* readStream(
         top_logprobs: [],
       };
       yield { ...shown, text: last.text, whole: generated };
+      await readOut(found);
       return;
     }
     const more = "text" in choice ? choice.text : (choice.delta.content ?? "");
@@ -180,6 +182,15 @@ export async function* readStream(
     else yield { ...piece, text: more };
   }
   throw brokenOff("it ended before the text did");
+}
+
+/** To the end: a connection that is closed before it cannot carry the next request. */
+async function readOut(found: AsyncGenerator<unknown, void, undefined>): Promise<void> {
+  try {
+    while ((await found.next()).done !== true);
+  } catch {
+    // The text is whole: how its connection ended is of no interest any more.
+  }
 }
 
 function chunkOf(data: string): Completion | ChatChunk {

@@ -1,10 +1,10 @@
 /** One server over HTTP: sending, repeating, giving up. Knows no route. */
 import { GlassboxError, UsageError } from "./errors.js";
 import {
+  checkedRetries,
   Patience,
   reasonOf,
   RETRIED,
-  RETRIES,
   sleep,
   waitS,
   wasRefused,
@@ -83,7 +83,7 @@ export class Http {
     }
     this.#headers = headersOf(options.key ?? keyOfEnvironment());
     this.#timeoutS = checkedTimeout(options.timeoutS ?? TIMEOUT_S);
-    this.#retries = { ...RETRIES, ...options.retries };
+    this.#retries = checkedRetries(options.retries);
     this.#fetch = options.fetch ?? ((url, init) => fetch(url, init));
     this.#versions = new VersionWatch(options.onWarning);
   }
@@ -162,7 +162,7 @@ export class Http {
     const init = {
       method: sent.method,
       headers,
-      ...(sent.body === undefined ? {} : { body: JSON.stringify(sent.body) }),
+      ...(sent.body === undefined ? {} : { body: written(sent.body) }),
     };
     for (let done = 0; ; done++) {
       const patience = new Patience(timeoutS, options.signal);
@@ -214,18 +214,31 @@ export function parsed(text: string): unknown {
   }
 }
 
-/** A server's address without a slash at its end. */
-function addressOf(url: string): string {
-  let scheme = "";
-  try {
-    scheme = new URL(url).protocol;
-  } catch {
-    // No address at all is refused below, with the others.
-  }
-  if (scheme !== "http:" && scheme !== "https:") {
+/** JSON of a body. It has no NaN, and would say null: the server's default, or a value that is missing. */
+function written(body: unknown): string {
+  return JSON.stringify(body, (name, value: unknown) => {
+    const isNumber = typeof value === "number" || typeof value === "bigint";
+    if (!isNumber || Number.isFinite(value)) return value;
     throw new UsageError(
-      `url is ${JSON.stringify(url)}; allowed: an address such as ${DEFAULT_URL}. An endpoint of ` +
-        "SageMaker is asked through sageMakerFetch of 'glassbox-llm/sagemaker'.",
+      `${name} is ${value}${typeof value === "bigint" ? "n" : ""}; allowed: a finite number, no bigint.`,
+      { code: "invalid-value" },
+    );
+  });
+}
+
+/** A server's address without a slash at its end; an error shows no password. */
+function addressOf(url: string): string {
+  const found = URL.canParse(url) ? new URL(url) : undefined;
+  const isHttp = found?.protocol === "http:" || found?.protocol === "https:";
+  const hasMore = found != null && /[?#]/.test(url);
+  const hasUser = found != null && found.username + found.password !== "";
+  if (!isHttp || hasMore || hasUser) {
+    const shown = JSON.stringify(url.replace(/\/\/[^/]*@/, "//…@").replace(/[?#].*/s, "?…"));
+    const advice = hasUser
+      ? "without a user name and a password, which fetch refuses: give a server's API key as key"
+      : "An endpoint of SageMaker is asked through sageMakerFetch of 'glassbox-llm/sagemaker'";
+    throw new UsageError(
+      `url is ${shown}; allowed: an address such as ${DEFAULT_URL}${hasUser ? ", " : ". "}${advice}.`,
       { code: "invalid-value" },
     );
   }
@@ -254,5 +267,7 @@ function checkedTimeout(seconds: number): number {
 function keyOfEnvironment(): string | undefined {
   // Only Node and its kin have it; a browser has no environment.
   const { process } = globalThis as { process?: { env?: Record<string, string | undefined> } };
-  return process?.env?.GLASSBOX_API_KEY;
+  const key = process?.env?.GLASSBOX_API_KEY?.trim() ?? "";
+  // As in Python: a variable without a value is no key.
+  return key === "" ? undefined : key;
 }

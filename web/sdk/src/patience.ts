@@ -1,5 +1,5 @@
 /** How long a call may take, how often it is repeated, and how it is given up. */
-import type { GlassboxError } from "./errors.js";
+import { UsageError, type GlassboxError } from "./errors.js";
 
 /** How often, and how long apart, a request is repeated while a server is full. */
 export type Retries = {
@@ -9,7 +9,17 @@ export type Retries = {
   longestWaitS: number;
 };
 
-export const RETRIES: Retries = { n: 4, longestWaitS: 30 };
+const RETRIES: Retries = { n: 4, longestWaitS: 30 };
+
+/** What is said of repetitions, and the rest as by default; what is undefined is not said. */
+export function checkedRetries(given: Partial<Retries> = {}): Retries {
+  const { n = RETRIES.n, longestWaitS = RETRIES.longestWaitS } = given;
+  if (n >= 0 && longestWaitS >= 0) return { n, longestWaitS };
+  throw new UsageError(
+    `retries is { n: ${n}, longestWaitS: ${longestWaitS} }; allowed: numbers of 0 or more.`,
+    { code: "invalid-value" },
+  );
+}
 
 /** Statuses that say: come back later. */
 export const RETRIED: ReadonlySet<number> = new Set([429, 503]);

@@ -111,10 +111,21 @@ export function transportError(error: unknown, url: string): GlassboxError {
     );
   }
   const words = reasonOf(error);
-  return code == null && words === "fetch failed"
-    ? new Unreachable(`No server answers at ${url} (${words}).`, { cause: error })
-    : brokenOff(words, error);
+  if (code != null || !NO_ANSWER.has(words)) return brokenOff(words, error);
+  return new Unreachable(
+    `No server answers at ${url} (${words}). In a page it may also be that the browser does not let ` +
+      "this page ask there: from another origin it must be allowed to, by a proxy before the server.",
+    { cause: error },
+  );
 }
+
+/** What Node, Chromium, Firefox and Safari say where no answer came; browsers tell nobody why. */
+const NO_ANSWER = new Set([
+  "fetch failed",
+  "Failed to fetch",
+  "NetworkError when attempting to fetch resource.",
+  "Load failed",
+]);
 
 /** The error of an answer that did not come in time. */
 export function tooLate(url: string, cause?: unknown): DeadlineExceeded {

@@ -50,6 +50,16 @@ describe("generate", () => {
     });
   });
 
+  it.each([
+    [{ temperature: NaN }, /temperature is NaN; allowed: a finite number/],
+    [{ top_p: Infinity }, /top_p is Infinity/],
+    [{ seed: 10n as unknown as number }, /seed is 10n; .*no bigint/],
+  ])("refuses a number that JSON has no words for, number %#", async (asked, words) => {
+    const { client, sent } = answered(() => new Response(null));
+    await expect(client.generate("x", asked)).rejects.toThrow(words);
+    expect(sent).toEqual([]);
+  });
+
   it("gives one text to each prompt", async () => {
     const { client } = answered(() => Response.json(completion("a", "b")));
     expect((await client.generateMany(["x", "y"])).map(({ text }) => text)).toEqual(["a", "b"]);

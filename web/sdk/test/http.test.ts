@@ -1,3 +1,5 @@
+import type { ServerResponse } from "node:http";
+
 import { afterEach, describe, expect, it, vi } from "vitest";
 
 import { GlassboxClient, type ClientOptions } from "../src/index.js";
@@ -44,6 +46,15 @@ describe("a full server", () => {
       message: "Too many wait.",
     });
     expect(server.seen).toHaveLength(3);
+  });
+
+  it("is asked as often as by default where the number is given as undefined", async () => {
+    const retries = { n: undefined } as unknown as { n: number };
+    const answer = (_: unknown, response: ServerResponse) =>
+      json(response, FULL, 429, { "retry-after": "0" });
+    const { server, client } = await served(answer, { retries });
+    await expect(client.models()).rejects.toMatchObject({ name: "QueueFull" });
+    expect(server.seen).toHaveLength(5);
   });
 
   it("that asks for a longer wait than allowed gets no repetition", async () => {
@@ -186,6 +197,24 @@ describe("a call", () => {
 });
 
 describe("a stream", () => {
+  it("that came to its end leaves its connection to the next one", async () => {
+    const connections = new Set<unknown>();
+    const { client } = await served((_, response) => {
+      connections.add(response.socket);
+      response.writeHead(200, { "content-type": "text/event-stream" });
+      response.write(eventStream(chunks("a", "b")).replace("data: [DONE]\n\n", ""));
+      // After the last piece, as by a proxy that passes each part on by itself.
+      setTimeout(() => response.end("data: [DONE]\n\n"), 20);
+    });
+    for (let at = 0; at < 10; at++) {
+      let text = "";
+      for await (const piece of client.stream("x")) text += piece.text;
+      expect(text).toBe("ab");
+    }
+    // Not ten: one is now and then not free yet.
+    expect(connections.size).toBeLessThan(6);
+  });
+
   it("that is left early closes the connection", async () => {
     let closed = (): void => undefined;
     const isClosed = new Promise<void>((resolve) => (closed = resolve));
@@ -262,6 +291,9 @@ describe("what a client is made with", () => {
   it.each([
     [{ url: "localhost" }, /url is "localhost"; allowed: an address/],
     [{ url: "sagemaker://x" }, /sageMakerFetch/],
+    [{ url: "http://host/?key=secret" }, /url is "http:\/\/host\/\?…"; allowed: an address/],
+    [{ retries: { n: -1 } }, /retries is \{ n: -1, longestWaitS: 30 \}; allowed/],
+    [{ retries: { longestWaitS: NaN } }, /longestWaitS: NaN/],
     [{ timeoutS: 0 }, /timeoutS is 0/],
     [{ timeoutS: NaN }, /timeoutS is NaN/],
   ])("%j is refused with what is allowed", (options, words) => {
@@ -271,6 +303,25 @@ describe("what a client is made with", () => {
   it("a key that cannot be one is refused and not shown", () => {
     expect(() => new GlassboxClient({ key: "gb secret" })).toThrow(/API key is empty or holds/);
     expect(() => new GlassboxClient({ key: "" })).not.toThrow(/secret/);
+  });
+
+  it.each(["http://anna:secret@host", "http://:secret@host:1/", "ftp://anna:secret@host"])(
+    "an address with a password is refused, and the password not shown: %s",
+    (url) => {
+      const made = () => new GlassboxClient({ url });
+      expect(made).toThrow(/without a user name and a password/);
+      expect(made).not.toThrow(/secret/);
+    },
+  );
+
+  it("of the environment that is empty is none, and a line break at its end is no part of it", async () => {
+    const { server } = await served((_, response) => json(response, NONE));
+    for (const key of ["", "gb-1\n"]) {
+      vi.stubEnv("GLASSBOX_API_KEY", key);
+      await new GlassboxClient({ url: server.url }).models();
+    }
+    const sent = server.seen.map(({ headers }) => headers.authorization);
+    expect(sent).toEqual([undefined, "Bearer gb-1"]);
   });
 
   it("an address below a path keeps it", async () => {

@@ -105,6 +105,20 @@ describe("what is thrown on the way", () => {
   });
 });
 
+describe("an error in a browser", () => {
+  it.each(["Failed to fetch", "NetworkError when attempting to fetch resource.", "Load failed"])(
+    "says that nobody answers, not that an answer broke off: %s",
+    (words) => {
+      const error = transportError(new TypeError(words), "http://x");
+      expect(error.message).toMatch(/^No server answers at http:\/\/x .*another origin/);
+    },
+  );
+
+  it("that breaks an answer off says so", () => {
+    expect(transportError(new TypeError("network error"), "http://x").message).toMatch(/broke off/);
+  });
+});
+
 describe("an error in the middle of a stream", () => {
   it("has the server's class and words", () => {
     const error = streamError({ code: "non-finite-output", message: "NaN" });
@@ -119,6 +133,13 @@ describe("the package", () => {
     const url = new URL("../package.json", import.meta.url);
     const { version } = JSON.parse(readFileSync(url, "utf8")) as { version: string };
     expect(sdk.VERSION).toBe(version);
+  });
+
+  it("names every error by its class, in words that no bundler shortens", () => {
+    for (const kind of Object.values(CLASSES)) {
+      const short = class extends kind {};
+      expect(new short("x").name).toBe(kind.name);
+    }
   });
 
   it("exports every class that an error may have", () => {

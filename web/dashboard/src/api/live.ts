@@ -69,6 +69,8 @@ export function createLive(connect: Connect): Live {
   };
 
   async function read(mine: AbortController): Promise<void> {
+    // A proxy may take the request and never begin to answer.
+    watchSilence();
     const response = await connect(mine.signal);
     if (response.body === null) throw new Problem("No stream", "The answer has no body.");
     become("live");

@@ -104,7 +104,9 @@ export function poll(load: (signal: AbortSignal) => Promise<void>, every: number
   document.addEventListener("visibilitychange", onVisibility);
   run();
   return {
-    now: run,
+    now: () => {
+      if (!isStopped) run();
+    },
     soon,
     stop: () => {
       isStopped = true;

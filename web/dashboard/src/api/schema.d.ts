@@ -4564,7 +4564,8 @@ export interface components {
         PathwayAnswered: {
             /**
              * Attribution Mean
-             * @description Mean of gradient times activation.
+             * @description Mean of gradient times activation over the target's contexts; 0 where the source is
+             *     silent.
              */
             attribution_mean?: number | null;
             /**
@@ -4574,7 +4575,7 @@ export interface components {
             attribution_share?: number | null;
             /**
              * Direct
-             * @description Virtual weight: what the skip connection alone carries.
+             * @description Virtual weight: what the skip connection alone carries of one unit of the source.
              */
             direct?: number | null;
             /**
@@ -4589,7 +4590,8 @@ export interface components {
             effect?: number | null;
             /**
              * Gradient Mean
-             * @description Mean derivative of the target's pre-activation by the source's activation.
+             * @description Mean change of the target's pre-activation for one unit more of the source wherever it
+             *     fires.
              */
             gradient_mean?: number | null;
             /**
@@ -4599,7 +4601,8 @@ export interface components {
             gradient_sd?: number | null;
             /**
              * Mediated
-             * @description Total less direct: what attention and MLPs add.
+             * @description Of the mean attribution, what the skip connection does not carry: what attention and MLPs
+             *     add.
              */
             mediated?: number | null;
             /**
@@ -4609,12 +4612,12 @@ export interface components {
             mode?: string | null;
             /**
              * N Active
-             * @description Of these, those in which the source fires.
+             * @description Firings of the source in them.
              */
             n_active?: number | null;
             /**
              * N Contexts
-             * @description Contexts of the target.
+             * @description Contexts of the target in which the source fires, no later than it.
              */
             n_contexts?: number | null;
             /**

@@ -1,4 +1,4 @@
-import { useId, useState, useSyncExternalStore } from "react";
+import { useEffect, useId, useRef, useState, useSyncExternalStore } from "react";
 
 import { apiKey } from "../api/key";
 import { Button } from "../ui/Button";
@@ -11,20 +11,37 @@ export function KeyButton() {
   const [open, setOpen] = useState(false);
   const [draft, setDraft] = useState("");
   const panel = useId();
+  const opener = useRef<HTMLButtonElement>(null);
   const shown = open || wanted;
+  const typed = draft.trim();
+  const isWrong = typed !== "" && !apiKey.isUsable(typed);
 
-  const keep = () => {
-    apiKey.set(draft.trim());
-    setDraft("");
+  const close = () => {
+    if (wanted) apiKey.dismiss();
     setOpen(false);
+    opener.current?.focus();
+  };
+  useEffect(() => {
+    if (!shown) return;
+    const onKey = (event: KeyboardEvent) => {
+      if (event.key === "Escape") close();
+    };
+    document.addEventListener("keydown", onKey);
+    return () => document.removeEventListener("keydown", onKey);
+  });
+  const keep = () => {
+    apiKey.set(typed);
+    setDraft("");
+    close();
   };
 
   return (
     <div className="sm:relative">
       <Button
+        ref={opener}
         onClick={() => {
-          if (wanted) apiKey.dismiss();
-          setOpen(!shown);
+          if (shown) close();
+          else setOpen(true);
         }}
         aria-expanded={shown}
         aria-controls={panel}
@@ -52,10 +69,16 @@ export function KeyButton() {
             autoComplete="off"
             value={draft}
             onChange={setDraft}
+            invalid={isWrong}
+            {...(isWrong
+              ? {
+                  hint: "No key has spaces, umlauts or typographic dashes: copy it as it was printed.",
+                }
+              : {})}
             mono
           />
           <div className="mt-3 flex gap-2">
-            <Button kind="main" type="submit" disabled={draft.trim() === ""}>
+            <Button kind="main" type="submit" disabled={typed === "" || isWrong}>
               Use this key
             </Button>
             {key !== "" && <Button onClick={() => apiKey.set("")}>Forget it</Button>}

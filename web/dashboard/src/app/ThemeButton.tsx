@@ -1,5 +1,6 @@
 import { useEffect, useState } from "react";
 
+import { browserStorage } from "../api/storage";
 import { Button } from "../ui/Button";
 
 const themes = ["system", "light", "dark"] as const;
@@ -8,7 +9,7 @@ type Theme = (typeof themes)[number];
 const STORED_AS = "glassbox.theme";
 
 function stored(): Theme {
-  return themes.find((theme) => theme === localStorage.getItem(STORED_AS)) ?? "system";
+  return themes.find((theme) => theme === browserStorage.get(STORED_AS)) ?? "system";
 }
 
 /** Goes round through the system's theme, light and dark; remembers the choice in this browser. */
@@ -17,7 +18,7 @@ export function ThemeButton() {
   useEffect(() => {
     if (theme === "system") delete document.documentElement.dataset.theme;
     else document.documentElement.dataset.theme = theme;
-    localStorage.setItem(STORED_AS, theme);
+    browserStorage.set(STORED_AS, theme);
   }, [theme]);
   const next = themes[(themes.indexOf(theme) + 1) % themes.length] ?? "system";
   return (

@@ -2,7 +2,7 @@ import { Key } from "../charts/Key";
 import { Band, Line, Mark, Rule } from "../charts/marks";
 import { Plot } from "../charts/Plot";
 import { extent } from "../charts/scale";
-import { digits, percent, short } from "../ui/format";
+import { digits, percent, percentTick, short } from "../ui/format";
 import type { BusinessPanel } from "./chart";
 import { toneOf } from "./tones";
 
@@ -34,7 +34,7 @@ export function Business({ panel }: { panel: BusinessPanel }) {
         x={[0, 1]}
         y={[0, 1]}
         xTicks={TENTHS}
-        yText={(y) => percent(y, 0)}
+        yText={percentTick}
         yName="Automated"
         height={170}
         readout={(x) => `Threshold ${digits(x)}: ${percent(at(x)?.share)} automated`}
@@ -56,7 +56,7 @@ export function Business({ panel }: { panel: BusinessPanel }) {
         y={extent([...points.map(({ error }) => error), threshold.max_error * 1.3], { from: 0 })}
         xTicks={TENTHS}
         xName="Confidence threshold"
-        yText={(y) => percent(y, 0)}
+        yText={percentTick}
         yName="Errors"
         height={190}
         readout={(x) => {

@@ -3,6 +3,7 @@ import { useSearchParams } from "react-router";
 import { modelsPath } from "../api/http";
 import { useResource } from "../api/useResource";
 import type { Calibration, Versions } from "../api/wire";
+import { changed } from "../app/query";
 import { Empty } from "../ui/Empty";
 import { SelectField } from "../ui/Field";
 import { Page } from "../ui/Page";
@@ -37,7 +38,7 @@ export function CalibrationPage() {
                 value: name,
                 name: aliases.length === 0 ? name : `${name} (${aliases.join(", ")})`,
               }))}
-              onChange={(version) => setQuery({ version })}
+              onChange={(version) => setQuery((before) => changed(before, { version }))}
             />
           </div>
         )

@@ -23,6 +23,7 @@ export function Histogram({ panel }: { panel: HistogramPanel }) {
         xTicks={TENTHS}
         xName="Confidence"
         yName="Rows"
+        yCounts
         height={250}
       >
         {(frame) => (

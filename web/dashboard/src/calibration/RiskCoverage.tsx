@@ -2,7 +2,7 @@ import { Key } from "../charts/Key";
 import { Line } from "../charts/marks";
 import { Plot } from "../charts/Plot";
 import { extent, thinned } from "../charts/scale";
-import { percent, short } from "../ui/format";
+import { percent, percentTick, short } from "../ui/format";
 import type { RiskSeries } from "./chart";
 import { toneOf } from "./tones";
 
@@ -36,8 +36,8 @@ export function RiskCoverage({ series }: { series: readonly RiskSeries[] }) {
           seen.map(({ y }) => y),
           { from: 0 },
         )}
-        xText={(x) => percent(x, 0)}
-        yText={(y) => percent(y, 0)}
+        xText={percentTick}
+        yText={percentTick}
         xName="Share of rows kept, most confident first"
         yName="Errors among them"
         height={280}

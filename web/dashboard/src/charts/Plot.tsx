@@ -1,6 +1,6 @@
-import { type PointerEvent, type ReactNode, useState } from "react";
+import { type PointerEvent, type ReactNode, useId, useState } from "react";
 
-import { short } from "../ui/format";
+import { tick } from "../ui/format";
 import { linear, type Scale, ticks } from "./scale";
 import { useWidth } from "./useWidth";
 
@@ -12,6 +12,8 @@ export type Frame = {
   right: number;
   top: number;
   bottom: number;
+  /** Id of the rectangle that lines are cut at. */
+  clip: string;
 };
 
 type Domain = readonly [number, number];
@@ -27,6 +29,9 @@ type Props = {
   yText?: (value: number) => string;
   xTicks?: readonly number[];
   yTicks?: readonly number[];
+  /** Whether an axis counts something: then it has whole numbers only. */
+  xCounts?: boolean;
+  yCounts?: boolean;
   height?: number;
   /** As high as wide, for diagrams whose axes share a unit. */
   square?: boolean;
@@ -40,17 +45,24 @@ const BOTTOM = 40;
 const TOP = 10;
 const RIGHT = 14;
 
+/** Pixels by which a line on the edge may reach over it. */
+const EDGE = 2;
+
 /** Pixels of a digit, roughly. */
 const DIGIT = 6.5;
 
-/** Whether a text in the middle of a place would leave the picture at the right. */
-function isCramped(x: number, text: string, width: number): boolean {
-  return x + (text.length * DIGIT) / 2 > width;
+/** Where a text stands whose middle is at a place, unless it would leave the picture there. */
+function standing(x: number, text: string, width: number) {
+  const half = (text.length * DIGIT) / 2;
+  if (x + half > width) return { x: width, textAnchor: "end" } as const;
+  return x < half
+    ? ({ x: 0, textAnchor: "start" } as const)
+    : ({ x, textAnchor: "middle" } as const);
 }
 
 /** Axes, grid and names; the marks come from the caller. As wide as its place. */
 export function Plot(props: Props) {
-  const { summary, xName, yName, xText = short, yText = short, readout } = props;
+  const { summary, xName, yName, xText = tick, yText = tick, readout } = props;
   const [box, space] = useWidth<HTMLDivElement>();
   const [at, setAt] = useState<number | null>(null);
   const width = props.square === true ? Math.min(space, 460) : space;
@@ -63,9 +75,11 @@ export function Plot(props: Props) {
     right: width - RIGHT,
     top: TOP,
     bottom: height - BOTTOM,
+    clip: useId(),
   };
-  const xTicks = props.xTicks ?? ticks(frame.x.domain, Math.max(2, Math.floor(width / 90)));
-  const yTicks = props.yTicks ?? ticks(frame.y.domain, Math.max(2, Math.floor(height / 48)));
+  const [nX, nY] = [Math.max(2, Math.floor(width / 90)), Math.max(2, Math.floor(height / 48))];
+  const xTicks = props.xTicks ?? ticks(frame.x.domain, nX, props.xCounts === true ? 1 : 0);
+  const yTicks = props.yTicks ?? ticks(frame.y.domain, nY, props.yCounts === true ? 1 : 0);
   const said = at === null || readout === undefined ? null : readout(at);
 
   const follow = (event: PointerEvent<SVGSVGElement>) => {
@@ -86,42 +100,49 @@ export function Plot(props: Props) {
           ? {}
           : { onPointerMove: follow, onPointerLeave: () => setAt(null) })}
       >
-        {yTicks.map((tick) => (
-          <g key={tick}>
+        <clipPath id={frame.clip}>
+          <rect
+            x={frame.left - EDGE}
+            y={frame.top - EDGE}
+            width={Math.max(0, frame.right - frame.left) + 2 * EDGE}
+            height={Math.max(0, frame.bottom - frame.top) + 2 * EDGE}
+          />
+        </clipPath>
+        {yTicks.map((at) => (
+          <g key={at}>
             <line
               x1={frame.left}
               x2={frame.right}
-              y1={frame.y(tick)}
-              y2={frame.y(tick)}
+              y1={frame.y(at)}
+              y2={frame.y(at)}
               className="stroke-line"
             />
             <text
               x={frame.left - 7}
-              y={frame.y(tick)}
+              y={frame.y(at)}
               dy="0.32em"
               textAnchor="end"
               className="fill-current text-[11px]"
             >
-              {yText(tick)}
+              {yText(at)}
             </text>
           </g>
         ))}
-        {xTicks.map((tick) => (
-          <g key={tick}>
+        {xTicks.map((at) => (
+          <g key={at}>
             <line
-              x1={frame.x(tick)}
-              x2={frame.x(tick)}
+              x1={frame.x(at)}
+              x2={frame.x(at)}
               y1={frame.bottom}
               y2={frame.bottom + 4}
               className="stroke-field-line"
             />
             <text
-              x={frame.x(tick) + (isCramped(frame.x(tick), xText(tick), width) ? RIGHT : 0)}
+              {...standing(frame.x(at), xText(at), width)}
               y={frame.bottom + 16}
-              textAnchor={isCramped(frame.x(tick), xText(tick), width) ? "end" : "middle"}
               className="fill-current text-[11px]"
             >
-              {xText(tick)}
+              {xText(at)}
             </text>
           </g>
         ))}

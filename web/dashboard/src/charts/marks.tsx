@@ -46,6 +46,7 @@ function path(points: readonly { x: number; y: number }[], frame: Frame): string
     .join("");
 }
 
+/** What leaves the frame is cut off there, as a band is. */
 type LineProps = { frame: Frame; points: readonly Point[]; tone?: Tone; dashes?: string };
 
 export function Line({ frame, points, tone = "one", dashes }: LineProps) {
@@ -63,6 +64,7 @@ export function Line({ frame, points, tone = "one", dashes }: LineProps) {
       <path
         key={at}
         d={path(run, frame)}
+        clipPath={`url(#${frame.clip})`}
         className={`fill-none ${strokes[tone]}`}
         strokeWidth={2}
         strokeLinejoin="round"

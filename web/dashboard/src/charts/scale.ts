@@ -17,10 +17,13 @@ export function linear(
   return Object.assign(scale, { domain: [start, end] as const, invert });
 }
 
-/** Round values inside a domain, about as many as asked for; steps of 1, 2 or 5 times a power of ten. */
-export function ticks([low, high]: readonly [number, number], about = 5): number[] {
+/**
+ * Round values inside a domain, about as many as asked for; steps of 1, 2 or 5 times a power of ten,
+ * none smaller than `least`: of what is counted there are no halves.
+ */
+export function ticks([low, high]: readonly [number, number], about = 5, least = 0): number[] {
   if (!(high > low)) return [low];
-  const rough = (high - low) / Math.max(1, about);
+  const rough = Math.max(least, (high - low) / Math.max(1, about));
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = power * ([1, 2, 5, 10].find((times) => times * power >= rough * 0.999) ?? 10);
   const first = Math.ceil(low / step - 1e-9);

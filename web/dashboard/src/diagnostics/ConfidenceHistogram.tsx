@@ -30,6 +30,7 @@ export function ConfidenceHistogram({ summary }: { summary: Summary }) {
         xTicks={[0, 0.2, 0.4, 0.6, 0.8, 1]}
         xName="Confidence"
         yName="Answers"
+        yCounts
         height={210}
         readout={(x) => {
           const bin = bins.find(({ from, to }) => x >= from && x < to);

@@ -7,6 +7,7 @@ import {
   type InferenceAuditOptions,
   useInferenceAudit,
 } from "../inference/useInferenceAudit";
+import { DEFAULT_MODEL } from "../models/models";
 import { Button } from "../ui/Button";
 import { Card } from "../ui/Card";
 import { Chip } from "../ui/Chip";
@@ -66,7 +67,7 @@ export function InferenceAuditPanel({
           {showRecent && (
             <Card title="Latest predictions">
               {recentEntries.length === 0 ? (
-                <NoTraffic />
+                <NoTraffic model={options.model} />
               ) : (
                 <VirtualTable
                   name="Latest predictions, newest first"
@@ -163,14 +164,19 @@ function Head({ summary, registry, audit, isOneOfSeveral }: HeadProps) {
   );
 }
 
-export function NoTraffic() {
+/** Says how to predict; without a model, with the one that the server takes by itself. */
+export function NoTraffic({ model = DEFAULT_MODEL }: { model?: string | undefined }) {
+  const asked = {
+    ...(model === DEFAULT_MODEL ? {} : { model }),
+    features: { text: "The room was clean." },
+  };
   const key = apiKey.get() === "" ? "" : ' -H "Authorization: Bearer $GLASSBOX_API_KEY"';
   return (
     <Empty title="Nothing was predicted yet">
       The first prediction shows up here by itself.
       <br />
       <Command>
-        {`curl -X POST ${window.location.origin}/api/v2/models/predict -H 'Content-Type: application/json'${key} -d '{"features": {"text": "The room was clean."}}'`}
+        {`curl -X POST ${window.location.origin}/api/v2/models/predict -H 'Content-Type: application/json'${key} -d '${JSON.stringify(asked)}'`}
       </Command>
     </Empty>
   );

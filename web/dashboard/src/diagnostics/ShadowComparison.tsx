@@ -74,6 +74,7 @@ export function ShadowComparison({ summary, model }: Props) {
             xText={(at) => short(edges[at])}
             xName="Difference to the champion"
             yName="Copies"
+            yCounts
             height={170}
             readout={(x) => {
               const at = Math.floor(x);

@@ -4,7 +4,7 @@ import { Key } from "../charts/Key";
 import { Bars } from "../charts/marks";
 import { Plot } from "../charts/Plot";
 import { extent } from "../charts/scale";
-import { count, percent, short } from "../ui/format";
+import { count, percent, percentTick, short } from "../ui/format";
 
 /** Reference and current window in the reference's frozen bins, as shares. */
 export function Distributions({ feature }: { feature: FeatureDrift }) {
@@ -34,7 +34,7 @@ export function Distributions({ feature }: { feature: FeatureDrift }) {
           y={extent([...reference, ...current], { from: 0 })}
           xTicks={edges.map((_, at) => at).filter((at) => edges.length < 8 || at % 2 === 0)}
           xText={(at) => edgeText(edges[at])}
-          yText={(share) => percent(share, 0)}
+          yText={percentTick}
           xName={`${feature.name}, in the reference’s bins`}
           yName="Share"
           height={220}

@@ -19,6 +19,7 @@ import { Notice } from "../ui/Notice";
 import { Page } from "../ui/Page";
 import { Shown } from "../ui/Shown";
 import { Stat, Stats } from "../ui/Stat";
+import { useBroughtUp } from "../ui/useBroughtUp";
 import { EstimateStat, methodNames } from "./EstimateStat";
 import { FeatureDetail } from "./FeatureDetail";
 import { FeatureTable } from "./FeatureTable";
@@ -118,6 +119,7 @@ function Report({ report, model }: { report: DriftReport; model: string }) {
     report.features.find(({ name }) => name === query.get("feature")) ?? report.features[0];
   const choose = (name: string) =>
     setQuery((before) => changed(before, { feature: name }), { replace: true });
+  const detail = useBroughtUp<HTMLDivElement>(query.get("feature"));
   return (
     <>
       <Card
@@ -162,7 +164,11 @@ function Report({ report, model }: { report: DriftReport; model: string }) {
               onChoose={choose}
             />
           </Card>
-          {chosen !== undefined && <FeatureDetail feature={chosen} model={model} />}
+          {chosen !== undefined && (
+            <div ref={detail} className="min-w-0 scroll-mt-2">
+              <FeatureDetail feature={chosen} model={model} />
+            </div>
+          )}
         </div>
       )}
       <Further report={report} />

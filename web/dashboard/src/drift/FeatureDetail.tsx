@@ -68,7 +68,7 @@ function OverTime({ points: given }: { points: readonly DriftPoint[] }) {
   const points = given.toSorted((one, other) => one.time_s - other.time_s);
   const first = points[0];
   const last = points.at(-1);
-  if (first === undefined || last === undefined) {
+  if (first === undefined || last === undefined || points.length < 2) {
     return <Empty title="One comparison so far">The course shows from the second on.</Empty>;
   }
   const limit = last.limit;

@@ -48,6 +48,7 @@ export function NewReference({ model, onClose, onMade }: Props) {
           value={rows}
           onChange={setRows}
           invalid={!isUsable}
+          {...(isUsable ? {} : { hint: "A whole number from 1 up, such as 5000." })}
         />
         {problem !== null && <Notice problem={problem} />}
         <div className="flex justify-end gap-2">

@@ -8,7 +8,8 @@ export function AnswerCell({ entry }: { entry: AuditEntry }) {
   if (entry.label == null) return <span className="font-mono">{digits(entry.prediction)}</span>;
   return (
     <>
-      {entry.label} <span className="font-mono text-muted">{digits(entry.confidence)}</span>
+      <bdi>{entry.label}</bdi>{" "}
+      <span className="font-mono text-muted">{digits(entry.confidence)}</span>
     </>
   );
 }

@@ -55,6 +55,7 @@ export function FilterForm({ filters, models, versions, onChange }: Props) {
         inputMode="decimal"
         value={filters.min_diff}
         invalid={(draft) => !isUsable(draft)}
+        fault="A number with a point, such as 0.1."
         onChange={(min_diff) => onChange({ min_diff })}
       />
       <Typed
@@ -72,17 +73,19 @@ type TypedProps = {
   value: string;
   onChange: (value: string) => void;
   invalid?: (draft: string) => boolean;
+  /** What to write instead of what is wrong. */
+  fault?: string;
   inputMode?: "decimal";
   mono?: boolean;
 };
 
 /** A field that waits for a pause before it tells what was typed. */
-function Typed({ value, onChange, invalid, ...rest }: TypedProps) {
+function Typed({ value, onChange, invalid, fault, ...rest }: TypedProps) {
   const [draft, setDraft] = useState({ of: value, text: value });
   const text = draft.of === value ? draft.text : value;
   const isWrong = invalid?.(text) === true;
   useEffect(() => {
-    if (text === value || isWrong) return;
+    if (text.trim() === value || isWrong) return;
     const timer = window.setTimeout(() => onChange(text.trim()), PAUSE_MS);
     return () => window.clearTimeout(timer);
   }, [text, value, isWrong, onChange]);
@@ -91,6 +94,7 @@ function Typed({ value, onChange, invalid, ...rest }: TypedProps) {
       {...rest}
       value={text}
       invalid={isWrong}
+      {...(isWrong && fault !== undefined ? { hint: fault } : {})}
       onChange={(next) => setDraft({ of: value, text: next })}
     />
   );

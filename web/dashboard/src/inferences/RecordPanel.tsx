@@ -1,3 +1,5 @@
+import { useEffect, useRef } from "react";
+
 import { modelsPath } from "../api/http";
 import { useResource } from "../api/useResource";
 import type { AuditRecord, ShadowAnswered } from "../api/wire";
@@ -8,6 +10,7 @@ import { Chip } from "../ui/Chip";
 import { clock, digits, milliseconds, short } from "../ui/format";
 import { Shown } from "../ui/Shown";
 import { Facts } from "../ui/Stat";
+import { bringUp } from "../ui/useBroughtUp";
 import { LabelProbs } from "./LabelProbs";
 
 type Props = { requestId: string; onClose: () => void };
@@ -18,17 +21,29 @@ export function RecordPanel({ requestId, onClose }: Props) {
     modelsPath(`/audit/records/${encodeURIComponent(requestId)}`),
     { on: ["inference"] },
   );
+  const box = useRef<HTMLDivElement>(null);
+  useEffect(() => {
+    const opener = document.activeElement;
+    bringUp(box.current);
+    box.current?.focus({ preventScroll: true });
+    return () => {
+      // Closed from within: back to where it was opened from.
+      if (document.activeElement === document.body && opener instanceof HTMLElement) opener.focus();
+    };
+  }, [requestId]);
   return (
-    <Card
-      title="One prediction"
-      className="min-w-0 lg:sticky lg:top-4 lg:max-h-[calc(100dvh-2rem)] lg:overflow-y-auto"
-      aside={<Button onClick={onClose}>Close</Button>}
+    <div
+      ref={box}
+      tabIndex={-1}
+      className="min-w-0 scroll-mt-2 rounded-lg focus:outline-none lg:sticky lg:top-4 lg:max-h-[calc(100dvh-2rem)] lg:overflow-y-auto"
     >
-      <p className="mb-3 font-mono text-xs break-all text-muted">{requestId}</p>
-      <Shown resource={record} what="the prediction">
-        {(found) => <Whole record={found} />}
-      </Shown>
-    </Card>
+      <Card title="One prediction" aside={<Button onClick={onClose}>Close</Button>}>
+        <p className="mb-3 font-mono text-xs break-all text-muted">{requestId}</p>
+        <Shown resource={record} what="the prediction">
+          {(found) => <Whole record={found} />}
+        </Shown>
+      </Card>
+    </div>
   );
 }
 

@@ -12,7 +12,10 @@ export function Contexts({ contexts }: { contexts: readonly TopContext[] }) {
       <ol className="grid gap-2">
         {contexts.map((context, at) => (
           <li key={at} className="min-w-0">
-            <p className="rounded-md bg-sunken px-2 py-1.5 font-mono text-xs leading-6 break-words whitespace-pre-wrap">
+            <p
+              dir="auto"
+              className="rounded-md bg-sunken px-2 py-1.5 font-mono text-xs leading-6 break-words whitespace-pre-wrap"
+            >
               {context.tokens.map((token, place) => (
                 <span
                   key={place}

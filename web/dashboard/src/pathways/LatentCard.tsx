@@ -103,6 +103,7 @@ function Histogram({ card }: { card: LatentCardData }) {
         y={[0, Math.max(1, ...counts) * 1.06]}
         xName="Activation"
         yName="Firings"
+        yCounts
         height={170}
       >
         {(frame) => <Bars frame={frame} bars={bars} />}

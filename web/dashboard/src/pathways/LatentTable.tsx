@@ -37,12 +37,11 @@ function columnsOf(
   onChoose: (latent: string) => void,
 ): readonly Column<Latent>[] {
   const figure = (value: string) => <span className="font-mono text-xs">{value}</span>;
-  const reach = Math.max(
+  // Not spread into one call: a study may have more latents than a call takes arguments.
+  const reach = rows.reduce(
+    (most, { effect_low, effect_high }) =>
+      Math.max(most, Math.abs(effect_low ?? 0), Math.abs(effect_high ?? 0)),
     0.5,
-    ...rows.flatMap(({ effect_low, effect_high }) => [
-      Math.abs(effect_low ?? 0),
-      Math.abs(effect_high ?? 0),
-    ]),
   );
   return [
     {

@@ -4,6 +4,7 @@ import { useSearchParams } from "react-router";
 import { STUDIES, studyPath } from "../api/http";
 import { useResource } from "../api/useResource";
 import type { Studies, Study, StudyBrief } from "../api/wire";
+import { changed } from "../app/query";
 import { Card } from "../ui/Card";
 import { Command, Empty } from "../ui/Empty";
 import { SelectField } from "../ui/Field";
@@ -37,7 +38,7 @@ export function PathwaysPage() {
                 value: name,
                 name: problem == null ? name : `${name} (damaged)`,
               }))}
-              onChange={(study) => setQuery({ study })}
+              onChange={(study) => setQuery((before) => changed(before, { study, latent: null }))}
             />
           </div>
         )
@@ -60,10 +61,7 @@ function One({ name }: { name: string }) {
   const latent = query.get("latent");
   const choose = useCallback(
     (chosen: string | null) =>
-      setQuery(chosen === null ? { study: name } : { study: name, latent: chosen }, {
-        replace: true,
-        preventScrollReset: true,
-      }),
+      setQuery((before) => changed(before, { study: name, latent: chosen }), { replace: true }),
     [name, setQuery],
   );
   return (

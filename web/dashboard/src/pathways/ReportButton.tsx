@@ -1,7 +1,7 @@
 import { useState } from "react";
 
 import { call, studyPath } from "../api/http";
-import { Problem } from "../api/problem";
+import { asProblem } from "../api/problem";
 import { Button } from "../ui/Button";
 
 /**
@@ -22,8 +22,7 @@ export function ReportButton({ study }: { study: string }) {
       link.click();
       URL.revokeObjectURL(link.href);
     } catch (error) {
-      if (!(error instanceof Problem)) throw error;
-      setProblem(error.message);
+      setProblem(asProblem(error)?.message ?? null);
     } finally {
       setBusy(false);
     }

@@ -93,7 +93,11 @@ function Summary({ answer }: { answer: Answer }) {
         : (endings[finish] ?? finish),
   ];
   return (
-    <p className="text-sm text-muted" aria-live="polite">
+    <p
+      className="text-sm text-muted"
+      // Said once, at the end: it changes with every token.
+      aria-live={answer.state === "streaming" ? "off" : "polite"}
+    >
       {parts.filter((part) => part !== "").join(" · ")}
     </p>
   );

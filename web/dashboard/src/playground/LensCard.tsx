@@ -35,27 +35,35 @@ function askedOf(answer: Answer, first: number): LensAsked {
   };
 }
 
+/** One asking; another one for the same tokens is another object. */
+type Asked = { first: number };
+
+type Read = { answer: Answer; asked: Asked; lens: LensAnswered | null; problem: Problem | null };
+
 /** What each layer would have said at some tokens of the answer; read when it is asked for. */
 export function LensCard({ answer, pinned }: { answer: Answer; pinned: number | null }) {
-  const [first, setFirst] = useState<number | null>(null);
-  const [lens, setLens] = useState<LensAnswered | null>(null);
-  const [problem, setProblem] = useState<Problem | null>(null);
+  const [asked, setAsked] = useState<Asked | null>(null);
+  const [read, setRead] = useState<Read | null>(null);
   const [shade, setShade] = useState<Shade>("best");
 
   useEffect(() => {
-    if (first === null) return;
+    if (asked === null) return;
     const leaving = new AbortController();
-    callJson<LensAnswered>("/v1/lens", askedOf(answer, first), leaving.signal).then(
-      (found) => {
-        setLens(found);
-        setProblem(null);
-      },
-      (error: unknown) => {
-        if (!leaving.signal.aborted) setProblem(asProblem(error));
-      },
+    const keep = (lens: LensAnswered | null, problem: Problem | null) => {
+      if (!leaving.signal.aborted) setRead({ answer, asked, lens, problem });
+    };
+    callJson<LensAnswered>("/v1/lens", askedOf(answer, asked.first), leaving.signal).then(
+      (lens) => keep(lens, null),
+      (error: unknown) => keep(null, asProblem(error)),
     );
     return () => leaving.abort();
-  }, [answer, first]);
+  }, [answer, asked]);
+
+  // What was read for other tokens or another answer is not shown as if it were for these.
+  const isOfThese = read?.answer === answer && read.asked === asked;
+  const { lens, problem } = isOfThese ? read : { lens: null, problem: null };
+  const first = asked?.first ?? null;
+  const setFirst = (at: number) => setAsked({ first: at });
 
   const n = answer.tokens.length;
   const starts = Array.from({ length: Math.ceil(n / SPAN) }, (_, page) => page * SPAN);
@@ -102,9 +110,16 @@ export function LensCard({ answer, pinned }: { answer: Answer; pinned: number | 
               />
             </div>
           )}
-          {problem !== null && <Notice problem={problem} />}
+          {problem !== null && (
+            <div className="grid justify-items-start gap-2">
+              <Notice problem={problem} />
+              <Button onClick={() => setFirst(first)}>Try again</Button>
+            </div>
+          )}
           {lens === null && problem === null && (
-            <p className="waiting text-muted">Reading every layer…</p>
+            <p role="status" className="waiting text-muted">
+              Reading every layer…
+            </p>
           )}
           {lens !== null && (
             <LensTable

@@ -1,45 +1,22 @@
-import { useEffect, useReducer, useRef, useState, useSyncExternalStore } from "react";
+import { useEffect, useReducer, useRef, useState } from "react";
 
-import { callJson } from "../api/http";
-import { apiKey } from "../api/key";
-import { asProblem, type Problem } from "../api/problem";
 import type { components } from "../api/schema";
+import { useResource } from "../api/useResource";
 import { Card } from "../ui/Card";
-import { Notice } from "../ui/Notice";
+import { Failed } from "../ui/Shown";
 import { ask, reduce } from "./answer";
 import { AnswerCard } from "./AnswerCard";
 import { Inspector } from "./Inspector";
 import { LensCard } from "./LensCard";
 import { PromptCard } from "./PromptCard";
-import { callOf, defaults, faults, type ServedModel, type Settings } from "./request";
+import { callOf, defaults, faults, type Settings } from "./request";
 import { SettingsForm } from "./SettingsForm";
 
-type Models = { list: ServedModel[]; problem: Problem | null; loaded: boolean };
-
-/** The models that write text; asked for again when the key changes. */
-function useModels(): Models {
-  const key = useSyncExternalStore(apiKey.subscribe, apiKey.get);
-  const [models, setModels] = useState<Models>({ list: [], problem: null, loaded: false });
-  useEffect(() => {
-    const leaving = new AbortController();
-    callJson<components["schemas"]["ServedModels"]>("/v1/models", undefined, leaving.signal).then(
-      ({ data }) => {
-        const list = data.filter((model) => model.glassbox.kind !== "classifier");
-        setModels({ list, problem: null, loaded: true });
-      },
-      (error: unknown) => {
-        if (leaving.signal.aborted) return;
-        setModels({ list: [], problem: asProblem(error), loaded: true });
-      },
-    );
-    return () => leaving.abort();
-  }, [key]);
-  return models;
-}
+type ServedModels = components["schemas"]["ServedModels"];
 
 /** Answers a prompt and shows how sure the model was, token by token and layer by layer. */
 export function PlaygroundPage() {
-  const models = useModels();
+  const models = useResource<ServedModels>("/v1/models", { every: null });
   const [prompt, setPrompt] = useState("");
   const [chosen, setSettings] = useState<Settings>(defaults);
   const [answer, tell] = useReducer(reduce, null);
@@ -52,7 +29,11 @@ export function PlaygroundPage() {
     return () => running.current?.abort();
   }, []);
 
-  const model = models.list.find(({ id }) => id === chosen.model) ?? models.list[0];
+  // A classifier labels texts; it writes none.
+  const writers = (models.data?.data ?? []).filter(
+    ({ glassbox }) => glassbox.kind !== "classifier",
+  );
+  const model = writers.find(({ id }) => id === chosen.model) ?? writers[0];
   const settings = { ...chosen, model: model?.id ?? "" };
   const busy = answer?.state === "waiting" || answer?.state === "streaming";
   const ready = prompt !== "" && model !== undefined && Object.keys(faults(settings)).length === 0;
@@ -80,7 +61,13 @@ export function PlaygroundPage() {
       <h1 className="sr-only">Playground</h1>
       <div className="grid items-start gap-4 lg:grid-cols-[minmax(0,1fr)_20rem]">
         <div className="grid min-w-0 grid-cols-1 gap-4">
-          {models.problem !== null && <Notice problem={models.problem} />}
+          {models.problem !== null && (
+            <Failed
+              problem={models.problem}
+              onRetry={models.refresh}
+              isOld={models.data !== null}
+            />
+          )}
           <PromptCard
             prompt={prompt}
             onChange={setPrompt}
@@ -107,8 +94,8 @@ export function PlaygroundPage() {
             <SettingsForm
               settings={settings}
               onChange={setSettings}
-              models={models.list}
-              loaded={models.loaded}
+              models={writers}
+              loaded={!models.loading}
             />
           </Card>
           <Inspector answer={answer} index={shown} isPinned={shown !== null && shown === pinned} />

@@ -3,6 +3,7 @@ import { useState } from "react";
 import { apiKey } from "../api/key";
 import { Button } from "../ui/Button";
 import { Card } from "../ui/Card";
+import { Dialog } from "../ui/Dialog";
 import { callOf, curlOf, type Settings } from "./request";
 
 type Props = {
@@ -47,6 +48,7 @@ export function PromptCard(props: Props) {
         aria-label="Prompt"
         rows={4}
         spellCheck={false}
+        dir="auto"
         value={prompt}
         placeholder="Write what the model should continue or answer."
         className="w-full resize-y rounded-md border border-field-line bg-surface px-3 py-2 font-mono text-sm leading-relaxed placeholder:text-muted"
@@ -79,23 +81,40 @@ export function PromptCard(props: Props) {
 
 function CopyCurl(props: { prompt: string; settings: Settings; disabled: boolean }) {
   const [said, setSaid] = useState<string | null>(null);
-  const copy = () => {
+  const [shown, setShown] = useState<string | null>(null);
+  const copy = async () => {
     const request = callOf(props.prompt, props.settings);
     const command = curlOf(request, window.location.origin, apiKey.get() !== "");
-    navigator.clipboard.writeText(command).then(
-      () => setSaid("Copied"),
-      () => setSaid("The browser did not allow it"),
-    );
-    window.setTimeout(() => setSaid(null), 2500);
+    try {
+      // Not there at all on a page that came over plain HTTP from another machine.
+      await navigator.clipboard.writeText(command);
+      setSaid("Copied");
+      window.setTimeout(() => setSaid(null), 2500);
+    } catch {
+      setShown(command);
+    }
   };
   return (
     <span className="flex items-center gap-2">
       <span role="status" className="text-xs text-muted">
         {said}
       </span>
-      <Button onClick={copy} disabled={props.disabled}>
+      <Button onClick={() => void copy()} disabled={props.disabled}>
         Copy as curl
       </Button>
+      {shown !== null && (
+        <Dialog title="The same request for a terminal" onClose={() => setShown(null)} wide>
+          <p className="mb-2 text-sm text-muted">
+            The browser does not let this page copy. Mark the command and copy it yourself.
+          </p>
+          <pre className="rounded bg-sunken p-3 font-mono text-xs break-all whitespace-pre-wrap select-all">
+            {shown}
+          </pre>
+          <div className="mt-4 flex justify-end">
+            <Button onClick={() => setShown(null)}>Close</Button>
+          </div>
+        </Dialog>
+      )}
     </span>
   );
 }

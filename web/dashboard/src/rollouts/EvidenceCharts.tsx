@@ -58,6 +58,7 @@ function GateChart({ name, points }: { name: string; points: readonly EvidencePo
         y={y}
         xName="Requests"
         xText={count}
+        xCounts
         height={190}
         readout={(x) => {
           const point = points.findLast(({ n }) => n <= x) ?? points[0];

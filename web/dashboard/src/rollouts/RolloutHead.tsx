@@ -3,7 +3,7 @@ import { Link, useSearchParams } from "react-router";
 
 import type { Rollout } from "../api/wire";
 import { abortOf, phaseOf, shareOf } from "../inference/phases";
-import { changed } from "../app/query";
+import { changed, sameModel } from "../app/query";
 import { Button } from "../ui/Button";
 import { Card } from "../ui/Card";
 import { Chip } from "../ui/Chip";
@@ -72,7 +72,10 @@ export function RolloutHead({ rollout, onChanged }: Props) {
           {phase.isOver && !phase.isFailed && (
             <p className="text-sm text-muted">
               To go back to the champion before, roll back on the page{" "}
-              <Link to="/versions" className="text-accent underline underline-offset-3">
+              <Link
+                to={sameModel(query, "/versions")}
+                className="text-accent underline underline-offset-3"
+              >
                 Versions
               </Link>
               .

@@ -68,15 +68,19 @@ export function SelectField<Value extends string>({
   disabled,
 }: SelectProps<Value>) {
   const id = useId();
+  // An address may name what is not there (any more): the browser would show the first one instead.
+  const isKnown = options.some((option) => option.value === value);
   return (
     <Row id={id} label={label} {...(hint === undefined ? {} : { hint })}>
       <select
         id={id}
+        aria-describedby={hint === undefined ? undefined : `${id}-hint`}
         className={box}
         value={value}
         disabled={disabled}
         onChange={(event) => onChange(event.target.value as Value)}
       >
+        {!isKnown && <option value={value}>{value}</option>}
         {options.map((option) => (
           <option key={option.value} value={option.value}>
             {option.name}

@@ -20,6 +20,20 @@ export function percent(share: number | null | undefined, digits = 1): string {
   return `${shown} %`;
 }
 
+/** A share on an axis: with as many digits as it has, because ticks lie close to one another. */
+export function percentTick(share: number): string {
+  return `${Number((100 * share).toPrecision(10))} %`;
+}
+
+/** A round value on an axis, with as many digits as it has. */
+export function tick(value: number): string {
+  const size = Math.abs(value);
+  if (size >= 100_000) return short(value);
+  return size >= 1000
+    ? value.toLocaleString("en-GB", { maximumFractionDigits: 6 })
+    : String(Number(value.toPrecision(12)));
+}
+
 /** Three significant digits, without an exponent where that is readable. */
 export function short(value: number | null | undefined): string {
   if (value == null) return NOTHING;

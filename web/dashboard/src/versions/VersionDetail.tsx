@@ -1,6 +1,7 @@
-import { Link } from "react-router";
+import { Link, useSearchParams } from "react-router";
 
 import type { Version } from "../api/wire";
+import { sameModel } from "../app/query";
 import { Button } from "../ui/Button";
 import { Card } from "../ui/Card";
 import { clock } from "../ui/format";
@@ -17,6 +18,7 @@ type Props = {
 };
 
 export function VersionDetail({ version, aliases, onMove }: Props) {
+  const [query] = useSearchParams();
   const metrics = boundedMetricsOf(version);
   const facts = factsOf(version);
   const further = facts.filter((fact) => !isFirst(fact));
@@ -49,7 +51,7 @@ export function VersionDetail({ version, aliases, onMove }: Props) {
             <p className="mt-2 text-sm">
               <Link
                 className="text-accent underline underline-offset-3"
-                to={`/calibration?version=${encodeURIComponent(version.name)}`}
+                to={sameModel(query, "/calibration", { version: version.name })}
               >
                 See its curves
               </Link>

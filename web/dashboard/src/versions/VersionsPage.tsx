@@ -7,6 +7,7 @@ import { Card } from "../ui/Card";
 import { Command, Empty } from "../ui/Empty";
 import { Page } from "../ui/Page";
 import { Shown } from "../ui/Shown";
+import { useBroughtUp } from "../ui/useBroughtUp";
 import { MoveDialog } from "./MoveDialog";
 import { MoveHistory } from "./MoveHistory";
 import type { Move } from "./moves";
@@ -72,6 +73,7 @@ function Registered({ registry, chosen, onChoose, onMove, children }: Registered
   const champion = newest.find(({ aliases }) => aliases.includes("champion"));
   const shown: Version | undefined =
     newest.find(({ name }) => name === chosen) ?? champion ?? newest[0];
+  const detail = useBroughtUp<HTMLDivElement>(chosen);
   return (
     <div className="grid min-w-0 grid-cols-1 items-start gap-4 xl:grid-cols-[minmax(0,1fr)_26rem]">
       <div className="grid min-w-0 grid-cols-1 gap-4">
@@ -81,11 +83,13 @@ function Registered({ registry, chosen, onChoose, onMove, children }: Registered
         {children}
       </div>
       {shown !== undefined && (
-        <VersionDetail
-          version={shown}
-          aliases={registry.aliases[shown.model] ?? {}}
-          onMove={onMove}
-        />
+        <div ref={detail} className="min-w-0 scroll-mt-2">
+          <VersionDetail
+            version={shown}
+            aliases={registry.aliases[shown.model] ?? {}}
+            onMove={onMove}
+          />
+        </div>
       )}
     </div>
   );

@@ -91,3 +91,17 @@ test("the line is closed a moment after the last listener has left", async () =>
   expect(isAborted).toBe(true);
   expect(live.state()).toBe("off");
 });
+
+test("a server that takes the line and never answers is given up", async () => {
+  const live = createLive(
+    (signal) =>
+      new Promise((_, reject) => {
+        signal.addEventListener("abort", () => reject(signal.reason as Error));
+      }),
+  );
+  live.listen(["summary"], vi.fn());
+  await passed(39_000);
+  expect(live.state()).toBe("connecting");
+  await passed(1_500);
+  expect(live.state()).toBe("polling");
+});

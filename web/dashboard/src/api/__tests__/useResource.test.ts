@@ -55,3 +55,13 @@ test("a look that a newer one replaced is no failure", async () => {
   expect(nAsked).toBe(2);
   unmount();
 });
+
+test("what was left is not asked for any more", async () => {
+  const { result, unmount } = renderHook(() => useResource<number>("/v1/fleet", { every: null }));
+  await passed(0);
+  const { refresh } = result.current;
+  unmount();
+  refresh();
+  await passed(0);
+  expect(nAsked).toBe(1);
+});

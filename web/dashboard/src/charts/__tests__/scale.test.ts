@@ -44,3 +44,8 @@ test("thinning keeps both ends and the order", () => {
   expect([...few].sort((a, b) => a - b)).toEqual(few);
   expect(thinned([1, 2], 50)).toEqual([1, 2]);
 });
+
+test("what is counted has no halves", () => {
+  expect(ticks([0, 1.06], 4, 1)).toEqual([0, 1]);
+  expect(ticks([1, 3], 6, 1)).toEqual([1, 2, 3]);
+});

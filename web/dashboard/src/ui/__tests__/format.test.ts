@@ -1,6 +1,32 @@
 import { expect, test } from "vitest";
 
-import { clock, count, milliseconds, percent, pValue, short, span } from "../format";
+import { ticks } from "../../charts/scale";
+import {
+  clock,
+  count,
+  milliseconds,
+  percent,
+  percentTick,
+  pValue,
+  short,
+  span,
+  tick,
+} from "../format";
+
+test.each([
+  [[0, 0.013], "0 %|0.5 %|1 %"],
+  [[0, 0.2], "0 %|5 %|10 %|15 %|20 %"],
+] as const)("shares on the axis %j are told apart", (domain, texts) => {
+  expect(ticks(domain, 4).map(percentTick).join("|")).toBe(texts);
+});
+
+test.each([
+  [[0.98701, 0.98741], "0.9871|0.9872|0.9873|0.9874"],
+  [[1000, 1002], "1,000|1,000.5|1,001|1,001.5|1,002"],
+  [[0, 2e6], "0|5.00e+5|1.00e+6|1.50e+6|2.00e+6"],
+] as const)("values on the axis %j are told apart", (domain, texts) => {
+  expect(ticks(domain, 4).map(tick).join("|")).toBe(texts);
+});
 
 test.each([
   [null, "–"],
