@@ -15,7 +15,7 @@ import pytest
 from glassbox.cli.main import ENTRIES
 from glassbox.runtime import DEMO, SHIPPED_RUN
 from glassbox.techniques.local.backend import running
-from tests.docs.markdown import PAGES, ROOT, Block, blocks, links
+from tests.docs.markdown import PAGES, ROOT, Block, anchors, blocks, links
 from tests.docs.warm_commands import warm_commands
 
 RUNNABLE = [page for page in PAGES if any("run" in block.words for block in blocks(page))]
@@ -84,10 +84,25 @@ def test_all_blocks_run(page, folder):
 @pytest.mark.parametrize("page", PAGES, ids=_name)
 def test_links_lead_somewhere(page):
     for link in links(page):
-        if "://" in link or link.startswith(("#", "mailto:")):
+        if "://" in link or link.startswith("mailto:"):
             continue
-        target = page.parent / link.partition("#")[0]
+        place, _, anchor = link.partition("#")
+        target = page.parent / place if place else page
         assert target.exists(), f"{_name(page)} points to {link}"
+        if anchor and target.suffix == ".md":
+            assert anchor in anchors(target), f"{_name(page)} points to {link}"
+
+
+def test_every_page_can_be_reached_from_the_first():
+    reached, ahead = set(), {ROOT / "README.md"}
+    while ahead:
+        page = ahead.pop()
+        reached.add(page)
+        places = (page.parent / link.partition("#")[0] for link in links(page))
+        ahead |= {place.resolve() for place in places} & set(PAGES) - reached
+    # An adapter's page lies in its folder, for whoever is given that.
+    missed = {page for page in PAGES if page.parent.name != "adapter"} - reached
+    assert not [_name(page) for page in missed]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)

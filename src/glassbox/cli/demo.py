@@ -21,7 +21,8 @@ app = typer.Typer(
 """The ``demo`` group; without a name it shows the main job."""
 
 Out = Annotated[
-    Path | None, typer.Option("--out", "-o", help="Run folder; by default 'demo' in the runs.")
+    Path | None,
+    typer.Option("--out", "-o", help="Run folder; by default 'demo' in the folder of runs."),
 ]
 
 PORT = 8790
@@ -50,7 +51,9 @@ def rollout(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", "-o", help="Its folder, emptied first; by default 'demo-rollout' in the runs."
+            "--out",
+            "-o",
+            help="Its folder, emptied first; by default 'demo-rollout' in the folder of runs.",
         ),
     ] = None,
     port: Annotated[
@@ -60,10 +63,10 @@ def rollout(
         bool, typer.Option("--browser/--no-browser", help="Open the dashboard in a browser.")
     ] = True,
     stay: Annotated[
-        bool, typer.Option("--stay/--no-stay", help="Go on until Ctrl-C when all is told.")
+        bool, typer.Option("--stay/--no-stay", help="Go on until Ctrl-C when all has been shown.")
     ] = True,
 ) -> None:
-    """A better version is promoted, a broken one taken back, a drift told: as it happens."""
+    """A better version is promoted, a broken one taken back, drift found: as it happens."""
     from glassbox.cli.demo_rollout import FOLDER, play
 
     folder = out or Runtime.load().settings.paths.runs / FOLDER
@@ -75,14 +78,16 @@ def pathways(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", "-o", help="Its folder, emptied first; by default 'demo-pathways' in the runs."
+            "--out",
+            "-o",
+            help="Its folder, emptied first; by default 'demo-pathways' in the folder of runs.",
         ),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with what is there, after a kill.")
     ] = False,
 ) -> None:
-    """Latents that drive each other, verified: a planted chain is found and nothing else."""
+    """Latents that drive each other, verified: the planted chain is found, its twins do nothing."""
     from glassbox.cli.demo_pathways import FOLDER, play
 
     folder = out or Runtime.load().settings.paths.runs / FOLDER

@@ -91,7 +91,7 @@ def serving(
     log = folder / "server.log"
     with log.open("wb") as file:
         server = subprocess.Popen(
-            [sys.executable, "-m", "glassbox", "serve", "--port", str(port), *options],
+            [sys.executable, "-P", "-m", "glassbox", "serve", "--port", str(port), *options],
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=file,

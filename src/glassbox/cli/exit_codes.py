@@ -38,7 +38,7 @@ MEANINGS: Final[dict[ExitCode, str]] = {
     ExitCode.UNEXPECTED: "A fault in Glassbox itself; the traceback belongs in a bug report.",
     ExitCode.USAGE: "The request is wrong: change it and run again.",
     ExitCode.CONFLICT: "The present state is in the way, such as an adapter of another model.",
-    ExitCode.CAPACITY: "The machine is in the way: memory or disk space.",
+    ExitCode.CAPACITY: "Too little memory, disk space or time, or a server that is full or away.",
     ExitCode.INTEGRITY: "Something is not what it says it is, such as a damaged file.",
     ExitCode.DEPENDENCY: "An optional library is absent; the message names the extra.",
     ExitCode.INCOMPLETE: "Finished, but not all was in order: unusable rows, a failed check.",

@@ -8,7 +8,7 @@ import inspect
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Annotated, Any, Final, get_args, get_origin
 
 import typer
 
@@ -34,6 +34,15 @@ Without a valid key, `access-denied` has status 401.
 
 _BOUNDS: Final = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 
+_KINDS: Final = {
+    bool: "true \\| false",
+    int: "integer",
+    float: "number",
+    str: "text",
+    Path: "path",
+}
+"""What a setting takes, by the type of its field."""
+
 
 def pages() -> dict[str, str]:
     """Return the text of every generated page by file name."""
@@ -51,7 +60,7 @@ def cli_page() -> str:
             parts.append(f"## {panel}\n")
         parts.extend(_command(load_command(entry.name), f"glassbox {entry.name}"))
     parts.append("## Exit codes\n")
-    parts.append(_table(("code", "meaning"), ((str(int(c)), text) for c, text in MEANINGS.items())))
+    parts.append(_exit_codes())
     return "\n".join(parts)
 
 
@@ -105,11 +114,14 @@ def errors_page() -> str:
     ]
     return "\n".join(
         [
-            _head("Errors"),
+            _head("Errors and exit codes"),
             "Everything that Glassbox raises on purpose is one of these. `code` is stable: the "
             'command line prints it, and `--json` answers `{"error": {"code", "message"}}`.\n',
             f"```text\n{drawing}\n```\n",
             _table(("code", "class", "exit code", "HTTP status", "meaning"), rows),
+            "## Exit codes\n\nWhat the process of a command says as it ends; scripts can rely on "
+            "the numbers.\n",
+            _exit_codes(),
             OVER_HTTP,
             _table(
                 ("code", "HTTP status", "meaning"),
@@ -185,16 +197,21 @@ def _allowed(field: Any) -> str:
     choices = [str(each) for each in get_args(field.annotation) if isinstance(each, str)]
     if choices:
         return " \\| ".join(choices)
-    kinds = [each for each in get_args(field.annotation) or (field.annotation,)]
-    names = {int: "integer", float: "fraction", str: "text", Path: "path"}
-    kind = next((names[each] for each in kinds if each in names), "")
-    bounds = [
-        f"{words} {getattr(limit, bound):g}"
+    inner = get_args(field.annotation) or (field.annotation,)
+    kinds = [get_args(each)[0] if get_origin(each) is Annotated else each for each in inner]
+    kind = next((_KINDS[each] for each in kinds if each in _KINDS), "")
+    limits = {
+        bound: getattr(limit, bound)
         for limit in field.metadata
-        for bound, words in _BOUNDS.items()
+        for bound in _BOUNDS
         if hasattr(limit, bound)
-    ]
+    }
+    bounds = [f"{_BOUNDS[bound]} {limit:.12g}" for bound, limit in limits.items()]
     return f"{kind} {' and '.join(bounds)}".strip()
+
+
+def _exit_codes() -> str:
+    return _table(("code", "meaning"), [(str(int(c)), text) for c, text in MEANINGS.items()])
 
 
 def _anchored(code: str) -> str:
@@ -202,6 +219,10 @@ def _anchored(code: str) -> str:
 
 
 def _code(value: object) -> str:
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    if value == "":
+        return "empty"
     return "unset" if value is None else f"`{value}`"
 
 

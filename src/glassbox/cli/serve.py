@@ -76,10 +76,16 @@ def serve(
         ),
     ] = None,
     host: Annotated[
-        str | None, typer.Option("--host", help="Address to listen on; others need an API key.")
+        str | None,
+        typer.Option(
+            "--host",
+            help="Address to listen on, by default 127.0.0.1; any but this machine's own needs an "
+            "API key first.",
+        ),
     ] = None,
     port: Annotated[
-        int | None, typer.Option("--port", help="Port; 0 takes a free one.", min=0, max=65535)
+        int | None,
+        typer.Option("--port", help="Port, by default 8787; 0 takes a free one.", min=0, max=65535),
     ] = None,
     sagemaker: Annotated[
         bool,
@@ -229,7 +235,8 @@ def supervised(listener: "socket.socket") -> int:
     """Return the exit status of a server that runs in a child, started again where it falls."""
     from glassbox.server.supervisor import Supervisor
 
-    command = [sys.executable, "-m", "glassbox", *sys.argv[1:], "--sockets"]
+    # As the command itself does, the child takes no module from the folder that it is in.
+    command = [sys.executable, "-P", "-m", "glassbox", *sys.argv[1:], "--sockets"]
     return Supervisor(command, listener, note).run()
 
 
@@ -314,6 +321,8 @@ def _welcome(serving: "Serving", url: str, *, sagemaker: bool) -> None:
         f"\nReady: {serving.name} ({info.n_parameters / 1e6:,.1f}M parameters, {info.n_layers} "
         f"layers, {info.dtype} on {info.device})"
     )
+    if info.remark:
+        note(info.remark)
     if serving.bundle_digest:
         note(f"  bundle       {serving.bundle_digest[:12]}")
     if sagemaker:

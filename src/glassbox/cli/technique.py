@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from glassbox.cli import options
-from glassbox.cli.console import note, print_json, print_json_line, print_text, visible
+from glassbox.cli.console import note, print_json, print_json_line, print_text
 from glassbox.cli.exit_codes import ExitCode
 from glassbox.cli.technique_finding import (
     Adapter,
@@ -142,9 +142,7 @@ def run(
     entry = entry_of(what)
     arguments = parse_arguments(entry.about, arg or [])
     with open_client(backend, model, adapter, key, gpu, app_name) as client:
-        chosen = client.options(
-            limits=_limits(timeout), allow_pickle=pickle, on_line=lambda line: note(visible(line))
-        )
+        chosen = client.options(limits=_limits(timeout), allow_pickle=pickle, on_line=note)
         outcome = attempt(lambda: (chosen.run(entry.target, **arguments),))
         finished = chosen.last
     if isinstance(outcome, Exception):
@@ -304,7 +302,7 @@ def _fail(error: Exception) -> NoReturn:
     message, _, trace = str(cause).partition("\n\n")
     # An error of Glassbox says by itself what to do; its trace matters where it is in your code.
     if trace and (not hasattr(error, "code") or "<technique " in trace or error is cause):
-        note(visible(trace))
+        note(trace)
     where = [each for each in getattr(error, "__notes__", ()) if each.startswith("line ")]
     message = message.removeprefix("builtins.").removeprefix("glassbox.errors.TechniqueFailed: ")
     message = message.rstrip(": ")

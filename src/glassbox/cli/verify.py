@@ -59,7 +59,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Find out whether an answer can be believed: glassbox verify PROMPT [--response ANSWER].",
+    help="Find out whether an answer can be believed: glassbox verify PROMPT [--response ANSWER]. "
+    "All its options: glassbox verify judge --help.",
 )
 """The group."""
 
