@@ -22,7 +22,7 @@ from glassbox.rollout.decisions.evidence import Evidence
 from glassbox.rollout.decisions.plan import GateLimits, RolloutPlan
 from glassbox.rollout.decisions.policy import State, decide
 from glassbox.stats.intervals import clopper_pearson
-from glassbox.stats.sequential import LOG_WEIGHTS, STAKES, BoundedMean, normal_mixture_radius
+from glassbox.stats.sequential.means import LOG_WEIGHTS, STAKES, BoundedMean, normal_mixture_radius
 
 ALPHA = 0.05
 FLOOR = 30

@@ -14,8 +14,8 @@ from glassbox.engine.model.load import find_model
 from glassbox.introspection.probe import LinearProbe, ProbeModel
 from glassbox.introspection.probe_file import save_probe
 from glassbox.runtime import SHIPPED, SHIPPED_RUN, SHIPPED_VERIFIER, Runtime
-from glassbox.stats.calibrators import Identity
-from glassbox.stats.linear_probe import LinearRule
+from glassbox.stats.calibrators.parametric import Identity
+from glassbox.stats.classification.linear_probe import LinearRule
 from glassbox.types import HookPoint
 
 ADAPTER = SHIPPED_RUN / "adapter"

@@ -9,7 +9,7 @@ from beartype.roar import BeartypeCallHintViolation
 from jaxtyping import TypeCheckError
 
 from glassbox.settings import load_settings
-from glassbox.stats.calibration_error import ece
+from glassbox.stats.calibration.error import ece
 
 
 def test_other_machines_cannot_be_reached():

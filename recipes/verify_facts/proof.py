@@ -22,8 +22,8 @@ from glassbox.introspection.figures import (
 )
 from glassbox.introspection.graded import GradedRow
 from glassbox.introspection.training import Recipe, Values, fit_fusions, split
-from glassbox.stats.calibration_error import NullLevel, ece, null_level
-from glassbox.stats.grouped_auroc import Separation, grouped_separation, value_auroc
+from glassbox.stats.calibration.error import NullLevel, ece, null_level
+from glassbox.stats.classification.grouped_auroc import Separation, grouped_separation, value_auroc
 
 N_FOLDS: Final = 10
 """Folds of entities."""

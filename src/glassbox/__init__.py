@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from glassbox.errors import GlassboxError
     from glassbox.runtime import Runtime
     from glassbox.settings import Settings
-    from glassbox.stats.selective import choose_threshold
+    from glassbox.stats.selective.threshold import choose_threshold
     from glassbox.techniques.client.blocking import InterpClient
     from glassbox.techniques.client.folders import load_techniques_from_dir
     from glassbox.techniques.conversion.standalone import convert_technique_to_standalone
@@ -39,7 +39,7 @@ _HOMES = {
     "Promise": "confidence.job",
     "Runtime": "runtime",
     "Settings": "settings",
-    "choose_threshold": "stats.selective",
+    "choose_threshold": "stats.selective.threshold",
     "convert_technique_to_standalone": "techniques.conversion.standalone",
     "default_labels": "confidence.labels",
     "load_engine": "engine.resident",

@@ -20,8 +20,8 @@ from glassbox.charts.selective import RiskCoverageSeries, risk_coverage, sample_
 from glassbox.charts.training import TrainingCurve, training_curve
 from glassbox.charts.truth import truth_versus_confidence
 from glassbox.errors import InvalidValue
-from glassbox.stats.ranking import risk_coverage_curve
-from glassbox.stats.selective import choose_threshold
+from glassbox.stats.selective.ranking import risk_coverage_curve
+from glassbox.stats.selective.threshold import choose_threshold
 from tests.charts import worlds
 
 RAW = "reliability_raw_model_output"

@@ -56,15 +56,15 @@ from glassbox.charts.selective import (
 )
 from glassbox.charts.training import TrainingCurve, training_curve
 from glassbox.charts.truth import TruthPanel, truth_versus_confidence
-from glassbox.stats.bands import binned_band
-from glassbox.stats.binning import reliability_curve
-from glassbox.stats.business import business_curve, business_figures
-from glassbox.stats.calibration_error import ece_interval, null_level
-from glassbox.stats.corp import corp_curve
-from glassbox.stats.detection import detection_auroc, roc_curve, tpr_at_fpr
+from glassbox.stats.calibration.bands import binned_band
+from glassbox.stats.calibration.binning import reliability_curve
+from glassbox.stats.calibration.corp import corp_curve
+from glassbox.stats.calibration.error import ece_interval, null_level
+from glassbox.stats.classification.detection import detection_auroc, roc_curve, tpr_at_fpr
 from glassbox.stats.intervals import Interval, proportion_interval
-from glassbox.stats.ranking import coverage_at_risk, risk_coverage_curve
-from glassbox.stats.selective import choose_threshold, rows_for_power, rows_needed
+from glassbox.stats.selective.business import business_curve, business_figures
+from glassbox.stats.selective.ranking import coverage_at_risk, risk_coverage_curve
+from glassbox.stats.selective.threshold import choose_threshold, rows_for_power, rows_needed
 
 N = 400
 

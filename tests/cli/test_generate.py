@@ -17,8 +17,8 @@ from glassbox.errors import InvalidData, InvalidValue
 from glassbox.introspection.probe import LinearProbe, ProbeModel
 from glassbox.introspection.probe_file import save_probe
 from glassbox.runtime import Runtime
-from glassbox.stats.calibrators import Temperature
-from glassbox.stats.linear_probe import LinearRule
+from glassbox.stats.calibrators.parametric import Temperature
+from glassbox.stats.classification.linear_probe import LinearRule
 from glassbox.testing.fake import FAKE_ADAPTER, FakeEngine
 from glassbox.types import HookPoint
 from tests.client.test_client import InThisProcess

@@ -7,9 +7,10 @@ import pytest
 
 from glassbox.client import AsyncClient, Client
 from glassbox.errors import ConflictError, InvalidValue, UnknownName, UsageError
+from glassbox.server.access.guards import Guards
 from glassbox.server.app import create_app
-from glassbox.server.serving import Guards, Serving
-from glassbox.server.speech import Speaker
+from glassbox.server.serving import Serving
+from glassbox.server.translation.speech import Speaker
 from glassbox.testing import FakeEngine
 from tests.client.test_client import InThisProcess
 from tests.rollout.side_world import open_side

@@ -7,8 +7,8 @@ import pytest
 
 from glassbox.client import AsyncClient, Client
 from glassbox.errors import UnknownName, UsageError
+from glassbox.server.access.guards import Guards
 from glassbox.server.app import create_app
-from glassbox.server.serving import Guards
 from glassbox.server.study_shelf import StudyShelf
 from tests.client.test_client import InThisProcess
 from tests.pathways.integration.worlds import write_made_up_study

@@ -19,7 +19,7 @@ from glassbox.confidence.tables import (
     truth,
 )
 from glassbox.errors import CorruptArtifact, NotEnoughData, UnknownName
-from glassbox.stats.business import Costs
+from glassbox.stats.selective.business import Costs
 from tests.confidence.rows_world import drawn_rows
 
 QUESTION = Question(Promise(0.1, 0.9), Costs(10.0, 1.0), samples=10)

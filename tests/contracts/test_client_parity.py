@@ -21,8 +21,8 @@ from glassbox.client.sagemaker_address import endpoint_of
 from glassbox.client.sagemaker_transport import AsyncSageMakerTransport, SageMakerTransport
 from glassbox.errors import GlassboxError, UnknownName
 from glassbox.runtime import SHIPPED_RUN, Runtime
+from glassbox.server.access.guards import Guards
 from glassbox.server.app import begin_serving, create_app
-from glassbox.server.serving import Guards
 from glassbox.server.start import Wanted, assemble, sagemaker_app
 from glassbox.settings import ModalSettings, ServerSettings
 from glassbox.storage.database import open_database
@@ -32,7 +32,7 @@ from tests.bundles import make
 from tests.client.test_client import InThisProcess
 from tests.deploy.ray.worlds import ray_cluster
 from tests.sagemaker_platform import Platform
-from tests.server.test_process import PATIENCE_S, served
+from tests.server.process.test_running import PATIENCE_S, served
 
 pytest.importorskip("boto3")
 

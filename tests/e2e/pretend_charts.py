@@ -10,14 +10,14 @@ from glassbox.charts.registry import chart_info
 from glassbox.charts.reliability import ReliabilityPanel
 from glassbox.charts.selective import RiskCoverageSeries
 from glassbox.charts.training import TrainingCurve
-from glassbox.stats.bands import binned_band
-from glassbox.stats.binning import reliability_curve
-from glassbox.stats.business import business_curve
-from glassbox.stats.calibration_error import ece_interval, null_level
-from glassbox.stats.corp import corp_curve
+from glassbox.stats.calibration.bands import binned_band
+from glassbox.stats.calibration.binning import reliability_curve
+from glassbox.stats.calibration.corp import corp_curve
+from glassbox.stats.calibration.error import ece_interval, null_level
 from glassbox.stats.intervals import proportion_interval
-from glassbox.stats.ranking import risk_coverage_curve
-from glassbox.stats.selective import choose_threshold
+from glassbox.stats.selective.business import business_curve
+from glassbox.stats.selective.ranking import risk_coverage_curve
+from glassbox.stats.selective.threshold import choose_threshold
 
 N_ROWS = 400
 

@@ -8,7 +8,7 @@ import pytest
 from glassbox.rollout.versions.registering import Offer
 from glassbox.server.app import create_app
 from glassbox.server.serving import Serving
-from glassbox.server.speech import Speaker
+from glassbox.server.translation.speech import Speaker
 from glassbox.testing import FakeEngine
 from tests.browser import playwright
 from tests.e2e.test_dashboard import PAGES, faults, see, shot

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
+from glassbox.server.access.guards import Guards
 from glassbox.server.app import create_app
-from glassbox.server.serving import Guards
 from glassbox.server.study_shelf import StudyShelf
 from tests.e2e.test_dashboard import faults, see, shot
 from tests.e2e.test_playground import running

@@ -14,10 +14,11 @@ import uvicorn
 
 from glassbox.engine.requests import Readout
 from glassbox.engine.resident import load_engine
+from glassbox.server.access.guards import Guards
+from glassbox.server.access.key_ring import KeyRing
 from glassbox.server.app import create_app
-from glassbox.server.key_ring import KeyRing
-from glassbox.server.serving import Guards, Serving
-from glassbox.server.speech import Speaker
+from glassbox.server.serving import Serving
+from glassbox.server.translation.speech import Speaker
 from glassbox.settings import ServerSettings
 from glassbox.storage.database import open_database
 from glassbox.storage.keys import KeyStore

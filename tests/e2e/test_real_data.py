@@ -12,7 +12,7 @@ from glassbox.confidence.analysis import Answers, probs_of
 from glassbox.confidence.job import Promise
 from glassbox.confidence.run import RunFolder
 from glassbox.confidence.sentences import verdict
-from glassbox.stats.selective import choose_threshold
+from glassbox.stats.selective.threshold import choose_threshold
 from tests.e2e.jobs import POLARITY, quick_job, run_job
 
 pytestmark = pytest.mark.data

@@ -24,8 +24,8 @@ import pytest
 from glassbox.introspection.probe import LinearProbe, ProbeModel
 from glassbox.introspection.probe_file import save_probe
 from glassbox.runtime import SHIPPED_RUN
-from glassbox.stats.calibrators import Identity
-from glassbox.stats.linear_probe import LinearRule
+from glassbox.stats.calibrators.parametric import Identity
+from glassbox.stats.classification.linear_probe import LinearRule
 from glassbox.types import HookPoint
 
 pytestmark = [

@@ -23,7 +23,7 @@ from glassbox.errors import GlassboxError, InvalidHookPoint, TextTooLong, Unknow
 from glassbox.runtime import SHIPPED, SHIPPED_RUN, SHIPPED_VERIFIER, Runtime
 from glassbox.server.app import begin_serving
 from glassbox.server.start import Wanted, assemble, sagemaker_app, whole_app
-from glassbox.stats.heuristic import estimate_uncertainty
+from glassbox.stats.uncertainty.heuristic import estimate_uncertainty
 from glassbox.types import Capture, HookPoint
 from tests.docs.markdown import blocks
 from tests.e2e.test_playground import running

@@ -11,7 +11,7 @@ import promql_parser
 import pytest
 import yaml
 
-from glassbox.server.metrics import Metrics
+from glassbox.server.telemetry.metrics import Metrics
 from recipes.grafana import __main__ as dashboard
 
 INFRA = Path(__file__).parents[2] / "infra"

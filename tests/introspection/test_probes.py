@@ -32,8 +32,8 @@ from glassbox.introspection.probe_file import (
     save_probe,
 )
 from glassbox.introspection.probe_training import ProbeJob, divide, train_probe
-from glassbox.stats.calibrators import Temperature
-from glassbox.stats.linear_probe import LinearRule
+from glassbox.stats.calibrators.parametric import Temperature
+from glassbox.stats.classification.linear_probe import LinearRule
 from glassbox.testing import FakeEngine, tiny_engine
 from glassbox.types import Capture, HookPoint
 

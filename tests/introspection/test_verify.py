@@ -29,8 +29,8 @@ from glassbox.introspection.verifier_file import VERIFIER_FILE, VerifierManifest
 from glassbox.introspection.verifier_training import train_verifier
 from glassbox.introspection.verify import Verifier
 from glassbox.introspection.witness import Asked, Plan, Witness, plain_encode
-from glassbox.stats.balanced_logistic import LogisticFit
-from glassbox.stats.heuristic import estimate_uncertainty
+from glassbox.stats.classification.balanced_logistic import LogisticFit
+from glassbox.stats.uncertainty.heuristic import estimate_uncertainty
 from glassbox.testing import FakeEngine, tiny_engine
 
 PROMPT = "Question: Where does Pito live?\nAnswer:"

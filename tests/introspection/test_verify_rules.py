@@ -16,7 +16,7 @@ from glassbox.introspection.spans import surprising_spans
 from glassbox.introspection.swaps import Swaps, learn_swaps
 from glassbox.introspection.training import Recipe, split
 from glassbox.introspection.verdict import TokenReading
-from glassbox.stats.heuristic import estimate_uncertainty
+from glassbox.stats.uncertainty.heuristic import estimate_uncertainty
 from recipes.verify_facts.facts import QUESTIONS, embedded_facts, fact_rewrites
 
 probs = st.lists(st.floats(0, 1), max_size=8)

@@ -8,7 +8,7 @@ from glassbox.introspection.figures import judge_rows, stratum_figures
 from glassbox.introspection.verifier_file import VerifierManifest
 from glassbox.introspection.witness import Witness, plain_encode
 from glassbox.runtime import SHIPPED_VERIFIER, Runtime
-from glassbox.stats.grouped_auroc import value_auroc
+from glassbox.stats.classification.grouped_auroc import value_auroc
 from recipes.verify_facts.facts import embedded_facts, graded_facts
 from recipes.verify_facts.proof import CAN_KNOW, exposure
 

@@ -12,12 +12,13 @@ from fastapi.testclient import TestClient
 from glassbox.rollout.assembly.assembling import Watchers
 from glassbox.rollout.assembly.side import RolloutSide
 from glassbox.runtime import Runtime
+from glassbox.server.access.guards import Guards
 from glassbox.server.app import begin_serving
-from glassbox.server.fleet_facts import join_fleet
-from glassbox.server.fleet_member import FleetMember
-from glassbox.server.serving import Guards, Serving
-from glassbox.server.speech import Speaker
+from glassbox.server.fleet.facts import join_fleet
+from glassbox.server.fleet.member import FleetMember
+from glassbox.server.serving import Serving
 from glassbox.server.start import whole_app
+from glassbox.server.translation.speech import Speaker
 from glassbox.settings import ServerSettings
 from glassbox.storage.database import open_database
 from glassbox.storage.keys import KeyStore

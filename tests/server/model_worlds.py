@@ -9,9 +9,10 @@ from fastapi.testclient import TestClient
 
 from glassbox.rollout.assembly.assembling import Watchers
 from glassbox.rollout.assembly.side import RolloutSide
+from glassbox.server.access.guards import Guards
 from glassbox.server.app import create_app
-from glassbox.server.serving import Guards, Serving
-from glassbox.server.speech import Speaker
+from glassbox.server.serving import Serving
+from glassbox.server.translation.speech import Speaker
 from glassbox.testing import FakeEngine
 from tests.rollout.side_world import open_side
 

@@ -11,14 +11,15 @@ import uvicorn
 
 from glassbox.audit import AuditLog
 from glassbox.errors import ConflictError, NotShipped, QueueFull, TechniqueFailed, UnknownName
+from glassbox.server.access.guards import Guards, TechniqueGate
+from glassbox.server.access.key_ring import KeyRing
+from glassbox.server.access.signatures import Signatures
 from glassbox.server.app import begin_serving, create_app
-from glassbox.server.key_ring import KeyRing
-from glassbox.server.listening import bind
-from glassbox.server.serving import Guards, Serving, TechniqueGate
-from glassbox.server.signatures import Signatures
-from glassbox.server.speech import Speaker
-from glassbox.server.technique_record import TechniqueRecord
-from glassbox.server.technique_service import TechniqueService
+from glassbox.server.process.listening import bind
+from glassbox.server.serving import Serving
+from glassbox.server.techniques.record import TechniqueRecord
+from glassbox.server.techniques.runs import TechniqueService
+from glassbox.server.translation.speech import Speaker
 from glassbox.storage.database import open_database
 from glassbox.storage.signing_keys import signing_key
 from glassbox.techniques.calls import FINAL, Call, Environment, ModelInfo, Packed, RemoteError, Run

@@ -7,9 +7,10 @@ from collections import Counter
 import anyio
 import httpx
 
+from glassbox.server.access.guards import Guards
 from glassbox.server.app import create_app
-from glassbox.server.serving import Guards, Serving
-from glassbox.server.speech import Speaker
+from glassbox.server.serving import Serving
+from glassbox.server.translation.speech import Speaker
 from glassbox.testing import FakeEngine
 
 N_CLIENTS = 1000

@@ -12,12 +12,13 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, settings
 
 from glassbox.audit import AuditLog
+from glassbox.server.access.guards import Guards, TechniqueGate
+from glassbox.server.access.signatures import Signatures
 from glassbox.server.app import create_app
-from glassbox.server.serving import Guards, Serving, TechniqueGate
-from glassbox.server.signatures import Signatures
-from glassbox.server.speech import Speaker
-from glassbox.server.technique_record import TechniqueRecord
-from glassbox.server.technique_service import TechniqueService
+from glassbox.server.serving import Serving
+from glassbox.server.techniques.record import TechniqueRecord
+from glassbox.server.techniques.runs import TechniqueService
+from glassbox.server.translation.speech import Speaker
 from glassbox.storage.database import open_database
 from glassbox.testing import FakeEngine
 from glassbox.wire.techniques import RUN_TYPE

@@ -9,7 +9,7 @@ from glassbox.cli.serve import for_platform
 from glassbox.errors import InvalidSetting, UnknownName
 from glassbox.runtime import SHIPPED, Runtime
 from glassbox.server.app import begin_serving
-from glassbox.server.process import LAST_ANSWERS_S
+from glassbox.server.process.running import LAST_ANSWERS_S
 from glassbox.server.start import Wanted, assemble, sagemaker_app, whole_app
 from glassbox.settings import ServerSettings
 from glassbox.storage.database import open_database

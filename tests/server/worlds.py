@@ -6,9 +6,10 @@ import httpx
 import httpx2
 import openai
 
+from glassbox.server.access.guards import Guards
 from glassbox.server.app import create_app
-from glassbox.server.serving import Guards, Serving
-from glassbox.server.speech import Speaker
+from glassbox.server.serving import Serving
+from glassbox.server.translation.speech import Speaker
 from glassbox.testing.fake import FakeEngine
 
 CHAT_TEMPLATE = (

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from glassbox.stats.calibration_error import (
+from glassbox.stats.calibration.error import (
     debiased_calibration_error,
     ece,
     ece_interval,
@@ -11,10 +11,10 @@ from glassbox.stats.calibration_error import (
     null_level,
     rms_calibration_error,
 )
-from glassbox.stats.calibrator_choice import fit_calibrator
-from glassbox.stats.proper_scoring import brier_split, nll
-from glassbox.stats.ranking import auroc, coverage_at_risk, risk_coverage_curve
-from glassbox.stats.smooth_error import smooth_ece
+from glassbox.stats.calibration.proper_scoring import brier_split, nll
+from glassbox.stats.calibration.smooth_error import smooth_ece
+from glassbox.stats.calibrators.choice import fit_calibrator
+from glassbox.stats.selective.ranking import auroc, coverage_at_risk, risk_coverage_curve
 from tests.stats.worlds import RECORDS, load_record, top_label
 
 pytestmark = pytest.mark.data

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from glassbox.audit.records import InferenceRecord, LabelEvent, PrimaryEvent, ShadowEvent
-from glassbox.stats.shadow_difference import DifferenceSummary, summarise_differences
+from glassbox.stats.drift.shadow_difference import DifferenceSummary, summarise_differences
 
 CONFIDENCE_BINS: Final = ("0.0-0.2", "0.2-0.4", "0.4-0.6", "0.6-0.8", "0.8-1.0")
 """Names of the bins; each holds its lower edge, the last one both."""

@@ -15,8 +15,8 @@ from glassbox.charts.chart import Chart, plain
 from glassbox.charts.registry import chart_info
 from glassbox.charts.style import Axes, Figure, Role
 from glassbox.errors import InvalidValue
-from glassbox.stats.business import BusinessCurve
-from glassbox.stats.selective import Threshold
+from glassbox.stats.selective.business import BusinessCurve
+from glassbox.stats.selective.threshold import Threshold
 from glassbox.stats.wording import decimals_apart
 
 _TRUSTED_SHARE = 0.01

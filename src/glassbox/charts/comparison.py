@@ -13,7 +13,7 @@ from glassbox.charts.chart import Chart, plain
 from glassbox.charts.registry import ChartInfo, chart_info
 from glassbox.charts.style import Artist, Axes, Figure, Role
 from glassbox.errors import InvalidValue
-from glassbox.stats.calibration_error import NullLevel
+from glassbox.stats.calibration.error import NullLevel
 from glassbox.stats.intervals import Interval
 
 _BAR_WIDTH = 0.74

@@ -16,7 +16,7 @@ from glassbox.charts.chart import Chart, plain
 from glassbox.charts.registry import chart_info
 from glassbox.charts.style import Artist, Axes, Figure, Role
 from glassbox.errors import InvalidValue
-from glassbox.stats.binning import ReliabilityCurve
+from glassbox.stats.calibration.binning import ReliabilityCurve
 
 _NEAR_LEFT = 0.3
 """Where a text no longer fits at the left of its line, in confidence."""

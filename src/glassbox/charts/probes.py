@@ -14,10 +14,10 @@ from glassbox.charts.chart import Chart, plain
 from glassbox.charts.registry import chart_info
 from glassbox.charts.style import Axes, Figure, Role
 from glassbox.errors import InvalidValue
-from glassbox.stats.bands import ConsistencyBand
-from glassbox.stats.binning import ReliabilityCurve
-from glassbox.stats.calibration_error import NullLevel
-from glassbox.stats.detection import RocCurve
+from glassbox.stats.calibration.bands import ConsistencyBand
+from glassbox.stats.calibration.binning import ReliabilityCurve
+from glassbox.stats.calibration.error import NullLevel
+from glassbox.stats.classification.detection import RocCurve
 from glassbox.stats.intervals import Interval
 
 _CELL = 0.62

@@ -19,10 +19,10 @@ from glassbox.charts import style
 from glassbox.charts.chart import Chart, plain
 from glassbox.charts.registry import chart_info
 from glassbox.charts.style import Artist, Axes, Figure, Role
-from glassbox.stats.bands import ConsistencyBand
-from glassbox.stats.binning import ReliabilityCurve
-from glassbox.stats.calibration_error import NullLevel
-from glassbox.stats.corp import CorpCurve
+from glassbox.stats.calibration.bands import ConsistencyBand
+from glassbox.stats.calibration.binning import ReliabilityCurve
+from glassbox.stats.calibration.corp import CorpCurve
+from glassbox.stats.calibration.error import NullLevel
 from glassbox.stats.intervals import Interval
 
 SingleName = Literal[

@@ -18,7 +18,7 @@ from glassbox.charts.chart import Chart, plain
 from glassbox.charts.registry import chart_info
 from glassbox.charts.style import Axes, Figure, Role
 from glassbox.errors import InvalidValue
-from glassbox.stats.ranking import RiskCoverageCurve
+from glassbox.stats.selective.ranking import RiskCoverageCurve
 
 _FEW_POINTS = 60
 """Curves with fewer points show each as a dot: only those can be had."""

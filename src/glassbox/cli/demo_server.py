@@ -15,7 +15,7 @@ import orjson
 
 from glassbox.client import Client
 from glassbox.errors import ConflictError, Unreachable
-from glassbox.server.listening import bind
+from glassbox.server.process.listening import bind
 from glassbox.settings import environment_of
 
 HOST: Final = "127.0.0.1"

@@ -14,8 +14,8 @@ from glassbox.csv_rows import csv_rows
 from glassbox.errors import InvalidData, InvalidValue, UnknownName
 
 if TYPE_CHECKING:
-    from glassbox.stats.experiments import Comparison
-    from glassbox.stats.sequential import BoundedMean
+    from glassbox.stats.sequential.experiments import Comparison
+    from glassbox.stats.sequential.means import BoundedMean
 
 app = typer.Typer(
     help="A/B experiments: how many rows they take, and what came of them.",
@@ -54,7 +54,7 @@ def size(
     json: options.AsJson = False,
 ) -> None:
     """Say how many rows each arm needs, looked at once, or at any time."""
-    from glassbox.stats.experiments import (
+    from glassbox.stats.sequential.experiments import (
         rows_for_sequential,
         rows_per_arm_for_means,
         rows_per_arm_for_rates,
@@ -140,7 +140,7 @@ def analyse(
 def _compared(
     control: "BoundedMean", treatment: "BoundedMean", level: float, ends: tuple[float, float]
 ) -> "Iterator[Comparison]":
-    from glassbox.stats.experiments import (
+    from glassbox.stats.sequential.experiments import (
         Sample,
         compare_means,
         compare_rates,
@@ -192,7 +192,7 @@ def _show(control: str, rows: "list[tuple[str, Comparison]]", planned: int | Non
 
 
 def _arms(file: Path, arm: str, outcome: str, low: float, high: float) -> "dict[str, BoundedMean]":
-    from glassbox.stats.sequential import BoundedMean
+    from glassbox.stats.sequential.means import BoundedMean
 
     arms: dict[str, BoundedMean] = {}
     for line, row in _rows(file):

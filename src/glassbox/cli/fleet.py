@@ -27,7 +27,7 @@ def fleet(
     ] = False,
 ) -> None:
     """Show every server of the database, who answers there, and where they differ."""
-    from glassbox.server.fleet_view import fleet_shown
+    from glassbox.server.fleet.view import fleet_shown
 
     store = Runtime.load().replica_store()
     try:

@@ -19,7 +19,7 @@ from glassbox.types import Pooling, Scope
 if TYPE_CHECKING:
     from glassbox.client.calls import GenerateOptions
     from glassbox.client.results import Generated
-    from glassbox.server.probing import Probe
+    from glassbox.server.translation.probing import Probe
     from glassbox.wire.extension import CaptureAsked
 
 POOLINGS: tuple[Pooling, ...] = ("mean", "last", "norm")
@@ -129,8 +129,8 @@ def _by_own_model(
     from glassbox.client import calls
     from glassbox.client.results import generated
     from glassbox.runtime import Runtime
-    from glassbox.server.readings import usage_of
-    from glassbox.server.speech import Speaker, Terms
+    from glassbox.server.translation.readings import usage_of
+    from glassbox.server.translation.speech import Speaker, Terms
     from glassbox.wire.openai_completions import CompletionAsked
 
     runtime = Runtime.load()

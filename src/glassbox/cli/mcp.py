@@ -91,9 +91,9 @@ def mcp(
 
 
 def _listen(server: "MCPServer", host: str, port: int) -> None:
-    from glassbox.server.agents import serve_agents
-    from glassbox.server.key_ring import KeyRing
-    from glassbox.server.listening import address_of, bind, check_address
+    from glassbox.server.access.key_ring import KeyRing
+    from glassbox.server.process.agents import serve_agents
+    from glassbox.server.process.listening import address_of, bind, check_address
     from glassbox.techniques.remote.local_secret import local_secret, secret_path
     from glassbox.wire.addresses import is_loopback
 

@@ -17,8 +17,8 @@ from glassbox.cli.command_help import kind_of
 from glassbox.cli.exit_codes import MEANINGS, exit_code
 from glassbox.cli.main import ENTRIES, app, load_command
 from glassbox.errors import GlassboxError
-from glassbox.server.error_table import status_of
-from glassbox.server.refusals import HTTP_CODES
+from glassbox.server.errors.refusals import HTTP_CODES
+from glassbox.server.errors.statuses import status_of
 from glassbox.settings import Settings, known_settings
 from glassbox.settings.loading import ALIASES, CONFIG_FILE, CONFIG_VARIABLE, KEY_VARIABLE
 

@@ -110,8 +110,8 @@ def serve(
 
     With --bundle everything comes from a bundle; what is given beside it is added, or wins.
     """
-    from glassbox.server.listening import address_of, bind, check_address
-    from glassbox.server.supervisor import Leash
+    from glassbox.server.process.listening import address_of, bind, check_address
+    from glassbox.server.process.supervisor import Leash
 
     _check_hidden(hidden_prompt, sagemaker=sagemaker)
     given = {
@@ -140,7 +140,7 @@ def serve(
         if keys is not None and runtime.settings.techniques.mode == "shared":
             raise typer.Exit(supervised(listener))
 
-    from glassbox.server.process import run_server
+    from glassbox.server.process.running import run_server
     from glassbox.server.start import (
         Wanted,
         assemble,
@@ -148,7 +148,7 @@ def serve(
         sagemaker_app,
         whole_app,
     )
-    from glassbox.server.tracing import open_tracing
+    from glassbox.server.telemetry.tracing import open_tracing
 
     at_end = ExitStack()
     gate = None if keys is None else open_gate(runtime, keys, listener.getsockname()[1], at_end)
@@ -233,7 +233,7 @@ def _there(
 
 def supervised(listener: "socket.socket") -> int:
     """Return the exit status of a server that runs in a child, started again where it falls."""
-    from glassbox.server.supervisor import Supervisor
+    from glassbox.server.process.supervisor import Supervisor
 
     # As the command itself does, the child takes no module from the folder that it is in.
     command = [sys.executable, "-P", "-m", "glassbox", *sys.argv[1:], "--sockets"]

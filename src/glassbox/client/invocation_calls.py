@@ -12,7 +12,7 @@ import httpx
 import numpy as np
 
 from glassbox.client.calls import Call
-from glassbox.stats import heuristic
+from glassbox.stats.uncertainty import heuristic
 from glassbox.wire.sagemaker import InvocationAnswered, PackedStates, PooledStates
 
 

@@ -25,14 +25,14 @@ from glassbox.confidence.evaluation import EvaluatedRows, shared_rows
 from glassbox.confidence.job import Promise
 from glassbox.confidence.run import RunFolder
 from glassbox.errors import CorruptArtifact
-from glassbox.stats.business import Costs
-from glassbox.stats.calibrator_choice import (
+from glassbox.stats.calibrators.choice import (
     CalibratorChoice,
     CandidateResult,
     calibrator_from_json,
 )
-from glassbox.stats.calibrators import Calibrator
-from glassbox.stats.label_bias import LabelBias
+from glassbox.stats.calibrators.label_bias import LabelBias
+from glassbox.stats.calibrators.parametric import Calibrator
+from glassbox.stats.selective.business import Costs
 
 CALIBRATORS_SCHEMA = 1
 """Version of the layout of ``calibrators.json``."""

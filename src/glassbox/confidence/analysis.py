@@ -14,9 +14,8 @@ from jaxtyping import Bool, Float, Int
 from glassbox.confidence.evaluation import EvaluatedRows
 from glassbox.confidence.job import Promise
 from glassbox.confidence.verbalisers import label_mass, label_probs
-from glassbox.stats.binning import DEFAULT_BINS
-from glassbox.stats.business import BusinessFigures, Costs, business_figures
-from glassbox.stats.calibration_error import (
+from glassbox.stats.calibration.binning import DEFAULT_BINS
+from glassbox.stats.calibration.error import (
     MaximumError,
     NullLevel,
     SpiegelhalterTest,
@@ -26,8 +25,11 @@ from glassbox.stats.calibration_error import (
     null_level,
     spiegelhalter,
 )
-from glassbox.stats.calibrator_choice import CalibratorChoice, choose_calibrator, fit_calibrator
-from glassbox.stats.calibrators import Calibrator, CalibratorKind
+from glassbox.stats.calibration.proper_scoring import BrierSplit, brier, brier_split, nll, row_nll
+from glassbox.stats.calibration.smooth_error import smooth_ece
+from glassbox.stats.calibrators.choice import CalibratorChoice, choose_calibrator, fit_calibrator
+from glassbox.stats.calibrators.label_bias import LabelBias, fit_label_bias
+from glassbox.stats.calibrators.parametric import Calibrator, CalibratorKind
 from glassbox.stats.intervals import (
     Interval,
     McNemar,
@@ -36,11 +38,14 @@ from glassbox.stats.intervals import (
     paired_share_difference,
     proportion_interval,
 )
-from glassbox.stats.label_bias import LabelBias, fit_label_bias
-from glassbox.stats.proper_scoring import BrierSplit, brier, brier_split, nll, row_nll
-from glassbox.stats.ranking import auroc, coverage_at_risk, risk_coverage_curve
-from glassbox.stats.selective import ClassCheck, Threshold, check_classes, choose_threshold
-from glassbox.stats.smooth_error import smooth_ece
+from glassbox.stats.selective.business import BusinessFigures, Costs, business_figures
+from glassbox.stats.selective.ranking import auroc, coverage_at_risk, risk_coverage_curve
+from glassbox.stats.selective.threshold import (
+    ClassCheck,
+    Threshold,
+    check_classes,
+    choose_threshold,
+)
 
 METHODS: tuple[CalibratorKind, ...] = ("identity", "temperature", "platt", "isotonic")
 """Calibrators that every report compares; ``identity`` leaves the raw probabilities."""

@@ -18,9 +18,9 @@ from glassbox.confidence.labels import LabelSet
 from glassbox.confidence.scoring import LabelModel
 from glassbox.engine.protocol import Engine
 from glassbox.errors import AdapterMismatch, CorruptArtifact, GlassboxError, TextTooLong
-from glassbox.stats.calibrator_choice import calibrator_from_json
-from glassbox.stats.calibrators import Calibrator
-from glassbox.stats.label_bias import LabelBias
+from glassbox.stats.calibrators.choice import calibrator_from_json
+from glassbox.stats.calibrators.label_bias import LabelBias
+from glassbox.stats.calibrators.parametric import Calibrator
 from glassbox.types import OverlongPolicy
 
 STREAM_ROWS = 256

@@ -9,6 +9,7 @@ from glassbox.confidence.analysed import RunAnalysis
 from glassbox.confidence.analysis import Answers, Metrics, measure
 from glassbox.confidence.tables import difference_cell, threshold_cell, with_interval
 from glassbox.errors import NotEnoughData
+from glassbox.stats.calibration.proper_scoring import row_nll
 from glassbox.stats.intervals import (
     Interval,
     McNemar,
@@ -16,7 +17,6 @@ from glassbox.stats.intervals import (
     paired_difference,
     paired_share_difference,
 )
-from glassbox.stats.proper_scoring import row_nll
 
 FEWEST_SHARED = 30
 """Shared rows below which a comparison is refused: intervals would say nothing."""

@@ -16,11 +16,11 @@ from jaxtyping import Bool, Float, Int
 from glassbox.confidence.labels import LabelSet, default_instruction
 from glassbox.confidence.verbalisers import label_mass, label_probs
 from glassbox.errors import InvalidValue, NotEnoughData
-from glassbox.stats.consistency import ConsistencyFeatures, consistency_features
-from glassbox.stats.feature_calibrator import FeatureCalibrator, confidence_log_odds
+from glassbox.stats.calibration.proper_scoring import row_nll
+from glassbox.stats.calibrators.feature import FeatureCalibrator, confidence_log_odds
 from glassbox.stats.intervals import Interval, paired_difference
-from glassbox.stats.proper_scoring import row_nll
-from glassbox.stats.ranking import auroc
+from glassbox.stats.selective.ranking import auroc
+from glassbox.stats.uncertainty.consistency import ConsistencyFeatures, consistency_features
 
 MOST_SAMPLES = 1000
 """More samples than this say nothing that the probabilities do not."""

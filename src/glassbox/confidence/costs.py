@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from glassbox.errors import InvalidData, InvalidSetting, UnknownName
-from glassbox.stats.business import Costs
+from glassbox.stats.selective.business import Costs
 
 
 class _CostsFile(BaseModel):

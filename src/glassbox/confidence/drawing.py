@@ -47,12 +47,12 @@ from glassbox.confidence.analysed import RunAnalysis, reopen
 from glassbox.confidence.analysis import Answers, ModelAnalysis, known_probability
 from glassbox.confidence.run import RunFolder
 from glassbox.progress import Progress
-from glassbox.stats.bands import binned_band
-from glassbox.stats.binning import reliability_curve
-from glassbox.stats.business import business_curve, business_figures
-from glassbox.stats.corp import corp_curve
-from glassbox.stats.ranking import risk_coverage_curve
-from glassbox.stats.selective import rows_for_power, rows_needed
+from glassbox.stats.calibration.bands import binned_band
+from glassbox.stats.calibration.binning import reliability_curve
+from glassbox.stats.calibration.corp import corp_curve
+from glassbox.stats.selective.business import business_curve, business_figures
+from glassbox.stats.selective.ranking import risk_coverage_curve
+from glassbox.stats.selective.threshold import rows_for_power, rows_needed
 
 PART = "test part"
 """Where everything in a chart is measured, unless the chart says otherwise."""

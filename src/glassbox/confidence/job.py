@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from glassbox.confidence.data import BadRows
 from glassbox.engine.protocol import AdapterRecipe, Engine
-from glassbox.stats.business import Costs
+from glassbox.stats.selective.business import Costs
 from glassbox.types import ModelSpec, OverlongPolicy
 
 Tuning = Literal["no", "missing", "again"]

@@ -10,8 +10,8 @@ from glassbox.confidence.consistency import ConsistencyValue
 from glassbox.confidence.evaluation import EvaluatedRows
 from glassbox.confidence.split import HELD_OUT_FRACTION, THRESHOLD_FRACTION
 from glassbox.confidence.tables import MODEL_NAMES, number, percent
-from glassbox.stats.calibration_error import NullLevel
-from glassbox.stats.selective import Threshold
+from glassbox.stats.calibration.error import NullLevel
+from glassbox.stats.selective.threshold import Threshold
 
 FEW_REPEATS = 0.9
 """Share of the threshold rows that their different texts must be worth to go without a warning."""

@@ -15,10 +15,10 @@ from glassbox.introspection.checks import check_info
 from glassbox.introspection.fusion import Fusion, choose
 from glassbox.introspection.graded import GradedRow
 from glassbox.introspection.training import Values
-from glassbox.stats.calibration_error import NullLevel, ece_interval, null_level
-from glassbox.stats.grouped_auroc import Separation, grouped_separation
-from glassbox.stats.heuristic import estimate_uncertainty
+from glassbox.stats.calibration.error import NullLevel, ece_interval, null_level
+from glassbox.stats.classification.grouped_auroc import Separation, grouped_separation
 from glassbox.stats.intervals import Interval, clopper_pearson
+from glassbox.stats.uncertainty.heuristic import estimate_uncertainty
 
 FUSION: Final = "fusion"
 """Name of the fused confidence among the readings."""

@@ -16,7 +16,7 @@ from scipy.special import expit
 from glassbox.errors import CorruptArtifact
 from glassbox.introspection.checks import features, owners
 from glassbox.introspection.verdict import Origin
-from glassbox.stats.balanced_logistic import LogisticFit
+from glassbox.stats.classification.balanced_logistic import LogisticFit
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from scipy.special import expit
 from glassbox.engine.protocol import EngineInfo
 from glassbox.engine.requests import CapturedStates, Generation, Readout
 from glassbox.errors import AdapterMismatch, InvalidValue
-from glassbox.stats.calibrators import Calibrator
-from glassbox.stats.linear_probe import LinearRule
+from glassbox.stats.calibrators.parametric import Calibrator
+from glassbox.stats.classification.linear_probe import LinearRule
 from glassbox.types import HookPoint, Scope
 
 ProbePooling = Literal["mean", "last"]

@@ -13,8 +13,8 @@ from jaxtyping import Bool, Float, Int
 from glassbox.introspection.capture_cache import CapturedSet, Place
 from glassbox.introspection.probe import ProbeKind
 from glassbox.introspection.probe_figures import Candidate, Choice
-from glassbox.stats.grouped_auroc import value_auroc
-from glassbox.stats.linear_probe import (
+from glassbox.stats.classification.grouped_auroc import value_auroc
+from glassbox.stats.classification.linear_probe import (
     PENALTIES,
     LinearRule,
     difference_in_means,

@@ -18,9 +18,9 @@ from glassbox.introspection.capture_cache import Place
 from glassbox.introspection.probe_choice import LOGISTIC, MEANS, places_of
 from glassbox.introspection.probe_figures import Choice
 from glassbox.introspection.probe_training import TrainedProbe
-from glassbox.stats.bands import binned_band
-from glassbox.stats.binning import reliability_curve
-from glassbox.stats.detection import roc_curve
+from glassbox.stats.calibration.bands import binned_band
+from glassbox.stats.calibration.binning import reliability_curve
+from glassbox.stats.classification.detection import roc_curve
 
 PART = "test part"
 """Where everything but the heat map is measured."""

@@ -12,8 +12,8 @@ from jaxtyping import Bool, Float
 
 from glassbox.introspection.capture_cache import Place
 from glassbox.introspection.probe import ProbeKind
-from glassbox.stats.calibration_error import NullLevel, ece_interval, null_level
-from glassbox.stats.detection import auroc_gain, detection_auroc, tpr_at_fpr
+from glassbox.stats.calibration.error import NullLevel, ece_interval, null_level
+from glassbox.stats.classification.detection import auroc_gain, detection_auroc, tpr_at_fpr
 from glassbox.stats.intervals import Interval, clopper_pearson
 
 FEWEST_OF_EACH = 5

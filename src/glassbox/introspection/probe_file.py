@@ -15,8 +15,8 @@ import numpy as np
 from glassbox.artifacts import digest_json, read_object, write_bytes, write_json
 from glassbox.errors import CorruptArtifact, UnknownName
 from glassbox.introspection.probe import LinearProbe, ProbeModel
-from glassbox.stats.calibrator_choice import calibrator_from_json
-from glassbox.stats.linear_probe import LinearRule
+from glassbox.stats.calibrators.choice import calibrator_from_json
+from glassbox.stats.classification.linear_probe import LinearRule
 from glassbox.types import HookPoint
 
 PROBE_SCHEMA: Final = 1

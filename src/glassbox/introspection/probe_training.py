@@ -32,16 +32,20 @@ from glassbox.introspection.probe_figures import (
     has_both,
 )
 from glassbox.progress import Progress, Stages, unwatched
-from glassbox.stats.calibrator_choice import choose_calibrator
-from glassbox.stats.calibrators import Calibrator, Platt
+from glassbox.stats.calibrators.choice import choose_calibrator
+from glassbox.stats.calibrators.parametric import Calibrator, Platt
 from glassbox.stats.checking import checked_fraction
-from glassbox.stats.detection import (
+from glassbox.stats.classification.detection import (
     FEW_FALSE_ALARMS,
     negatives_needed,
     one_of_each,
     threshold_for_fpr,
 )
-from glassbox.stats.linear_probe import difference_in_means, hash_order, logistic_path
+from glassbox.stats.classification.linear_probe import (
+    difference_in_means,
+    hash_order,
+    logistic_path,
+)
 from glassbox.types import HookPoint, Scope
 
 SHARES: Final = {"training": 0.6, "calibrator": 0.2, "test": 0.2}

@@ -17,9 +17,13 @@ from glassbox.introspection.checks import CHECKS, PROBE_PREFIX, READING, feature
 from glassbox.introspection.fusion import Fusion
 from glassbox.introspection.graded import GradedRow
 from glassbox.introspection.verdict import Origin
-from glassbox.stats.balanced_logistic import Balance, LogisticFit, fit_balanced_logistic
-from glassbox.stats.detection import one_of_each
-from glassbox.stats.selective import choose_threshold
+from glassbox.stats.classification.balanced_logistic import (
+    Balance,
+    LogisticFit,
+    fit_balanced_logistic,
+)
+from glassbox.stats.classification.detection import one_of_each
+from glassbox.stats.selective.threshold import choose_threshold
 
 Part = Literal["fusion", "calibrator", "threshold", "test"]
 """What the rows of a part are for; no two parts share a group."""

@@ -16,12 +16,12 @@ from glassbox.charts.selective import RiskCoverageSeries, risk_coverage
 from glassbox.charts.style import Role
 from glassbox.introspection.figures import FUSION, Figures, Judged
 from glassbox.introspection.verifier_training import Trained
-from glassbox.stats.bands import binned_band
-from glassbox.stats.binning import reliability_curve
-from glassbox.stats.calibration_error import ece_interval, null_level
-from glassbox.stats.corp import corp_curve
+from glassbox.stats.calibration.bands import binned_band
+from glassbox.stats.calibration.binning import reliability_curve
+from glassbox.stats.calibration.corp import corp_curve
+from glassbox.stats.calibration.error import ece_interval, null_level
 from glassbox.stats.intervals import proportion_interval
-from glassbox.stats.ranking import risk_coverage_curve
+from glassbox.stats.selective.ranking import risk_coverage_curve
 
 PART = "test part"
 """Where everything is measured."""

@@ -31,7 +31,7 @@ from glassbox.introspection.verdict import (
 )
 from glassbox.introspection.verifier_file import VerifierManifest
 from glassbox.introspection.witness import Encode, Plan, Witness, n_run, own_answer, plain_encode
-from glassbox.stats.heuristic import ENTROPY_SCALE, estimate_uncertainty
+from glassbox.stats.uncertainty.heuristic import ENTROPY_SCALE, estimate_uncertainty
 
 __all__ = ["Check", "Sample", "Span", "TokenReading", "Verdict", "Verifier"]
 

@@ -13,10 +13,11 @@ from starlette.responses import JSONResponse
 from starlette.routing import NoMatchFound
 from starlette.types import ASGIApp
 
-from glassbox.server import error_table
-from glassbox.server.access import require
-from glassbox.server.cross_origin import with_cross_origin
-from glassbox.server.entrance import Entrance
+from glassbox.server.access.cross_origin import with_cross_origin
+from glassbox.server.access.dependencies import require
+from glassbox.server.access.entrance import Entrance
+from glassbox.server.access.guards import Guards
+from glassbox.server.errors import statuses
 from glassbox.server.routes import (
     adapters,
     alerts,
@@ -40,7 +41,8 @@ from glassbox.server.routes import (
     verify,
     versions,
 )
-from glassbox.server.serving import Busy, Guards, Serving
+from glassbox.server.serving import Serving
+from glassbox.server.telemetry.metrics import Busy
 
 ABOUT = """Text, calibrated confidence, hidden states and probe readings of one resident model."""
 
@@ -91,7 +93,7 @@ def create_app(
     )
     app.state.guards = guards
     app.state.serving = None
-    error_table.install(app)
+    statuses.install(app)
     for router in all_routers() if routers is None else routers:
         app.include_router(router)
 

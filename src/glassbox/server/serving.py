@@ -1,14 +1,12 @@
-"""What a running server holds: the model's side, which comes when it is loaded, and the guards.
+"""What a running server holds: the model's side, which comes when it is loaded.
 
-Routes take these as dependencies: ``Served`` is the model's side and answers 503 until it is there.
-Knows no route.
+Routes take it as a dependency: ``Served`` answers 503 until it is there. Knows no route.
 """
 
-import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Protocol, runtime_checkable
+from typing import Annotated
 
 from fastapi import Depends, Request
 
@@ -16,38 +14,15 @@ from glassbox.confidence.classify import Labeller
 from glassbox.engine.protocol import Engine
 from glassbox.introspection.verify import Verifier
 from glassbox.rollout.assembly.side import RolloutSide
-from glassbox.server.fleet_member import FleetMember
-from glassbox.server.key_ring import KeyRing
-from glassbox.server.lifecycle import Lifecycle
-from glassbox.server.metrics import Metrics
-from glassbox.server.rates import Rates
-from glassbox.server.refusals import not_ready
-from glassbox.server.registered import RegisteredModels
-from glassbox.server.signatures import Signatures
-from glassbox.server.speech import Speaker
-from glassbox.server.study_shelf import StudyShelf
-from glassbox.server.technique_record import TechniqueRecord
-from glassbox.server.technique_service import TechniqueService
-from glassbox.server.tracing import Tracing
-from glassbox.settings import ServerSettings
+from glassbox.server.access.guards import guards_of
+from glassbox.server.errors.refusals import not_ready
+from glassbox.server.fleet.member import FleetMember
+from glassbox.server.techniques.runs import TechniqueService
+from glassbox.server.translation.registered import RegisteredModels
+from glassbox.server.translation.speech import Speaker
 
 LOADING_RETRY_S = 5.0
 """When to come back while the model is loaded."""
-
-
-@runtime_checkable
-class Busy(Protocol):
-    """An engine that says how much it has to do."""
-
-    @property
-    def n_running(self) -> int:
-        """Requests in the batch."""
-        ...
-
-    @property
-    def n_waiting(self) -> int:
-        """Requests in the queue."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,58 +74,6 @@ class Serving:
         self.engine.close()
 
 
-@dataclass(frozen=True, eq=False)
-class TechniqueGate:
-    """What stands between the network and functions that run beside the model."""
-
-    signatures: Signatures
-    """Who asks."""
-    record: TechniqueRecord
-    """What the audit log holds of runs, also of those of former lives of the server."""
-    max_body_bytes: int = 256 * 2**20
-    """Largest body with a function and its arguments."""
-
-
-def new_replica_id() -> str:
-    """Return a name that no other server has; it tells nothing of the machine."""
-    return secrets.token_hex(4)
-
-
-@dataclass(frozen=True, eq=False)
-class Guards:
-    """What stands between the network and the model."""
-
-    limits: ServerSettings = field(default_factory=ServerSettings)
-    """Sizes and times."""
-    keys: KeyRing = field(default_factory=KeyRing)
-    """Who may do what."""
-    metrics: Metrics = field(default_factory=Metrics)
-    """What is counted."""
-    lifecycle: Lifecycle = field(default_factory=Lifecycle)
-    """Loading, ready, draining."""
-    replica_id: str = field(default_factory=new_replica_id)
-    """Names this server among those of its database, and in its answers."""
-    hosts: frozenset[str] | None = None
-    """Names that the Host header may hold while there are no keys; None allows all."""
-    clock: Callable[[], float] = time.monotonic
-    """Seconds, for durations."""
-    rates: Rates = field(default_factory=Rates)
-    """How often one caller may ask."""
-    tracing: Tracing = field(default_factory=Tracing)
-    """Traces that others collect."""
-    techniques: TechniqueGate | None = None
-    """Who may run functions; None lets nobody."""
-    studies: StudyShelf = field(default_factory=StudyShelf)
-    """Finished studies of pathways."""
-
-
-def guards_of(request: Request) -> Guards:
-    """Return the guards of the app that a request came to."""
-    guards = request.app.state.guards
-    assert isinstance(guards, Guards)
-    return guards
-
-
 async def served(request: Request) -> Serving:
     """Return the model's side.
 
@@ -170,12 +93,3 @@ async def served(request: Request) -> Serving:
 
 Served = Annotated[Serving, Depends(served)]
 """The model's side, as a route's parameter."""
-
-
-async def _guards(request: Request) -> Guards:
-    # The framework calls a plain function on a thread of its own, which costs more than the call.
-    return guards_of(request)
-
-
-Guarded = Annotated[Guards, Depends(_guards)]
-"""The guards, as a route's parameter."""

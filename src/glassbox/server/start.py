@@ -19,13 +19,14 @@ from glassbox.introspection.probe import LinearProbe
 from glassbox.rollout.assembly.assembling import Watchers
 from glassbox.rollout.assembly.side import RolloutSide
 from glassbox.runtime import Runtime
+from glassbox.server.access.guards import Guards, TechniqueGate
+from glassbox.server.access.key_ring import KeyRing
+from glassbox.server.access.rates import Rates
+from glassbox.server.access.signatures import Signatures
 from glassbox.server.app import create_app
-from glassbox.server.fleet_facts import join_fleet
-from glassbox.server.fleet_member import FleetMember
-from glassbox.server.key_ring import KeyRing
-from glassbox.server.large_answers import LargeAnswers
-from glassbox.server.platform_door import PlatformDoor
-from glassbox.server.rates import Rates
+from glassbox.server.fleet.facts import join_fleet
+from glassbox.server.fleet.member import FleetMember
+from glassbox.server.process.supervisor import STUCK
 from glassbox.server.routes import (
     classify,
     lens,
@@ -37,15 +38,15 @@ from glassbox.server.routes import (
     verify,
 )
 from glassbox.server.routes.adapters import load_adapter
-from glassbox.server.serving import Guards, Serving, TechniqueGate
-from glassbox.server.signatures import Signatures
-from glassbox.server.speech import Speaker
+from glassbox.server.sagemaker.door import PlatformDoor
+from glassbox.server.sagemaker.large_answers import LargeAnswers
+from glassbox.server.serving import Serving
 from glassbox.server.study_shelf import StudyShelf
-from glassbox.server.supervisor import STUCK
-from glassbox.server.technique_record import TechniqueRecord
-from glassbox.server.technique_service import TechniqueService
-from glassbox.server.technique_terms import Terms, allowed_digests
-from glassbox.server.tracing import Tracing
+from glassbox.server.techniques.record import TechniqueRecord
+from glassbox.server.techniques.runs import TechniqueService
+from glassbox.server.techniques.terms import Terms, allowed_digests
+from glassbox.server.telemetry.tracing import Tracing
+from glassbox.server.translation.speech import Speaker
 from glassbox.settings import ServerSettings
 from glassbox.storage.keys import KeyStore
 from glassbox.techniques.remote.local_secret import local_secret

@@ -1,8 +1,6 @@
-"""Numbers in, numbers out: calibration, selective prediction and their uncertainty.
+"""Numbers in, numbers out: calibration, selective prediction, tests, and their uncertainty.
 
-Import the module that holds the thing: ``binning``, ``calibration_error``,
-``smooth_error``, ``bands``, ``corp``, ``proper_scoring``, ``ranking``, ``calibrators``,
-``isotonic``, ``calibrator_choice``, ``feature_calibrator``, ``label_bias``, ``selective``,
-``sample_size``, ``business``, ``consistency``, ``intervals``. Knows nothing of
-models, texts, files or pictures.
+Import the module that holds the thing. The rooms: ``calibration`` measures, ``calibrators`` mend,
+``selective`` keeps a promise, ``classification``, ``uncertainty``, ``sequential``, ``effects``,
+``drift``; what all of them need stands here. Knows nothing of models, texts, files or pictures.
 """

@@ -24,7 +24,7 @@ from glassbox.testing import FakeEngine
 from glassbox.wire.invocation_attributes import ATTRIBUTES_HEADER, read_attributes
 from glassbox.wire.tensors import from_safetensors
 from tests.bundles import ADAPTER, a_probe, another_adapter, make
-from tests.server.test_process import Served, served
+from tests.server.process.test_running import Served, served
 
 LARGE_BYTES = 25 * 10**6
 N_RUNNING = 4

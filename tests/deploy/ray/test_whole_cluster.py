@@ -15,7 +15,7 @@ from glassbox.pathways.layout import StudyFolder
 from glassbox.pathways.orchestration.steps import do_step, run_study
 from glassbox.rollout.versions.registering import Offer
 from glassbox.runtime import Runtime
-from glassbox.server.fleet_view import REACH_S
+from glassbox.server.fleet.view import REACH_S
 from glassbox.types import ModelSpec
 from tests.bundles import ADAPTER
 from tests.deploy.ray.worlds import (

@@ -19,10 +19,11 @@ from glassbox.deploy.sagemaker import (
 )
 from glassbox.engine.resident import ResidentEngine
 from glassbox.errors import InvalidData, InvalidHookPoint, InvalidValue, UnknownName
+from glassbox.server.access.guards import Guards
 from glassbox.server.app import create_app
 from glassbox.server.routes import sagemaker
-from glassbox.server.serving import Guards, Serving
-from glassbox.server.speech import Speaker
+from glassbox.server.serving import Serving
+from glassbox.server.translation.speech import Speaker
 from glassbox.testing import FakeEngine, tiny_engine
 from tests.bundles import make
 

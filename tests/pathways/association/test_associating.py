@@ -4,8 +4,8 @@ import pytest
 from glassbox.errors import InvalidValue
 from glassbox.pathways.association.associating import KEPT, associate
 from glassbox.pathways.sections import TokensSection
+from glassbox.stats.effects.token_association import association_p
 from glassbox.stats.multiple_testing import benjamini_hochberg
-from glassbox.stats.token_association import association_p
 from tests.pathways.association.worlds import (
     CONDITIONS,
     at_random,

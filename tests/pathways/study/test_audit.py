@@ -11,7 +11,7 @@ from glassbox.pathways.sections import AuditSection
 from glassbox.pathways.study.audit import audit_study, error_summary
 from glassbox.pathways.study.conditions import CONDITIONS, CONTRASTS
 from glassbox.pathways.study.report_file import read_report, write_report
-from glassbox.stats.max_statistic import null_order_statistic
+from glassbox.stats.effects.max_statistic import null_order_statistic
 from tests.pathways.study.studies import CONTRAST, made_study
 
 QUICK = AuditSection(n_permutations=200)

@@ -11,7 +11,7 @@ from glassbox.rollout.decisions.evidence import Evidence
 from glassbox.rollout.decisions.gates import gates_of, read_gates
 from glassbox.rollout.decisions.plan import GateLimits, RolloutPlan, load_plan, plan_from
 from glassbox.rollout.decisions.policy import State, decide
-from glassbox.stats.sequential import mean_bounds
+from glassbox.stats.sequential.means import mean_bounds
 
 PLAN = RolloutPlan(
     min_requests=50, min_distinct=5, min_step_requests=10, consecutive_passes=1, step_s=0.0

@@ -5,7 +5,7 @@ import pytest
 
 from glassbox.rollout.drift.quality import LEAST_LABELS, area_interval, estimated, realised
 from glassbox.stats.intervals import bootstrap_interval
-from glassbox.stats.ranking import auroc
+from glassbox.stats.selective.ranking import auroc
 from tests.rollout.drift.worlds import window
 
 

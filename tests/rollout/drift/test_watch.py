@@ -21,7 +21,7 @@ from glassbox.rollout.drift.recorded import window_of
 from glassbox.rollout.drift.watch import DriftWatch, compared
 from glassbox.rollout.drift.windows import Column, Window
 from glassbox.settings import DriftSettings
-from glassbox.stats.seasonality import hours_of
+from glassbox.stats.drift.seasonality import hours_of
 from glassbox.storage.database import Database, open_database
 from tests.rollout.drift.worlds import record, records, window
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glassbox.engine.model.codec import TokenizerCodec
-from glassbox.server.prompting import Prompter
+from glassbox.server.translation.prompting import Prompter
 from glassbox.techniques.running.guest_tokenizer import MARK
 from glassbox.techniques.running.hidden_prompt import HIDDEN_ID, SHOWN, HiddenPrompt
 from glassbox.techniques.running.hidden_runs import leaves, letters, whole_number

@@ -60,9 +60,9 @@ class ServerResidence:
             GlassboxError: Something of the bundle does not fit the model.
         """
         from glassbox.server.app import begin_serving
-        from glassbox.server.process import set_up_logs
+        from glassbox.server.process.running import set_up_logs
         from glassbox.server.start import assemble, whole_app
-        from glassbox.server.tracing import open_tracing
+        from glassbox.server.telemetry.tracing import open_tracing
 
         if self._opened is None:
             self.load()

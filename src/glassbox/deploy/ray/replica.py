@@ -18,13 +18,13 @@ from glassbox.deploy.ray.plan import core_of
 from glassbox.errors import ConflictError, CorruptArtifact, InvalidValue
 from glassbox.runtime import Runtime
 from glassbox.server.app import begin_serving
-from glassbox.server.listening import check_address
-from glassbox.server.process import set_up_logs
+from glassbox.server.process.listening import check_address
+from glassbox.server.process.running import set_up_logs
 from glassbox.server.routes.adapters import load_adapter, reserved_names
 from glassbox.server.serving import Serving
 from glassbox.server.start import assemble, whole_app
-from glassbox.server.technique_entries import Failing
-from glassbox.server.tracing import open_tracing
+from glassbox.server.techniques.entries import Failing
+from glassbox.server.telemetry.tracing import open_tracing
 from glassbox.wire.addresses import is_loopback
 
 UNLOAD_S: Final = 10.0

@@ -15,14 +15,14 @@ from glassbox.engine.model.files import short_name
 from glassbox.engine.protocol import Engine
 from glassbox.errors import InvalidData, InvalidValue
 from glassbox.runtime import Runtime
-from glassbox.server.invocations import (
+from glassbox.server.sagemaker.invocations import (
     chosen_adapter,
     invocation,
     invocation_answered,
     read_invocation,
 )
-from glassbox.server.speech import Speaker
 from glassbox.server.start import assemble
+from glassbox.server.translation.speech import Speaker
 
 JSON_TYPE = "application/json"
 """The only type that is read and written."""

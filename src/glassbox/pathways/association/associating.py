@@ -21,8 +21,8 @@ from glassbox.pathways.corpus.documents import Corpus
 from glassbox.pathways.latents import LatentId
 from glassbox.pathways.sections import TokensSection
 from glassbox.progress import Progress
+from glassbox.stats.effects.token_association import association_p, log_odds, pmi, point_probability
 from glassbox.stats.multiple_testing import benjamini_hochberg
-from glassbox.stats.token_association import association_p, log_odds, pmi, point_probability
 
 ALL = "all"
 """Stands for every condition together."""

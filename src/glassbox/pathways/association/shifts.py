@@ -3,7 +3,7 @@
 Positions of one text hang together: a latent fires in runs, a word comes back, both have their
 places. A turn of the whole ring keeps all that and breaks only what binds the two. Each ring is
 turned on its own, at random, again and again; what is too rare to be met that way is bounded by
-the distribution over all turns (``stats.token_association.shift_bound``).
+the distribution over all turns (``stats.effects.token_association.shift_bound``).
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from scipy import sparse
 
 from glassbox.pathways.association.counting import TABLE_CELLS
 from glassbox.pathways.association.rings import Firings, Rings
-from glassbox.stats.token_association import shift_bound
+from glassbox.stats.effects.token_association import shift_bound
 
 ENOUGH_HITS = 10
 """Turns that reach the observed count after which a pair's p-value is settled.

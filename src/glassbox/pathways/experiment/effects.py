@@ -15,7 +15,7 @@ from scipy import stats as scipy_stats
 from glassbox.pathways.experiment.conditions import CONTRASTS, KINDS, Kind
 from glassbox.pathways.experiment.decisions import Decision
 from glassbox.pathways.latents import LatentId
-from glassbox.stats.effect_size import effect_sizes, moments
+from glassbox.stats.effects.effect_size import effect_sizes, moments
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from glassbox.pathways.replay.cells import BELOW, KEPT, RANDOM, Cells, MeasuredT
 from glassbox.pathways.replay.interventions import Dose
 from glassbox.pathways.replay.validated import Missed, Validated, ValidatedRow
 from glassbox.stats.checking import checked_fraction
+from glassbox.stats.effects.pooled_null import fit_random_effects, pooled_p
 from glassbox.stats.intervals import clopper_pearson_upper
 from glassbox.stats.multiple_testing import benjamini_hochberg
-from glassbox.stats.pooled_null import fit_random_effects, pooled_p
 
 BOUND_LEVEL: Final = 0.95
 """Confidence of the bound on what was missed."""
@@ -36,7 +36,7 @@ def judge(
     """Return which pathways replay verifies, and how predictions did.
 
     A pathway's effect at the first dose is held against those of random directions that stand in
-    for its source's, in the same text at the same positions (``stats.pooled_null``): its distance
+    for its source's, in the same text at the same positions (``pooled_null``): its distance
     from their mean in units of their spread, averaged over the texts that have them. The p-value
     is the share of single random effects that are as far from the others.
     The false discovery rate is held over all pairs that were looked at, so that having chosen the

@@ -14,14 +14,14 @@ from jaxtyping import Bool, Float, Int
 from glassbox.pathways.study.checkpoints import CheckpointRecord
 from glassbox.pathways.study.conditions import CONDITIONS, CONTRASTS, DECISION, Contrast
 from glassbox.pathways.study.responses import NO_TRIAL, Responses
-from glassbox.stats.effect_size import (
+from glassbox.stats.effects.effect_size import (
     EffectSizes,
     effect_sizes,
     exact_table_p_values,
     from_d,
     moments,
 )
-from glassbox.stats.max_statistic import Design, MaxStatistic, max_statistic
+from glassbox.stats.effects.max_statistic import Design, MaxStatistic, max_statistic
 
 MATCHES_WITHIN: Final = 0.01
 """Difference up to which a recomputed d counts as the checkpoint's: rounding to two decimals."""

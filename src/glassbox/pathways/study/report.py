@@ -7,7 +7,7 @@ from typing import Any
 from glassbox.pathways.latents import LatentId
 from glassbox.pathways.study.conditions import Contrast
 from glassbox.pathways.study.faults import Fault
-from glassbox.stats.max_statistic import SplitHalf
+from glassbox.stats.effects.max_statistic import SplitHalf
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from glassbox.errors import CorruptArtifact
 from glassbox.pathways.latents import LatentId
 from glassbox.pathways.study.faults import Fault
 from glassbox.pathways.study.report import AuditReport, LatentEvidence, StudyStatistics
-from glassbox.stats.max_statistic import SplitHalf
+from glassbox.stats.effects.max_statistic import SplitHalf
 
 SCHEMA: Final = 1
 """Version of the layout of both files."""

@@ -21,14 +21,14 @@ from glassbox.pathways.study.effects import Trials, trial_block
 from glassbox.pathways.study.report import AuditReport, LatentEvidence
 from glassbox.pathways.study.responses import Responses
 from glassbox.pathways.study.selection import LayerSelection, Reason, SelectedLatent, Selection
-from glassbox.stats.effect_size import student_p_values
-from glassbox.stats.group_difference import (
+from glassbox.stats.effects.effect_size import student_p_values
+from glassbox.stats.effects.group_difference import (
     LEAST_CLUSTERS,
     bootstrap_g,
     dominance,
     firing_difference,
 )
-from glassbox.stats.max_statistic import null_order_statistic
+from glassbox.stats.effects.max_statistic import null_order_statistic
 from glassbox.stats.multiple_testing import benjamini_hochberg
 
 BOOTSTRAP_DRAWS = 1000

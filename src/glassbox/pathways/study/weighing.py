@@ -20,7 +20,7 @@ from glassbox.pathways.study.effects import (
 from glassbox.pathways.study.faults import Fault, FaultList
 from glassbox.pathways.study.report import LatentEvidence, StudyStatistics
 from glassbox.pathways.study.responses import Responses
-from glassbox.stats.max_statistic import null_order_statistic, split_half
+from glassbox.stats.effects.max_statistic import null_order_statistic, split_half
 from glassbox.stats.multiple_testing import benjamini_hochberg
 
 FAMILY_LEVEL: Final = 0.05

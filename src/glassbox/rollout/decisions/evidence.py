@@ -14,7 +14,7 @@ from glassbox.audit.records import InferenceEvent, LabelEvent, PrimaryEvent, Sha
 from glassbox.errors import CorruptArtifact
 from glassbox.rollout.decisions.earlier import Earlier
 from glassbox.rollout.decisions.plan import RolloutPlan
-from glassbox.stats.sequential import BoundedMean
+from glassbox.stats.sequential.means import BoundedMean
 
 MOST_REMEMBERED: Final = 20_000
 """Answers that are kept in memory until their shadow's answer; an older one is looked up."""

@@ -15,8 +15,8 @@ from typing import Any, Final, Literal
 
 from glassbox.rollout.decisions.evidence import Evidence
 from glassbox.rollout.decisions.plan import GateLimits, RolloutPlan
-from glassbox.stats.sequential import Bounds, mean_bounds
-from glassbox.stats.sequential_difference import difference_bounds
+from glassbox.stats.sequential.differences import difference_bounds
+from glassbox.stats.sequential.means import Bounds, mean_bounds
 
 GateVerdict = Literal["pass", "fail", "inconclusive", "not_enough_data", "off"]
 """What a gate says; ``off`` where there is nothing that it could judge."""

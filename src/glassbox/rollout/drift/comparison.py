@@ -15,14 +15,14 @@ from jaxtyping import Float, Int
 
 from glassbox.rollout.drift.report import FeatureDrift
 from glassbox.rollout.drift.windows import Column, Window
-from glassbox.stats.multiple_testing import benjamini_hochberg
-from glassbox.stats.population_stability import (
+from glassbox.stats.drift.population_stability import (
     frozen_cuts,
     population_stability,
     sorted_counts,
     stability_limit,
 )
-from glassbox.stats.two_sample import compare_counts, compare_numbers, jensen_shannon
+from glassbox.stats.drift.two_sample import compare_counts, compare_numbers, jensen_shannon
+from glassbox.stats.multiple_testing import benjamini_hochberg
 
 N_BINS: Final = 10
 """Bins of a number, equally full on the reference."""

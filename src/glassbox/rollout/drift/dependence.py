@@ -7,8 +7,8 @@ from jaxtyping import Float
 
 from glassbox.rollout.drift.report import Importance
 from glassbox.rollout.drift.windows import Column, Window
-from glassbox.stats.importance_drift import LEAST_ROWS, importance_drift
-from glassbox.stats.population_stability import binned, frozen_cuts
+from glassbox.stats.drift.importance import LEAST_ROWS, importance_drift
+from glassbox.stats.drift.population_stability import binned, frozen_cuts
 
 IMPORTANCE_ROWS: Final = 2000
 """Rows of each window: the random splits go over them 200 times."""

@@ -14,10 +14,10 @@ from scipy import stats
 
 from glassbox.rollout.drift.report import Metric, Quality
 from glassbox.rollout.drift.windows import Window
+from glassbox.stats.calibrators.isotonic import Isotonic
+from glassbox.stats.drift.performance_estimate import estimate_accuracy, estimate_auroc
 from glassbox.stats.intervals import Interval
-from glassbox.stats.isotonic import Isotonic
-from glassbox.stats.performance_estimate import estimate_accuracy, estimate_auroc
-from glassbox.stats.ranking import auroc
+from glassbox.stats.selective.ranking import auroc
 
 LEVEL: Final = 0.99
 """Coverage of the intervals."""

@@ -14,7 +14,7 @@ import numpy as np
 from glassbox.errors import DependencyMissing, InvalidValue
 from glassbox.stats.checking import checked_fraction
 from glassbox.stats.intervals import Interval
-from glassbox.stats.sequential import BoundedMean
+from glassbox.stats.sequential.means import BoundedMean
 
 ALPHA: Final = 0.05
 """Probability of ever crying while the mean is where the reference has it."""

@@ -24,7 +24,7 @@ from glassbox.rollout.drift.report import DriftReport, Seasonality, SegmentGap
 from glassbox.rollout.drift.windows import Window
 from glassbox.rollout.version import DEFAULT_MODEL, option_of
 from glassbox.settings import DriftSettings
-from glassbox.stats.seasonality import Season, detect_season, same_hours
+from glassbox.stats.drift.seasonality import Season, detect_season, same_hours
 
 PAGE: Final = 1000
 """Records read at a time."""

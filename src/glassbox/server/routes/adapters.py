@@ -14,13 +14,13 @@ from starlette.responses import PlainTextResponse, Response
 from glassbox.engine.protocol import Engine
 from glassbox.engine.requests import AdapterInfo
 from glassbox.errors import ConflictError, UnknownName
-from glassbox.server.access import Administering, Deadline, Predicting
-from glassbox.server.answering import json_response
-from glassbox.server.key_ring import Caller
-from glassbox.server.refusals import PROBLEMS
+from glassbox.server.access.dependencies import Administering, Deadline, Predicting
+from glassbox.server.access.key_ring import Caller
+from glassbox.server.answers.responses import json_response
+from glassbox.server.concurrency.slow_work import slow_work
+from glassbox.server.concurrency.waiting import CLIENT_GONE, ClientGone
+from glassbox.server.errors.refusals import PROBLEMS
 from glassbox.server.serving import Served, Serving
-from glassbox.server.slow_work import slow_work
-from glassbox.server.waiting import CLIENT_GONE, ClientGone
 from glassbox.wire.adapters import (
     AdapterAnswered,
     AdapterLoadAsked,

@@ -5,10 +5,10 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from glassbox.server.access import Observing
-from glassbox.server.answering import json_response
-from glassbox.server.refusals import PROBLEMS
-from glassbox.server.rollout_serving import Side
+from glassbox.server.access.dependencies import Observing
+from glassbox.server.answers.responses import json_response
+from glassbox.server.answers.rollout_serving import Side
+from glassbox.server.errors.refusals import PROBLEMS
 from glassbox.wire.alerts import AlertsAnswered
 
 router = APIRouter(

@@ -11,13 +11,14 @@ from starlette.responses import Response
 from glassbox.confidence.classify import LabelledLine, Labeller, classify_stream
 from glassbox.errors import UnknownName
 from glassbox.rollout.answering.labelled_rows import LabelledRow, Witness
-from glassbox.server.access import Deadline, Predicting
-from glassbox.server.answering import json_response
-from glassbox.server.refusals import PROBLEMS
-from glassbox.server.registered import is_registered
-from glassbox.server.serving import Guarded, Served, Serving
-from glassbox.server.slow_work import Allowance, slow_work
-from glassbox.server.waiting import CLIENT_GONE, ClientGone
+from glassbox.server.access.dependencies import Deadline, Predicting
+from glassbox.server.access.guards import Guarded
+from glassbox.server.answers.responses import json_response
+from glassbox.server.concurrency.slow_work import Allowance, slow_work
+from glassbox.server.concurrency.waiting import CLIENT_GONE, ClientGone
+from glassbox.server.errors.refusals import PROBLEMS
+from glassbox.server.serving import Served, Serving
+from glassbox.server.translation.registered import is_registered
 from glassbox.wire.classify import ClassifyAnswered, ClassifyAsked, LabelAnswered, RowError
 
 BATCH_ROWS = 64

@@ -4,10 +4,10 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from glassbox.errors import UnknownName
-from glassbox.server.access import Observing
-from glassbox.server.answering import json_response
-from glassbox.server.fleet_view import fleet_shown
-from glassbox.server.refusals import PROBLEMS
+from glassbox.server.access.dependencies import Observing
+from glassbox.server.answers.responses import json_response
+from glassbox.server.errors.refusals import PROBLEMS
+from glassbox.server.fleet.view import fleet_shown
 from glassbox.server.serving import Served
 from glassbox.wire.fleet import FleetAnswered
 

@@ -3,11 +3,12 @@
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
-from glassbox.server.access import require
-from glassbox.server.metrics import CONTENT_TYPE
-from glassbox.server.refusals import PROBLEMS, not_ready
-from glassbox.server.serving import LOADING_RETRY_S, Guarded, Serving
-from glassbox.server.technique_entries import Failing
+from glassbox.server.access.dependencies import require
+from glassbox.server.access.guards import Guarded
+from glassbox.server.errors.refusals import PROBLEMS, not_ready
+from glassbox.server.serving import LOADING_RETRY_S, Serving
+from glassbox.server.techniques.entries import Failing
+from glassbox.server.telemetry.metrics import CONTENT_TYPE
 from glassbox.wire.health import HealthAnswered
 
 router = APIRouter(tags=["health"])

@@ -10,11 +10,11 @@ from starlette.responses import Response
 from glassbox.audit.request_ids import new_request_id
 from glassbox.errors import GlassboxError
 from glassbox.rollout.answering.inference import Answered, InferenceService
-from glassbox.server.access import Deadline, Predicting
-from glassbox.server.answering import json_response
-from glassbox.server.entrance import given_request_id
-from glassbox.server.refusals import PROBLEMS
-from glassbox.server.rollout_serving import Side, actor_of
+from glassbox.server.access.dependencies import Deadline, Predicting
+from glassbox.server.access.entrance import given_request_id
+from glassbox.server.answers.responses import json_response
+from glassbox.server.answers.rollout_serving import Side, actor_of
+from glassbox.server.errors.refusals import PROBLEMS
 from glassbox.wire.inference import (
     BatchAnswered,
     BatchAsked,

@@ -3,13 +3,13 @@
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from glassbox.server.access import Deadline, Predicting
-from glassbox.server.answering import large_response
-from glassbox.server.lens_reading import LensReading
-from glassbox.server.refusals import PROBLEMS
+from glassbox.server.access.dependencies import Deadline, Predicting
+from glassbox.server.answers.lens_reading import LensReading
+from glassbox.server.answers.responses import large_response
+from glassbox.server.concurrency.slow_work import slow_work
+from glassbox.server.concurrency.waiting import CLIENT_GONE, ClientGone
+from glassbox.server.errors.refusals import PROBLEMS
 from glassbox.server.serving import Served
-from glassbox.server.slow_work import slow_work
-from glassbox.server.waiting import CLIENT_GONE, ClientGone
 from glassbox.wire.lens import LensAnswered, LensAsked
 
 router = APIRouter(tags=["internals"])

@@ -7,9 +7,9 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from glassbox.errors import UnknownName
-from glassbox.server.access import Predicting
-from glassbox.server.answering import json_response
-from glassbox.server.refusals import OPENAI_ERRORS
+from glassbox.server.access.dependencies import Predicting
+from glassbox.server.answers.responses import json_response
+from glassbox.server.errors.refusals import OPENAI_ERRORS
 from glassbox.server.serving import Served, Serving
 from glassbox.wire.models import ModelFacts, ServedModel, ServedModels
 

@@ -5,13 +5,14 @@ import secrets
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from glassbox.server.access import Deadline, Predicting
-from glassbox.server.answering import answer
-from glassbox.server.chatting import Chatting
-from glassbox.server.event_stream import EVENT_TYPE
-from glassbox.server.refusals import OPENAI_ERRORS
-from glassbox.server.serving import Guarded, Served
-from glassbox.server.speech import Terms
+from glassbox.server.access.dependencies import Deadline, Predicting
+from glassbox.server.access.guards import Guarded
+from glassbox.server.answers.chatting import Chatting
+from glassbox.server.answers.responses import answer
+from glassbox.server.concurrency.event_stream import EVENT_TYPE
+from glassbox.server.errors.refusals import OPENAI_ERRORS
+from glassbox.server.serving import Served
+from glassbox.server.translation.speech import Terms
 from glassbox.wire.openai_chat import ChatAsked, ChatCompletion
 
 router = APIRouter(tags=["text"])

@@ -9,10 +9,10 @@ from starlette.responses import FileResponse, Response
 from glassbox.errors import UnknownName
 from glassbox.pathways.integration.results import StudyResults
 from glassbox.pathways.integration.values import PathwayRow
-from glassbox.server.access import Observing
-from glassbox.server.refusals import PROBLEMS
-from glassbox.server.rollout_serving import tagged_answer
-from glassbox.server.serving import guards_of
+from glassbox.server.access.dependencies import Observing
+from glassbox.server.access.guards import guards_of
+from glassbox.server.answers.rollout_serving import tagged_answer
+from glassbox.server.errors.refusals import PROBLEMS
 from glassbox.server.study_shelf import shown, study_shown
 from glassbox.wire.latents import (
     MOST_ROWS,

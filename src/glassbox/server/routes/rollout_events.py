@@ -3,12 +3,12 @@
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from glassbox.server.access import Observing
-from glassbox.server.event_stream import EVENT_TYPE, EventStream
-from glassbox.server.refusals import PROBLEMS
-from glassbox.server.rollout_pulse import events
-from glassbox.server.rollout_serving import Side
-from glassbox.server.serving import Guarded
+from glassbox.server.access.dependencies import Observing
+from glassbox.server.access.guards import Guarded
+from glassbox.server.answers.rollout_pulse import events
+from glassbox.server.answers.rollout_serving import Side
+from glassbox.server.concurrency.event_stream import EVENT_TYPE, EventStream
+from glassbox.server.errors.refusals import PROBLEMS
 
 router = APIRouter(
     prefix="/api/v2/models",

@@ -7,10 +7,10 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from glassbox.rollout.decisions.status import RolloutBrief
-from glassbox.server.access import Administering, Observing
-from glassbox.server.answering import json_response
-from glassbox.server.refusals import PROBLEMS
-from glassbox.server.rollout_serving import Side, actor_of, tagged_answer
+from glassbox.server.access.dependencies import Administering, Observing
+from glassbox.server.answers.responses import json_response
+from glassbox.server.answers.rollout_serving import Side, actor_of, tagged_answer
+from glassbox.server.errors.refusals import PROBLEMS
 from glassbox.wire.rollouts import (
     PromoteAsked,
     RolloutAsked,

@@ -4,21 +4,22 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from glassbox.engine.requests import Request as EngineRequest
-from glassbox.server.access import Deadline, Predicting
-from glassbox.server.answering import large_response
-from glassbox.server.invocation_stream import LineStream, lines
-from glassbox.server.invocations import (
+from glassbox.server.access.dependencies import Deadline, Predicting
+from glassbox.server.access.guards import Guarded
+from glassbox.server.answers.responses import large_response
+from glassbox.server.concurrency.tickets import Running
+from glassbox.server.concurrency.waiting import CLIENT_GONE, ClientGone, unless_gone
+from glassbox.server.errors.refusals import PROBLEMS
+from glassbox.server.sagemaker.invocations import (
     Invocation,
     chosen_adapter,
     echoed,
     invocation,
     invocation_answered,
 )
-from glassbox.server.refusals import PROBLEMS
-from glassbox.server.serving import Guarded, Served
-from glassbox.server.speech import check_ended
-from glassbox.server.tickets import Running
-from glassbox.server.waiting import CLIENT_GONE, ClientGone, unless_gone
+from glassbox.server.sagemaker.stream import LineStream, lines
+from glassbox.server.serving import Served
+from glassbox.server.translation.speech import check_ended
 from glassbox.wire.invocation_attributes import ADAPTER, ATTRIBUTES_HEADER, read_attributes
 from glassbox.wire.sagemaker import (
     NDJSON_TYPE,

@@ -6,15 +6,16 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from glassbox.errors import InvalidValue
-from glassbox.server.access import Deadline, Predicting
-from glassbox.server.answering import large_response
-from glassbox.server.refusals import PROBLEMS
-from glassbox.server.serving import Guarded, Served
-from glassbox.server.speech import Terms
-from glassbox.server.state_reading import StateReading, states_as_safetensors
-from glassbox.server.state_sizes import MAX_JSON_STATES_BYTES, MAX_STATES_BYTES
-from glassbox.server.tickets import Running
-from glassbox.server.waiting import CLIENT_GONE, ClientGone, unless_gone
+from glassbox.server.access.dependencies import Deadline, Predicting
+from glassbox.server.access.guards import Guarded
+from glassbox.server.answers.responses import large_response
+from glassbox.server.answers.state_reading import StateReading, states_as_safetensors
+from glassbox.server.concurrency.tickets import Running
+from glassbox.server.concurrency.waiting import CLIENT_GONE, ClientGone, unless_gone
+from glassbox.server.errors.refusals import PROBLEMS
+from glassbox.server.serving import Served
+from glassbox.server.translation.speech import Terms
+from glassbox.server.translation.state_sizes import MAX_JSON_STATES_BYTES, MAX_STATES_BYTES
 from glassbox.wire.states import (
     SAFETENSORS_TYPE,
     SAFETENSORS_TYPES,

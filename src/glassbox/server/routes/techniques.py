@@ -15,21 +15,17 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 from starlette.responses import Response
 
 from glassbox.errors import AccessDenied, CapacityError
-from glassbox.server.access import Signing
-from glassbox.server.answering import json_response
-from glassbox.server.event_stream import DONE, EVENT_TYPE, WAITING, EventStream, event
-from glassbox.server.framed import Framed, read_frame
-from glassbox.server.key_ring import Caller
-from glassbox.server.refusals import PROBLEMS, Refusal
-from glassbox.server.serving import (
-    Guarded,
-    Guards,
-    Served,
-    Serving,
-)
-from glassbox.server.signatures import LOCAL
-from glassbox.server.technique_service import TechniqueService
-from glassbox.server.waiting import CLIENT_GONE, ClientGone, unless_gone
+from glassbox.server.access.dependencies import Signing
+from glassbox.server.access.guards import Guarded, Guards
+from glassbox.server.access.key_ring import Caller
+from glassbox.server.access.signatures import LOCAL
+from glassbox.server.answers.responses import json_response
+from glassbox.server.concurrency.event_stream import DONE, EVENT_TYPE, WAITING, EventStream, event
+from glassbox.server.concurrency.waiting import CLIENT_GONE, ClientGone, unless_gone
+from glassbox.server.errors.refusals import PROBLEMS, Refusal
+from glassbox.server.serving import Served, Serving
+from glassbox.server.techniques.framed import Framed, read_frame
+from glassbox.server.techniques.runs import TechniqueService
 from glassbox.techniques.calls import FINAL, Call, Run
 from glassbox.techniques.carrying.calls_and_runs import packed_call, run_answered, run_packed
 from glassbox.techniques.packed.framing import unframe

@@ -9,12 +9,13 @@ from starlette.responses import Response
 from glassbox.errors import InvalidValue
 from glassbox.introspection.verdict import Verdict
 from glassbox.introspection.verify import Verifier
-from glassbox.server.access import Deadline, Predicting
-from glassbox.server.answering import json_response
-from glassbox.server.refusals import PROBLEMS
-from glassbox.server.serving import Guarded, Served, Serving
-from glassbox.server.slow_work import slow_work
-from glassbox.server.waiting import CLIENT_GONE, ClientGone
+from glassbox.server.access.dependencies import Deadline, Predicting
+from glassbox.server.access.guards import Guarded
+from glassbox.server.answers.responses import json_response
+from glassbox.server.concurrency.slow_work import slow_work
+from glassbox.server.concurrency.waiting import CLIENT_GONE, ClientGone
+from glassbox.server.errors.refusals import PROBLEMS
+from glassbox.server.serving import Served, Serving
 from glassbox.wire.verify import VerifyAnswered, VerifyAsked
 
 router = APIRouter(tags=["confidence"])

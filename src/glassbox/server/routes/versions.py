@@ -5,10 +5,10 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from glassbox.server.access import Administering, Observing
-from glassbox.server.answering import json_list, json_response
-from glassbox.server.refusals import PROBLEMS
-from glassbox.server.rollout_serving import Side, actor_of, tagged_answer
+from glassbox.server.access.dependencies import Administering, Observing
+from glassbox.server.answers.responses import json_list, json_response
+from glassbox.server.answers.rollout_serving import Side, actor_of, tagged_answer
+from glassbox.server.errors.refusals import PROBLEMS
 from glassbox.wire.versions import (
     AliasAsked,
     AliasMoveAnswered,

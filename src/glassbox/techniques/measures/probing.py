@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Float
 
 from glassbox.errors import InvalidData
-from glassbox.stats.grouped_auroc import value_auroc
-from glassbox.stats.linear_probe import grouped_folds, logistic_path
+from glassbox.stats.classification.grouped_auroc import value_auroc
+from glassbox.stats.classification.linear_probe import grouped_folds, logistic_path
 from glassbox.techniques.measures.anatomy import Anatomy, Spot
 from glassbox.techniques.measures.steering import states_of
 

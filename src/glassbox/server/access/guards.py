@@ -1,0 +1,83 @@
+"""What stands between the network and the model: limits, keys, counters, and who may run functions.
+
+Routes take it as a dependency, ``Guarded``. Knows no route and nothing of the model's side.
+"""
+
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from glassbox.server.access.key_ring import KeyRing
+from glassbox.server.access.rates import Rates
+from glassbox.server.access.signatures import Signatures
+from glassbox.server.lifecycle import Lifecycle
+from glassbox.server.study_shelf import StudyShelf
+from glassbox.server.techniques.record import TechniqueRecord
+from glassbox.server.telemetry.metrics import Metrics
+from glassbox.server.telemetry.tracing import Tracing
+from glassbox.settings import ServerSettings
+
+
+@dataclass(frozen=True, eq=False)
+class TechniqueGate:
+    """What stands between the network and functions that run beside the model."""
+
+    signatures: Signatures
+    """Who asks."""
+    record: TechniqueRecord
+    """What the audit log holds of runs, also of those of former lives of the server."""
+    max_body_bytes: int = 256 * 2**20
+    """Largest body with a function and its arguments."""
+
+
+def new_replica_id() -> str:
+    """Return a name that no other server has; it tells nothing of the machine."""
+    return secrets.token_hex(4)
+
+
+@dataclass(frozen=True, eq=False)
+class Guards:
+    """What stands between the network and the model."""
+
+    limits: ServerSettings = field(default_factory=ServerSettings)
+    """Sizes and times."""
+    keys: KeyRing = field(default_factory=KeyRing)
+    """Who may do what."""
+    metrics: Metrics = field(default_factory=Metrics)
+    """What is counted."""
+    lifecycle: Lifecycle = field(default_factory=Lifecycle)
+    """Loading, ready, draining."""
+    replica_id: str = field(default_factory=new_replica_id)
+    """Names this server among those of its database, and in its answers."""
+    hosts: frozenset[str] | None = None
+    """Names that the Host header may hold while there are no keys; None allows all."""
+    clock: Callable[[], float] = time.monotonic
+    """Seconds, for durations."""
+    rates: Rates = field(default_factory=Rates)
+    """How often one caller may ask."""
+    tracing: Tracing = field(default_factory=Tracing)
+    """Traces that others collect."""
+    techniques: TechniqueGate | None = None
+    """Who may run functions; None lets nobody."""
+    studies: StudyShelf = field(default_factory=StudyShelf)
+    """Finished studies of pathways."""
+
+
+def guards_of(request: Request) -> Guards:
+    """Return the guards of the app that a request came to."""
+    guards = request.app.state.guards
+    assert isinstance(guards, Guards)
+    return guards
+
+
+async def _guards(request: Request) -> Guards:
+    # The framework calls a plain function on a thread of its own, which costs more than the call.
+    return guards_of(request)
+
+
+Guarded = Annotated[Guards, Depends(_guards)]
+"""The guards, as a route's parameter."""

@@ -1,0 +1,290 @@
+"""Calibration error, each figure with what it is worth.
+
+Binned (ECE, MCE, RMS) and debiased errors, the bootstrap interval, and the level that a perfectly
+calibrated model would show at the same number of rows. A small calibration error says nothing of
+how well confidence separates right from wrong: see ``selective.ranking``.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from scipy.special import ndtr
+
+from glassbox.errors import NotEnoughData, UnknownName
+from glassbox.stats.calibration.binning import (
+    DEFAULT_BINS,
+    bin_edges,
+    bin_numbers,
+    reliability_curve,
+)
+from glassbox.stats.calibration.simulation import bin_totals_under_calibration
+from glassbox.stats.checking import (
+    checked_confidence,
+    checked_correct,
+    checked_count,
+    checked_outcomes,
+)
+from glassbox.stats.intervals import Interval, bootstrap_interval
+
+
+@dataclass(frozen=True)
+class MaximumError:
+    """The bin whose accuracy is furthest from its confidence."""
+
+    value: float
+    """Absolute gap, a fraction."""
+    bin_low: float
+    """Lower edge of the bin (not in it, unless 0)."""
+    bin_high: float
+    """Upper edge of the bin (in it)."""
+    n_rows: int
+    """Rows in the bin; a handful of rows makes the value noise."""
+
+
+@dataclass(frozen=True)
+class NullLevel:
+    """ECE of a perfectly calibrated model with the same confidences and number of rows."""
+
+    mean: float
+    """Average over the simulated label sets, a fraction."""
+    quantile_95: float
+    """Exceeded by a perfectly calibrated model once in 20."""
+    quantile_99: float
+    """Exceeded by a perfectly calibrated model once in 100."""
+    p_value: float | None
+    """Share of simulated ECEs at least as large as the observed one, both counted in; None where
+    no labels were given."""
+    n_draws: int
+    """Simulated label sets."""
+    n_rows: int
+    """Rows in each."""
+
+
+@dataclass(frozen=True)
+class SpiegelhalterTest:
+    """Test of calibration by the Brier score, without bins."""
+
+    z: float
+    """Standard normal under calibration; positive: over-confident above one half."""
+    p_value: float
+    """Two-sided."""
+
+
+def ece(
+    confidence: Float[np.ndarray, " n"],
+    correct: Bool[np.ndarray, " n"],
+    *,
+    n_bins: int = DEFAULT_BINS,
+) -> float:
+    """Expected calibration error: mean absolute gap over equal-width right-closed bins, in [0, 1].
+
+    Biased upwards at small n: read it beside ``null_level``.
+
+    Raises:
+        InvalidData: NaN, out of range, or different lengths.
+        NotEnoughData: No rows.
+
+    Source: Naeini et al. 2015; Guo et al. 2017, equation 3.
+    """
+    confidence, correct = checked_outcomes(confidence, correct)
+    bins = bin_numbers(confidence, bin_edges(confidence, n_bins=n_bins))
+    gaps = np.bincount(bins, weights=correct - confidence, minlength=n_bins)
+    return float(np.abs(gaps).sum() / confidence.size)
+
+
+def mce(
+    confidence: Float[np.ndarray, " n"],
+    correct: Bool[np.ndarray, " n"],
+    *,
+    n_bins: int = DEFAULT_BINS,
+    min_rows: int = 1,
+) -> MaximumError:
+    """Largest gap of any equal-width right-closed bin with ``min_rows`` rows, and that bin.
+
+    Raises:
+        InvalidData: NaN, out of range, or different lengths.
+        NotEnoughData: No rows, or no bin with ``min_rows`` rows.
+
+    Source: Guo et al. 2017, equation 5.
+    """
+    curve = reliability_curve(confidence, correct, n_bins=n_bins)
+    checked_count("min_rows", min_rows)
+    is_eligible = curve.counts >= min_rows
+    if not is_eligible.any():
+        raise NotEnoughData("The fullest bin of an MCE", int(curve.counts.max()), min_rows)
+    gap = np.where(is_eligible, np.abs(curve.accuracy - curve.mean_confidence), -1.0)
+    worst = int(np.argmax(gap))
+    return MaximumError(
+        value=float(gap[worst]),
+        bin_low=float(curve.edges[worst]),
+        bin_high=float(curve.edges[worst + 1]),
+        n_rows=int(curve.counts[worst]),
+    )
+
+
+def rms_calibration_error(
+    confidence: Float[np.ndarray, " n"],
+    correct: Bool[np.ndarray, " n"],
+    *,
+    n_bins: int = DEFAULT_BINS,
+) -> float:
+    """Root of the mean squared gap over equal-width right-closed bins, in [0, 1].
+
+    Raises:
+        InvalidData: NaN, out of range, or different lengths.
+        NotEnoughData: No rows.
+
+    Source: Hendrycks et al. 2019 (outlier exposure), appendix on RMS calibration error.
+    """
+    curve = reliability_curve(confidence, correct, n_bins=n_bins)
+    filled = curve.counts > 0
+    gap = curve.accuracy[filled] - curve.mean_confidence[filled]
+    return float(np.sqrt(curve.counts[filled] @ gap**2 / curve.n_rows))
+
+
+def debiased_calibration_error(
+    confidence: Float[np.ndarray, " n"],
+    correct: Bool[np.ndarray, " n"],
+    *,
+    n_bins: int = DEFAULT_BINS,
+    power: int = 1,
+) -> float:
+    """Calibration error over equal-mass bins, less the bias that label noise adds.
+
+    ``power=1`` subtracts from the plug-in error what normal label noise would add to it, here by
+    the mean of the folded normal instead of by simulation; it may fall below 0 by noise. Near
+    calibration that removes a part of the bias only.
+    ``power=2`` subtracts each bin's label variance and is 0 where that exceeds the gap.
+
+    Raises:
+        InvalidData: NaN, out of range, or different lengths.
+        NotEnoughData: Fewer rows than bins; for power 2 a bin with fewer than two rows.
+        UnknownName: A power other than 1 and 2.
+
+    Source: Kumar, Liang & Ma 2019, section 5 (power 2); Roelofs et al. 2022 name the bias; the
+        power 1 estimator is that of the former's published code.
+    """
+    curve = reliability_curve(confidence, correct, n_bins=n_bins, binning="equal-mass")
+    filled = curve.counts > 0
+    counts, accuracy = curve.counts[filled], curve.accuracy[filled]
+    weight = counts / curve.n_rows
+    gap = accuracy - curve.mean_confidence[filled]
+    variance = accuracy * (1 - accuracy)
+    if power == 2:
+        if counts.min() < 2:
+            raise NotEnoughData(f"A debiased error over {n_bins} bins", curve.n_rows, 2 * n_bins)
+        return float(np.sqrt(max(0.0, weight @ (gap**2 - variance / (counts - 1)))))
+    if power != 1:
+        raise UnknownName("power", str(power), ("1", "2"))
+    noisy = _folded_normal_mean(gap, np.sqrt(variance / counts))
+    return float(weight @ (2 * np.abs(gap) - noisy))
+
+
+def ece_interval(
+    confidence: Float[np.ndarray, " n"],
+    correct: Bool[np.ndarray, " n"],
+    *,
+    n_bins: int = DEFAULT_BINS,
+    level: float = 0.95,
+    n_draws: int = 1000,
+    seed: int = 0,
+) -> Interval:
+    """ECE with its percentile bootstrap interval over rows.
+
+    The interval shares ECE's upward bias, doubled by resampling: for a calibrated model it lies
+    above 0 and often above the estimate, to which it is then widened. ``null_level`` is the
+    yardstick for that.
+
+    Raises:
+        InvalidData: NaN, out of range, or different lengths.
+        NotEnoughData: No rows.
+    """
+    confidence, correct = checked_outcomes(confidence, correct)
+    bins = bin_numbers(confidence, bin_edges(confidence, n_bins=n_bins))
+    gap = correct - confidence
+
+    def resampled(rows: Int[np.ndarray, "draws n"]) -> Float[np.ndarray, " draws"]:
+        n_sets, size = rows.shape
+        cell = bins[rows] + n_bins * np.arange(n_sets)[:, None]
+        sums = np.bincount(cell.ravel(), gap[rows].ravel(), minlength=n_bins * n_sets)
+        return np.asarray(np.abs(sums.reshape(n_sets, n_bins)).sum(axis=1) / size)
+
+    found = bootstrap_interval(resampled, confidence.size, level=level, n_draws=n_draws, seed=seed)
+    return replace(found, low=min(found.low, found.estimate), high=max(found.high, found.estimate))
+
+
+def null_level(
+    confidence: Float[np.ndarray, " n"],
+    correct: Bool[np.ndarray, " n"] | None = None,
+    *,
+    n_bins: int = DEFAULT_BINS,
+    n_draws: int = 1000,
+    seed: int = 0,
+) -> NullLevel:
+    """The ECE that a perfectly calibrated model with these confidences would show.
+
+    Labels are drawn from the confidences. With ``correct`` given, the observed ECE is placed among
+    the simulated ones (consistency resampling).
+
+    Raises:
+        InvalidData: NaN, out of range, or different lengths.
+        NotEnoughData: No rows.
+
+    Source: Bröcker & Smith 2007; Vaicenavicius et al. 2019, section 6 (consistency resampling).
+    """
+    confidence = checked_confidence(confidence)
+    bins = bin_numbers(confidence, bin_edges(confidence, n_bins=n_bins))
+    expected = np.bincount(bins, weights=confidence, minlength=n_bins)
+    totals = bin_totals_under_calibration(confidence, bins, n_bins, n_draws=n_draws, seed=seed)
+    errors = np.abs(totals - expected).sum(axis=1) / confidence.size
+    p_value = None
+    if correct is not None:
+        observed = ece(confidence, checked_correct(correct, confidence.size), n_bins=n_bins)
+        # The tolerance keeps an observed set that equals a simulated one from losing by rounding.
+        n_as_large = int((errors >= observed - 1e-12).sum())
+        p_value = (1 + n_as_large) / (1 + n_draws)
+    quantile_95, quantile_99 = np.quantile(errors, (0.95, 0.99))
+    return NullLevel(
+        mean=float(errors.mean()),
+        quantile_95=float(quantile_95),
+        quantile_99=float(quantile_99),
+        p_value=p_value,
+        n_draws=n_draws,
+        n_rows=confidence.size,
+    )
+
+
+def spiegelhalter(
+    confidence: Float[np.ndarray, " n"], correct: Bool[np.ndarray, " n"]
+) -> SpiegelhalterTest:
+    """Spiegelhalter's z: the Brier score against its mean and variance under calibration.
+
+    Blind to errors that cancel around a confidence of one half. Where every confidence is 0, one
+    half or 1 the variance is 0: z is then 0, or infinite if the impossible has happened.
+
+    Raises:
+        InvalidData: NaN, out of range, or different lengths.
+        NotEnoughData: No rows.
+
+    Source: Spiegelhalter 1986, Statistics in Medicine 5(5).
+    """
+    confidence, correct = checked_outcomes(confidence, correct)
+    slope = 1 - 2 * confidence
+    surplus = float((correct - confidence) @ slope)
+    variance = float(slope**2 @ (confidence * (1 - confidence)))
+    if variance == 0:
+        z = 0.0 if surplus == 0 else float(np.copysign(np.inf, surplus))
+    else:
+        z = surplus / float(np.sqrt(variance))
+    return SpiegelhalterTest(z, float(2 * ndtr(-abs(z))))
+
+
+def _folded_normal_mean(
+    mean: Float[np.ndarray, " n_bins"], deviation: Float[np.ndarray, " n_bins"]
+) -> Float[np.ndarray, " n_bins"]:
+    """E|X| of a normal X. Source: Leone, Nelson & Nottingham 1961, Technometrics 3(4)."""
+    scale = np.maximum(deviation, np.finfo(np.float64).tiny)
+    ratio = np.clip(mean / scale, -40, 40)
+    folded = scale * np.sqrt(2 / np.pi) * np.exp(-(ratio**2) / 2)
+    return np.asarray(folded + mean * (1 - 2 * ndtr(-ratio)))

@@ -1,0 +1,102 @@
+"""Nonces: taken once, forgotten only when they are of no more use, or with their server."""
+
+import asyncio
+
+import pytest
+from fastapi import Request
+
+from glassbox.errors import CapacityError
+from glassbox.server.access.signatures import Nonces, Signatures
+from glassbox.server.errors.refusals import Refusal
+from glassbox.storage.database import open_database
+from glassbox.storage.keys import KeyStore
+from glassbox.storage.signing_keys import signing_key
+from glassbox.techniques.remote.signing import AHEAD_S, WINDOW_S, signed
+
+
+def test_a_nonce_is_taken_once_for_each_key():
+    nonces = Nonces()
+    assert nonces.is_new("a", "n", 100.0)
+    assert not nonces.is_new("a", "n", 100.0)
+    assert nonces.is_new("b", "n", 100.0)
+
+
+def test_a_nonce_is_remembered_as_long_as_its_request_could_be_good():
+    nonces = Nonces()
+    nonces.is_new("a", "n", 100.0)
+    # Dated as far ahead as it may be, the request is good for a window from then on.
+    assert not nonces.is_new("a", "n", 100.0 + WINDOW_S + AHEAD_S)
+    assert nonces.is_new("a", "n", 100.1 + WINDOW_S + AHEAD_S)
+
+
+def test_a_full_memory_refuses_rather_than_forgets():
+    nonces = Nonces(most=3)
+    for number in range(3):
+        assert nonces.is_new("a", str(number), 0.0)
+    with pytest.raises(CapacityError, match="3 signed requests within 65 s"):
+        nonces.is_new("a", "more", 0.0)
+    assert not nonces.is_new("a", "0", 0.0)
+    assert nonces.is_new("b", "more", 0.0)
+    assert nonces.is_new("a", "more", 2 * WINDOW_S + 1)
+
+
+class Keys:
+    """One key, which may run functions."""
+
+    def __init__(self, folder):
+        store = KeyStore(open_database(f"sqlite:///{folder}/keys.db"))
+        self.key, secret = store.create("one", ["techniques"])
+        self.signs = signing_key(secret)
+
+    async def needs_key(self):
+        return True
+
+    async def find_signing(self, _name):
+        return self.key, self.signs
+
+
+@pytest.fixture
+def keys(tmp_path):
+    return Keys(tmp_path)
+
+
+def ask(signatures, keys, dated_s):
+    header = signed(keys.signs, "GET", "/v1/techniques", now_s=dated_s, nonce="n" * 16)
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/v1/techniques",
+        "query_string": b"",
+        "headers": [(b"authorization", header.encode())],
+    }
+    asyncio.run(signatures.caller(Request(scope), keys, None))
+
+
+def test_no_replay_gets_through_a_restart_however_far_ahead_its_clock_is(keys):
+    now_s = 1000.0
+    for ahead_s in range(-65, 66, 2):
+        former = Signatures(clock=lambda: now_s)
+        former._started_s = 0.0
+        try:
+            ask(former, keys, now_s + ahead_s)
+        except Refusal:
+            continue
+        # Restarted at the same moment, and asked again at any later one.
+        clock = [now_s]
+        restarted = Signatures(clock=lambda clock=clock: clock[0])
+        for later_s in range(0, 80, 4):
+            clock[0] = now_s + later_s
+            with pytest.raises(Refusal, match=r"."):
+                ask(restarted, keys, now_s + ahead_s)
+
+
+def test_a_server_that_has_just_started_is_not_ready_for_a_moment_and_then_serves(keys):
+    clock = [1000.0]
+    signatures = Signatures(clock=lambda: clock[0])
+    clock[0] = 1002.5
+    with pytest.raises(Refusal) as caught:
+        ask(signatures, keys, clock[0])
+    assert (caught.value.status_code, caught.value.code) == (503, "not-ready")
+    assert caught.value.headers["retry-after"] == "3"
+    clock[0] += 3
+    ask(signatures, keys, clock[0])

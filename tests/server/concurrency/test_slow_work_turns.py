@@ -1,0 +1,118 @@
+"""Callers take turns at the calls that keep the model for a while."""
+
+import asyncio
+import threading
+from types import SimpleNamespace
+
+import pytest
+
+from glassbox.errors import DeadlineExceeded, QueueFull
+from glassbox.server.concurrency.slow_work import AT_A_TIME, MAX_WAITING, slow_work
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+
+async def never():
+    await asyncio.Event().wait()
+
+
+@pytest.fixture
+def server():
+    return SimpleNamespace(app=SimpleNamespace(state=SimpleNamespace()), receive=never)
+
+
+async def until(is_so):
+    async with asyncio.timeout(60):
+        while not is_so():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+
+class Calls:
+    """Calls of several clients that begin when they may and end when they are told to."""
+
+    def __init__(self, server):
+        self.server = server
+        self.begun = []
+        self._may_end = threading.Semaphore(0)
+
+    def send(self, name, client, deadline_s=60.0):
+        def work(_):
+            self.begun.append(name)
+            assert self._may_end.acquire(timeout=60)
+
+        return asyncio.create_task(slow_work(self.server, client, deadline_s, work))
+
+    def end(self, n=1):
+        self._may_end.release(n)
+
+
+async def test_a_callers_many_calls_do_not_keep_another_waiting(server):
+    calls = Calls(server)
+    many = [calls.send(f"many {n}", "many") for n in range(4 * AT_A_TIME)]
+    await until(lambda: len(calls.begun) == AT_A_TIME)
+    one = calls.send("one", "one")
+    await asyncio.sleep(0)
+    calls.end(2)
+    await until(lambda: len(calls.begun) == AT_A_TIME + 2)
+    calls.end(len(many))
+    await asyncio.gather(one, *many)
+
+    # Of the two places that came free, each caller had one.
+    assert "one" in calls.begun[: AT_A_TIME + 2]
+
+
+async def test_each_callers_calls_keep_their_order(server):
+    calls = Calls(server)
+    tasks = [calls.send(n, "a") for n in range(3 * AT_A_TIME)]
+    for done in range(AT_A_TIME, 3 * AT_A_TIME):
+        await until(lambda done=done: len(calls.begun) == done)
+        calls.end()
+    calls.end(AT_A_TIME)
+    await asyncio.gather(*tasks)
+
+    assert calls.begun[AT_A_TIME:] == list(range(AT_A_TIME, 3 * AT_A_TIME))
+
+
+async def test_a_full_line_turns_away_who_fills_it_and_nobody_else(server):
+    calls = Calls(server)
+    many = [calls.send("many", "many") for _ in range(AT_A_TIME + MAX_WAITING)]
+    await until(lambda: len(calls.begun) == AT_A_TIME)
+    with pytest.raises(QueueFull, match=str(MAX_WAITING)):
+        await calls.send("too many", "many")
+    one = calls.send("one", "one")
+    await asyncio.sleep(0)
+    calls.end(len(many) + 1)
+    await asyncio.gather(one, *many)
+
+    assert "one" in calls.begun
+
+
+async def test_places_are_not_lost_where_waiting_is_given_up(server):
+    calls = Calls(server)
+    first = [calls.send("first", "a") for _ in range(AT_A_TIME)]
+    await until(lambda: len(calls.begun) == AT_A_TIME)
+    hurried = [calls.send("hurried", "a", 0.01) for _ in range(20)]
+    left = [calls.send("left", "b") for _ in range(20)]
+    patient = calls.send("patient", "a")
+    for each in hurried:
+        with pytest.raises(DeadlineExceeded, match="no answer within"):
+            await each
+    for each in left:
+        each.cancel()
+    # A place comes free in the very moment in which those before it in line go away.
+    calls.end(1)
+    await asyncio.gather(*left, return_exceptions=True)
+    await until(lambda: "patient" in calls.begun)
+    calls.end(AT_A_TIME)
+    await asyncio.gather(patient, *first)
+    again = [calls.send("again", "c") for _ in range(AT_A_TIME)]
+    await until(lambda: calls.begun.count("again") == AT_A_TIME)
+    calls.end(AT_A_TIME)
+    await asyncio.gather(*again)
+
+    assert {"hurried", "left"}.isdisjoint(calls.begun)

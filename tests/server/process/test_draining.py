@@ -1,0 +1,157 @@
+"""Draining: what runs is finished, what takes too long is ended and says so, nothing new begins."""
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import anyio
+import httpx
+import numpy as np
+import pytest
+import uvicorn
+
+from glassbox.server.access.guards import Guards
+from glassbox.server.app import create_app
+from glassbox.server.lifecycle import Lifecycle
+from glassbox.server.process.listening import address_of, bind
+from glassbox.server.process.running import DrainingServer
+from glassbox.server.serving import Serving
+from glassbox.server.translation.speech import Speaker
+from glassbox.settings import ServerSettings
+from glassbox.testing import FakeEngine
+from glassbox.testing.fake_generation import END_ID
+from glassbox.testing.tiny import D_VOCAB
+
+
+def endless(_tokens: object) -> np.ndarray:
+    """Logits of a model that never ends its text by itself."""
+    logits = np.zeros(D_VOCAB)
+    logits[END_ID] = -1e9
+    return logits
+
+
+class Running:
+    """A server on a thread, which is told to stop as a signal would tell it."""
+
+    def __init__(self, step_s: float, drain_s: float) -> None:
+        self.engine = engine = FakeEngine(endless, step_s=step_s)
+        guards = Guards(limits=ServerSettings(drain_s=drain_s))
+        app = create_app(Serving(Speaker(engine, "fake")), guards)
+        config = uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=3)
+        self.server = DrainingServer(config, guards, engine.close)
+        self.listener = bind("127.0.0.1", 0)
+        self.url = address_of(self.listener)
+        self.guards = guards
+        self.thread = threading.Thread(
+            target=lambda: self.server.run(sockets=[self.listener]), daemon=True
+        )
+
+    def stop(self) -> None:
+        self.server.handle_exit(signal.SIGTERM, None)
+
+
+@contextmanager
+def running(*, step_s: float, drain_s: float) -> Iterator[Running]:
+    server = Running(step_s, drain_s)
+    server.thread.start()
+    until(lambda: server.server.started)
+    try:
+        yield server
+    finally:
+        if server.thread.is_alive():
+            server.stop()
+            server.stop()
+        server.thread.join(20)
+        server.listener.close()
+    assert not server.thread.is_alive()
+
+
+def until(true: object, timeout_s: float = 10.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not true():  # type: ignore[operator]
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def ask(url: str, answers: list[httpx.Response], n_tokens: int) -> threading.Thread:
+    def work() -> None:
+        asked = {"model": "fake", "prompt": "a", "max_tokens": n_tokens, "stop": None}
+        answers.append(httpx.post(f"{url}/v1/completions", json=asked, timeout=30))
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_what_runs_is_finished_and_nothing_new_begins() -> None:
+    answers: list[httpx.Response] = []
+    with running(step_s=0.05, drain_s=20) as server:
+        asker = ask(server.url, answers, 20)
+        until(lambda: server.engine._open)
+        server.stop()
+        assert httpx.get(f"{server.url}/readyz").status_code == 503
+        assert httpx.get(f"{server.url}/livez").status_code == 200
+        asked = {"model": "fake", "prompt": "a"}
+        refused = httpx.post(f"{server.url}/v1/completions", json=asked)
+        assert refused.status_code == 503
+        assert refused.headers["retry-after"]
+        asker.join(20)
+        server.thread.join(20)
+        assert not server.thread.is_alive()
+    (answer,) = answers
+    assert answer.status_code == 200
+    assert answer.json()["choices"][0]["finish_reason"] in ("stop", "length")
+
+
+def test_what_takes_too_long_is_ended_and_says_so() -> None:
+    answers: list[httpx.Response] = []
+    with running(step_s=0.2, drain_s=0.2) as server:
+        asker = ask(server.url, answers, 200)
+        until(lambda: server.engine._open)
+        begun = time.monotonic()
+        server.stop()
+        asker.join(20)
+        server.thread.join(20)
+        assert time.monotonic() - begun < 10
+    (answer,) = answers
+    assert answer.status_code == 503
+    assert "shutting down" in answer.json()["error"]["message"]
+
+
+def test_a_second_signal_ends_it_at_once() -> None:
+    answers: list[httpx.Response] = []
+    with running(step_s=0.1, drain_s=60) as server:
+        ask(server.url, answers, 100)
+        until(lambda: server.engine._open)
+        server.stop()
+        server.stop()
+        server.thread.join(10)
+        assert not server.thread.is_alive()
+
+
+def test_idle_is_reached_when_the_last_request_leaves() -> None:
+    lifecycle = Lifecycle()
+    lifecycle.enter()
+    lifecycle.enter()
+    lifecycle.leave()
+
+    async def wait() -> tuple[bool, bool]:
+        early = await lifecycle.idle(0.01)
+        lifecycle.leave()
+        return early, await lifecycle.idle(0.01)
+
+    assert anyio.run(wait) == (False, True)
+
+
+@pytest.mark.parametrize("stage", ["failed", "draining"])
+def test_a_server_that_ends_does_not_turn_ready(stage: str) -> None:
+    lifecycle = Lifecycle()
+    if stage == "failed":
+        lifecycle.fail("no such model")
+    else:
+        lifecycle.drain()
+    lifecycle.ready()
+    assert not lifecycle.is_ready
+    assert lifecycle.stage == stage

@@ -1,0 +1,584 @@
+"""Functions over HTTP: who may, what becomes of a run, and what is known of it afterwards."""
+
+import hashlib
+import stat
+import threading
+import time
+from dataclasses import replace
+
+import httpx
+import numpy as np
+import orjson
+import pytest
+
+from glassbox.errors import (
+    AccessDenied,
+    ConflictError,
+    CorruptArtifact,
+    InvalidData,
+    InvalidValue,
+    NotShipped,
+    QueueFull,
+    UnknownName,
+    Unreachable,
+    UsageError,
+)
+from glassbox.server.techniques import runs as technique_runs
+from glassbox.server.techniques.terms import Terms, allowed_digests
+from glassbox.storage.database import open_database
+from glassbox.storage.keys import KeyStore
+from glassbox.storage.signing_keys import signing_key
+from glassbox.techniques.calls import FINAL, Call, Limits, Packed, Shipment
+from glassbox.techniques.carrying.calls_and_runs import call_packed
+from glassbox.techniques.packed.framing import frame
+from glassbox.techniques.remote.http_backend import HttpBackend
+from glassbox.techniques.remote.local_secret import read_secret
+from glassbox.techniques.remote.signing import EMPTY, body_digest, signed
+from glassbox.wire.techniques import RUN_TYPE
+from tests.server.technique_worlds import INFO, StubBackend, technique_server
+
+ARGUMENTS = Packed(b"[[],{}]")
+PAYLOAD = b"a function"
+DIGEST = hashlib.sha256(PAYLOAD).hexdigest()
+
+
+def call(technique="library:logit_lens", name="waits", **more):
+    return Call(technique, name, ARGUMENTS, **more)
+
+
+def shipped(payload=PAYLOAD, **more):
+    digest = hashlib.sha256(payload).hexdigest()
+    shipment = Shipment("fn", digest, payload, "def fn(): ...", ("mine",), ("math",))
+    return call(digest, shipment=shipment, **more)
+
+
+def until(condition, seconds=10.0):
+    until_s = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until_s, "it did not come about"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def backend():
+    return StubBackend()
+
+
+@pytest.fixture
+def world(backend, tmp_path):
+    with technique_server(backend, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def client(world):
+    made = world.client()
+    yield made
+    made.close()
+
+
+def test_a_call_arrives_whole_and_its_result_comes_back_once(world, backend, client):
+    arguments = Packed(b'[["x"],{}]', (b"12345678", memoryview(b"abc")))
+    sent = shipped(
+        limits=Limits(wall_s=5.0), is_map=True, allow_pickle=True, caller="me", name="at once"
+    )
+    run = client.submit(replace(sent, arguments=arguments), wait_s=5)
+    (came,) = backend.calls
+    assert came.shipment == sent.shipment
+    assert (came.arguments.tree, [bytes(each) for each in came.arguments.buffers]) == (
+        arguments.tree,
+        [b"12345678", b"abc"],
+    )
+    assert (came.is_map, came.allow_pickle, came.limits.wall_s) == (True, True, 5.0)
+    assert came.caller == "local/me"
+    assert (run.status, run.result.tree, run.result_bytes) == ("succeeded", b"[1]", 13)
+    until(lambda: client.run(run.id).result is None)
+    with pytest.raises(UnknownName, match="given away already"):
+        client.result(run.id)
+
+
+def test_a_large_result_comes_whole_and_from_where_it_is(backend, world, client):
+    backend.size = 20 * 2**20
+    run = client.submit(call(name="at once"), wait_s=5)
+    assert (run.status, run.result) == ("succeeded", None)
+    packed = client.result(run.id)
+    assert len(packed.buffers[0]) == backend.size
+    assert not np.frombuffer(packed.buffers[0], dtype=np.uint8).any()
+    until(lambda: world.service._entries[run.id].result is None)
+    with pytest.raises(UnknownName, match="given away already"):
+        client.result(run.id)
+
+
+def test_a_function_is_asked_for_once(backend, client):
+    with pytest.raises(NotShipped, match=DIGEST[:12]):
+        client.submit(call(DIGEST))
+    client.submit(shipped())
+    assert client.submit(call(DIGEST)).status == "queued"
+
+
+def test_lines_and_the_end_come_while_somebody_waits(backend, client):
+    run = client.submit(call())
+    assert (run.status, run.position) == ("queued", 0)
+
+    def go_on():
+        time.sleep(0.2)
+        backend.print("inner-0", "one")
+        time.sleep(0.2)
+        backend.end("inner-0", Packed(b"3"))
+
+    thread = threading.Thread(target=go_on)
+    thread.start()
+    seen = client.run(run.id, wait_s=10)
+    assert (seen.status, seen.lines, seen.n_lines) == ("running", ("one",), 1)
+    seen = client.run(run.id, after=1, wait_s=10)
+    assert (seen.status, seen.lines, seen.result.tree) == ("succeeded", (), b"3")
+    thread.join()
+
+
+def test_a_wait_ends_when_it_was_to(client):
+    run = client.submit(call(), wait_s=0.4)
+    begun_s = time.monotonic()
+    assert client.run(run.id, wait_s=0.3).status == "queued"
+    assert 0.25 < time.monotonic() - begun_s < 3
+
+
+def test_a_run_is_cancelled_and_can_be_again(backend, client):
+    run = client.submit(call())
+    client.cancel(run.id)
+    assert client.run(run.id, wait_s=5).status == "cancelled"
+    client.cancel(run.id)
+    with pytest.raises(ConflictError, match="cancelled"):
+        client.result(run.id)
+    with pytest.raises(UnknownName, match="never submitted"):
+        client.result("run-" + "0" * 32)
+
+
+def test_the_server_describes_what_runs(client):
+    assert client.model_info() == INFO
+    assert client.environment().versions == {"glassbox": "0.1.0"}
+    techniques = client.techniques()
+    names = [each.name for each in techniques]
+    assert names == sorted(names)
+    lens = techniques[names.index("logit_lens")]
+    takes = [(each.name, each.type, each.required, each.default) for each in lens.parameters]
+    assert takes == [("text", "str", True, None), ("top_k", "int", False, 5)]
+    assert lens.parameters[0].doc == "Read token by token."
+    assert all(technique.parameters for technique in techniques)
+
+
+def test_events_stream_until_the_end(world, backend, client):
+    run = client.submit(call())
+    found = []
+
+    def read():
+        headers = authorised(world, "GET", f"/v1/techniques/runs/{run.id}/events")
+        with httpx.stream(
+            "GET", f"{world.url}/v1/techniques/runs/{run.id}/events", headers=headers, timeout=20
+        ) as answer:
+            found.extend(line for line in answer.iter_lines() if line.startswith("data: "))
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    until(lambda: found)
+    backend.print("inner-0", "hello")
+    until(lambda: len(found) > 1)
+    backend.end("inner-0", Packed(b"3"))
+    thread.join(20)
+    shown = [orjson.loads(line[6:]) for line in found[:-1]]
+    assert [each["status"] for each in shown] == ["queued", "running", "succeeded"]
+    assert [each["lines"] for each in shown] == [[], ["hello"], []]
+    assert found[-1] == "data: [DONE]"
+
+
+def test_a_session_is_its_callers(world, backend, client):
+    session = client.open_session(caller="me", idle_s=9.0)
+    assert session == "session of local me"
+    client.submit(call(session=session, keep=True))
+    assert backend.calls[0].session == session
+    with pytest.raises(UnknownName, match="No session 'foreign'"):
+        client.submit(call(session="foreign"))
+    client.close_session(session)
+    client.close_session(session)
+    assert not backend.sessions
+    with pytest.raises(UnknownName, match="It ended"):
+        client.submit(call(session=session))
+
+
+def test_a_full_line_says_when_to_come_back(backend, client):
+    backend.is_full = True
+    with pytest.raises(QueueFull, match="7 requests wait already") as caught:
+        client.submit(call())
+    assert caught.value.retry_after_s == 3.0
+
+
+def test_an_unknown_built_in_one_is_named(client):
+    with pytest.raises(UnknownName, match="'unknown'"):
+        client.submit(call("library:unknown"))
+
+
+def test_every_run_is_in_the_log_and_none_of_its_words(world, backend, client):
+    run = client.submit(
+        replace(shipped(name="at once", caller="me"), arguments=Packed(b'[["secret words"],{}]')),
+        wait_s=5,
+    )
+    other = client.submit(call())
+    backend.end("inner-1", status="failed")
+    until(lambda: len(world.log.read()) == 4)
+    first, second, third, fourth = world.log.read()
+    assert [each.kind for each in (first, second, third, fourth)] == [
+        "technique.started",
+        "technique.ended",
+        "technique.started",
+        "technique.ended",
+    ]
+    assert (first.subject, first.actor, third.subject) == (run.id, "local", other.id)
+    assert first.body["technique"] == DIGEST
+    assert first.body["name"] == "at once"
+    assert first.body["limits"]["wall_s"] is None
+    assert (second.body["status"], second.body["result_bytes"]) == ("succeeded", 13)
+    assert {"load_s", "queue_s", "run_s"} <= set(second.body)
+    assert (fourth.body["status"], fourth.body["error"]) == ("failed", "builtins.ValueError")
+    assert world.log.verify().broken is None
+    assert "secret" not in str(world.log.read())
+
+
+def test_what_cannot_be_noted_does_not_run(world, backend, client, monkeypatch):
+    def full(*_args, **_more):
+        raise technique_runs.CapacityError("The database did not answer: disk I/O error.")
+
+    monkeypatch.setattr(world.log, "append", full)
+    with pytest.raises(technique_runs.CapacityError, match="did not answer"):
+        client.submit(call())
+    assert not backend.calls
+
+
+def test_limits_are_the_smaller_of_both(backend, tmp_path):
+    most = Limits(wall_s=10.0, memory_bytes=1000)
+    with (
+        technique_server(backend, tmp_path, terms=Terms(most)) as world,
+    ):
+        client = world.client()
+        client.submit(call(limits=Limits(wall_s=60.0, result_bytes=5)))
+        client.submit(call(limits=Limits(wall_s=1.0, memory_bytes=10_000)))
+        client.close()
+    assert backend.calls[0].limits == Limits(wall_s=10.0, memory_bytes=1000, result_bytes=5)
+    assert backend.calls[1].limits == Limits(wall_s=1.0, memory_bytes=1000)
+
+
+def test_only_reviewed_functions_run_where_there_is_a_list(backend, tmp_path):
+    terms = Terms(allowed=frozenset({DIGEST}))
+    with technique_server(backend, tmp_path, terms=terms) as world:
+        client = world.client()
+        client.submit(shipped())
+        client.submit(call())
+        with pytest.raises(AccessDenied, match="not among those that were reviewed"):
+            client.submit(shipped(b"another"))
+        with pytest.raises(AccessDenied, match="allow_pickle is refused"):
+            client.submit(shipped(allow_pickle=True))
+        # Of a built-in one the arguments would be code that nobody reviewed.
+        with pytest.raises(AccessDenied, match="allow_pickle is refused"):
+            client.submit(call(allow_pickle=True))
+        forged = shipped(b"another")
+        forged = replace(forged, technique=DIGEST, shipment=replace(forged.shipment, digest=DIGEST))
+        with pytest.raises(CorruptArtifact, match="not what its digest says"):
+            client.submit(forged)
+        client.close()
+        assert len(backend.calls) == 2
+        refused = world.log.read(kinds=["technique.refused"])
+        assert [each.body["code"] for each in refused] == [
+            "access-denied",
+            "access-denied",
+            "access-denied",
+            "corrupt-artifact",
+        ]
+
+
+def test_a_list_of_digests_is_read_from_a_setting_or_a_file(tmp_path):
+    assert allowed_digests(" ") is None
+    assert allowed_digests(f"{DIGEST}, {'0' * 64}") == {DIGEST, "0" * 64}
+    file = tmp_path / "reviewed.txt"
+    file.write_text(f"# reviewed by two people\n\n{DIGEST}  logit lens of ours # ok\n")
+    assert allowed_digests(str(file)) == {DIGEST}
+    file.write_text("# nothing yet\n")
+    assert allowed_digests(str(file)) == frozenset()
+    file.write_text("abc\n")
+    with pytest.raises(InvalidValue, match="64 hexadecimal digits"):
+        allowed_digests(str(file))
+    with pytest.raises(InvalidValue, match=r"techniques\.allowed"):
+        allowed_digests(str(tmp_path / "absent.txt"))
+
+
+def authorised(world, method, target, *, body=EMPTY, now_s=None, secret=None, nonce=None):
+    key = signing_key(secret or read_secret(world.secret_file))
+    now_s = time.time() if now_s is None else now_s
+    return {"authorization": signed(key, method, target, now_s=now_s, body=body, nonce=nonce)}
+
+
+def refused(world, headers, method="GET", target="/v1/techniques", **more):
+    answer = httpx.request(method, world.url + target, headers=headers, timeout=20, **more)
+    return answer.status_code, answer.headers.get("x-glassbox-error"), answer.json()["detail"]
+
+
+def test_a_request_that_is_not_signed_well_is_refused(world):
+    target = "/v1/techniques"
+    for headers, words in (
+        ({}, "this one is not"),
+        ({"authorization": "Bearer x"}, "this one is not"),
+        (authorised(world, "GET", target, secret="gbl_guess"), "this server's own secret"),
+        (authorised(world, "GET", "/v1/techniques/model"), "not that of this request"),
+        (authorised(world, "POST", target), "not that of this request"),
+        (authorised(world, "GET", target, now_s=time.time() - 120), " s before this machine"),
+        (authorised(world, "GET", target, now_s=time.time() + 120), "ahead of"),
+    ):
+        status, code, detail = refused(world, headers)
+        assert (status, code) == (401, "bad-signature"), words
+        assert words in detail
+
+
+def test_a_request_is_taken_once(world):
+    headers = authorised(world, "GET", "/v1/techniques/model")
+    answer = httpx.get(f"{world.url}/v1/techniques/model", headers=headers)
+    assert answer.status_code == 200
+    status, code, detail = refused(world, headers, target="/v1/techniques/model")
+    assert (status, code) == (401, "replayed-request")
+    assert "taken once" in detail
+
+
+def test_a_web_page_may_not_even_with_the_secret(world):
+    headers = authorised(world, "GET", "/v1/techniques")
+    for origin in ("https://evil.example", world.url, "null"):
+        status, code, detail = refused(world, {**headers, "origin": origin})
+        assert (status, code) == (403, "access-denied")
+        assert "web page" in detail
+
+
+def test_a_changed_body_is_not_run(world, backend):
+    target = "/v1/techniques/runs"
+    body = b"".join(map(bytes, frame(call_packed(call()))))
+    headers = {**authorised(world, "POST", target, body=body_digest([body])),
+               "content-type": RUN_TYPE}  # fmt: skip
+    changed = body.replace(b"logit_lens", b"steer_lens")
+    status, code, detail = refused(world, headers, "POST", target, content=changed)
+    assert (status, code) == (401, "bad-signature")
+    assert "changed" in detail
+    assert not backend.calls
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 422),
+        (b"no frame", 422),
+        (b"".join(map(bytes, frame(Packed(b"{}", (b"",))))), 400),
+        (b"".join(map(bytes, frame(Packed(b"no json", (b"",))))), 400),
+        (b"".join(map(bytes, frame(Packed(b'{"technique":"library:x"}')))), 400),
+        (b"".join(map(bytes, frame(Packed(b'{"technique":"library:x","shipment":{"name":"f"}}',
+                                          (b"",))))), 400),
+        (b"".join(map(bytes, frame(Packed(b'{"technique":"library:x","more":1}', (b"",))))), 400),
+    ],
+)  # fmt: skip
+def test_a_malformed_call_is_refused(world, backend, body, status):
+    target = "/v1/techniques/runs"
+    signature = authorised(world, "POST", target, body=body_digest([body]))
+    headers = {**signature, "content-type": RUN_TYPE}
+    found, _, _ = refused(world, headers, "POST", target, content=body)
+    assert found == status
+    assert not backend.calls
+
+
+def test_a_call_as_json_is_another_media_type(world):
+    target = "/v1/techniques/runs"
+    headers = {**authorised(world, "POST", target, body=body_digest([b"{}"])),
+               "content-type": "application/json"}  # fmt: skip
+    status, code, detail = refused(world, headers, "POST", target, content=b"{}")
+    assert (status, code) == (415, "unsupported-media-type")
+    assert RUN_TYPE in detail
+
+
+def test_too_large_a_call_is_refused(backend, tmp_path):
+    with technique_server(backend, tmp_path, max_body_bytes=2**16) as world:
+        client = world.client()
+        large = replace(call(), arguments=Packed(b"[]", (bytes(2**17),)))
+        with pytest.raises((UsageError, Unreachable), match=r"larger than|broke off"):
+            client.submit(large)
+        client.close()
+    assert not backend.calls
+
+
+def test_a_server_without_techniques_says_so(tmp_path):
+    from glassbox.testing import FakeEngine
+    from tests.server.technique_worlds import live
+    from tests.server.worlds import serve as app_over
+
+    engine = FakeEngine()
+    with live(app_over(engine)) as url:
+        client = HttpBackend(url, api_key="gbx_" + "x" * 43)
+        with pytest.raises(AccessDenied, match="--techniques"):
+            client.submit(call())
+        with pytest.raises(AccessDenied, match="runs no functions"):
+            client.start(lambda _what, _share: None)
+        client.close()
+
+
+def test_a_run_of_a_former_life_is_lost_even_while_the_model_is_loaded(backend, tmp_path):
+    with technique_server(backend, tmp_path) as world:
+        client = world.client()
+        run = client.submit(call())
+        done = client.submit(call(name="at once"), wait_s=5)
+        client.close()
+        # The server goes away in the middle: nothing is written on the way.
+        world.service._entries.pop(run.id)
+    for is_loaded in (False, True):
+        with technique_server(backend, tmp_path, is_loaded=is_loaded) as world:
+            client = world.client()
+            lost = client.run(run.id, wait_s=5)
+            assert lost.status == "lost"
+            assert "restarted" in lost.error.message
+            ended = client.run(done.id)
+            assert ended.status == "lost"
+            assert "no longer kept" in ended.error.message
+            assert client.run("run-" + "0" * 32).status == "lost"
+            client.close()
+
+
+def test_a_run_ends_in_the_log_when_the_server_ends(backend, tmp_path):
+    with technique_server(backend, tmp_path) as world:
+        client = world.client()
+        client.submit(call())
+        client.close()
+        world.service.close()
+        ends = world.log.read(kinds=["technique.ended"])
+        assert [each.body["status"] for each in ends] == ["cancelled"]
+        assert backend.is_closed
+
+
+def test_a_run_of_one_key_is_not_anothers(backend, tmp_path):
+    keys = KeyStore(open_database(f"sqlite:///{tmp_path}/keys.db"))
+    secrets = [keys.create(name, ["techniques"])[1] for name in ("one", "two")]
+    _, weak = keys.create("weak", ["predict"])
+    with technique_server(backend, tmp_path, keys=keys) as world:
+        one, two = (world.client(api_key=each, secret_file=None) for each in secrets)
+        run = one.submit(call(caller="whoever"))
+        assert backend.calls[0].caller == keys.all()[0].id
+        assert two.run(run.id).status == "lost"
+        two.cancel(run.id)
+        assert one.run(run.id).status not in FINAL
+        session = one.open_session()
+        two.close_session(session)
+        assert backend.sessions
+        with pytest.raises(UnknownName, match="another caller's"):
+            two.submit(call(session=session))
+        three = world.client(api_key=weak, secret_file=None)
+        with pytest.raises(AccessDenied, match="needs 'techniques'"):
+            three.submit(call())
+        four = world.client(api_key="gbx_" + "x" * 43, secret_file=None)
+        with pytest.raises(AccessDenied, match="No key of this server signs"):
+            four.submit(call())
+        # The local secret opens nothing any more.
+        five = world.client()
+        with pytest.raises(AccessDenied, match="Keys were made for this server"):
+            five.submit(call())
+        for each in (one, two, three, four, five):
+            each.close()
+
+
+def test_a_key_signed_before_the_server_started_is_refused(backend, tmp_path):
+    keys = KeyStore(open_database(f"sqlite:///{tmp_path}/keys.db"))
+    _, secret = keys.create("one", ["admin"])
+    with technique_server(backend, tmp_path, keys=keys) as world:
+        headers = authorised(world, "GET", "/v1/techniques", secret=secret,
+                             now_s=time.time() - 30)  # fmt: skip
+        status, code, detail = refused(world, headers)
+        assert (status, code) == (401, "bad-signature")
+        assert "before this server started" in detail
+
+
+def test_the_secret_is_for_its_owner_alone(world, tmp_path):
+    assert stat.S_IMODE(world.secret_file.stat().st_mode) == 0o600
+    world.secret_file.chmod(0o644)
+    with pytest.raises(AccessDenied, match="not yours alone"):
+        read_secret(world.secret_file)
+    assert read_secret(tmp_path / "absent") is None
+
+
+def test_the_secret_goes_with_its_server(backend, tmp_path):
+    with technique_server(backend, tmp_path) as world:
+        file = world.secret_file
+        assert file.exists()
+    assert not file.exists()
+    assert not list(file.parent.iterdir())
+
+
+def test_a_client_finds_the_new_secret_of_a_server_that_was_restarted(backend, tmp_path):
+    with technique_server(backend, tmp_path) as world:
+        client = world.client()
+        client.model_info()
+    with technique_server(backend, tmp_path) as world:
+        moved = world.client()
+        moved._key = client._key
+        assert moved.model_info() == INFO
+        moved.close()
+    client.close()
+
+
+def test_a_run_whose_caller_went_away_is_cancelled(backend, tmp_path, monkeypatch):
+    monkeypatch.setattr(technique_runs, "ABANDON_S", 0.2)
+    with technique_server(backend, tmp_path) as world:
+        client = world.client(timeout_s=0.3)
+        body = b"".join(map(bytes, frame(call_packed(call()))))
+        target = "/v1/techniques/runs?wait_s=30"
+        headers = {**authorised(world, "POST", target, body=body_digest([body])),
+                   "content-type": RUN_TYPE}  # fmt: skip
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(world.url + target, headers=headers, content=body, timeout=3.0)
+        until(lambda: backend.runs and backend.runs["inner-0"].status == "cancelled")
+        client.close()
+
+
+def test_a_run_that_does_not_let_go_of_the_model_is_reported(backend, tmp_path, monkeypatch):
+    monkeypatch.setattr(technique_runs, "GRACE_S", 0.1)
+    stuck = []
+    with technique_server(backend, tmp_path, on_stuck=stuck.append) as world:
+        client = world.client()
+        run = client.submit(call(limits=Limits(wall_s=0.1)))
+        backend.print("inner-0", "still here")
+        until(lambda: stuck)
+        assert stuck[0].startswith(run.id)
+        assert world.log.read(kinds=["technique.ended"])[0].body["status"] == "lost"
+        client.close()
+
+
+def test_two_clients_have_their_own_runs(backend, world):
+    clients = [world.client() for _ in range(2)]
+    found = {}
+
+    def work(number):
+        found[number] = [clients[number].submit(call(name="at once"), wait_s=5) for _ in range(10)]
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    ids = {run.id for runs in found.values() for run in runs}
+    assert len(ids) == 20
+    assert all(run.status == "succeeded" for runs in found.values() for run in runs)
+    for each in clients:
+        each.close()
+
+
+def test_a_repeated_call_is_the_same_run(world, backend, client):
+    run_id = "run-" + "7" * 32
+    first = world.service.submit(call(), "local", run_id)
+    again = world.service.submit(call(), "local", run_id)
+    assert first.id == again.id == run_id
+    assert len(backend.calls) == 1
+    with pytest.raises(UnknownName, match="never submitted by this caller"):
+        world.service.submit(call(), "another", run_id)
+
+
+def test_the_wire_refuses_what_is_no_call():
+    from glassbox.techniques.carrying.calls_and_runs import packed_call
+
+    with pytest.raises(InvalidData, match="technique: Field required"):
+        packed_call(Packed(b"{}", (b"",)))
