@@ -18,8 +18,8 @@ TEST_DATA := $(if $(GLASSBOX_TEST_DATA),$(GLASSBOX_TEST_DATA),$(abspath $(wildca
 NODE := $(shell node -e 'const [a, b] = process.versions.node.split("."); process.exit(+(a * 100 + +b < 2019))' \
 	>/dev/null 2>&1 && command -v npm)
 
-.PHONY: help setup demo demo-pathways test test-again test-slow check check-web check-infra check-wheel wheel sbom \
-	audit web format reference bench ci-like clean
+.PHONY: help setup demo demo-pathways test test-again test-slow check check-code check-web check-infra check-wheel \
+	wheel sbom audit web format reference bench ci-like clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -58,8 +58,11 @@ test test-again test-slow bench: export GLASSBOX_TEST_DATA := $(TEST_DATA)
 # a third less time to be collected, and hundreds of tests start the package anew.
 test test-again test-slow: export PYTHONDONTWRITEBYTECODE :=
 
+# Tests also wait: for servers, for other processes, for the disk. One process more than there are
+# processors, and at most four, leaves none of these idle meanwhile.
 test: $(VENV)/.dev ## Run the tests (set-up included)
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses $$($(BIN)/python -c 'import os; print(min(4, os.cpu_count() + 1))') \
+		--dist loadfile --no-loadscope-reorder
 
 test-again: $(VENV)/.dev ## Run the tests that failed the last time, one after the other
 	$(BIN)/python -m pytest --last-failed --last-failed-no-failures none
@@ -67,17 +70,18 @@ test-again: $(VENV)/.dev ## Run the tests that failed the last time, one after t
 test-slow: $(VENV)/.dev ## Run the soaks and long simulations
 	$(BIN)/python -m pytest -m slow --timeout=3600
 
-check: $(VENV)/.dev ## Format, lint, types, imports, front end, infra
+# None of the three needs what another one makes: `make --jobs=2 --output-sync=target check` does two at
+# a time, and begins with the front end while the environment is set up.
+check: check-code $(if $(NODE),check-web) check-infra ## Format, lint, types, imports, front end, infra
+ifndef NODE
+	@echo "Node 20.19 or newer is not here: the front end (web/) is not checked"
+endif
+
+check-code: $(VENV)/.dev ## Format, lint, types and imports of the Python code
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-ifdef NODE
-	@$(MAKE) --no-print-directory check-web
-else
-	@echo "Node 20.19 or newer is not here: the front end (web/) is not checked"
-endif
-	@$(MAKE) --no-print-directory check-infra
 
 check-infra: $(VENV)/.dev ## Terraform, Docker, compose, systemd, wheel, SBOM, audit; says what it skips
 	@$(BIN)/python -m recipes.infra

@@ -36,10 +36,12 @@ TEST_DATA = os.environ.get("GLASSBOX_TEST_DATA", "")
 
 
 LONG = (
-    "tests/docs/", "tests/contracts/", "tests/deploy/ray/", "tests/techniques/local/", "tests/e2e/",
-    "tests/rollout/shadow/", "tests/engine/batching/", "tests/pathways/orchestration/",
+    "tests/docs/", "tests/contracts/", "tests/deploy/", "tests/techniques/local/", "tests/e2e/",
+    "tests/rollout/shadow/", "tests/engine/batching/", "tests/engine/fitting/", "tests/examples/",
+    "tests/infra/", "tests/pathways/orchestration/", "tests/pathways/replay/",
+    "tests/server/fleet/", "tests/server/process/", "tests/server/techniques/",
 )  # fmt: skip
-"""Where single files take minutes: begun first, so that no process is left alone with one."""
+"""Where single files take half a minute: begun first, so that no process is left alone with one."""
 
 
 @pytest.hookimpl(wrapper=True)

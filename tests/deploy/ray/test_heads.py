@@ -111,10 +111,10 @@ def test_the_file_is_what_serve_deploy_takes(tmp_path):
         with Client(url) as client:
             assert client.classify(["a good book"], model="sentiment").data[0].label
         code, said = ray.type("glassbox", "deploy", "ray", *there, "--status")
-        assert (code, "glassbox: RUNNING, 1 of 1 replicas" in said) == (0, True), said
+        assert (code, "glassbox: RUNNING, 1 of 1 replica," in said) == (0, True), said
         # The command finds what the file has deployed: there is nothing to change.
         code, said = ray.type("glassbox", "deploy", "ray", *there, *asked)
-        assert (code, "Ready: glassbox, 1 of 1 replicas" in said) == (0, True), said
+        assert (code, "Ready: glassbox, 1 of 1 replica," in said) == (0, True), said
         code, said = ray.type("glassbox", "deploy", "ray", *there, "--destroy")
         assert (code, "Took 'glassbox' down" in said) == (0, True), said
         code, said = ray.type("glassbox", "deploy", "ray", *there, "--status")

@@ -100,7 +100,7 @@ def test_other_adapters_reach_running_replicas(world):
     assert RayPlan.of(both).core == plan.core
     with Crowd(world.url, "/v1/completions", WRITE, n=2) as crowd:
         until(lambda: len(crowd.answers) > 4)
-        world.cluster.deploy(plan, timeout_s=60)
+        world.cluster.deploy(plan, timeout_s=120)
     assert crowd.statuses == {200}
     assert not crowd.broken
     assert pids(world) == before
@@ -108,7 +108,7 @@ def test_other_adapters_reach_running_replicas(world):
     answers = answers_of_both(world.url, "/v1/completions", asked)
     assert {each.status_code for each in answers} == {200}
     # And back: what is gone is an error, never the base model.
-    world.cluster.deploy(world.plan, timeout_s=60)
+    world.cluster.deploy(world.plan, timeout_s=120)
     gone = answers_of_both(world.url, "/v1/completions", asked)
     assert {each.status_code for each in gone} == {404}
 

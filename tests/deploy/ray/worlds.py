@@ -35,7 +35,7 @@ def ray_cluster() -> Iterator[object]:
             ray.shutdown()
 
 
-def until(true, timeout_s: float = 60.0) -> None:
+def until(true, timeout_s: float = 120.0) -> None:
     """Wait for something to become true."""
     deadline = time.monotonic() + timeout_s
     while not true():

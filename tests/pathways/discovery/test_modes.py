@@ -35,18 +35,23 @@ def test_frozen_gradients_equal_an_intervention_in_the_held_model(name, dose):
     found = swept(model, context, saes, "frozen")
     blocks = take_blocks(model)
     taped = tape_context(blocks, torch.tensor(context.token_ids), 3)
+    wanted = {target.latent.layer for target in context.targets}
+    clean = {on: held_forward(blocks, taped, {}, on) for on in wanted}
     n_checked = 0
     for layer in found.layers:
+        targets = context.targets[layer.first_target :]
         for column in range(0, len(layer.positions), 5):
             at, index = layer.positions[column], layer.indices[column]
             change = torch.zeros(len(context.token_ids), blocks.d_model)
             step = dose * float(layer.activations[column])
             change[at] = step * saes[layer.layer].w_dec[index]
-            for row, target in enumerate(context.targets[layer.first_target :]):
+            moved = {
+                on: held_forward(blocks, taped, {layer.layer: change}, on) - clean[on]
+                for on in {target.latent.layer for target in targets}
+            }
+            for row, target in enumerate(targets):
                 on, position = target.latent.layer, target.position
-                clean = held_forward(blocks, taped, {}, on)
-                changed = held_forward(blocks, taped, {layer.layer: change}, on)
-                z = (changed - clean)[position] @ saes[on].w_enc[target.latent.index]
+                z = moved[on][position] @ saes[on].w_enc[target.latent.index]
                 assert float(z) == pytest.approx(step * layer.gradients[row, column], abs=5e-4)
                 n_checked += 1
     assert n_checked > 40
@@ -59,23 +64,30 @@ def test_total_gradients_equal_central_differences(name):
     blocks = take_blocks(model.double())
     tokens = torch.tensor(context.token_ids)
 
-    def z_of(target, layer, change):
-        x = run_context(blocks, tokens, layer + 1).output(layer) + change
-        for above in range(layer + 1, target.latent.layer + 1):
-            x, _ = block_forward(blocks, above, x)
-        row = saes[target.latent.layer].w_enc[target.latent.index].double()
-        return float(x[target.position] @ row)
+    run = run_context(blocks, tokens)
 
+    def outputs(layer, change):
+        """What every block above writes when this one writes something else."""
+        x, found_by_layer = run.output(layer) + change, {}
+        for above in range(layer + 1, highest + 1):
+            x, _ = block_forward(blocks, above, x)
+            found_by_layer[above] = x
+        return found_by_layer
+
+    highest = max(target.latent.layer for target in context.targets)
     step = 1e-3
     for layer in found.layers:
         for column in range(0, len(layer.positions), 7):
             change = torch.zeros(len(tokens), blocks.d_model, dtype=torch.float64)
             decoder = saes[layer.layer].w_dec[layer.indices[column]].double()
             change[layer.positions[column]] = step * decoder
+            up, down = (outputs(layer.layer, way * change) for way in (1, -1))
             for row, target in enumerate(context.targets[layer.first_target :]):
-                up, down = (z_of(target, layer.layer, way * change) for way in (1, -1))
+                on = target.latent.layer
+                reads = saes[on].w_enc[target.latent.index].double()
+                moved = float((up[on] - down[on])[target.position] @ reads)
                 expected = layer.gradients[row, column]
-                assert (up - down) / (2 * step) == pytest.approx(expected, abs=2e-3, rel=2e-3)
+                assert moved / (2 * step) == pytest.approx(expected, abs=2e-3, rel=2e-3)
 
 
 def test_direct_gradients_are_the_matrix_product_at_the_same_position():
