@@ -1,6 +1,7 @@
-"""How many decimals a number takes so that rounding does not change what a sentence says.
+"""How a number reads in a sentence: with how many decimals, and with a noun in the right number.
 
-A promise of 1.25 % must not read as one of 1.2 %, nor a threshold of 99.98 % as one of 100 %.
+A promise of 1.25 % must not read as one of 1.2 %, nor a threshold of 99.98 % as one of 100 %; an
+estimate must not read as a count, nor one row as "1 rows".
 """
 
 from typing import Final
@@ -36,3 +37,28 @@ def decimals_apart(low: float, high: float, fewest: int) -> int:
     return next(
         (n for n in range(fewest, MOST_DECIMALS) if round(low, n) < round(high, n)), MOST_DECIMALS
     )
+
+
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """Return a count with what is counted, thousands set apart.
+
+    Args:
+        number: How many.
+        one: What stands after a 1; a verb may follow the noun.
+        many: What stands after any other number; None adds an s.
+
+    Example:
+        >>> counted(1, "row"), counted(1234, "row"), counted(2, "file is", "files are")
+        ('1 row', '1,234 rows', '2 files are')
+    """
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+
+
+def estimated(number: float) -> str:
+    """Return an estimated count with two significant digits, thousands set apart.
+
+    Example:
+        >>> estimated(6557), estimated(42), estimated(103.7)
+        ('6,600', '42', '100')
+    """
+    return f"{float(f'{number:.2g}'):,.0f}"

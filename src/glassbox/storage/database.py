@@ -81,6 +81,9 @@ class Database:
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
+        self._writing = {
+            flushed: engine.execution_options(**{FLUSHED: flushed}) for flushed in (False, True)
+        }
         # In memory all threads share one connection, which holds one transaction at a time.
         self._turn: AbstractContextManager[object] = (
             threading.Lock() if isinstance(engine.pool, StaticPool) else nullcontext()
@@ -106,8 +109,7 @@ class Database:
                 large.
             NoDiskSpace: The disk is full.
         """
-        engine = self._engine.execution_options(**{FLUSHED: flushed})
-        with self._turn, _translated(), engine.begin() as connection:
+        with self._turn, _translated(), self._writing[flushed].begin() as connection:
             if in_turn and connection.dialect.name == "postgresql":
                 # SQLite lets one writer in at a time; two that read the same here would both go on.
                 connection.execute(_TURN)

@@ -76,7 +76,7 @@ def test_changed_weights_without_a_copy_close_the_engine(monkeypatch):
     lending_out = engine.lend(lease_s=5)
     with torch.no_grad():
         lending_out.__enter__().model.lm_head.weight.mul_(2)
-    with pytest.raises(ConflictError, match=r"changed weights.*lm_head"):
+    with pytest.raises(ConflictError, match=r"1 changed weight.*lm_head"):
         lending_out.__exit__(None, None, None)
     with pytest.raises(ConflictError, match="closed"):
         engine.submit(REQUEST)
@@ -167,7 +167,7 @@ def test_a_change_that_misses_the_sample_closes_the_engine(monkeypatch):
         with engine.lend(lease_s=5) as lent, torch.no_grad():
             lent.model.lm_head.weight.view(-1)[1] += 1
 
-    with pytest.raises(ConflictError, match="changed weights"):
+    with pytest.raises(ConflictError, match="changed weight"):
         borrow()
     for ask in (
         lambda: engine.submit(REQUEST),
@@ -221,9 +221,9 @@ def test_what_was_undone_is_said_in_words(engine):
         "1 attribute (model.layers.0.extra) put back",
         "config put back (rms_norm_eps)",
         "generation_config put back (max_length)",
-        "gradients of 1 weights dropped",
+        "gradients of 1 weight dropped",
         "requires_grad of 20 weights put back",
-        "memory or number format of 1 weights put back",
+        "memory or number format of 1 weight put back",
         "values of 1 changed weight put back (lm_head.weight)",
     }
 

@@ -1,13 +1,14 @@
 """What a model's modules were like before they were lent, and how they become so again.
 
-Attributes, parameters, children, hooks, classes and configurations are compared by identity in one
-sweep, which is cheap enough to follow every call; only what differs is looked at closely. Knows
-modules; knows neither the weights' values nor who borrows them.
+Attributes, parameters, children, hooks, classes and configurations: after every call it is asked
+which of their dictionaries were written to, and only these are looked at. Knows modules; knows
+neither the weights' values nor who borrows them.
 """
 
 import copy
+import gc
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import chain
 from operator import attrgetter, is_
 from types import FunctionType
@@ -19,6 +20,7 @@ from transformers import PreTrainedModel
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from glassbox.engine.model.identity import addresses
+from glassbox.engine.model.watched import Watch
 
 HOOKS = {
     "_forward_hooks": "forward hook",
@@ -74,8 +76,6 @@ class ModuleRecord:
         self._tables = [
             (table, copy.copy(table)) for table in {id(table): table for table in tables}.values()
         ]
-        self._attributes = _Sweep(self._dicts)
-        self._entries = _Sweep([table for table, _ in self._tables if isinstance(table, dict)])
         self._lists = [pair for pair in self._tables if isinstance(pair[0], list)]
         self._configs = [
             (config, copy.deepcopy(vars(config)))
@@ -84,18 +84,30 @@ class ModuleRecord:
         self._methods = [
             _Methods(kind) for kind in {base for kind in self._kinds for base in kind.__mro__}
         ]
+        self._held: list[_Held | _Methods] = [
+            *map(_Held, self._dicts, self._saved),
+            *(_Held(own, dict(saved)) for own, saved in self._tables if isinstance(own, dict)),
+            *self._methods,
+        ]
+        self._watch = Watch([held.own for held in self._held])
 
     @property
     def is_intact(self) -> bool:
         """Whether nothing differs; no words are made of it."""
         return (
             addresses((*map(_OWN, self._modules), *map(type, self._modules))) == self._objects
-            and self._attributes.is_intact
-            and self._entries.is_intact
             and all(table == saved for table, saved in self._lists)
             and all(_equal(vars(config), saved) for config, saved in self._configs)
-            and all(methods.is_intact for methods in self._methods)
+            and self._is_held
         )
+
+    @property
+    def _is_held(self) -> bool:
+        """Whether every dictionary that was written to holds what it held."""
+        if not all(self._held[index].is_intact for index in self._watch.written()):
+            return False
+        self._watch.settle()
+        return True
 
     def restore(self) -> tuple[str, ...]:
         """Put everything back and return what was, in words."""
@@ -211,33 +223,17 @@ class ModuleRecord:
             yield from methods.restore()
 
 
-class _Sweep:
-    """Dictionaries that are to hold the same objects in the same order.
+class _Held:
+    """A dictionary that is to hold the same objects under the same keys, in the same order."""
 
-    Keys are not looked at: to rename one without moving its object takes deleting the last of a
-    table and giving the same object another name.
-    """
-
-    def __init__(self, tables: Sequence[dict[Any, Any]]) -> None:
-        # Most are tables of hooks without any, which one look each is enough for.
-        self._empty = [table for table in tables if not table]
-        self._filled = [table for table in tables if table]
-        self._sizes = list(map(len, self._filled))
-        # Kept, so that nothing else comes to be where one of them was.
-        self._values = self._now()
-        self._addresses = addresses(self._values)
+    def __init__(self, own: dict[Any, Any], saved: dict[Any, Any]) -> None:
+        self.own = own
+        self._saved = saved
 
     @property
     def is_intact(self) -> bool:
         """Whether nothing differs."""
-        return (
-            not any(self._empty)
-            and self._sizes == list(map(len, self._filled))
-            and addresses(self._now()) == self._addresses
-        )
-
-    def _now(self) -> tuple[Any, ...]:
-        return tuple(chain.from_iterable(map(dict.values, self._filled)))
+        return _equal_tables(self.own, self._saved)
 
 
 class _Methods:
@@ -245,20 +241,21 @@ class _Methods:
 
     def __init__(self, kind: type) -> None:
         self._kind = kind
-        self._own = vars(kind)
+        # What the class shows of itself is a window on this one.
+        (self.own,) = gc.get_referents(vars(kind))
         self._saved = {
-            name: value for name, value in self._own.items() if isinstance(value, FunctionType)
+            name: value for name, value in self.own.items() if isinstance(value, FunctionType)
         }
 
     @property
     def is_intact(self) -> bool:
         """Whether nothing differs."""
-        return all(map(is_, map(self._own.get, self._saved), self._saved.values()))
+        return all(map(is_, map(self.own.get, self._saved), self._saved.values()))
 
     def restore(self) -> Iterator[str]:
         """Put back what differs and say so."""
         for name, value in self._saved.items():
-            if self._own.get(name) is not value:
+            if self.own.get(name) is not value:
                 setattr(self._kind, name, value)
                 yield f"patched {self._kind.__name__}.{name} put back"
 

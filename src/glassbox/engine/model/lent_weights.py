@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from glassbox.errors import ConflictError
+from glassbox.stats.wording import counted
 
 COPY_BYTES = 2**30
 """Weights up to this size are copied when they are first lent, so that changed ones can be put
@@ -65,6 +66,7 @@ class WeightRecord:
         self._forms = _forms(self._tensors)
         self._needed = [tensor.requires_grad for tensor in self._tensors]
         self._versions = [tensor._version for tensor in self._tensors]
+        self._looks = _looks(self._tensors)
         self._next = 0
 
     def restore(self, *, thoroughly: bool = False) -> tuple[str, ...]:
@@ -77,13 +79,17 @@ class WeightRecord:
             ConflictError: Values were changed that cannot be put back: the model must not answer
                 any more.
         """
-        notes = [*self._gradients(), *self._put_in_form()]
-        versions = [tensor._version for tensor in self._tensors]
-        suspects = [
-            weight
-            for weight, now, before in zip(self._weights, versions, self._versions, strict=True)
-            if now != before
-        ]
+        notes: list[str] = []
+        suspects: list[_Weight] = []
+        is_touched = _looks(self._tensors) != self._looks
+        if is_touched:
+            notes = [*self._gradients(), *self._put_in_form()]
+            versions = [tensor._version for tensor in self._tensors]
+            suspects = [
+                weight
+                for weight, now, before in zip(self._weights, versions, self._versions, strict=True)
+                if now != before
+            ]
         changed = [weight for weight in suspects if not _is_unchanged(weight)]
         rest = self._weights if thoroughly else self._in_turn()
         moved = {id(weight) for weight in suspects}
@@ -92,8 +98,9 @@ class WeightRecord:
                 changed.append(weight)
         if changed:
             notes.append(_put_back(changed))
-        if changed or suspects:
+        if is_touched or changed:
             self._versions = [tensor._version for tensor in self._tensors]
+            self._looks = _looks(self._tensors)
         return tuple(notes)
 
     def _weight(self, name: str, tensor: Tensor) -> _Weight:
@@ -120,7 +127,7 @@ class WeightRecord:
         if graded:
             for tensor in graded:
                 tensor.grad = None
-            notes.append(f"gradients of {len(graded)} weights dropped")
+            notes.append(f"gradients of {counted(len(graded), 'weight')} dropped")
         needed = [tensor.requires_grad for tensor in self._tensors]
         if needed != self._needed:
             changed = [
@@ -130,7 +137,7 @@ class WeightRecord:
             ]
             for tensor, before in changed:
                 tensor.requires_grad_(before)
-            notes.append(f"requires_grad of {len(changed)} weights put back")
+            notes.append(f"requires_grad of {counted(len(changed), 'weight')} put back")
         return notes
 
     def _put_in_form(self) -> list[str]:
@@ -144,7 +151,7 @@ class WeightRecord:
         ]
         for weight in changed:
             weight.tensor.data = weight.values
-        return [f"memory or number format of {len(changed)} weights put back"]
+        return [f"memory or number format of {counted(len(changed), 'weight')} put back"]
 
     def _in_turn(self) -> list[_Weight]:
         first = self._next
@@ -161,18 +168,15 @@ def _put_back(changed: list[_Weight]) -> str:
     lost = [weight.name for weight in changed if weight.copy is None]
     if lost:
         raise ConflictError(
-            f"The model was lent and came back with {len(lost)} changed weights, such as "
-            f"{lost[0]!r}; there is no copy to put back. Load the model again."
+            f"The model was lent and came back with {counted(len(lost), 'changed weight')}, such "
+            f"as {lost[0]!r}; there is no copy to put back. Load the model again."
         )
     with torch.no_grad():
         for weight in changed:
             assert weight.copy is not None
             weight.values.copy_(weight.copy)
     such = "such as " if len(changed) > 1 else ""
-    return (
-        f"values of {len(changed)} changed weight{'s' * (len(changed) > 1)} put back "
-        f"({such}{changed[0].name})"
-    )
+    return f"values of {counted(len(changed), 'changed weight')} put back ({such}{changed[0].name})"
 
 
 def _is_unchanged(weight: _Weight) -> bool:
@@ -185,6 +189,20 @@ def _is_unchanged(weight: _Weight) -> bool:
 def _forms(tensors: list[Tensor]) -> list[tuple[Any, ...]]:
     """Return where tensors' values are and how they are read."""
     return [(t.data_ptr(), t.dtype, t.shape, t.stride()) for t in tensors]
+
+
+def _looks(tensors: list[Tensor]) -> list[tuple[Any, ...]]:
+    """Return all that can be seen of tensors without looking at their values.
+
+    Taken in one go, because what a pass has left of them in the processor's caches is little.
+    """
+    return [
+        (
+            t._version, t.requires_grad, t.is_leaf and t.grad is None,
+            t.data_ptr(), t.dtype, t.shape, t.stride(),
+        )
+        for t in tensors
+    ]  # fmt: skip
 
 
 def _bits(tensor: Tensor) -> Tensor:
