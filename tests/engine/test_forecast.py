@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from transformers import AutoModelForCausalLM, LlamaConfig
+from transformers import AutoModelForCausalLM, BartConfig, LlamaConfig, MambaConfig, T5Config
 
 from glassbox.cli import main as shell
 from glassbox.engine.batching.slots import Slots
@@ -47,6 +47,21 @@ def eight_b(tmp_path: Path) -> Path:
 def test_parameters_are_those_of_the_real_model(name: str) -> None:
     config = ARCHITECTURES[name]()
     assert count_parameters(config) == tiny_loaded(name).model.num_parameters()
+
+
+def test_a_model_without_heads_keeps_no_keys_and_answers_one_at_a_time() -> None:
+    config = MambaConfig(vocab_size=500, hidden_size=32, num_hidden_layers=2, state_size=4)
+    found = forecast(config, dtype="float32")
+    assert (found.token_bytes, found.keys_bytes) == (0, 0)
+    assert found.most_requests(64 * GB) == 1
+    assert found.most_requests(GB // 10) == 0
+
+
+@pytest.mark.parametrize("config", [T5Config(), BartConfig()], ids=["t5", "bart"])
+def test_an_encoder_decoder_model_is_refused_in_a_sentence(config) -> None:
+    with pytest.raises(UnsupportedModel, match="is an encoder-decoder model") as told:
+        forecast(config, dtype="float32")
+    assert len(str(told.value)) < 300
 
 
 def test_tied_embeddings_are_counted_once() -> None:

@@ -16,8 +16,8 @@ from glassbox.engine.batching.slots import PLACES_STEP
 from glassbox.engine.layout.batches import READ_LOGITS
 from glassbox.engine.model.devices import DTYPES
 from glassbox.engine.model.files import at_revision
-from glassbox.engine.model.load import TINY, find_model
-from glassbox.errors import InvalidValue, UnknownName, UnsupportedModel
+from glassbox.engine.model.load import TINY, find_model, require_one_part, text_part
+from glassbox.errors import InvalidValue, UnknownName, UnsupportedModel, first_line
 
 LAST_LAYERS = 8
 """Layers whose states are counted. Source: the source document, "last 8 layers extractable"."""
@@ -83,11 +83,14 @@ class Forecast:
         return self.weights_bytes + keys + step + self.prefix_bytes + self.runtime_bytes
 
     def most_requests(self, memory_bytes: int) -> int:
-        """Return how many requests of that length fit a memory at a time; 0 where none does."""
+        """Return how many requests of that length fit a memory at a time; 0 where none does.
+
+        A model that keeps no keys and values answers one at a time.
+        """
         keys = self.keys_bytes + self.growing_bytes
         each = keys // self.load.n_requests
         left = memory_bytes - (self.total_bytes - keys)
-        return max(0, left // each) if each else 0
+        return max(0, left // each) if each else int(left >= 0)
 
 
 def forecast(
@@ -117,11 +120,12 @@ def forecast(
     text: Any = config.get_text_config()
     n_parameters = count_parameters(config)
     size = DTYPES[dtype].itemsize
-    d_model, n_heads = int(text.hidden_size), int(text.num_attention_heads)
+    # Recurrent models have no heads, and keep no keys and values.
+    d_model, n_heads = int(text.hidden_size), int(getattr(text, "num_attention_heads", None) or 0)
     kv_heads = int(getattr(text, "num_key_value_heads", None) or n_heads)
-    d_head = int(getattr(text, "head_dim", None) or d_model // n_heads)
+    d_head = int(getattr(text, "head_dim", None) or d_model // max(n_heads, 1))
     d_ff = int(getattr(text, "intermediate_size", None) or 4 * d_model)
-    token_bytes = 2 * int(text.num_hidden_layers) * kv_heads * d_head * size
+    token_bytes = 2 * int(text.num_hidden_layers) * kv_heads * d_head * size if n_heads else 0
     places = -(-load.n_tokens // PLACES_STEP) * PLACES_STEP
     n_points = min(load.n_layers, int(text.num_hidden_layers))
     d_vocab = int(text.vocab_size)
@@ -181,12 +185,14 @@ def count_parameters(config: PretrainedConfig) -> int:
     Raises:
         UnsupportedModel: No causal language model.
     """
+    require_one_part(config, "This configuration")
     try:
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     except (ValueError, TypeError, AttributeError, RuntimeError) as error:
         raise UnsupportedModel(
-            f"A {config.model_type!r} configuration makes no causal language model ({error})."
+            f"A {config.model_type!r} configuration makes no causal language model "
+            f"({first_line(error)})."
         ) from error
     # Shared weights are one parameter only once they are tied, which from_config has done.
     return sum(parameter.numel() for parameter in model.parameters())
@@ -223,4 +229,4 @@ def read_config(name: str) -> PretrainedConfig:
             f"{name} is of a kind that the installed transformers does not know, or needs code of "
             f"its own, which is never run ({error})."
         ) from error
-    return config
+    return text_part(config)

@@ -1,14 +1,25 @@
 """Fitting: it learns, it is deterministic, it keeps the best weights, and it says what failed."""
 
+import copy
 import dataclasses
 import math
 
 import pytest
 import torch
+from peft import PeftModel
+from safetensors.torch import load_file
+from transformers import (
+    AutoModelForCausalLM,
+    DeepseekV3Config,
+    GptOssConfig,
+    MambaConfig,
+    MixtralConfig,
+)
 
 from glassbox.engine.fitting.fit import FitTask, fit
 from glassbox.engine.fitting.trainee import training_adapter
 from glassbox.engine.lora.bank import AdapterBank
+from glassbox.engine.lora.files import WEIGHTS_FILE
 from glassbox.engine.protocol import AdapterRecipe, Example
 from glassbox.errors import (
     InvalidValue,
@@ -27,6 +38,14 @@ from tests.engine.fit_world import (
     tiny_base,
     weights_of,
 )
+
+SHAPE = {
+    "vocab_size": 64, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
+    "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 64,
+}  # fmt: skip
+"""Of models of other kinds than the world's."""
+
+TOKENS = torch.tensor([[1, 25, 11, 40, 33]])
 
 
 def changed(**changes) -> AdapterRecipe:
@@ -189,7 +208,7 @@ def test_other_failures_of_the_forward_pass_are_not_disguised(tmp_path):
 
 def test_too_little_or_too_long_is_refused_before_anything_is_written(tmp_path):
     folder = tmp_path / "adapter"
-    with pytest.raises(NotEnoughData, match="Fitting an adapter needs at least 1 rows"):
+    with pytest.raises(NotEnoughData, match="Fitting an adapter needs at least 1 row;"):
         run(folder, work=dataclasses.replace(task(), train=[]))
     with pytest.raises(NotEnoughData, match="Early stopping"):
         run(folder, work=dataclasses.replace(task(), validation=[]))
@@ -206,3 +225,61 @@ def test_a_recipe_out_of_range_is_refused(tmp_path, change):
     (name,) = change
     with pytest.raises(InvalidValue, match=f"{name} is"):
         run(tmp_path, changed(**change))
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (
+            MixtralConfig(**SHAPE, num_local_experts=4, num_experts_per_tok=2),
+            {"k_proj", "o_proj", "q_proj", "v_proj"},
+        ),
+        (
+            DeepseekV3Config(
+                **SHAPE | {"num_key_value_heads": 4}, kv_lora_rank=16, q_lora_rank=16,
+                qk_nope_head_dim=8, qk_rope_head_dim=8, v_head_dim=8, n_routed_experts=4,
+                num_experts_per_tok=2, moe_intermediate_size=16, first_k_dense_replace=1,
+                n_group=2, topk_group=1,
+            ),
+            {"kv_a_proj_with_mqa", "kv_b_proj", "o_proj", "q_a_proj", "q_b_proj"},
+        ),
+        (
+            MambaConfig(vocab_size=64, hidden_size=32, num_hidden_layers=2, state_size=4),
+            {"in_proj", "x_proj"},
+        ),
+        (
+            GptOssConfig(**SHAPE, head_dim=8, num_local_experts=4, num_experts_per_tok=2),
+            {"k_proj", "o_proj", "q_proj", "v_proj"},
+        ),
+    ],
+    ids=["mixtral", "deepseek_v3", "mamba", "gpt_oss"],
+)  # fmt: skip
+def test_what_peft_takes_no_layer_for_is_left_out_and_the_adapter_is_read_again(
+    config, expected, tmp_path
+):
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    base = dataclasses.replace(tiny_base(), model=model.eval().requires_grad_(False))
+    run(tmp_path, dataclasses.replace(RECIPE, epochs=1), task(n_train=16), base)
+    names = load_file(tmp_path / WEIGHTS_FILE)
+    assert {name.split(".lora_")[0].split(".")[-1] for name in names} == expected
+    bank = AdapterBank(base)
+    wrapped = PeftModel.from_pretrained(copy.deepcopy(model), tmp_path).eval()
+    with torch.no_grad():
+        plain = model(input_ids=TOKENS, use_cache=False).logits
+        with answering(bank, bank.register(tmp_path).name):
+            found = model(input_ids=TOKENS, use_cache=False).logits
+        expected_logits = wrapped(input_ids=TOKENS, use_cache=False).logits
+    assert torch.allclose(found, expected_logits, atol=1e-5)
+    assert not torch.allclose(found, plain, atol=1e-5)
+
+
+def test_a_layer_that_no_row_comes_to_is_kept_as_it_began(tmp_path):
+    base = tiny_base()
+    base.model.model.layers[0].expert = torch.nn.Linear(32, 32, bias=False)
+    base.model.requires_grad_(False)
+    run(tmp_path, changed(epochs=1), task(n_train=16), base)
+    weights = load_file(tmp_path / WEIGHTS_FILE)
+    assert not any(weights[name].any() for name in weights if ".expert.lora_B" in name)
+    assert AdapterBank(base).register(tmp_path)

@@ -248,7 +248,7 @@ def test_an_unfinished_fit_is_no_adapter(copy):
         (lambda w: w.pop(next(iter(w))), "one of the two factors of .* is missing"),
         (lambda w: w.clear(), "holds no weights"),
         (lambda w: w.update({sorted(w)[0]: torch.zeros(5, 32)}), "do not fit together"),
-        (lambda w: [w.pop(key) for key in sorted(w)[:2]], "disagree on 1 layers"),
+        (lambda w: [w.pop(key) for key in sorted(w)[:2]], "disagree on 1 layer,"),
     ],
 )
 def test_incomplete_weights_are_refused_and_nothing_stays(copy, change, problem):

@@ -361,7 +361,7 @@ def test_a_device_full_of_adapters_in_use_never_answers_from_the_base(folders):
     sizes = [bank_of("llama", folders).info(str(number)).n_bytes for number in range(4)]
     bank = bank_of("llama", folders, device_bytes=max(sizes))
     bank.acquire(str(sizes.index(max(sizes))))
-    with pytest.raises(CapacityError, match=r"No room on the device.*1 adapters in use"):
+    with pytest.raises(CapacityError, match=r"No room on the device.*1 adapter in use fills"):
         bank.acquire(str(sizes.index(min(sizes))), timeout_s=0.01)
 
 

@@ -497,6 +497,8 @@ def test_a_packed_adapter_is_the_same_adapter(s3, made, tmp_path):
         (lambda made: pack(made, entries={CONFIG_FILE: b"{}"}, link=WEIGHTS_FILE), "a link"),
         (lambda made: pack(made, entries={CONFIG_FILE: b"{}", f"./{CONFIG_FILE}": b"{}"}), "twice"),
         (lambda made: pack(made, entries={WEIGHTS_FILE: bytes(8 << 20)}), "64 times the archive"),
+        (lambda made: pack(made, entries={"notes": bytes(8 << 20)}), "64 times the archive"),
+        (lambda made: pack(made, entries={"x" * (2 << 20): b""}), "to name one file"),
     ],
 )
 def test_an_archive_that_is_no_adapter_leaves_nothing(s3, made, tmp_path, content, match):

@@ -1,6 +1,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import processors
 
 from glassbox.engine.model.codec import TokenizerCodec
 from glassbox.errors import UnsupportedModel
@@ -25,6 +26,24 @@ def test_special_adds_what_the_tokenizer_adds():
         (0, *ids) for ids in CODEC.encode(["a b", " positive"], special=False)
     ]
     assert len(CODEC.encode([" positive"], special=False)[0]) == 1
+
+
+@pytest.mark.parametrize("form", ["$A </s>", "<s> $A </s> </s>"])
+def test_what_a_tokenizer_adds_behind_a_text_is_left_out_of_prompts(form):
+    tokenizer = tiny_tokenizer()
+    tokenizer._tokenizer.post_processor = processors.TemplateProcessing(
+        single=form, special_tokens=[("<s>", 0), ("</s>", 1)]
+    )
+    assert tokenizer("a b")["input_ids"][-1] == 1
+    codec = TokenizerCodec(tokenizer)
+    begins = (0,) * form.startswith("<s>")
+    for literal in (False, True):
+        assert codec.encode(["a b", ""], literal=literal) == [
+            (*begins, *codec.encode(["a b"], special=False)[0]),
+            begins,
+        ]
+    # One that is written in the text belongs to it.
+    assert codec.encode(["a</s>"])[0][-1] == 1
 
 
 def test_special_tokens_written_in_a_text_can_be_kept_plain():

@@ -5,9 +5,18 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    BartConfig,
+    BartForConditionalGeneration,
+    Gemma3Config,
+    PreTrainedModel,
+    T5Config,
+    T5ForConditionalGeneration,
+)
 
-from glassbox.engine.forecast import read_config
+from glassbox.engine.forecast import count_parameters, read_config
 from glassbox.engine.model.files import short_name
 from glassbox.engine.model.load import cached_model, find_adapter, find_model, load_model
 from glassbox.engine.resident import load_engine
@@ -19,6 +28,7 @@ from glassbox.errors import (
     UnsupportedModel,
 )
 from glassbox.testing import tiny_loaded
+from glassbox.testing.tiny import ARCHITECTURES, D_VOCAB, tiny_tokenizer
 from glassbox.types import ModelSpec
 
 
@@ -77,7 +87,7 @@ def test_missing_weights_are_never_drawn_at_random(copy):
     weights = load_file(copy / "model.safetensors")
     del weights["model.layers.1.mlp.up_proj.weight"]
     save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(CorruptArtifact, match=r"1 weights are missing, such as .*up_proj"):
+    with pytest.raises(CorruptArtifact, match=r"1 weight is missing, such as .*up_proj"):
         load_model(spec(copy))
 
 
@@ -143,6 +153,55 @@ def test_code_in_the_folder_is_not_run(copy, monkeypatch):
     (copy / "tokenizer_config.json").write_text(json.dumps(told))
     with pytest.raises(CorruptArtifact, match="no usable tokenizer"):
         load_model(spec(copy))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        T5ForConditionalGeneration(
+            T5Config(vocab_size=D_VOCAB, d_model=16, d_kv=4, d_ff=16, num_layers=1, num_heads=2)
+        ),
+        BartForConditionalGeneration(
+            BartConfig(
+                vocab_size=D_VOCAB, d_model=16, encoder_layers=1, decoder_layers=1,
+                encoder_attention_heads=2, decoder_attention_heads=2, encoder_ffn_dim=16,
+                decoder_ffn_dim=16, max_position_embeddings=64,
+            )
+        ),
+    ],
+    ids=["t5", "bart"],
+)  # fmt: skip
+def test_an_encoder_decoder_model_is_refused_in_a_sentence(model, tmp_path):
+    model.save_pretrained(tmp_path)
+    tiny_tokenizer().save_pretrained(tmp_path)
+    with pytest.raises(UnsupportedModel, match="is an encoder-decoder model") as told:
+        load_model(spec(tmp_path))
+    assert len(str(told.value)) < 300
+
+
+def test_of_a_gemma_3_that_also_sees_pictures_the_text_part_is_loaded(tmp_path):
+    text = ARCHITECTURES["gemma3"]().to_dict()
+    sees = {
+        "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1,
+        "num_attention_heads": 2, "image_size": 28, "patch_size": 14,
+    }  # fmt: skip
+    torch.manual_seed(0)
+    whole = AutoModelForImageTextToText.from_config(
+        Gemma3Config(text_config=text, vision_config=sees), dtype=torch.float32
+    ).eval()
+    whole.save_pretrained(tmp_path)
+    tiny_tokenizer().save_pretrained(tmp_path)
+    engine = load_engine(spec(tmp_path))
+    prompt, answer = (5, 6, 7, 90, 12), (40, 33)
+    found = engine.logprobs([prompt], [answer]).values[0, 0]
+    with torch.no_grad():
+        logits = (
+            whole(input_ids=torch.tensor([(*prompt, *answer)])).logits[0, -3:-1].log_softmax(-1)
+        )
+    assert found == pytest.approx(float(logits[0, 40] + logits[1, 33]), abs=1e-4)
+    config = read_config(str(tmp_path))
+    assert count_parameters(config) == engine.info.n_parameters < whole.num_parameters()
+    engine.close()
 
 
 def test_a_model_without_a_tokenizer_is_damage(copy):

@@ -2,14 +2,16 @@ import pytest
 import torch
 from transformers import (
     AutoModelForCausalLM,
+    BertConfig,
     BloomConfig,
     FalconConfig,
     GptOssConfig,
     LlamaConfig,
+    RobertaConfig,
 )
 
 from glassbox.engine.scoring.choose_path import choose_path
-from glassbox.errors import NonFiniteOutput
+from glassbox.errors import NonFiniteOutput, UnsupportedModel
 from glassbox.testing import ARCHITECTURES, tiny_loaded
 
 SIZES = {
@@ -78,3 +80,19 @@ def test_damaged_weights_are_told_at_load():
         loaded.model.get_output_embeddings().weight[3] = float("nan")
     with pytest.raises(NonFiniteOutput, match="NaN or infinity"):
         choose_path(loaded.model, loaded.context)
+
+
+def test_a_model_that_looks_at_later_tokens_is_refused():
+    encoder = BertConfig(**SIZES, intermediate_size=64, is_decoder=False)
+    with pytest.raises(UnsupportedModel, match=r"BertLMHeadModel is no causal .* as encoders like"):
+        choose_path(random_model(encoder), 128)
+    decoder = BertConfig(**SIZES, intermediate_size=64, is_decoder=True)
+    assert choose_path(random_model(decoder), 128) == ("packed", "")
+
+
+def test_a_model_that_cannot_be_run_at_all_is_refused():
+    config = RobertaConfig(**SIZES | {"pad_token_id": 1}, intermediate_size=64, is_decoder=True)
+    model = random_model(config)
+    model.roberta.embeddings.padding_idx = None
+    with pytest.raises(UnsupportedModel, match=r"cannot be run on ordinary tokens \(TypeError: "):
+        choose_path(model, 128)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from transformers import AutoModelForCausalLM, GPTNeoConfig, LlamaConfig
+from transformers import AutoModelForCausalLM, GPTNeoConfig, LlamaConfig, OpenAIGPTConfig
 
 from glassbox.engine.lens import LensEngine, LensRequest
 from glassbox.engine.protocol import EngineInfo
@@ -50,6 +50,16 @@ def test_the_last_row_is_the_models_own_next_token_distribution(architecture):
     assert np.allclose(lens.top_logprobs[-1], own.gather(1, ids).numpy(), atol=1e-4)
     entropy = -(own.exp() * own).sum(-1).numpy()
     assert np.allclose(lens.entropies[-1], entropy, atol=1e-4)
+    assert np.allclose(lens.final_logprobs[-1], own.max(-1).values.numpy(), atol=1e-4)
+
+
+def test_blocks_that_answer_with_a_list_are_read():
+    config = OpenAIGPTConfig(vocab_size=D_VOCAB, n_embd=32, n_layer=2, n_head=4, n_positions=64)
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+    lens = logit_lens(model, TOKENS, POSITIONS, top_k=1)
+    with torch.inference_mode():
+        own = model(torch.tensor([TOKENS])).logits[0, list(POSITIONS)].float().log_softmax(-1)
     assert np.allclose(lens.final_logprobs[-1], own.max(-1).values.numpy(), atol=1e-4)
 
 

@@ -117,6 +117,16 @@ def fit(
     return fitted
 
 
+def _fill_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
+    """Give a gradient of zero to what no row came to, as to an expert that nothing was sent to.
+
+    The optimiser would pass over it and keep no moments of it, which the state on disk holds.
+    """
+    for parameter in parameters:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+
+
 def fingerprint_of(task: FitTask, recipe: AdapterRecipe, base_digest: str) -> Fingerprint:
     """Return what a fit depends on; equal fingerprints give equal weights."""
     return Fingerprint(
@@ -184,6 +194,7 @@ class _Fit:
                 loss = self._loss(self.task.train, rows) * (len(rows) / n_rows)
                 loss.backward()
                 total += loss.item()
+            _fill_gradients(self.parameters)
             norm = clip_grad_norm_(self.parameters, MAX_GRADIENT_NORM).item()
             if not np.isfinite(total) or not np.isfinite(norm):
                 raise NonFiniteOutput(

@@ -17,11 +17,12 @@ from typing import Any
 import torch
 from peft import LoraConfig
 from peft.tuners.lora import LoraLayer, LoraModel
+from peft.utils.transformers_weight_conversion import convert_peft_config_for_transformers
 from torch import nn
 from transformers import PreTrainedModel
 
 from glassbox.engine.fitting.dropout import DropoutSource, SeededDropout
-from glassbox.engine.lora.weights import ALL_LINEAR, BaseModel
+from glassbox.engine.lora.weights import ALL_LINEAR, BaseModel, linear_layers
 from glassbox.engine.protocol import AdapterRecipe
 from glassbox.errors import UnsupportedModel
 
@@ -29,6 +30,15 @@ _PEFT_PREFIX = "base_model.model."
 """What PEFT's own wrapper puts before the names of the model's layers."""
 
 _NAME = "trainee"
+
+_MAMBA = frozenset({"falcon_h1", "falcon_mamba", "mamba", "mamba2", "nemotron_h"})
+"""Types of models that read the weights of some linear layers past the layer.
+
+Source: PEFT 0.21, ``tuners_utils._check_lora_target_modules_mamba``.
+"""
+
+_READ_PAST = frozenset({"dt_proj", "out_proj"})
+"""Those layers: PEFT refuses ``out_proj``, and an update of ``dt_proj`` would reach nothing."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +80,7 @@ def training_adapter(base: BaseModel, recipe: AdapterRecipe) -> Iterator[Trainee
         r=recipe.rank,
         lora_alpha=recipe.alpha,
         lora_dropout=recipe.dropout,
-        target_modules=ALL_LINEAR,
+        target_modules=_targets(base.model),
         base_model_name_or_path=base.name,
     )
     tuner = _inject(base, config)
@@ -78,6 +88,24 @@ def training_adapter(base: BaseModel, recipe: AdapterRecipe) -> Iterator[Trainee
         yield _as_trainee(_lora_layers(base.model), base, config, recipe)
     finally:
         tuner.unload()
+
+
+def _targets(model: PreTrainedModel) -> str | list[str]:
+    """Return PEFT's word for every linear layer, or the names of those that it takes as layers.
+
+    Of some mixtures of experts the word means the experts' stacked weights as well, which are no
+    layers.
+    """
+    config = LoraConfig(target_modules=ALL_LINEAR)
+    convert_peft_config_for_transformers(config, model=model, conversions=None)
+    if not isinstance(config.target_modules, str):
+        return sorted(config.target_modules or ())
+    if model.config.get_text_config().model_type not in _MAMBA:
+        return ALL_LINEAR
+    head = model.get_output_embeddings()
+    layers = linear_layers(model).items()
+    names = {name.rpartition(".")[2] for name, layer in layers if layer is not head}
+    return sorted(names - _READ_PAST)
 
 
 def _inject(base: BaseModel, config: LoraConfig) -> LoraModel:

@@ -4,7 +4,6 @@ Only an adapter's own files are taken, and only plain ones: no link, no path, no
 name leads anywhere. Knows nothing of where the archive came from.
 """
 
-import gzip
 import tarfile
 import zlib
 from pathlib import Path
@@ -12,13 +11,11 @@ from typing import Final
 
 from glassbox.artifacts import disk_errors
 from glassbox.engine.lora.files import CONFIG_FILE, ORIGIN_FILE, WEIGHTS_FILE
+from glassbox.engine.lora.growing import MAX_GROWTH, Reads, opened_archive
 from glassbox.errors import CorruptArtifact
 
 ENDING: Final = ".tar.gz"
 """End of the name of a packed adapter."""
-
-MAX_GROWTH: Final = 64
-"""Most bytes that come out of one byte of archive: weights hardly shrink, a bomb does."""
 
 FILES: Final = (CONFIG_FILE, WEIGHTS_FILE, ORIGIN_FILE)
 """Files of an adapter that are read."""
@@ -40,18 +37,16 @@ def unpack_adapter(archive: Path, folder: Path, source: str) -> None:
         CorruptArtifact: It is no whole archive, holds no adapter, or grows beyond reason.
         NoDiskSpace: No room for the files.
     """
-    room = archive.stat().st_size * MAX_GROWTH + _SMALL_BYTES
+    room_bytes = archive.stat().st_size * MAX_GROWTH + _SMALL_BYTES
     try:
-        with gzip.open(archive) as content, tarfile.open(fileobj=content, mode="r:") as tar:
+        with opened_archive(archive, room_bytes, source) as tar:
             while (entry := tar.next()) is not None:
                 name = entry.name.removeprefix("./")
                 if name in FILES:
-                    room -= entry.size
-                    _check(entry, folder / name, room, source)
-                    _write(tar, entry, folder / name)
-            # Only at its end does gzip know whether all of it was right.
-            while room >= 0 and (chunk := content.read(_CHUNK_BYTES)):
-                room -= len(chunk)
+                    _check(entry, folder / name, source)
+                    assert tar.content is not None
+                    _write(tar.content, folder / name)
+            tar.finish()
     except _FAULTS as error:
         raise CorruptArtifact(
             source, f"it is no whole .tar.gz ({error})", remedy="Pack it again."
@@ -61,20 +56,14 @@ def unpack_adapter(archive: Path, folder: Path, source: str) -> None:
             raise CorruptArtifact(f"{source}/{name}", "the file is missing at its top")
 
 
-def _check(entry: tarfile.TarInfo, target: Path, room: int, source: str) -> None:
+def _check(entry: tarfile.TarInfo, target: Path, source: str) -> None:
     if not entry.isreg():
         raise CorruptArtifact(f"{source}/{entry.name}", "it is a link or a device, no file")
     if target.exists():
         raise CorruptArtifact(f"{source}/{entry.name}", "the archive holds it twice")
-    if room < 0:
-        raise CorruptArtifact(
-            f"{source}/{entry.name}", f"it grows to more than {MAX_GROWTH} times the archive"
-        )
 
 
-def _write(tar: tarfile.TarFile, entry: tarfile.TarInfo, target: Path) -> None:
-    content = tar.extractfile(entry)
-    assert content is not None
+def _write(content: Reads, target: Path) -> None:
     # A full disk is no fault of the archive.
     with disk_errors(target), target.open("wb") as file:
         while chunk := content.read(_CHUNK_BYTES):

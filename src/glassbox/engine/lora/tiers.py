@@ -23,6 +23,7 @@ from glassbox.engine.lora.leases import Claim, Lease
 from glassbox.engine.lora.single_flight import SingleFlight
 from glassbox.engine.requests import AdapterInfo
 from glassbox.errors import CapacityError, ConflictError, InvalidValue, OutOfMemory, UnknownName
+from glassbox.stats.wording import counted
 
 
 class _DeviceFull(CapacityError):
@@ -346,7 +347,8 @@ class AdapterTiers(Generic[W]):
             n_pinned = sum(1 for each in self._device if each.pins)
         return _DeviceFull(
             f"No room on the device for adapter {entry.digest[:12]} ({entry.n_bytes:,} bytes): "
-            f"{n_pinned} adapters in use fill the {self.device_capacity_bytes:,} bytes of "
+            f"{counted(n_pinned, 'adapter in use fills', 'adapters in use fill')} the "
+            f"{self.device_capacity_bytes:,} bytes of "
             "engine.adapter_device_bytes. Try again later, or raise that."
         )
 

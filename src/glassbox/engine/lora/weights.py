@@ -23,6 +23,7 @@ from transformers.pytorch_utils import Conv1D
 
 from glassbox.engine.lora.files import CONFIG_FILE, AdapterFolder, LoraPair
 from glassbox.errors import AdapterMismatch, CorruptArtifact
+from glassbox.stats.wording import counted
 
 ALL_LINEAR = "all-linear"
 """PEFT's word for every linear layer but the output head."""
@@ -201,7 +202,8 @@ def _check_layers(
         odd = sorted(expected.symmetric_difference(adapter.pairs))
         raise CorruptArtifact(
             adapter.folder / CONFIG_FILE,
-            f"configuration and weights disagree on {len(odd)} layers, such as {odd[0]!r}",
+            f"configuration and weights disagree on {counted(len(odd), 'layer')}, such as "
+            f"{odd[0]!r}",
         )
 
 

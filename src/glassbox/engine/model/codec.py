@@ -38,7 +38,9 @@ class TokenizerCodec:
     ) -> list[TokenIds]:
         """Return token ids of each text; ``special`` adds what the tokenizer adds (BOS).
 
-        ``literal`` reads special tokens that are written in the text as plain characters.
+        What the tokenizer adds behind a text (an end of text, as some do) is left out: whatever is
+        encoded here, the model is to go on from it. ``literal`` reads special tokens that are
+        written in the text as plain characters.
         """
         if not texts:
             return []
@@ -48,7 +50,22 @@ class TokenizerCodec:
             batch = self.tokenizer(
                 list(texts), add_special_tokens=special, split_special_tokens=literal, verbose=False
             )
-        return [tuple(ids) for ids in batch["input_ids"]]
+            n_behind = len(self._behind) if special else 0
+        return [
+            tuple(ids[:-n_behind] if n_behind and ids[-n_behind:] == self._behind else ids)
+            for ids in batch["input_ids"]
+        ]
+
+    @cached_property
+    def _behind(self) -> list[int]:
+        """Ids that the tokenizer adds behind a text."""
+        bare, whole = (
+            self.tokenizer("a", add_special_tokens=special)["input_ids"]
+            for special in (False, True)
+        )
+        n = len(bare)
+        starts = (at for at in range(len(whole) - n + 1) if n and whole[at : at + n] == bare)
+        return list(whole[next(starts, len(whole)) + n :])
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of some ids, special tokens included."""

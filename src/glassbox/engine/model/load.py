@@ -29,6 +29,7 @@ from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
     BitsAndBytesConfig,
+    PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -48,7 +49,9 @@ from glassbox.errors import (
     OutOfMemory,
     UnknownName,
     UnsupportedModel,
+    first_line,
 )
+from glassbox.stats.wording import counted
 from glassbox.types import ModelSpec, Quantization
 
 TINY = "tiny"
@@ -60,6 +63,10 @@ _WEIGHTS_INDEX = "model.safetensors.index.json"
 _FROM_FILES: Final = {"local_files_only": True, "trust_remote_code": False}
 """Of everything that the library reads. Left to itself it asks on standard input whether to run
 the code that lies in a model's folder, and takes a line of the texts there for the answer."""
+
+_TEXT_PARTS: Final = {"gemma3": {r"^language_model\.": ""}}
+"""Types of models that also see pictures, and what makes their weights' names those of the text
+part alone."""
 
 MOST_CONTEXT = 2**20
 """Tokens of a text where neither model nor tokenizer names a limit, as with recurrent models."""
@@ -288,13 +295,16 @@ def _load_weights(
     except (OSError, ValueError, KeyError) as error:
         raise UnsupportedModel(
             f"{folder} is of a kind that the installed transformers does not know, or needs code "
-            f"from its own folder, which is never run ({error})"
+            f"from its own folder, which is never run ({first_line(error)})"
         ) from error
+    require_one_part(config, str(folder))
+    renamed = _TEXT_PARTS.get(config.model_type)
     loader: Any = AutoModelForCausalLM
     try:
         model, report = loader.from_pretrained(
             folder,
-            config=config,
+            config=text_part(config),
+            key_mapping=renamed,
             dtype=dtype,
             device_map={"": device} if quantization is not None else None,
             quantization_config=quantization,
@@ -303,14 +313,17 @@ def _load_weights(
             output_loading_info=True,
         )
     except ValueError as error:
-        raise UnsupportedModel(f"{folder} is not a causal language model ({error})") from error
+        raise UnsupportedModel(
+            f"{folder} is not a causal language model ({first_line(error)})"
+        ) from error
     except (SafetensorError, RuntimeError, OSError, MemoryError) as error:
         if is_out_of_memory(error):
             raise _too_large(folder, device) from error
         raise CorruptArtifact(folder, f"the weights do not fit the model ({error})") from error
     missing = sorted(report["missing_keys"])
     if missing:
-        raise CorruptArtifact(folder, f"{len(missing)} weights are missing, such as {missing[0]!r}")
+        absent = counted(len(missing), "weight is missing", "weights are missing")
+        raise CorruptArtifact(folder, f"{absent}, such as {missing[0]!r}")
     assert isinstance(model, PreTrainedModel)
     if quantization is None:
         try:
@@ -320,6 +333,30 @@ def _load_weights(
                 raise
             raise _too_large(folder, device) from error
     return model
+
+
+def text_part(config: PretrainedConfig) -> PretrainedConfig:
+    """Return the configuration that is loaded: of a model that also sees pictures, its text part.
+
+    A type whose text part is not known by name is left whole.
+    """
+    found: PretrainedConfig = (
+        config.get_text_config() if config.model_type in _TEXT_PARTS else config
+    )
+    return found
+
+
+def require_one_part(config: PretrainedConfig, name: str) -> None:
+    """Refuse a model that reads a text with one half and writes with another.
+
+    Raises:
+        UnsupportedModel: An encoder-decoder model, as T5 and BART are.
+    """
+    if getattr(config, "is_encoder_decoder", False):
+        raise UnsupportedModel(
+            f"{name} is an encoder-decoder model (type {config.model_type!r}), not a causal "
+            "language model. Choose a model of the decoder kind, as Llama, Qwen and GPT are."
+        )
 
 
 def _too_large(folder: Path, device: torch.device) -> OutOfMemory:

@@ -13,6 +13,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 from glassbox.engine.layout.attention import PackedCall, PackingUnsupported
 from glassbox.engine.layout.packing import common_prefix_length, pack_rows
 from glassbox.engine.layout.trie import TokenTrie, build_trie
+from glassbox.engine.model.devices import is_out_of_memory
 from glassbox.engine.model.distributions import largest_gap
 from glassbox.engine.scoring.forward import (
     ScoringPath,
@@ -21,7 +22,7 @@ from glassbox.engine.scoring.forward import (
     prefix_states,
     read_logits,
 )
-from glassbox.errors import NonFiniteOutput
+from glassbox.errors import NonFiniteOutput, UnsupportedModel, first_line
 from glassbox.types import TokenIds
 
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.25, torch.float16: 0.05}
@@ -53,20 +54,52 @@ def choose_path(model: PreTrainedModel, context: int) -> tuple[ScoringPath, str]
 
     Raises:
         NonFiniteOutput: The model answers NaN or infinity on ordinary tokens.
+        UnsupportedModel: It looks at tokens that come later, or cannot be run at all.
     """
     prompts, trie = _trial(int(model.config.get_text_config().vocab_size), context)
     with torch.inference_mode():
-        expected = path_logprobs(read_logits(model, prompts, trie, path="plain"), trie)
+        expected = _plain(model, prompts, trie)
         # A token of the padding cannot come, which is no damage.
         if not bool((expected < torch.inf).all()):
             raise NonFiniteOutput(
                 "The model answers NaN or infinity on ordinary tokens. Its weights are damaged, or "
                 "its number format overflows: try dtype='float32'."
             )
+        _require_causal(model, prompts[0])
         reason = _obstacle(model.config.get_text_config()) or _packed_differs(
             model, prompts, trie, expected
         )
     return ("plain", reason) if reason else ("packed", "")
+
+
+def _plain(model: PreTrainedModel, prompts: list[TokenIds], trie: TokenTrie) -> torch.Tensor:
+    try:
+        return path_logprobs(read_logits(model, prompts, trie, path="plain"), trie)
+    except FAILURES as error:
+        if is_out_of_memory(error):
+            raise
+        raise UnsupportedModel(
+            f"{type(model).__name__} cannot be run on ordinary tokens ({type(error).__name__}: "
+            f"{first_line(error)}). See whether its config.json is whole, and whether the "
+            "installed transformers can run it."
+        ) from error
+
+
+def _require_causal(model: PreTrainedModel, tokens: TokenIds) -> None:
+    """Change the last token, which must change nothing before it."""
+    d_vocab = int(model.config.get_text_config().vocab_size)
+    both = ((*tokens[:-1], last % d_vocab) for last in (tokens[-1], tokens[-1] + 1))
+    first, second = (
+        model(input_ids=torch.tensor([ids], device=model.device), use_cache=False).logits[0, :-1]
+        for ids in both
+    )
+    gap = largest_gap(*(torch.log_softmax(each.float(), dim=-1) for each in (first, second)))
+    if not gap <= TOLERANCE.get(model.dtype, TOLERANCE[torch.bfloat16]):
+        raise UnsupportedModel(
+            f"{type(model).__name__} is no causal language model: it looks at tokens that come "
+            f"later (the last of {len(tokens)} moves log-probabilities before it by {gap:.2g} "
+            "nats), as encoders like BERT do. Choose a model that was made to write."
+        )
 
 
 def _obstacle(config: PretrainedConfig) -> str:

@@ -111,7 +111,7 @@ def _forward(
 
     def keep(index: int) -> Callable[[nn.Module, Any, Any], None]:
         def hook(_module: nn.Module, _args: Any, output: Any) -> None:
-            if isinstance(output, tuple):
+            if isinstance(output, tuple | list):
                 outputs[index] = (output[0].index_select(1, read), *output[1:])
             else:
                 outputs[index] = output.index_select(1, read)
