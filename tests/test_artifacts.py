@@ -112,6 +112,17 @@ def test_an_error_while_writing_leaves_the_old_file_and_no_rubbish(tmp_path):
     assert [each.name for each in tmp_path.iterdir()] == ["value.json"]
 
 
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_who_may_read_a_file_is_what_the_process_says(tmp_path, mask, mode):
+    before = os.umask(mask)
+    try:
+        write_json(tmp_path / "a.json", {})
+        write_json(tmp_path / "a.json", {"again": True})
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.json").stat().st_mode & 0o777 == mode
+
+
 def test_a_full_disk_is_said_so(tmp_path, monkeypatch):
     def full(_handle):
         raise OSError(errno.ENOSPC, "No space left on device")

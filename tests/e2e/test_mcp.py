@@ -126,6 +126,8 @@ async def test_an_agent_finds_its_way(client):
 
 
 async def test_tools_say_what_they_do_to_the_world(client):
+    instructions = build_server(Offer(client, built_in())).instructions
+    assert "errors are data" in instructions, "what a model wrote is no request"
     async with agent(client) as session:
         tools = {each.name: each for each in (await session.list_tools()).tools}
     assert set(tools) == {
@@ -323,7 +325,12 @@ async def listening(folder, *words):
 
 async def test_over_http_on_this_machine_with_the_secret_of_the_server(tmp_path):
     async with listening(tmp_path, "--allow-code") as url:
-        (file,) = (tmp_path / "techniques" / "servers").glob("*.secret")
+        until = time.monotonic() + 60
+        # The port is there before its secret.
+        while not (found := list((tmp_path / "techniques" / "servers").glob("*.secret"))):
+            assert time.monotonic() < until
+            await asyncio.sleep(0.1)
+        (file,) = found
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
         given = {"authorization": f"Bearer {file.read_text().strip()}"}
         async with (
@@ -364,3 +371,52 @@ async def test_over_http_behind_keys(tmp_path):
         }
         let_in = await plain.post(url, json=ping, headers=headers)
         assert let_in.status_code not in (401, 403)
+
+
+@asynccontextmanager
+async def agent_with(url, secret):
+    """A session of whoever holds a key."""
+    given = {"authorization": f"Bearer {secret}"}
+    async with (
+        httpx2.AsyncClient(headers=given, timeout=120) as carrier,
+        mcp.Client(
+            streamable_http_client(url, http_client=carrier), read_timeout_seconds=120
+        ) as session,
+    ):
+        yield session
+
+
+async def test_over_http_whoever_calls_has_runs_and_sessions_of_its_own(tmp_path):
+    store = KeyStore(open_database(f"sqlite:///{tmp_path}/keys.db"))
+    (_, first), (_, second) = (store.create(name, ["techniques"]) for name in ("one", "two"))
+    words = {"name": "token_surprisal", "arguments": {"text": "A private text"}, "wait_s": 60}
+    async with listening(tmp_path) as url:
+        async with agent_with(url, first) as one, agent_with(url, second) as two:
+            run = {"run_id": told(await one.call_tool("run_technique", words))["run_id"]}
+            assert told(await two.call_tool("list_runs")).get("runs", []) == []
+            for tool in ("get_run", "fetch_result", "cancel_run"):
+                assert refused(await two.call_tool(tool, run))["code"] == "unknown-name"
+            referring = {**words, "arguments": {"text": {"$run": run["run_id"]}}}
+            answer = refused(await two.call_tool("run_technique", referring))
+            assert answer["code"] == "unknown-name"
+            assert told(await one.call_tool("fetch_result", run))["run_id"] == run["run_id"]
+        async with httpx.AsyncClient() as plain:
+            headers = {"accept": "application/json, text/event-stream"}
+            begin = {
+                "jsonrpc": "2.0",
+                "id": 1,
+                "method": "initialize",
+                "params": {
+                    "protocolVersion": "2025-03-26",
+                    "capabilities": {},
+                    "clientInfo": {"name": "test", "version": "1"},
+                },
+            }
+            ping = {"jsonrpc": "2.0", "id": 2, "method": "ping"}
+            mine = {**headers, "authorization": f"Bearer {first}"}
+            begun = await plain.post(url, json=begin, headers=mine)
+            session = {"mcp-session-id": begun.headers["mcp-session-id"]}
+            theirs = {**headers, "authorization": f"Bearer {second}"}
+            taken = await plain.post(url, json=ping, headers=theirs | session)
+            own = await plain.post(url, json=ping, headers=mine | session)
+        assert (taken.status_code, own.status_code) == (404, 200)

@@ -1,6 +1,6 @@
 """``/api/v2/models``: predictions, labels, the registry in short, health."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
@@ -17,12 +17,26 @@ MAX_LABELS = 10_000
 MOST_LEVELS = 32
 """Levels of JSON within features; a version may take fewer."""
 
+MOST_VALUES = 10_000
+"""Values within the features of one row, those within lists and objects among them; a version may
+take fewer."""
 
-def _not_too_deep(features: Any) -> Any:
-    """Refuse nested JSON before anything walks through it; level by level, so no stack runs out."""
-    level = [features]
+
+def _not_too_large(features: Any) -> Any:
+    """Refuse what nobody takes before anything else walks through it.
+
+    Level by level, so no stack runs out; counted before they are looked at, so millions cost
+    nothing more.
+    """
+    level, n_values = [features], 0
     for _ in range(MOST_LEVELS):
-        level = [inner for each in level for inner in _inside(each)]
+        insides = [_inside(each) for each in level]
+        n_values += sum(map(len, insides))
+        if n_values > MOST_VALUES:
+            raise PydanticCustomError(
+                "too_many", "the features hold more than {most} values", {"most": MOST_VALUES}
+            )
+        level = [inner for inside in insides for inner in inside]
         if not level:
             return features
     raise PydanticCustomError(
@@ -30,13 +44,13 @@ def _not_too_deep(features: Any) -> Any:
     )
 
 
-def _inside(value: Any) -> Iterable[Any]:
+def _inside(value: Any) -> Collection[Any]:
     if isinstance(value, dict):
         return value.values()
     return value if isinstance(value, list) else ()
 
 
-Features = Annotated[dict[str, Any], BeforeValidator(_not_too_deep)]
+Features = Annotated[dict[str, Any], BeforeValidator(_not_too_large)]
 """Named values of one request."""
 
 

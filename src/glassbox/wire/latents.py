@@ -138,7 +138,7 @@ class PathwayAnswered(Answered):
     sign_agreement: float | None = None
     """Share of measurements with the predicted sign."""
     p: float | None = None
-    """P-value against matched random sources."""
+    """P-value against random directions in the source's place."""
     q: float | None = None
     """The same, adjusted over all pathways."""
     verified: bool | None = None

@@ -12,8 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glassbox.artifacts import Part, indented_json
-from glassbox.deploy.bundle import BUNDLE_FILE, Base, Bundle, Recorded, opened, write_archive
+from glassbox.deploy.bundle import (
+    BUNDLE_FILE,
+    Base,
+    Bundle,
+    Recorded,
+    opened,
+    verify_bundle,
+    write_archive,
+)
+from glassbox.deploy.bundle import archive as archives
 from glassbox.deploy.bundle.archive import hash_of, members_of, read_description
+from glassbox.engine.lora import growing
 from glassbox.errors import CorruptArtifact
 
 MEMBERS = st.dictionaries(
@@ -99,6 +109,64 @@ def test_links_and_devices_are_refused(tmp_path: Path, kind: bytes) -> None:
     entry.type, entry.linkname = kind, "/etc/passwd"
     path = raw_archive(tmp_path / "b.tar.gz", described({"a": b""}), [entry])
     with pytest.raises(CorruptArtifact, match="a link or a device"):
+        opened(path, cache=tmp_path / "cache")
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_a_name_of_any_length_is_not_read_into_memory(tmp_path: Path, kind: bytes) -> None:
+    entry = tarfile.TarInfo("x")
+    entry.type, entry.size = kind, 2 * growing.MAX_HEADER_BYTES
+    path = raw_archive(tmp_path / "b.tar.gz", described({"a": b""}), [entry])
+    for use in (opened, verify_bundle):
+        with pytest.raises(CorruptArtifact, match="to name one file"):
+            use(path)
+    first = tmp_path / "first.tar.gz"
+    first.write_bytes(gzip.compress(entry.tobuf(tarfile.GNU_FORMAT) + bytes(entry.size)))
+    with pytest.raises(CorruptArtifact, match="to name one file"):
+        read_description(first)
+
+
+def test_an_archive_that_grows_to_many_times_its_size_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archives, "SMALL_BYTES", 2**16)
+    files = {"a": bytes(2**20)}
+    path = archive_of(tmp_path / "b.tar.gz", described(files), files)
+    with pytest.raises(CorruptArtifact, match="64 times the archive"):
+        read_description(path)
+    hidden = tarfile.TarInfo("extra")
+    hidden.size = 2**20
+    path = raw_archive(tmp_path / "c.tar.gz", described({}), [hidden])
+    with pytest.raises(CorruptArtifact, match="64 times the archive"):
+        verify_bundle(path)
+
+
+def test_an_archive_of_more_files_than_anything_needs_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(growing, "MAX_FILES", 3)
+    entries = [tarfile.TarInfo(f"extra{number}") for number in range(3)]
+    path = raw_archive(tmp_path / "b.tar.gz", described({}), entries)
+    with pytest.raises(CorruptArtifact, match="more than 3 files"):
+        verify_bundle(path)
+
+
+@pytest.mark.parametrize(
+    ("names", "match"),
+    [
+        (["a", "a/b"], "as a file and as a folder"),
+        (["x" * 256], "no path inside"),
+        (["/".join(["x" * 200] * 6)], "no path inside"),
+        (["a\nb"], "no path inside"),
+        (["a\x1b[31mb"], "no path inside"),
+    ],
+)
+def test_names_that_no_file_system_takes_are_refused_in_words(
+    tmp_path: Path, names: list[str], match: str
+) -> None:
+    files = dict.fromkeys(names, b"content")
+    path = archive_of(tmp_path / "b.tar.gz", described(files), files)
+    with pytest.raises(CorruptArtifact, match=match):
         opened(path, cache=tmp_path / "cache")
 
 

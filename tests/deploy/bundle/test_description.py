@@ -15,6 +15,8 @@ from glassbox.errors import CorruptArtifact
 HASHES = st.text("0123456789abcdef", min_size=64, max_size=64)
 NAMES = st.text(string.ascii_letters + string.digits, min_size=1, max_size=8)
 PATHS = st.lists(NAMES, min_size=1, max_size=3).map("/".join)
+# A name is a file's or a folder's.
+FILES = st.lists(NAMES, min_size=1, max_size=3).map(lambda parts: "/".join([*parts, "file.json"]))
 PARTS = st.dictionaries(NAMES, st.builds(Part, PATHS, HASHES), max_size=3)
 VALUES = st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=5)
 BASES = st.builds(
@@ -35,7 +37,7 @@ BUNDLES = st.builds(
     classifiers=PARTS,
     verifier=st.none() | st.builds(Part, PATHS, HASHES),
     settings=st.dictionaries(NAMES, VALUES, max_size=3),
-    files=st.dictionaries(PATHS, st.builds(Recorded, HASHES, st.integers(0, 2**40)), max_size=4),
+    files=st.dictionaries(FILES, st.builds(Recorded, HASHES, st.integers(0, 2**40)), max_size=4),
 )
 
 

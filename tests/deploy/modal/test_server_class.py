@@ -152,7 +152,10 @@ def test_a_deployment_sends_the_bundle_and_then_the_app(source, keys, monkeypatc
         definition, techniques=technique_app(source, ModalSettings()), report=lambda _line: None
     )
     (uploads, app, functions, _) = did
-    assert uploads == [(source.folder, f"/bundles/{source.bundle.digest[:32]}")]
+    (sent,) = uploads
+    assert (sent.folder, sent.place) == (source.folder, f"/bundles/{source.bundle.digest[:32]}")
+    names = {each.relative_to(sent.folder).as_posix() for each in sent.files}
+    assert names == {"bundle.json", *source.bundle.files}
     assert app["environment_name"] == "dev"
     assert app["tag"] == source.bundle.digest[:12]
     assert functions == ()

@@ -5,9 +5,12 @@ import pytest
 from starlette.responses import PlainTextResponse
 
 from glassbox.server.access.key_ring import KeyRing
-from glassbox.server.process.agents import KeyGuard
 from glassbox.storage.database import open_database
 from glassbox.storage.keys import KeyStore
+
+pytest.importorskip("mcp")
+
+from glassbox.server.process.agents import KeyGuard
 
 pytestmark = pytest.mark.anyio
 
@@ -59,3 +62,25 @@ async def test_from_the_first_key_on_the_secret_opens_nothing(store):
     assert (await answered(store)).status_code == 401
     assert (await answered(store, f"Bearer {other}")).status_code == 403
     assert (await answered(store, f"Bearer {key}")).text == "in"
+
+
+async def test_whoever_comes_in_is_told_apart_from_others(store):
+    seen = []
+
+    async def app(scope, receive, send):
+        user = scope["user"]
+        seen.append((user.access_token.client_id, user.access_token.token))
+        await PlainTextResponse("in")(scope, receive, send)
+
+    async def come(given):
+        guard = KeyGuard(app, KeyRing(store), SECRET)
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(guard), base_url="http://127.0.0.1"
+        ) as client:
+            await client.post("/mcp", headers={"authorization": f"Bearer {given}"})
+
+    await come(SECRET)
+    (one, first), (two, second) = (store.create(name, ["techniques"]) for name in "ab")
+    for given in (first, second, first):
+        await come(given)
+    assert seen == [("local", ""), (one.id, ""), (two.id, ""), (one.id, "")]

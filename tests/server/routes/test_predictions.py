@@ -194,6 +194,8 @@ def test_health_names_every_part(world):
         ({"features": {"x": 1.0}, "colour": "red"}, "unknown field"),
         ({}, "it is needed"),
         ({"features": {"\ud800": 1.0}}, "surrogate"),
+        ({"features": {"x": [[]] * 10_000}}, "more than 10000 values"),
+        ({"features": {str(number): 1.0 for number in range(10_001)}}, "more than 10000 values"),
     ],
 )
 def test_bad_input_is_refused_with_the_reason_and_not_recorded(world, body, said):

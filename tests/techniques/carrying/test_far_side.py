@@ -128,11 +128,11 @@ def test_what_harmed_the_model_is_told_and_two_models_are_never_there(monkeypatc
     backend.model_info()
     with pytest.raises(ConflictError, match="has failed"):
         backend.result(run.id)
-    assert "changed weights" in ended(backend, run)[0].error.message
+    assert "changed weight" in ended(backend, run)[0].error.message
     assert len(models) == 1
     backend.start(untold)
     assert [each() is not None for each in models] == [False, True]
-    assert "changed weights" in backend.run(run.id).error.message, "it is still known"
+    assert "changed weight" in backend.run(run.id).error.message, "it is still known"
     assert answer(backend, fresh("return 'again'")) == "again"
     residence.close()
     gc.collect()

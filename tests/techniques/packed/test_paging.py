@@ -157,6 +157,7 @@ def test_a_path_leads_to_its_part(path, expected):
         ("tokens.first", InvalidValue, "tokens is a list"),
         ("grid[0,7]", InvalidValue, r"of size \(2, 3\)"),
         ("tokens[1][0][0][x]", InvalidValue, "path is"),
+        ("tokens[" + "9" * 5000 + "]", InvalidValue, "path is"),
         ("n[0]", InvalidValue, "n is a value"),
     ],
 )

@@ -96,14 +96,41 @@ def test_a_folder_goes_to_the_volume_and_the_prompt_to_a_secret(tmp_path, option
     )
     spec = WorkerSpec(model=str(tmp_path), hidden_system_prompt=SECRET)
     made = modal_app.define(spec, container(gpu="T4")[0])
-    [(folder, place)] = made.uploads
-    assert folder == tmp_path
+    (sent,) = made.uploads
+    place = sent.place
+    assert sent.folder == tmp_path
     assert re.fullmatch(r"/models/[0-9a-f]{16}", place)
     there = WorkerSpec.from_json(travelled[0])
     assert (there.model, there.dtype) == (f"/weights{place}", "float16")
     assert SECRET.encode() not in travelled[0]
     assert len(options["secrets"]) == 1
     assert SECRET not in repr(options)
+
+
+def test_of_a_folder_only_the_model_and_the_adapter_are_sent(tmp_path):
+    model, adapter = tmp_path / "model", tmp_path / "adapter"
+    (model / ".git").mkdir(parents=True)
+    adapter.mkdir()
+    (tmp_path / "id_rsa").write_text(SECRET)
+    for name in ("config.json", "model.safetensors", ".env", "optimizer.pt", ".git/config"):
+        (model / name).write_text(SECRET)
+    for name in ("adapter_config.json", "adapter_model.safetensors", "notes.txt"):
+        (adapter / name).write_text(SECRET)
+    for folder in (model, adapter):
+        (folder / "link").symlink_to(tmp_path / "id_rsa")
+    made = modal_app.define(WorkerSpec(model=str(model), adapter=str(adapter)))
+    names = [{each.name for each in upload.files} for upload in made.uploads]
+    assert names == [
+        {"config.json", "model.safetensors"},
+        {"adapter_config.json", "adapter_model.safetensors"},
+    ]
+
+
+@pytest.mark.parametrize("field", ["model", "adapter"])
+def test_a_folder_without_a_model_or_an_adapter_is_said_before_anything_is_sent(tmp_path, field):
+    (tmp_path / "notes.txt").write_text("nothing")
+    with pytest.raises(UnknownName, match=f"No {field} in a folder"):
+        modal_app.define(WorkerSpec(**{field: str(tmp_path)}))
 
 
 def test_dtypes_are_chosen_for_the_gpu_not_for_the_machine_that_defines(options, monkeypatch):
@@ -202,7 +229,7 @@ def test_a_folder_is_uploaded_once(tmp_path):
             self.put = []
 
         def listdir(self, place):
-            if (place) not in [each[1] for each in self.put]:
+            if place not in [each[1].rpartition("/")[0] for each in self.put]:
                 raise modal.exception.NotFoundError(place)
             return ["config.json"]
 
@@ -215,10 +242,10 @@ def test_a_folder_is_uploaded_once(tmp_path):
         def __exit__(self, *_):
             """Nothing to close."""
 
-        def put_directory(self, folder, place):
-            self.put.append((folder, place))
+        def put_file(self, file, place):
+            self.put.append((file, place))
 
     volume = Volume()
-    for _ in range(2):
-        modal_account.put_folder(volume, tmp_path, "/models/abc")
-    assert volume.put == [(str(tmp_path), "/models/abc")]
+    upload = modal_account.Upload(tmp_path, "/models/abc", (tmp_path / "config.json",))
+    assert [modal_account.put_folder(volume, upload) for _ in range(2)] == [True, False]
+    assert volume.put == [(str(tmp_path / "config.json"), "/models/abc/config.json")]

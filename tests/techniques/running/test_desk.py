@@ -569,9 +569,9 @@ def test_weights_that_cannot_be_put_back_close_the_desk(monkeypatch):
             model.lm_head.weight.zero_()
 
     run = failure(desk, spoil)
-    assert "changed weights" in run.error.message
+    assert "changed weight" in run.error.message
     assert "Load the model again" in desk.failure
-    with pytest.raises(ConflictError, match="changed weights"):
+    with pytest.raises(ConflictError, match="changed weight"):
         desk.submit(call(ids_of, "a"))
     desk.close()
     engine.close()

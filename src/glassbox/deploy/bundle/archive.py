@@ -1,7 +1,8 @@
 """A bundle as one ``.tar.gz``: the same files give the same bytes, and nothing gets out of it.
 
 Written with sorted names, no times, no owners. Read strictly: a file that the description does not
-name, a link, a device or a path that leads elsewhere ends the reading. Knows nothing of models.
+name, a link, a device or a path that leads elsewhere ends the reading, and so does an archive that
+grows to many times its size. Knows nothing of models.
 """
 
 import gzip
@@ -21,6 +22,13 @@ import orjson
 
 from glassbox.artifacts import atomic_file
 from glassbox.deploy.bundle.description import BUNDLE_FILE, Bundle
+from glassbox.engine.lora.growing import (
+    MAX_GROWTH,
+    GrowingArchive,
+    Reads,
+    opened_archive,
+    too_much,
+)
 from glassbox.errors import CorruptArtifact
 from glassbox.progress import Progress, untold
 
@@ -29,6 +37,9 @@ LEVEL: Final = 1
 
 MAX_DESCRIPTION_BYTES: Final = 16 * 2**20
 """Largest description that is read: more would be no description."""
+
+SMALL_BYTES: Final = 64 * 2**20
+"""What any archive may grow to beside that: descriptions and tables shrink well."""
 
 CHUNK_BYTES: Final = 1 << 20
 """Read at a time."""
@@ -40,15 +51,6 @@ ABANDONED_S: Final = 6 * 3600.0
 """Age at which such a folder is taken for a killed process's."""
 
 _FAULTS = (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error)
-
-
-@runtime_checkable
-class Reads(Protocol):
-    """Something whose bytes are read one after another."""
-
-    def read(self, n_bytes: int = -1, /) -> bytes:
-        """Return the next bytes, none at the end."""
-        ...
 
 
 @runtime_checkable
@@ -142,36 +144,45 @@ def read_description(path: Path) -> Bundle:
     Raises:
         CorruptArtifact: It is no bundle's archive, or damaged.
     """
-    with _faults(path), _opened(path) as tar:
-        first = tar.next()
+    with _opened(path) as archive:
+        first = archive.next()
         if first is None or first.name != BUNDLE_FILE or not first.isreg():
             raise CorruptArtifact(
                 path,
                 f"it does not begin with {BUNDLE_FILE}, so it is no bundle",
                 remedy="Make one with 'glassbox bundle make --archive'.",
             )
-        return _description(path, tar, first)
+        assert archive.content is not None
+        bundle = _description(path, first, archive.content)
+    if bundle.n_bytes > room_of(path):
+        raise too_much(path, room_of(path))
+    return bundle
+
+
+def room_of(path: Path) -> int:
+    """Return the bytes that may come out of an archive."""
+    return path.stat().st_size * MAX_GROWTH + SMALL_BYTES
 
 
 def members_of(path: Path) -> Iterator[tuple[str, int, Reads]]:
     """Yield name, size and content of each file of an archive after its description.
 
     Raises:
-        CorruptArtifact: The archive is damaged, or holds something that is no plain file.
+        CorruptArtifact: The archive is damaged, grows beyond reason, or holds something that is no
+            plain file.
     """
-    with _faults(path), _opened(path) as tar:
-        tar.next()
+    with _opened(path) as archive:
+        archive.next()
         seen = set()
-        while (entry := tar.next()) is not None:
+        while (entry := archive.next()) is not None:
             if entry.isdir():
                 continue
             if not entry.isreg() or entry.name in seen:
                 what = "twice" if entry.name in seen else "and it is a link or a device"
                 raise CorruptArtifact(path, f"it holds {entry.name!r} {what}")
             seen.add(entry.name)
-            content = tar.extractfile(entry)
-            assert content is not None
-            yield entry.name, entry.size, _ArchivedReader(path, content)
+            assert archive.content is not None
+            yield entry.name, entry.size, _ArchivedReader(path, archive.content)
 
 
 def hash_of(content: Reads, onto: Writes | None = None) -> tuple[str, int]:
@@ -216,16 +227,14 @@ def _faults(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tarfile.TarFile]:
-    with tarfile.open(path, "r|gz") as tar:
-        yield tar
+def _opened(path: Path) -> Iterator[GrowingArchive]:
+    with _faults(path), opened_archive(path, room_of(path), path) as archive:
+        yield archive
 
 
-def _description(path: Path, tar: tarfile.TarFile, entry: tarfile.TarInfo) -> Bundle:
+def _description(path: Path, entry: tarfile.TarInfo, content: Reads) -> Bundle:
     if entry.size > MAX_DESCRIPTION_BYTES:
         raise CorruptArtifact(path, f"its {BUNDLE_FILE} is larger than a description can be")
-    content = tar.extractfile(entry)
-    assert content is not None
     try:
         value = orjson.loads(content.read())
     except orjson.JSONDecodeError as error:

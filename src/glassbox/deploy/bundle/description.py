@@ -32,6 +32,12 @@ Value = str | int | float | bool | None
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 """Names of bundles and of what is in them: they become folders, tags and addresses."""
 
+MAX_NAME_BYTES: Final = 255
+"""Longest name of a file or folder that every file system has."""
+
+MAX_PATH_BYTES: Final = 1000
+"""Longest path below a bundle's folder: systems take about a thousand more before it."""
+
 _HEX = re.compile(r"[0-9a-f]{64}")
 _HEADER = ("schema_version", "digest")
 
@@ -161,10 +167,20 @@ class Bundle:
 
 
 def is_inside(path: str) -> bool:
-    """Whether a path stays below the folder that it is relative to, and is spelt in one way."""
+    """Whether a path stays below the folder that it is relative to, and is spelt in one way.
+
+    One that a file system would refuse, or that holds characters nobody sees, is none.
+    """
     pure = PurePosixPath(path)
     is_plain = not pure.is_absolute() and ".." not in pure.parts and "\\" not in path
-    return is_plain and path not in ("", ".") and str(pure) == path and "\0" not in path
+    return (
+        is_plain
+        and path not in ("", ".")
+        and str(pure) == path
+        and path.isprintable()
+        and len(path.encode()) <= MAX_PATH_BYTES
+        and max(len(each.encode()) for each in pure.parts) <= MAX_NAME_BYTES
+    )
 
 
 def _check(bundle: Bundle, source: object) -> None:
@@ -175,6 +191,9 @@ def _check(bundle: Bundle, source: object) -> None:
     for path in (*bundle.files, *bundle.parts):
         if not is_inside(path) or path == BUNDLE_FILE:
             raise CorruptArtifact(source, f"it names {path!r}, which is no path inside a bundle")
+    folders = {str(each) for path in bundle.files for each in PurePosixPath(path).parents}
     for path, each in bundle.files.items():
+        if path in folders:
+            raise CorruptArtifact(source, f"it names {path!r} as a file and as a folder")
         if not _HEX.fullmatch(each.sha256) or each.n_bytes < 0:
             raise CorruptArtifact(source, f"what it records of {path} is no hash and size")

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from glassbox.artifacts import disk_errors, indented_json, write_bytes
 from glassbox.deploy.bundle.archive import (
-    Reads,
     hash_of,
     is_archive,
     members_of,
@@ -16,6 +15,7 @@ from glassbox.deploy.bundle.bases import TINY, locate_base
 from glassbox.deploy.bundle.contents import checked_settings
 from glassbox.deploy.bundle.description import BASE_FOLDER, BUNDLE_FILE, Bundle, Recorded
 from glassbox.deploy.bundle.verifying import read_bundle, verify_folder
+from glassbox.engine.lora.growing import Reads
 from glassbox.errors import CorruptArtifact
 from glassbox.settings import effective, load_settings
 

@@ -14,13 +14,13 @@ import orjson
 
 from glassbox.artifacts import CLASSIFIER_FILE, Part, digest_hashes, read_json
 from glassbox.deploy.bundle.archive import (
-    Reads,
     hash_of,
     is_archive,
     members_of,
     read_description,
 )
 from glassbox.deploy.bundle.description import BASE_FOLDER, BUNDLE_FILE, Bundle, Recorded
+from glassbox.engine.lora.growing import Reads
 from glassbox.engine.model.files import MODEL_FILES, NOTES
 from glassbox.errors import CorruptArtifact, UnknownName
 from glassbox.progress import Progress, untold

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from glassbox.artifacts import digest_files
-from glassbox.deploy.bundle import Bundle, opened
+from glassbox.deploy.bundle import BUNDLE_FILE, Bundle, opened
+from glassbox.deploy.bundle.bases import base_files
 from glassbox.deploy.bundle.description import Value
 from glassbox.deploy.modal.plan import ContainerPlan
 from glassbox.engine.model.files import model_files
@@ -19,6 +20,7 @@ from glassbox.errors import CorruptArtifact, InvalidValue, UnknownName, UsageErr
 from glassbox.settings import ModalSettings, names_in
 from glassbox.storage.key_record import KeyRecord
 from glassbox.techniques.container_spec import gpu_named
+from glassbox.techniques.remote.modal_account import Upload
 from glassbox.techniques.remote.modal_image import (
     STARTUP_S,
     VOLUME_NAME,
@@ -46,18 +48,6 @@ CACHE: Final = f"{WEIGHTS}/cache"
 """Where a container keeps base models of object stores."""
 
 _APP = re.compile(r"[a-z](-?[a-z0-9]){0,39}")
-
-
-@dataclass(frozen=True)
-class Upload:
-    """A folder that must be in the volume before a container starts."""
-
-    folder: Path
-    """Here."""
-    place: str
-    """There, named by the digest of what is in it."""
-    n_bytes: int
-    """Its size."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +103,10 @@ class Definition:
         """Return it as JSON values; of keys their ids and names."""
         content = asdict(self)
         keys = [{"id": each.id, "name": each.name} for each in self.plan.keys]
-        uploads = [{**asdict(each), "folder": str(each.folder)} for each in self.uploads]
+        uploads = [
+            {"folder": str(each.folder), "place": each.place, "n_bytes": each.n_bytes}
+            for each in self.uploads
+        ]
         plan = {**content["plan"], "keys": keys}
         return {**content, "address": self.address, "uploads": uploads, "plan": plan}
 
@@ -266,15 +259,13 @@ def check(wanted: ModalSettings, keys: Sequence[KeyRecord]) -> None:
 
 
 def _uploads(source: Source) -> tuple[Upload, ...]:
-    found = [_upload(source.folder, f"/bundles/{source.bundle.digest[:32]}")]
+    bundle, folder = source.bundle, source.folder
+    packed = tuple(folder / path for path in (BUNDLE_FILE, *bundle.files))
+    found = [Upload(folder, f"/bundles/{bundle.digest[:32]}", packed)]
     if source.base is not None:
-        found.append(_upload(source.base, f"/models/{source.bundle.base.digest[:16]}"))
+        weights = tuple(base_files(source.base).values())
+        found.append(Upload(source.base, f"/models/{bundle.base.digest[:16]}", weights))
     return tuple(found)
-
-
-def _upload(folder: Path, place: str) -> Upload:
-    n_bytes = sum(each.stat().st_size for each in folder.rglob("*") if each.is_file())
-    return Upload(folder, place, n_bytes)
 
 
 def _options(wanted: ModalSettings) -> dict[str, Any]:

@@ -117,10 +117,9 @@ def deploy(definition: Definition, *, techniques: Functions | None = None, repor
     kept: list[str] = []
     with _saying_what_is_kept(kept, report):
         with modal_errors(definition.app, remedy):
-            uploads = [(each.folder, each.place) for each in definition.uploads]
             digest = definition.bundle_digest[:N_TAG]
             report(f"Putting {definition.bundle} ({digest}) into the volume.")
-            put_folders(uploads, environment=environment)
+            put_folders(definition.uploads, environment=environment)
             kept.append(f"{definition.bundle} ({digest}) is in the volume {VOLUME_NAME}")
             report(f"Deploying {definition.app}; the first time Modal builds the image.")
             made.app.deploy(environment_name=environment, tag=digest, strategy="rolling")

@@ -31,6 +31,7 @@ from glassbox.deploy.plan.traffic import Traffic
 from glassbox.deploy.prices import Price, checked_discount
 from glassbox.errors import CapacityError
 from glassbox.progress import Progress, untold
+from glassbox.stats.wording import counted
 
 MOST_LEAST_BUSY = 2000
 """Most instances for which requests are sent to the least busy one, one after another."""
@@ -152,9 +153,10 @@ def make_plan(
     n, by = _decided(for_target, for_latency, aims.least)
     if n > aims.most:
         raise CapacityError(
-            f"{n:,} instances are needed at the busiest moment, {peak:,.1f} requests a second, "
-            f"and {aims.most:,} are allowed. Raise --max-instances (mind the quota), allow "
-            "more time or a higher utilisation, or use a faster instance."
+            f"{counted(n, 'instance is', 'instances are')} needed at the busiest moment, "
+            f"{peak:,.1f} requests a second, and {counted(aims.most, 'is', 'are')} allowed. Raise "
+            "--max-instances (mind the quota), allow more time or a higher utilisation, or use a "
+            "faster instance."
         )
     felt = felt_at_random(server, peak / n, size_cv=cv, seed=seed)
     routed = (

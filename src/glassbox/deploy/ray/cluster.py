@@ -22,6 +22,7 @@ from glassbox.deploy.ray.serve_config import IMPORT_PATH, application, checked, 
 from glassbox.deploy.ray.state import FAILED, Deployed, read_state
 from glassbox.errors import CapacityError, ConflictError, DeadlineExceeded, GlassboxError
 from glassbox.progress import Say, unsaid
+from glassbox.stats.wording import counted
 from glassbox.techniques.remote.ray_cluster import LOCAL, join, ray_library
 
 WAIT_S: Final = 1800.0
@@ -191,7 +192,10 @@ class Cluster:
         while True:
             state = self._state(client, plan.name)
             if state is not None:
-                line = f"{state.n_ready} of {state.wanted or plan.replicas} replicas answer"
+                wanted = counted(
+                    state.wanted or plan.replicas, "replica answers", "replicas answer"
+                )
+                line = f"{state.n_ready} of {wanted}"
                 if line != told:
                     self.say(line)
                     told = line

@@ -11,6 +11,7 @@ from glassbox.deploy.sagemaker.naming import Names
 from glassbox.deploy.sagemaker.observed import MOVING, Found, Observed
 from glassbox.deploy.sagemaker.plan import Plan
 from glassbox.deploy.sagemaker.steps import delete_endpoint, drop_components, drop_target
+from glassbox.stats.wording import counted
 
 _GONE = "the deployment is removed"
 
@@ -73,7 +74,7 @@ def _delete(service: Service, operation: str, request: Mapping[str, Any], what: 
 
 def _objects(urls: Sequence[str]) -> Iterator[Remove]:
     if urls:
-        yield Remove(tuple(urls), f"{len(urls)} objects of bundles and adapters", _GONE)
+        yield Remove(tuple(urls), f"{counted(len(urls), 'object')} of bundles and adapters", _GONE)
 
 
 def _ours(names: Names, found: Iterable[Found]) -> list[Found]:

@@ -13,6 +13,7 @@ from glassbox.deploy.sagemaker.aws import Aws
 from glassbox.deploy.sagemaker.calls import Call, Put, Remove, Upload, bucket_and_key
 from glassbox.deploy.sagemaker.naming import DEPLOYMENT_TAG, by_key
 from glassbox.errors import ConflictError, CorruptArtifact, UnknownName
+from glassbox.stats.wording import counted
 
 SHA256: Final = "sha256"
 """Name of the object's metadata that holds its digest."""
@@ -145,7 +146,7 @@ def remove_all(remove: Remove, aws: Aws) -> None:
         errors = answer.get("Errors", ())
         if errors:
             raise ConflictError(
-                f"{len(errors)} objects could not be removed; the first is {errors[0].get('Key')} "
-                f"({errors[0].get('Code')}). Look at the bucket's policy, then run the same "
-                "command again."
+                f"{counted(len(errors), 'object')} could not be removed; the first is "
+                f"{errors[0].get('Key')} ({errors[0].get('Code')}). Look at the bucket's policy, "
+                "then run the same command again."
             )

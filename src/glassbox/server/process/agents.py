@@ -12,6 +12,8 @@ from typing import Final
 
 import orjson
 import uvicorn
+from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
+from mcp.server.auth.provider import AccessToken
 from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -23,6 +25,9 @@ from glassbox.storage.keys import KeyScope
 
 SCOPE: Final[KeyScope] = "techniques"
 """What a key must allow."""
+
+LOCAL: Final = "local"
+"""The caller of a server without keys."""
 
 LAST_ANSWERS_S: Final = 3
 """Seconds that requests get once the server is told to stop."""
@@ -38,7 +43,8 @@ class KeyGuard:
     """Lets a request through that carries a key with the scope ``techniques``.
 
     As long as there is no key in the database, the secret of this server is asked for in its
-    place. From the first key on, it opens nothing any more.
+    place. From the first key on, it opens nothing any more. Who came in is noted as the SDK does
+    it, which lets a session be used by nobody else; the tools keep callers' runs apart by it.
 
     Args:
         app: What is guarded.
@@ -53,15 +59,23 @@ class KeyGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or answer it with what it lacks."""
-        refused = await self._refused(scope) if scope["type"] == "http" else None
-        await (self._app if refused is None else refused)(scope, receive, send)
+        if scope["type"] == "http":
+            found = await self._found(scope)
+            if isinstance(found, Response):
+                await found(scope, receive, send)
+                return
+            scope["user"] = _known(found)
+        await self._app(scope, receive, send)
 
-    async def _refused(self, scope: Scope) -> Response | None:
+    async def _found(self, scope: Scope) -> str | Response:
+        """Return who asks, or the answer to whom nothing is given."""
         try:
             kind, _, given = Headers(scope=scope).get("authorization", "").partition(" ")
             given = given.strip() if kind.lower() == "bearer" else ""
             if not await self._keys.needs_key():
-                return None if self._is_own(given) else _problem(401, AccessDenied.code, _NO_SECRET)
+                if self._is_own(given):
+                    return LOCAL
+                return _problem(401, AccessDenied.code, _NO_SECRET)
             key = await self._keys.find(given)
         except CapacityError as error:
             return _problem(503, error.code, str(error))
@@ -79,7 +93,7 @@ class KeyGuard:
                 f"The key {key.prefix}… ({key.name}) has scope {', '.join(key.scopes)}; this needs "
                 f"{SCOPE!r}.",
             )
-        return None
+        return key.id
 
     def _is_own(self, given: str) -> bool:
         return self._secret is not None and hmac.compare_digest(
@@ -113,6 +127,11 @@ def serve_agents(
         timeout_graceful_shutdown=LAST_ANSWERS_S,
     )
     uvicorn.Server(config).run(sockets=[listener])
+
+
+def _known(caller: str) -> AuthenticatedUser:
+    # Of a token no more than whose it is: what opens the door stays at the door.
+    return AuthenticatedUser(AccessToken(token="", client_id=caller, scopes=[SCOPE]))
 
 
 def _problem(status: int, code: str, detail: str) -> Response:

@@ -16,13 +16,13 @@ from glassbox.techniques.calls import RunStatus, Timing
 from glassbox.techniques.client.handle import TechniqueRun
 
 MOST_RUNNING: Final = 8
-"""Runs that may be under way at a time."""
+"""Runs of one caller that may be under way at a time."""
 
 MOST_KEPT: Final = 50
-"""Runs that are remembered."""
+"""Runs of one caller that are remembered."""
 
 MOST_BYTES: Final = 2**30
-"""Packed size of the results that are kept; what ended last is kept whatever its size."""
+"""Packed size of a caller's results that are kept; what ended last is kept whatever its size."""
 
 MOST_LINES: Final = 2000
 """Printed lines that are kept of a run, the last ones."""
@@ -71,7 +71,7 @@ class Known:
 
 
 class AgentRuns:
-    """Runs by a short name: ``r1``, ``r2`` and so on.
+    """One caller's runs by a short name: ``r1``, ``r2`` and so on.
 
     Args:
         runner: What runs them.

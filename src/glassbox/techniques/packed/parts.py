@@ -20,7 +20,7 @@ from glassbox.techniques.packed import record
 from glassbox.techniques.packed.record import Record
 
 _STEP = re.compile(
-    r"""\.?([A-Za-z_]\w*)|\[\s*(-?\d+(?:\s*,\s*-?\d+)*)\s*\]|\[\s*"([^"]*)"\s*\]|\[\s*'([^']*)'\s*\]"""
+    r"""\.?([A-Za-z_]\w*)|\[\s*(-?\d{1,18}(?:\s*,\s*-?\d{1,18})*)\s*\]|\[\s*"([^"]*)"\s*\]|\[\s*'([^']*)'\s*\]"""
 )
 
 

@@ -5,6 +5,7 @@ Needs a token and the network. Modal is imported inside the functions.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,26 @@ from glassbox.errors import (
     first_line,
 )
 from glassbox.techniques.remote.modal_image import VOLUME_NAME, modal_library
+
+
+@dataclass(frozen=True)
+class Upload:
+    """Files of a folder that must be in the volume before a container starts.
+
+    What else lies beside them, as notes, secrets and links to elsewhere, stays here.
+    """
+
+    folder: Path
+    """Here."""
+    place: str
+    """There, named by the digest of what is in it."""
+    files: tuple[Path, ...]
+    """Those that are sent, in the folder or below it."""
+
+    @property
+    def n_bytes(self) -> int:
+        """Their size."""
+        return sum(each.stat().st_size for each in self.files)
 
 
 @contextmanager
@@ -58,11 +79,11 @@ def modal_errors(name: str, remedy: str) -> Iterator[None]:
         raise GlassboxError(f"Modal refused: {first_line(error)}") from error
 
 
-def put_folders(uploads: Sequence[tuple[Path, str]], *, environment: str | None = None) -> None:
-    """Put folders into our volume, those that are not there yet.
+def put_folders(uploads: Sequence[Upload], *, environment: str | None = None) -> None:
+    """Put files of folders into our volume, those of folders that are not there yet.
 
     Args:
-        uploads: Local folder and its place in the volume, which its content's digest names.
+        uploads: What is put where.
         environment: Modal environment; None takes the profile's.
     """
     if not uploads:
@@ -70,18 +91,20 @@ def put_folders(uploads: Sequence[tuple[Path, str]], *, environment: str | None 
     volume = modal_library().Volume.from_name(
         VOLUME_NAME, create_if_missing=True, environment_name=environment
     )
-    for folder, place in uploads:
-        put_folder(volume, folder, place)
+    for each in uploads:
+        put_folder(volume, each)
 
 
-def put_folder(volume: Any, folder: Path, place: str) -> bool:
-    """Put a folder into a volume, and return whether it was not there already."""
+def put_folder(volume: Any, upload: Upload) -> bool:
+    """Put a folder's files into a volume, and return whether they were not there already."""
     modal = modal_library()
     try:
-        if volume.listdir(place):
+        if volume.listdir(upload.place):
             return False
     except modal.exception.NotFoundError:
         pass
     with volume.batch_upload() as batch:
-        batch.put_directory(str(folder), place)
+        for file in upload.files:
+            below = file.relative_to(upload.folder).as_posix()
+            batch.put_file(str(file), f"{upload.place}/{below}")
     return True

@@ -12,9 +12,11 @@ from types import ModuleType
 from typing import Any
 
 from glassbox.artifacts import digest_files
-from glassbox.errors import InvalidValue
+from glassbox.engine.model.files import ADAPTER_FILES, model_files
+from glassbox.errors import InvalidValue, UnknownName
 from glassbox.settings.loading import HIDDEN_PROMPT_VARIABLE
 from glassbox.techniques.container_spec import MODAL_SCALEDOWN_S, Container
+from glassbox.techniques.remote.modal_account import Upload
 from glassbox.techniques.remote.modal_container import ModalResidence
 from glassbox.techniques.remote.modal_image import (
     STARTUP_S,
@@ -52,8 +54,8 @@ class ModalApp:
     """The ``modal.App``."""
     resident: Any
     """The ``modal.Cls`` that holds the model."""
-    uploads: tuple[tuple[Path, str], ...]
-    """Local folders of the model and adapter, and where they belong in the volume."""
+    uploads: tuple[Upload, ...]
+    """Files of the model and the adapter that are on this machine."""
 
 
 def app_name(spec: WorkerSpec) -> str:
@@ -99,6 +101,7 @@ def define(
 
     Raises:
         InvalidValue: Numbers outside what is allowed.
+        UnknownName: A folder that holds no model, or no adapter.
         DependencyMissing: Modal is not installed.
     """
     wanted = wanted or Container()
@@ -162,24 +165,29 @@ def _resident_class(modal: ModuleType, spec: bytes) -> type:
     return Resident
 
 
-def _in_the_volume(
-    spec: WorkerSpec, wanted: Container
-) -> tuple[WorkerSpec, tuple[tuple[Path, str], ...]]:
-    """Return the spec as the container reads it, and which folders must be there for it."""
+def _in_the_volume(spec: WorkerSpec, wanted: Container) -> tuple[WorkerSpec, tuple[Upload, ...]]:
+    """Return the spec as the container reads it, and which files must be there for it."""
     uploads = []
     moved: dict[str, Any] = {"hidden_system_prompt": None}
     for field in ("model", "adapter"):
         given = getattr(spec, field)
         folder = None if given is None else Path(given).expanduser()
         if folder is not None and folder.is_dir():
-            files = (each for each in folder.rglob("*") if each.is_file())
+            files = model_files(folder) if field == "model" else _adapter_files(folder)
+            if not files:
+                remedy = f"No file of {'a model' if field == 'model' else 'an adapter'} is there."
+                raise UnknownName(f"{field} in a folder", str(folder), remedy=remedy)
             place = f"/{field}s/{digest_files(files)[:16]}"
-            uploads.append((folder, place))
+            uploads.append(Upload(folder, place, tuple(files)))
             moved[field] = WEIGHTS + place
     if wanted.gpu is not None and spec.dtype == "auto" and spec.quantization is None:
         # Loading is on the CPU, whose own preference must not decide for the GPU.
         moved["dtype"] = "float16" if wanted.gpu.name == "T4" else "bfloat16"
     return replace(spec, **moved), tuple(uploads)
+
+
+def _adapter_files(folder: Path) -> list[Path]:
+    return [each for each in map(folder.joinpath, ADAPTER_FILES) if each.is_file()]
 
 
 def _hidden(modal: ModuleType, spec: WorkerSpec) -> list[Any]:
