@@ -20,7 +20,7 @@ def test_a_day_has_24_hours():
 
 
 def test_the_spike_names_its_losses():
-    assert "2.00% of requests late" in fleet_spike(scaling_day()).summary
+    assert "2.00\u00a0% of requests late" in fleet_spike(scaling_day()).summary
 
 
 def test_a_spike_needs_a_day():
@@ -34,7 +34,7 @@ def test_the_comparison_names_its_largest_error():
     found = simulation_check(
         [SimulationError("a", 0.1, 1.0, 0.1, 0.6), SimulationError("b", 0.1, 1.0, 0.1, 1.1)]
     )
-    assert "off by at most 40%" in found.summary
+    assert "off by at most 40\u00a0%" in found.summary
 
 
 def test_nothing_compared_is_nothing_drawn():

@@ -1,6 +1,8 @@
 """What stands on the pictures: axes, colours, absent bins, and extreme inputs."""
 
 import dataclasses
+import itertools
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -69,8 +71,8 @@ def test_reliability_axes_are_square_and_show_the_whole_range():
 def test_tick_labels_read_in_percent_while_values_stay_fractions():
     chart = reliability(RAW, worlds.panels()[0])
     axes = chart.figure.axes[1]
-    assert axes.yaxis.get_major_formatter()(0.2, 0) == "20%"
-    assert axes.yaxis.get_major_formatter()(0.075, 0) == "7.5%"
+    assert axes.yaxis.get_major_formatter()(0.2, 0) == "20\u00a0%"
+    assert axes.yaxis.get_major_formatter()(0.075, 0) == "7.5\u00a0%"
     assert 0 <= chart.values["panel"]["mean_confidence"] <= 1
 
 
@@ -127,9 +129,11 @@ def test_text_is_legible_on_paper_and_on_faces(ink):
         assert (luminance(back) + 0.05) / (luminance(ink) + 0.05) >= 4.5
 
 
-@pytest.mark.parametrize("role", ["base", "tuned", "wrong", "other"])
-def test_curves_stand_out_from_paper(role):
-    assert 1.05 / (luminance(style.stroke(role)) + 0.05) >= 2.4
+@pytest.mark.parametrize("role", get_args(style.Role))
+def test_curves_and_their_names_can_be_read_on_paper(role):
+    ratio = 1.05 / (luminance(style.stroke(role)) + 0.05)
+    assert ratio >= 4.5
+    assert style.contrast(style.stroke(role)) == pytest.approx(ratio)
 
 
 def test_the_figures_beside_the_diagram_are_the_values():
@@ -180,6 +184,35 @@ def test_names_of_curves_stand_whole_on_the_sheet(method):
     assert written.get_window_extent().x1 < figure.bbox.x1
 
 
+def test_curves_that_would_hide_each_other_are_drawn_once_and_named_twice():
+    curve = risk_coverage_curve(*worlds.TUNED)
+    other = risk_coverage_curve(*worlds.BASE)
+    series = [
+        RiskCoverageSeries(name, "base", "test part", each)
+        for name, each in (("Raw", curve), ("Temperature", curve), ("Platt", other))
+    ]
+    figure = risk_coverage(series).figure
+    (axes,) = figure.axes
+    assert len(axes.lines) == 2
+    for name in ("Raw", "Temperature", "Platt"):
+        assert name in texts(figure)
+    assert texts(figure).count("The same curve") == 1
+
+
+def test_a_curve_of_sample_sizes_has_its_name_at_its_end_and_no_two_overlap():
+    value = worlds.sample_sizes()
+    # Curves that end almost together, as those of a hundred errors would.
+    table = np.array([[100 + n] * len(value.max_error) for n in range(len(value.n_errors))])
+    figure = sample_size_thresholds(dataclasses.replace(value, rows_needed=table)).figure
+    first, second = figure.axes
+    for axes in (first, second):
+        boxes = [each.get_window_extent() for each in axes.texts]
+        assert all(not one.overlaps(two) for one, two in itertools.pairwise(boxes))
+        assert all(box.x0 >= axes.bbox.x1 for box in boxes)
+    assert max(each.get_window_extent().x1 for each in second.texts) < figure.bbox.x1
+    assert max(each.get_window_extent().x1 for each in first.texts) < second.bbox.x0
+
+
 def test_user_texts_with_dollars_and_great_length_are_shown_as_they_are():
     title = "price $5 or $6 " + "very " * 40 + "long"
     panel = dataclasses.replace(worlds.panels()[0], title=title)
@@ -207,9 +240,9 @@ def test_no_rounding_changes_what_is_promised():
         threshold=choose_threshold(confidence, correct, max_error=0.0125, confidence_level=0.995),
     )
     written = texts(business_reliability(panel).figure).replace("\n", " ")
-    assert "a confidence of 99.98% or more" in written
-    assert "a true error of at most 1.25%; 99.5% of such promises are kept" in written
-    assert "at 99.98% or more" in texts(business_reliability_progression([panel]).figure)
+    assert "a confidence of 99.98\u00a0% or more" in written
+    assert "a true error of at most 1.25\u00a0%; 99.5\u00a0% of such promises are kept" in written
+    assert "at 99.98\u00a0% or more" in texts(business_reliability_progression([panel]).figure)
 
 
 def test_histograms_share_their_axes_and_stack_wrong_answers():

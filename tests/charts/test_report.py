@@ -136,3 +136,9 @@ def test_a_ragged_table_is_refused():
     table = Table("Ragged", ("a", "b"), (("1",),))
     with pytest.raises(InvalidValue, match=r"Ragged.* allowed: 2"):
         render_report(Report("t", "v", sections=(Section("s", tables=(table,)),)))
+
+
+def test_no_line_ends_between_a_number_and_its_unit():
+    words = "At most 10 % in 3 s, 12 samples, 6.8 points."
+    page = render_report(Report("A run", words, (words,), sections=(Section("One", (words,)),)))
+    assert page.count("At most 10\u00a0% in 3\u00a0s, 12 samples, 6.8\u00a0points.") == 3

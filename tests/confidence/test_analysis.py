@@ -20,6 +20,7 @@ from glassbox.confidence.tables import (
 )
 from glassbox.errors import CorruptArtifact, NotEnoughData, UnknownName
 from glassbox.stats.selective.business import Costs
+from glassbox.stats.wording import estimated
 from tests.confidence.rows_world import drawn_rows
 
 QUESTION = Question(Promise(0.1, 0.9), Costs(10.0, 1.0), samples=10)
@@ -102,7 +103,7 @@ def test_rows_of_the_threshold_part_are_told_as_texts_to_label():
     refused, in_all, *_ = verdict(analyse({"base": drawn_rows(20)}, (), QUESTION))
     threshold = analyse({"base": drawn_rows(20)}, (), QUESTION).final.threshold
     taken = threshold.n_more * threshold.n_rows / threshold.n_start / 0.07
-    assert f"about {threshold.n_more} more labelled rows" in refused
+    assert f"about {estimated(threshold.n_more)} more labelled rows" in refused
     assert f"on 7 % of them, so that takes about {taken:,.0f}"[:-2] in in_all
 
 

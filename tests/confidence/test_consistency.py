@@ -12,6 +12,8 @@ from glassbox.confidence.consistency import (
 from glassbox.confidence.labels import default_labels
 from glassbox.confidence.sentences import consistency_sentences
 from glassbox.errors import InvalidValue
+from glassbox.stats.calibrators.label_bias import LabelBias
+from glassbox.stats.selective.ranking import auroc
 from tests.confidence.rows_world import drawn_rows
 
 
@@ -103,3 +105,21 @@ def test_where_nothing_is_wrong_or_right_nothing_is_claimed(label):
     value = consistency_value([logprobs], labels, [logprobs], labels, 5, seed=0)
     assert value.added is None
     assert "too few right" in consistency_sentences(value)[1]
+
+
+def test_the_one_pass_is_the_answer_of_the_run_offsets_taken_off():
+    rows = drawn_rows(2000)
+    fit, test = rows.part("calibrator"), rows.part("test")
+    # A model that says the first class far too readily: without correction it is always its answer.
+    leaning = np.array([6.0, 0.0])
+    bias = LabelBias((3.0, -3.0))
+    given = [fit.class_logprobs + leaning], fit.held_out.labels, [test.class_logprobs + leaning]
+    plain, corrected = (
+        consistency_value(*given, test.held_out.labels, 5, bias=each, seed=0)
+        for each in (None, bias)
+    )
+    right = bias.apply(test.class_logprobs + leaning).argmax(axis=1) == test.held_out.labels
+    confidence = bias.apply(test.class_logprobs + leaning).max(axis=1)
+    assert corrected.auroc_confidence == auroc(confidence, right)
+    assert corrected.auroc_confidence != plain.auroc_confidence
+    assert corrected.mean_agreement == plain.mean_agreement

@@ -149,9 +149,23 @@ def test_a_folder_of_parts_is_not_read_as_classes(write, tmp_path, names):
     assert len(data.counts) == len(names)
 
 
+def test_what_windows_leaves_in_a_folder_is_no_class(write, tmp_path):
+    for name in ("very good.txt", "very bad.txt", "Thumbs.db", "desktop.ini", ".DS_Store"):
+        write(f"set/{name}", f"one of {name}\n")
+    assert read_texts(tmp_path / "set").classes == ("very bad", "very good")
+
+
+def test_a_folder_of_folders_is_told_what_to_do(write, tmp_path):
+    (tmp_path / "set").mkdir()
+    write("set/pos/1.txt", "fine")
+    write("set/neg/1.txt", "dull")
+    with pytest.raises(InvalidData, match=r"folders \(neg, pos\) are not read: .*into one file"):
+        read_texts(tmp_path / "set")
+
+
 def test_folder_that_is_too_small(write, tmp_path):
     write("set/pos.txt", "one")
-    with pytest.raises(InvalidData, match="holds 1 text files; one file per class"):
+    with pytest.raises(InvalidData, match="holds 1 text file; one file per class"):
         read_texts(tmp_path / "set")
     with pytest.raises(InvalidData, match=r"no \.jsonl files"):
         read_texts(tmp_path / "set", data_format="jsonl")
@@ -247,6 +261,29 @@ def test_columns_by_name(write):
             "no separator cuts every line",
         ),
         ("x.txt", "1 one\n1 two\n1 three\n1 four\n", "every line has the label '1'"),
+        ("x.csv", "text,label\rone,a\rtwo,b\r", r"line 1: its lines end in carriage returns alone"),
+        (
+            "x.txt",
+            "Text\tLabel\none\ta\ntwo\tb\nthree\ta\nfour\tb\nfive\ta\n",
+            r"line 1: names the columns 'text' and 'label'.*--data-format tsv",
+        ),
+        (
+            "x.tsv",
+            'text\tlabel\n"on\ne"\ta\ntwo\tb\n',
+            r"line 2: a quotation mark opens a cell.*--data-format csv",
+        ),
+        ("x.csv.gz", b"\x1f\x8b\x08\0\0", r"x\.csv\.gz: is packed with gzip: unpack it first"),
+        ("x.xlsx", b"PK\x03\x04\x14\0", "a zip archive or a workbook.*save the sheet as CSV"),
+        (
+            "x.jsonl",
+            '{"text": "one", "labels": ["a", "b"]}',
+            r"holds \['a', 'b'\], not a label: a row has one label; .*--bad-rows drop",
+        ),
+        (
+            "x.jsonl",
+            '{"text": "one", "label": NaN}',
+            "line 1: is not valid JSON .*no NaN: write null",
+        ),
         ("x.txt", b"\x00\x01\x02\x03" * 50, r"x\.txt, line 1: holds a zero byte"),
         ("x.txt", bytes(range(1, 256)) * 8, r"x\.txt, line \d+: "),
     ],
@@ -282,11 +319,40 @@ def test_bad_rows_can_be_dropped_and_are_counted(write):
         read_texts(write("y.csv", "text,label\n,a\n"), bad_rows="drop")
 
 
+@pytest.mark.parametrize("start", ["\n \n", "sep=;\r\n"])
+def test_what_stands_before_a_header_is_passed_over_and_lines_keep_their_numbers(write, start):
+    n_before = start.count("\n")
+    path = write("x.csv", f"{start}text;label\none;a\ntwo;b\n")
+    assert pairs(read_texts(path)) == [("one", "a"), ("two", "b")]
+    path = write("x.csv", f"{start}text;label\none;a\n;b\n")
+    with pytest.raises(InvalidData, match=f"line {n_before + 3}: the text is empty"):
+        read_texts(path)
+
+
+def test_a_table_of_a_spreadsheet_with_line_feeds_in_its_cells_is_read_as_csv(write):
+    path = write("x.tsv", 'text\tlabel\n"on\ne"\ta\ntwo\tb\n')
+    assert pairs(read_texts(path, data_format="csv")) == [("on\ne", "a"), ("two", "b")]
+
+
+def test_a_long_cell_is_not_shown_whole(write):
+    path = write("x.json", f'{{"text": {["word"] * 9999}, "label": "a"}}'.replace("'", '"'))
+    with pytest.raises(InvalidData, match=r"column 'text' holds \['word', .*…, not a text") as told:
+        read_texts(path)
+    assert len(str(told.value)) < 1000
+
+
+def test_a_parquet_file_with_two_columns_of_one_name(tmp_path):
+    column = pa.array(["one", "two"])
+    pq.write_table(pa.table([column, column], names=["text", "text"]), tmp_path / "x.parquet")
+    with pytest.raises(InvalidData, match="two columns are called 'text'"):
+        read_texts(tmp_path / "x.parquet")
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
         ("x.csv", "text,label\none,a\ntwo, but, many,b\nthree,b\n", "line 3: 4 cells"),
-        ("x.tsv", "text\tlabel\none\ta\ntwo\nthree\tb\n", "line 3: 1 cells"),
+        ("x.tsv", "text\tlabel\none\ta\ntwo\nthree\tb\n", "line 3: 1 cell where"),
         (
             "x.jsonl",
             '{"text":"one","label":"a"}\n{"tex\n{"text":"t","label":"b"}\n',

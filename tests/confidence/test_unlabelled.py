@@ -90,6 +90,13 @@ def test_lines_that_cannot_be_read_inside_quotes_cost_their_own_row_alone():
     assert found[1:] == [(6, "good"), (7, "better")]
 
 
+def test_what_stands_before_a_header_is_passed_over():
+    assert stream("\nsep=;\ntext;label\none;a\n", data_format="csv") == [(4, "one")]
+    assert stream("\ntext\tlabel\none\ta\n", data_format="tsv") == [(3, "one")]
+    with pytest.raises(UnknownName, match="No text column"):
+        stream("sep=;\n", data_format="csv")
+
+
 def test_tsv_reads_lone_quotes_as_characters():
     found = stream('text\tid\n"the film\t1\n"so good"\t2\n', data_format="tsv")
     assert found == [(2, '"the film'), (3, "so good")]
@@ -127,6 +134,13 @@ def test_what_cannot_be_streamed(tmp_path):
     path = tmp_path / "x.parquet"
     path.write_bytes(b"PAR1")
     with pytest.raises(InvalidData, match="convert it to JSON Lines"):
+        next(stream_texts(path))
+    path = tmp_path / "x.csv"
+    path.write_bytes(b"text,label\rone,a\r")
+    with pytest.raises(InvalidData, match="carriage returns alone"):
+        next(stream_texts(path))
+    path.write_bytes(b"\x1f\x8b\x08")
+    with pytest.raises(InvalidData, match="packed with gzip"):
         next(stream_texts(path))
     path = tmp_path / "wide.txt"
     path.write_bytes("text".encode("utf-16"))

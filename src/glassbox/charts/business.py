@@ -17,7 +17,7 @@ from glassbox.charts.style import Axes, Figure, Role
 from glassbox.errors import InvalidValue
 from glassbox.stats.selective.business import BusinessCurve
 from glassbox.stats.selective.threshold import Threshold
-from glassbox.stats.wording import decimals_apart
+from glassbox.stats.wording import counted, decimals_apart, estimated
 
 _TRUSTED_SHARE = 0.01
 """Share automated under which the error is too uncertain to set the scale of its axis."""
@@ -149,13 +149,15 @@ def _key(
     from matplotlib.patches import Patch
 
     dashes, dots = (0, (4, 3)), (0, (1, 1.6))
-    limit = style.exact_percent(panel.threshold.max_error, 1)
+    limit = style.exact_percent(panel.threshold.max_error)
     level = style.percent(panel.curve.level, 0)
     handles = [
         Line2D([], [], color=style.stroke("wrong"), linewidth=1.8, label="Measured error"),
         Patch(facecolor=style.BAND, label=f"{level} bounds of the error"),
         Line2D([], [], color=style.RULE, linestyle=dashes, label=f"Allowed error, {limit}"),
-        Line2D([], [], color=style.INK, linestyle=dots, label="100% minus the threshold"),
+        Line2D(
+            [], [], color=style.INK, linestyle=dots, label=f"100{style.PERCENT} minus the threshold"
+        ),
         Line2D([], [], color=style.INK, linewidth=1.3, label="Chosen threshold"),
     ]
     across, up = figure.get_size_inches()
@@ -182,15 +184,15 @@ def _story(figure: Figure, panel: BusinessPanel, x: float, y: float) -> None:
 
 def _promise(panel: BusinessPanel) -> str:
     chosen = panel.threshold
-    allowed = style.exact_percent(chosen.max_error, 1)
-    kept = style.exact_percent(chosen.confidence_level, 0)
+    allowed = style.exact_percent(chosen.max_error)
+    kept = style.exact_percent(chosen.confidence_level)
     if chosen.value is None:
         if chosen.n_more is not None:
-            more = f"It would take about {style.count(chosen.n_more)} more rows as sure as these."
+            more = f"It would take about {estimated(chosen.n_more)} more rows as sure as these."
         elif chosen.surer_may_help:
+            rows = counted(chosen.n_start, "surest row holds", "surest rows hold")
             more = (
-                f"The {style.count(chosen.n_start)} surest rows hold too many errors; of many more "
-                "rows, as many surer ones may do better."
+                f"The {rows} too many errors; of many more rows, as many surer ones may do better."
             )
         else:
             more = "More rows would not help: the model errs too often even where it is surest."
@@ -200,8 +202,9 @@ def _promise(panel: BusinessPanel) -> str:
         )
     return (
         f"Every answer with a confidence of {_from(chosen.value)} or more is automated. "
-        f"Among {style.count(chosen.n_automated)} such rows of the {panel.threshold_part} stood "
-        f"{style.count(chosen.n_errors)} errors, which shows a true error of at most {allowed}; "
+        f"Among {counted(chosen.n_automated, 'such row')} of the {panel.threshold_part} "
+        f"{counted(chosen.n_errors, 'was wrong', 'were wrong')}, which shows a true error of at "
+        f"most {allowed}; "
         f"{kept} of such promises are kept."
     )
 

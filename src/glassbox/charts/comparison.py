@@ -84,7 +84,7 @@ def calibration_error_comparison(value: Bars) -> Chart:
         tops += [each.null.quantile_95 for each in value.bars if each.null is not None]
         axes.set(ylim=(0, min(1.0, 1.15 * max(tops)) or 1.0))
         axes.set_ylabel("Expected calibration error (ECE)")
-        axes.yaxis.set_major_formatter(lambda number, _: f"{round(number, 6):g}")
+        _even_decimals(axes)
         _key(figure, value)
     return Chart(info, figure, plain(value), f"{info.alt} {_in_words(value, is_percent=False)}")
 
@@ -136,6 +136,15 @@ def _bar(axes: Axes, x: float, bar: Bar, number: Callable[[float], str]) -> None
     )  # fmt: skip
 
 
+def _even_decimals(axes: Axes) -> None:
+    """Give every tick of the axis as many decimals: 0.100 beside 0.125."""
+    from matplotlib.ticker import ScalarFormatter
+
+    plain_numbers = ScalarFormatter(useOffset=False)
+    plain_numbers.set_scientific(False)
+    axes.yaxis.set_major_formatter(plain_numbers)
+
+
 def _key(figure: Figure, value: Bars) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
@@ -149,7 +158,9 @@ def _key(figure: Figure, value: Bars) -> None:
     handles.append(Line2D([], [], color=style.MUTED, linewidth=1.4, label=f"{level} interval"))
     if any(each.null is not None for each in value.bars):
         handles.append(Line2D([], [], color=style.INK, linewidth=1.6, label="Perfect model: mean"))
-        handles.append(Patch(facecolor=style.BAND, label="Perfect models: 95% fall here"))
+        handles.append(
+            Patch(facecolor=style.BAND, label=f"Perfect models: 95{style.PERCENT} fall here")
+        )
     if value.reference is not None:
         text = f"{value.reference_name} ({style.percent(value.reference)})"
         dashes = Line2D([], [], color=style.RULE, linestyle=(0, (4, 3)), label=style.literal(text))

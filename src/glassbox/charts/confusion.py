@@ -2,6 +2,9 @@
 
 Rows are true labels and columns predicted ones, as everywhere in this project (the first index is
 what is, the second what was said). Draws only.
+
+Of very many labels the picture shows those that are in the most wrong answers; the numbers beside
+it hold all.
 """
 
 from dataclasses import dataclass
@@ -15,6 +18,8 @@ from glassbox.charts.registry import chart_info
 from glassbox.charts.style import Axes, Role
 from glassbox.errors import InvalidValue
 
+MOST_LABELS = 30
+"""Labels that a picture holds at most: with more of them, names and counts cannot be read."""
 _MANY = 12
 """Labels from which cells are too small for the share under the count."""
 _LONGEST = 22
@@ -45,15 +50,17 @@ def label_confusion(value: LabelConfusion) -> Chart:
     Raises:
         InvalidValue: The matrix does not fit the labels.
     """
-    size = len(value.labels)
-    if not size or value.counts.shape != (size, size):
+    n_labels = len(value.labels)
+    if not n_labels or value.counts.shape != (n_labels, n_labels):
         raise InvalidValue(
             "shape of the confusion matrix",
             value.counts.shape,
-            f"({size}, {size}), at least (1, 1)",
+            f"({n_labels}, {n_labels}), at least (1, 1)",
         )
     info = chart_info("label_confusion")
-    names = style.shorten_apart(value.labels, _LONGEST)
+    shown = _most_mistaken(value)
+    size, cut = shown.size, _cut(value, shown)
+    names = style.shorten_apart([value.labels[k] for k in shown], _LONGEST)
     letters = max(len(each) for each in names)
     cell = min(1.5, max(0.40, 6.4 / size))
     is_upright = letters * _LETTER > cell - 0.08
@@ -63,10 +70,11 @@ def label_confusion(value: LabelConfusion) -> Chart:
     n_rows = int(value.counts.sum())
     with style.drawing():
         subtitle = style.source(value.title, value.part, n_rows)
-        figure = style.sheet(width, below + size * cell + 1.15, info.title, subtitle)
+        height = below + size * cell + (1.35 if cut else 1.15)
+        figure = style.sheet(width, height, info.title, f"{subtitle}\n{cut}".rstrip())
         axes = style.place(figure, (left, below, size * cell, size * cell))
-        _cells(axes, value)
-        totals = value.counts.sum(axis=1)
+        totals = value.counts.sum(axis=1)[shown]
+        _cells(axes, value.counts[np.ix_(shown, shown)], totals, value.role)
         ticks = [
             f"{style.literal(name)}  ({style.count(int(total))})"
             for name, total in zip(names, totals, strict=True)
@@ -79,15 +87,43 @@ def label_confusion(value: LabelConfusion) -> Chart:
         axes.set(xlabel="Predicted label", ylabel="True label (rows)")
     right = int(np.trace(value.counts))
     summary = f"{info.alt} {value.title}, {value.part}: {right} of {n_rows} rows on the diagonal."
+    if cut:
+        summary += f" {cut}."
     return Chart(info, figure, plain(value), summary)
 
 
-def _cells(axes: Axes, value: LabelConfusion) -> None:
+def _most_mistaken(value: LabelConfusion) -> Int[np.ndarray, " n_shown"]:
+    """Return the labels that are drawn, in their order: all, or those in most wrong answers."""
+    if len(value.labels) <= MOST_LABELS:
+        return np.arange(len(value.labels))
+    wrong = value.counts - np.diag(value.counts.diagonal())
+    n_wrong = wrong.sum(axis=0) + wrong.sum(axis=1)
+    return np.sort(np.argsort(-n_wrong, kind="stable")[:MOST_LABELS])
+
+
+def _cut(value: LabelConfusion, shown: Int[np.ndarray, " n_shown"]) -> str:
+    """Return which labels are drawn, and how many wrong answers those are; empty if all are."""
+    if shown.size == len(value.labels):
+        return ""
+    drawn = value.counts[np.ix_(shown, shown)]
+    n_drawn, n_wrong = (int(each.sum() - np.trace(each)) for each in (drawn, value.counts))
+    return (
+        f"{shown.size} of {style.count(len(value.labels))} labels: those in the most wrong answers "
+        f"({style.count(n_drawn)} of all {style.count(n_wrong)} are between two of them)"
+    )
+
+
+def _cells(
+    axes: Axes,
+    counts: Int[np.ndarray, "n_shown n_shown"],
+    totals: Int[np.ndarray, " n_shown"],
+    role: Role,
+) -> None:
     from matplotlib.colors import LinearSegmentedColormap
 
-    size = len(value.labels)
-    shares = value.counts / np.maximum(value.counts.sum(axis=1, keepdims=True), 1)
-    shades = LinearSegmentedColormap.from_list("shades", ["white", style.face(value.role)])
+    size = len(totals)
+    shares = counts / np.maximum(totals[:, None], 1)
+    shades = LinearSegmentedColormap.from_list("shades", ["white", style.face(role)])
     axes.imshow(shares, cmap=shades, vmin=0, vmax=1, aspect="equal")
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
@@ -95,7 +131,7 @@ def _cells(axes: Axes, value: LabelConfusion) -> None:
         axes.axhline(edge - 0.5, color=style.GRID, linewidth=0.8)
         axes.axvline(edge - 0.5, color=style.GRID, linewidth=0.8)
     for true, predicted in np.ndindex(size, size):
-        rows = int(value.counts[true, predicted])
+        rows = int(counts[true, predicted])
         if rows == 0:
             continue
         text = style.count(rows)

@@ -188,8 +188,8 @@ def probe_roc(value: RocPanel) -> Chart:
         )  # fmt: skip
         style.write(
             figure, left + size + 0.35, bottom + 0.75,
-            f"At 1% false alarms the probe finds\n{_interval(value.tpr_at_1_percent_fpr)} of the "
-            "positive rows.",
+            f"At 1{style.PERCENT} false alarms the probe finds\n"
+            f"{_interval(value.tpr_at_1_percent_fpr)} of the positive rows.",
             size=9, color=style.MUTED, linespacing=1.4,
         )  # fmt: skip
     summary = f"{info.alt} Probe: AUROC {_interval(value.auroc)}. " + " ".join(
@@ -263,7 +263,7 @@ def _words(figure: Figure, value: ProbabilityPanel, x: float, y: float) -> None:
         (f"{style.percent(value.ece.level, 0)} interval",
          f"{value.ece.low:.3f} to {value.ece.high:.3f}"),
         ("Perfect ones show", f"{value.null.mean:.3f}"),
-        ("95% of them stay below", f"{value.null.quantile_95:.3f}"),
+        (f"95{style.PERCENT} of them stay below", f"{value.null.quantile_95:.3f}"),
     ]  # fmt: skip
     for name, text in rows:
         style.write(figure, x, y, name, size=9, color=style.MUTED)

@@ -86,9 +86,10 @@ _ALL = (
     ChartInfo(
         "business_reliability_progression",
         "calibration",
-        "From raw confidence to a promise that holds",
-        "One column per stage, from raw to calibrated to tuned: the share of rows automated and "
-        "the error among them over the confidence threshold, with each stage's chosen threshold.",
+        "From raw confidence to a promise",
+        "One column per stage, from the raw output to the model that is used: the share of rows "
+        "automated and the error among them over the confidence threshold, with each stage's "
+        "chosen threshold.",
         "Where the measured error rises above the dotted line, the confidence admits fewer errors "
         "than the model makes.",
     ),
@@ -130,25 +131,25 @@ _ALL = (
     ChartInfo(
         "accuracy_comparison",
         "fine_tuning",
-        "Accuracy of base and tuned model",
-        "Bars of accuracy with intervals for the base and the tuned model, raw and calibrated, "
-        "beside a bag-of-words baseline.",
+        "Accuracy of every model, raw and calibrated",
+        "Bars of accuracy with intervals for every model, raw and calibrated, beside the share of "
+        "the commonest label.",
         "Values whose intervals overlap widely have not been shown to differ.",
     ),
     ChartInfo(
         "calibration_error_comparison",
         "fine_tuning",
-        "Calibration error of base and tuned model",
-        "Bars of the expected calibration error with intervals for the base and the tuned model, "
-        "raw and calibrated; a mark shows what a perfectly calibrated model would show.",
+        "Calibration error of every model, raw and calibrated",
+        "Bars of the expected calibration error with intervals for every model, raw and "
+        "calibrated; a mark shows what a perfectly calibrated model would show.",
         "A value within its grey band cannot be told from perfect calibration with this many rows.",
     ),
     ChartInfo(
         "confidence_distribution_changes",
         "fine_tuning",
-        "How tuning and calibration move the confidence",
-        "Histograms of the confidence of the base and the tuned model, raw and calibrated, on "
-        "shared axes, wrong answers set apart.",
+        "How the confidence moves from step to step",
+        "Histograms of the confidence of every model, raw and calibrated, on shared axes, wrong "
+        "answers set apart.",
         "Look for wrong answers moving left, to confidences at which a person will look.",
     ),
     ChartInfo(

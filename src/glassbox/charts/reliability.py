@@ -273,7 +273,7 @@ def _figures(figure: Figure, panel: ReliabilityPanel, x: float, y: float) -> Non
         ("ECE", f"{panel.ece.estimate:.3f}"),
         (f"{interval} interval", f"{panel.ece.low:.3f} to {panel.ece.high:.3f}"),
         ("A perfect model shows", f"{panel.null.mean:.3f}"),
-        ("95% of them stay below", f"{panel.null.quantile_95:.3f}"),
+        (f"95{style.PERCENT} of them stay below", f"{panel.null.quantile_95:.3f}"),
     ]
     if panel.null.p_value is not None:
         rows.append(("p, if perfect", _p_value(panel.null)))
@@ -319,7 +319,7 @@ def _short_figures(panel: ReliabilityPanel) -> str:
         f"Accuracy {style.percent(panel.accuracy.estimate)}, mean confidence "
         f"{style.percent(panel.mean_confidence)}\n"
         f"ECE {ece.estimate:.3f} ({style.percent(ece.level, 0)}: {ece.low:.3f} to {ece.high:.3f});"
-        f" perfect {panel.null.mean:.3f}, 95% below {panel.null.quantile_95:.3f}"
+        f" perfect {panel.null.mean:.3f}, 95{style.PERCENT} below {panel.null.quantile_95:.3f}"
     )
 
 

@@ -24,6 +24,9 @@ else:
 _TEMPLATE = "report.html.j2"
 """The template's file name beside this module."""
 
+_UNIT = re.compile(r"(?<=\d) (?=(?:%|m?s|nats|points)(?!\w))")
+"""The space between a number and its unit, where no line may end."""
+
 _NUMBER = re.compile(
     r"^[<≤≥>~≈±+\-−]?\s*\$?\d[\d,.]*(e[+\-−]?\d+)?\s*(%|m?s)?"
     r"(\s*(to|–|\.\.|±)\s*[+\-−]?\d[\d,.]*\s*%?)?"
@@ -165,6 +168,11 @@ def _is_number(cell: str) -> bool:
     return cell in ("", "–", "-", "—", "none") or _NUMBER.match(cell) is not None
 
 
+def _together(text: str) -> str:
+    """Return a sentence in which no line ends between a number and its unit."""
+    return _UNIT.sub("\u00a0", text)
+
+
 @cache
 def _template() -> Template:
     return report_environment().get_template(_TEMPLATE)
@@ -192,4 +200,5 @@ def report_environment(package: str = "glassbox.charts") -> Environment:
         keep_trailing_newline=True,
     )
     environment.tests["number"] = _is_number
+    environment.filters["together"] = _together
     return environment

@@ -19,6 +19,7 @@ from glassbox.charts.registry import chart_info
 from glassbox.charts.style import Axes, Figure, Role
 from glassbox.errors import InvalidValue
 from glassbox.stats.selective.ranking import RiskCoverageCurve
+from glassbox.stats.wording import counted
 
 _FEW_POINTS = 60
 """Curves with fewer points show each as a dot: only those can be had."""
@@ -26,6 +27,8 @@ _LONGEST_NAME = 32
 """Letters of a curve's name that fit beside the axes: "Tuned model, isotonic regression"."""
 _NOISY_SHARE = 0.02
 """Coverage under which the risk rests on too few rows to set the scale of its axis."""
+_NAME_GAP = 0.165
+"""Inches between the names of two curves that end close to each other."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +74,9 @@ class SampleSizes:
 def risk_coverage(series: Sequence[RiskCoverageSeries]) -> Chart:
     """Return error among the rows kept against the share of rows kept, one curve per model.
 
+    A calibrator that ranks the rows as another does has the same curve: it is drawn once and
+    named twice.
+
     Raises:
         InvalidValue: No curves.
     """
@@ -80,15 +86,20 @@ def risk_coverage(series: Sequence[RiskCoverageSeries]) -> Chart:
     left, width, bottom, height = 0.95, 5.5, 0.62, 4.1
     with style.drawing():
         where = style.origin(*((each.part, each.curve.n_rows) for each in series))
-        figure = style.sheet(9.9, 5.75, info.title, where)
+        figure = style.sheet(10.1, 5.75, info.title, where)
         axes = style.place(figure, (left, bottom, width, height))
-        seen: dict[Role, int] = {}
+        drawn: list[tuple[RiskCoverageSeries, Any]] = []
         y = bottom + height
         for each in series:
-            dashes = _DASHES[min(seen.get(each.role, 0), len(_DASHES) - 1)]
-            seen[each.role] = seen.get(each.role, 0) + 1
-            _curve(axes, each, dashes)
-            y = _entry(figure, each, dashes, left + width + 0.4, y)
+            twin = next((found for found in drawn if _is_same(found[0], each)), None)
+            if twin is None:
+                n_alike = sum(found.role == each.role for found, _ in drawn)
+                dashes = _DASHES[min(n_alike, len(_DASHES) - 1)]
+                drawn.append((each, dashes))
+                _curve(axes, each, dashes)
+            else:
+                dashes = twin[1]
+            y = _entry(figure, each, dashes, left + width + 0.4, y, is_new=twin is None)
         axes.set(xlim=(0, 1), ylim=(0, _highest_risk(series)))
         axes.set(xlabel="Coverage: share of rows kept, surest first", ylabel="Error among them")
         style.percent_axis(axes.xaxis)
@@ -111,24 +122,28 @@ def sample_size_thresholds(value: SampleSizes) -> Chart:
         if table.shape != (rows, columns):
             raise InvalidValue("shape of a table of rows", table.shape, f"({rows}, {columns})")
     info = chart_info("sample_size_thresholds")
-    sure, power = (style.exact_percent(each, 0) for each in (value.confidence_level, value.power))
+    sure, power = (style.exact_percent(each) for each in (value.confidence_level, value.power))
     with style.drawing():
         figure = style.sheet(
-            10.6, 5.9, info.title, f"Automated rows that show an error limit with {sure} confidence"
+            11.6,
+            5.9,
+            info.title,
+            f"Automated rows that show an error limit with {sure} confidence{_this_run(value)}",
         )
-        first = style.place(figure, (0.95, 0.62, 4.1, 4.0))
-        second = style.place(figure, (6.0, 0.62, 4.1, 4.0))
-        names = [f"{n} error{'s' * (n != 1)} seen" for n in value.n_errors]
+        first = style.place(figure, (0.95, 0.62, 3.9, 4.0))
+        second = style.place(figure, (6.65, 0.62, 3.9, 4.0))
+        lowest, highest = _scale(value)
+        for axes in (first, second):
+            axes.set(xscale="log", yscale="log", ylim=(lowest, highest))
+            axes.set_xlabel("Allowed error among automated rows")
+        names = [counted(n, "error seen", "errors seen") for n in value.n_errors]
         _curves(first, value, value.rows_needed, names)
         first.set_title("Rows needed, by errors seen among them")
         names = [f"{style.percent(each, 0)} of limit" for each in value.error_shares]
         _curves(second, value, value.rows_for_power, names)
         second.set_title(f"Rows for {power} success, by true error")
         first.set_ylabel("Automated rows")
-        lowest, highest = min(first.get_ylim()[0], 10), max(first.get_ylim()[1], 10_000)
         for axes in (first, second):
-            axes.set_ylim(lowest, max(highest, second.get_ylim()[1]))
-            axes.set_xlabel("Allowed error among automated rows")
             _run_marks(axes, value)
     return Chart(info, figure, plain(value), info.alt)
 
@@ -154,6 +169,17 @@ def _curve(axes: Axes, series: RiskCoverageSeries, dashes: Any) -> None:
             )  # fmt: skip
 
 
+def _is_same(one: RiskCoverageSeries, other: RiskCoverageSeries) -> bool:
+    """Whether two curves of one model would hide each other."""
+    first, second = one.curve, other.curve
+    return (
+        one.role == other.role
+        and first.coverage.shape == second.coverage.shape
+        and np.allclose(first.coverage, second.coverage)
+        and np.allclose(first.risk, second.risk)
+    )
+
+
 def _highest_risk(series: Sequence[RiskCoverageSeries]) -> float:
     tops = [0.01]
     for each in series:
@@ -162,7 +188,9 @@ def _highest_risk(series: Sequence[RiskCoverageSeries]) -> float:
     return min(1.0, 1.12 * max(tops))
 
 
-def _entry(figure: Figure, series: RiskCoverageSeries, dashes: Any, x: float, y: float) -> float:
+def _entry(
+    figure: Figure, series: RiskCoverageSeries, dashes: Any, x: float, y: float, *, is_new: bool
+) -> float:
     """Write a curve's name and figures at ``y`` inches; return where the next entry begins."""
     from matplotlib.lines import Line2D
 
@@ -179,6 +207,10 @@ def _entry(figure: Figure, series: RiskCoverageSeries, dashes: Any, x: float, y:
     name = style.literal(style.shorten(series.title, _LONGEST_NAME))
     style.write(figure, x + 0.42, y, name, size=9.5, weight="bold")
     y -= 0.27
+    if not is_new:
+        words = "The same curve: it ranks the rows alike"
+        style.write(figure, x + 0.42, y, words, size=8.5, color=style.MUTED)
+        return y - 0.42
     figures = f"AURC {series.curve.aurc:.4f}"
     style.write(figure, x + 0.42, y, figures, size=8.5, color=style.MUTED)
     for risk, coverage in series.coverage_at:
@@ -193,40 +225,50 @@ def _curves(
     names: Sequence[str],
 ) -> None:  # fmt: skip
     colours = [style.stroke(role) for role in ("base", "tuned", "wrong", "other")] + [style.MUTED]
-    axes.set(xscale="log", yscale="log")
-    for position, (name, row) in enumerate(zip(names, table, strict=True)):
-        colour = colours[position % len(colours)]
-        axes.plot(
-            value.max_error, row, color=colour, linewidth=1.8, marker="o", markersize=4.5,
-            label=name,
+    inches = axes.bbox.height / axes.figure.dpi
+    low, high = np.log10(axes.get_ylim())
+    at = -np.inf
+    # Each name stands at the end of its curve: nobody has to match colours with a key.
+    for position in np.argsort(table[:, -1], kind="stable"):
+        name, row, colour = names[position], table[position], colours[position % len(colours)]
+        axes.plot(value.max_error, row, color=colour, linewidth=1.8, marker="o", markersize=4.5)
+        end = float((np.log10(row[-1]) - low) / (high - low) * inches)
+        at = max(end, at + _NAME_GAP)
+        axes.annotate(
+            name, (1.0, at / inches), xycoords="axes fraction", xytext=(5, 0),
+            textcoords="offset points", va="center", size=9, color=colour, annotation_clip=False,
         )  # fmt: skip
-    handles, labels = axes.get_legend_handles_labels()
-    # The uppermost curve is named first, as the eye meets it.
-    order = sorted(range(len(labels)), key=lambda index: -int(table[index, 0]))
-    axes.legend(
-        [handles[index] for index in order], [labels[index] for index in order],
-        loc="upper right", labelspacing=0.5, handlelength=1.6, frameon=True, facecolor="white",
-        framealpha=1, edgecolor="white", borderaxespad=0,
-    )  # fmt: skip
     ticks = list(value.max_error)
     axes.set_xticks(ticks)
-    axes.set_xlim(ticks[0] / 1.25, ticks[-1] * 1.25)
+    axes.set_xlim(ticks[0] / 1.15, ticks[-1] * 1.1)
     axes.minorticks_off()
-    axes.xaxis.set_major_formatter(lambda number, _: f"{100 * number:g}%")
+    axes.xaxis.set_major_formatter(lambda number, _: f"{100 * number:g}{style.PERCENT}")
     axes.yaxis.set_major_formatter(lambda number, _: style.count(round(number)))
 
 
-def _run_marks(axes: Axes, value: SampleSizes) -> None:
-    dashes = (0, (4, 3))
-    if value.asked_error is not None:
-        axes.axvline(value.asked_error, color=style.RULE, linewidth=1.1, linestyle=dashes)
+def _scale(value: SampleSizes) -> tuple[float, float]:
+    """Return the ends of the axis of rows: whole decades that hold every curve."""
+    both = np.concatenate([value.rows_needed.ravel(), value.rows_for_power.ravel()])
+    lowest, highest = int(both.min()), int(both.max())
+    return min(10.0 ** np.floor(np.log10(lowest)), 10.0), max(1.2 * highest, 10_000.0)
+
+
+def _this_run(value: SampleSizes) -> str:
+    """Return what the dashed lines are, for those that are there."""
+    lines = []
     if value.n_automated:
-        axes.axhline(value.n_automated, color=style.RULE, linewidth=1.1, linestyle=dashes)
-        axes.text(
-            0.99, value.n_automated, f"this run: {style.count(value.n_automated)}",
-            transform=axes.get_yaxis_transform(), size=8.5, color=style.MUTED, ha="right",
-            va="center", bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
-        )  # fmt: skip
+        lines.append(f"{counted(value.n_automated, 'automated row')}")
+    if value.asked_error is not None:
+        lines.append(f"at most {style.exact_percent(value.asked_error)} errors")
+    return f" · dashed: this run, {', '.join(lines)}" if lines else ""
+
+
+def _run_marks(axes: Axes, value: SampleSizes) -> None:
+    look: dict[str, Any] = {"color": style.RULE, "linewidth": 1.1, "linestyle": (0, (4, 3))}
+    if value.asked_error is not None:
+        axes.axvline(value.asked_error, zorder=1.5, **look)
+    if value.n_automated:
+        axes.axhline(value.n_automated, zorder=1.5, **look)
 
 
 def _in_words(series: RiskCoverageSeries) -> str:

@@ -41,6 +41,13 @@ EDGE_DARKENING: Final = 0.30
 LINE_DARKENING: Final = 0.42
 """How much darker a curve is than the colour it stands for: pastel lines are too pale on white."""
 
+LEAST_CONTRAST: Final = 4.5
+"""Contrast of a curve with white paper, to 1; names of curves are written in its colour.
+Source: WCAG 2.1, success criterion 1.4.3 (text); 1.4.11 asks 3 of lines."""
+
+PERCENT: Final = "\u00a0%"
+"""What stands after a percentage, as in the report's tables; the space never breaks a line."""
+
 DOTS_PER_INCH: Final = 150
 """Resolution of the PNG files."""
 
@@ -124,13 +131,32 @@ def edge(role: Role) -> str:
 def stroke(role: Role) -> str:
     """Return the colour of a curve that has no face; more saturated than an edge, to stay legible.
 
-    Darkening a pastel alone turns it grey, so the saturation is raised with it.
+    Darkening a pastel alone turns it grey, so the saturation is raised with it. Hues that are
+    still too pale then, as green and yellow are, get darker until they can be read.
     """
     from matplotlib.colors import to_hex, to_rgb
 
     hue, lightness, saturation = colorsys.rgb_to_hls(*to_rgb(face(role)))
-    rgb = colorsys.hls_to_rgb(hue, lightness * (1 - LINE_DARKENING), min(saturation, 0.55))
+    lightness *= 1 - LINE_DARKENING
+    rgb = colorsys.hls_to_rgb(hue, lightness, min(saturation, 0.55))
+    while contrast(str(to_hex(rgb))) < LEAST_CONTRAST:
+        lightness *= 0.98
+        rgb = colorsys.hls_to_rgb(hue, lightness, min(saturation, 0.55))
     return str(to_hex(rgb))
+
+
+def contrast(colour: str, paper: str = "#ffffff") -> float:
+    """Return the contrast ratio of two colours (hex), from 1 to 21.
+
+    Source: WCAG 2.1, definitions of contrast ratio and relative luminance.
+    """
+    from matplotlib.colors import to_rgb
+
+    lights = []
+    for each in (colour, paper):
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(each)]
+        lights.append(0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2])
+    return (max(lights) + 0.05) / (min(lights) + 0.05)
 
 
 def sheet(width: float, height: float, title: str, subtitle: str = "") -> Figure:
@@ -164,7 +190,7 @@ def write(figure: Figure, x: float, y: float, text: str, **look: Any) -> None:
 
 def percent_axis(axis: Axis) -> None:
     """Label an axis of fractions in percent, with as many decimals as the ticks need."""
-    axis.set_major_formatter(lambda fraction, _: f"{round(100 * fraction, 6):g}%")
+    axis.set_major_formatter(lambda fraction, _: f"{round(100 * fraction, 6):g}{PERCENT}")
 
 
 def unit_square(axes: Axes) -> None:
@@ -177,18 +203,13 @@ def unit_square(axes: Axes) -> None:
 
 
 def percent(fraction: float, decimals: int = 1) -> str:
-    """Return a fraction as a reader's percentage, ``0.9109`` as ``91.1%``."""
-    return f"{100 * fraction:.{decimals}f}%"
+    """Return a fraction as a reader's percentage, ``0.9109`` as ``91.1 %``."""
+    return f"{100 * fraction:.{decimals}f}{PERCENT}"
 
 
-def exact_percent(fraction: float, fewest: int) -> str:
-    """Return what somebody asked for as a percentage that is not rounded, ``0.0125`` as ``1.25%``.
-
-    Args:
-        fraction: The number asked for.
-        fewest: Decimals that are shown in any case.
-    """
-    return percent(fraction, decimals_exact(100 * fraction, fewest))
+def exact_percent(fraction: float) -> str:
+    """Return what somebody asked for as a percentage not rounded, ``0.0125`` as ``1.25 %``."""
+    return percent(fraction, decimals_exact(100 * fraction, 0))
 
 
 def count(number: int) -> str:

@@ -68,7 +68,9 @@ def _lines(axes: Axes, value: TrainingCurve) -> None:
     axes.plot(value.epoch, value.train_loss, color=training, **look)
     axes.plot(value.epoch, value.validation_loss, color=validation, **look)
     kept = value.step.index(value.best_step)
-    axes.axvline(value.epoch[kept], color=style.RULE, linewidth=1.1, linestyle=(0, (4, 3)))
+    axes.axvline(
+        value.epoch[kept], color=style.RULE, linewidth=1.1, linestyle=(0, (4, 3)), zorder=1.5
+    )
     axes.scatter(
         [value.epoch[kept]], [value.validation_loss[kept]], s=75, facecolor=style.face("tuned"),
         edgecolor=style.INK, linewidth=1.2, zorder=5,

@@ -32,7 +32,8 @@ class TruthPanel:
     part: str
     """The part of the data it was measured on, as in "test part"."""
     confidence: Float[np.ndarray, " n"]
-    """Probability that the model gave its label, in [0, 1]."""
+    """Probability that the model gave its label, in [0, 1]; of all texts, or of some where they are
+    many."""
     truth: Float[np.ndarray, " n"]
     """Probability with which that label is drawn, in [0, 1]."""
     bin_confidence: Float[np.ndarray, " n_bins"]
@@ -40,9 +41,14 @@ class TruthPanel:
     bin_truth: Float[np.ndarray, " n_bins"]
     """Mean truth of each bin; NaN where it is empty."""
     bin_counts: Int[np.ndarray, " n_bins"]
-    """Rows of each bin."""
+    """Rows of each bin, all texts."""
     mean_gap: float
-    """Mean absolute difference of confidence and truth, in [0, 1]."""
+    """Mean absolute difference of confidence and truth over all texts, in [0, 1]."""
+
+    @property
+    def n_rows(self) -> int:
+        """Texts in all, those among them that are no dots."""
+        return int(self.bin_counts.sum())
 
 
 def truth_versus_confidence(panels: Sequence[TruthPanel]) -> Chart:
@@ -56,11 +62,12 @@ def truth_versus_confidence(panels: Sequence[TruthPanel]) -> Chart:
     info = chart_info("truth_versus_confidence")
     n_columns = 3 if len(panels) in (3, 5, 6) else min(len(panels), 2)
     n_rows = -(-len(panels) // n_columns)
-    left, bottom, step = 0.85, 0.95, _SIZE + 1.0
+    left, bottom, step, cut = 0.85, 0.95, _SIZE + 1.0, _cut(panels)
     with style.drawing():
         across, up = left + n_columns * (_SIZE + 0.65) + 0.05, bottom + n_rows * step + 0.4
-        where = style.origin(*((each.part, each.confidence.size) for each in panels))
-        figure = style.sheet(max(across, 6.4), up, info.title, where)
+        where = style.origin(*((each.part, each.n_rows) for each in panels))
+        subtitle = f"{where} · {cut}" if cut else where
+        figure = style.sheet(max(across, 6.4), up, info.title, subtitle)
         for position, panel in enumerate(panels):
             row, column = divmod(position, n_columns)
             x, y = left + column * (_SIZE + 0.65), bottom + (n_rows - 1 - row) * step
@@ -76,6 +83,8 @@ def truth_versus_confidence(panels: Sequence[TruthPanel]) -> Chart:
             style.write(figure, x, y + _SIZE + 0.31, text, size=9, color=style.MUTED)
         _key(figure, left)
     words = " ".join(f"{each.title}: off by {_points(each)} on average." for each in panels)
+    if cut:
+        words += f" {style.count(panels[0].n_rows)} texts, {cut}."
     return Chart(info, figure, plain({"panels": panels}), f"{info.alt} {words}")
 
 
@@ -89,11 +98,19 @@ def _dots(axes: Axes, panel: TruthPanel) -> None:
     filled = panel.bin_counts > 0
     axes.scatter(
         panel.bin_confidence[filled], panel.bin_truth[filled],
-        s=24 + 180 * panel.bin_counts[filled] / max(panel.confidence.size, 1),
+        s=24 + 180 * panel.bin_counts[filled] / max(panel.n_rows, 1),
         facecolor=style.face(panel.role), edgecolor=style.darker(style.face(panel.role), 0.5),
         linewidth=1.4, zorder=4, clip_on=False,
     )  # fmt: skip
     style.unit_square(axes)
+
+
+def _cut(panels: Sequence[TruthPanel]) -> str:
+    """Return how many of the texts are dots; empty where all are."""
+    drawn = min(panels, key=lambda each: each.confidence.size)
+    if drawn.confidence.size >= drawn.n_rows:
+        return ""
+    return f"{style.count(drawn.confidence.size)} of them as dots, all of them in every figure"
 
 
 def _points(panel: TruthPanel) -> str:

@@ -19,6 +19,7 @@ from glassbox.confidence.analysis import (
     analyse_model,
     difference,
     fit_all,
+    promised,
 )
 from glassbox.confidence.consistency import ConsistencyValue, consistency_value
 from glassbox.confidence.evaluation import EvaluatedRows, shared_rows
@@ -137,6 +138,7 @@ def _consistency(
         [each.class_logprobs for each in test],
         test[0].held_out.labels,
         question.samples,
+        bias=final.bias,
         seed=question.seed,
     )
 
@@ -150,13 +152,9 @@ def with_promise(run: RunAnalysis, promise: Promise, costs: Costs | None = None)
         costs: What mistakes and reviews cost now; None keeps what the run was told.
     """
     kept = run.question.costs if costs is None else costs
-    question = replace(run.question, promise=promise, costs=kept, samples=0)
-    fitted = {name: (each.calibrators, each.choice, each.bias) for name, each in run.models.items()}
-    rows = {name: each.rows for name, each in run.models.items()}
-    again = analyse(rows, (), question, fitted)
-    # Consistency does not depend on the promise, so it is taken over and not measured again.
-    asked = replace(question, samples=run.question.samples)
-    return replace(again, consistency=run.consistency, question=asked)
+    # What does not hang on the promise is taken over: of many rows, measuring takes minutes.
+    models = {name: promised(each, promise, kept) for name, each in run.models.items()}
+    return replace(run, models=models, question=replace(run.question, promise=promise, costs=kept))
 
 
 def save(run: RunAnalysis, paraphrases: tuple[EvaluatedRows, ...], folder: RunFolder) -> None:
@@ -218,10 +216,7 @@ def recalibrate(folder: RunFolder, *, label_bias: bool | None = None) -> RunAnal
         CorruptArtifact: A file of it is damaged.
         NotEnoughData: Too few calibrator rows.
     """
-    before = reopen(folder)
-    rows = {name: each.rows for name, each in before.models.items()}
-    paraphrases = tuple(map(EvaluatedRows.load, _paraphrase_files(folder.evaluation)))
-    question = before.question
+    rows, paraphrases, question, _ = _kept(folder)
     if label_bias is not None:
         question = replace(question, label_bias=label_bias)
     return analyse(rows, paraphrases, question)
@@ -234,6 +229,13 @@ def reopen(folder: RunFolder) -> RunAnalysis:
         UnknownName: The folder holds no run.
         CorruptArtifact: A file of it is damaged.
     """
+    return analyse(*_kept(folder))
+
+
+def _kept(
+    folder: RunFolder,
+) -> tuple[dict[str, EvaluatedRows], tuple[EvaluatedRows, ...], Question, Mapping[str, Fitted]]:
+    """Return what a finished run was made of: rows, reworded ones, question and calibrators."""
     folder.read_run()
     content = read_object(folder.calibrators, schema=CALIBRATORS_SCHEMA)
     try:
@@ -248,7 +250,7 @@ def reopen(folder: RunFolder) -> RunAnalysis:
         raise CorruptArtifact(folder.calibrators, f"incomplete ({error})") from error
     rows = {name: EvaluatedRows.load(folder.evaluation / f"{name}.parquet") for name in fitted}
     paraphrases = tuple(map(EvaluatedRows.load, _paraphrase_files(folder.evaluation)))
-    return analyse(rows, paraphrases, question, fitted)
+    return rows, paraphrases, question, fitted
 
 
 def _paraphrase_files(folder: Path) -> list[Path]:

@@ -6,7 +6,7 @@ test part, so no figure is measured on rows that shaped it.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -213,10 +213,7 @@ class Difference:
 
 def probs_of(rows: EvaluatedRows, bias: LabelBias | None) -> Float[Array, "n n_classes"]:
     """Return label probabilities, class offsets taken off where there are any."""
-    logprobs = rows.class_logprobs
-    if bias is not None:
-        return bias.apply(logprobs)
-    return label_probs(logprobs)
+    return label_probs(rows.class_logprobs) if bias is None else bias.apply(rows.class_logprobs)
 
 
 def fit_all(
@@ -286,14 +283,7 @@ def analyse_model(
     test = rows.part("test")
     raw, labels = probs_of(test, bias), test.held_out.labels
     answers = {kind: Answers(each.apply(raw), labels) for kind, each in calibrators.items()}
-    chosen = choice.calibrator.kind
-    thresholds = {
-        kind: _choose(threshold_answers(rows, each, bias), promise)
-        for kind, each in calibrators.items()
-    }
-    value = thresholds[chosen].value
-    final = answers[chosen]
-    return ModelAnalysis(
+    model = ModelAnalysis(
         name=name,
         rows=rows,
         bias=bias,
@@ -301,25 +291,34 @@ def analyse_model(
         choice=choice,
         answers=answers,
         metrics={kind: measure(each, seed=seed) for kind, each in answers.items()},
-        thresholds=thresholds,
-        classes=_check(threshold_answers(rows, calibrators[chosen], bias), value, promise),
-        outcome=None
-        if value is None
-        else business_figures(final.confidence, final.correct, value, costs=costs),
-        categories=_categories(test, final, value),
+        thresholds={},
+        classes=(),
+        outcome=None,
+        categories=(),
         truth={kind: _truth(test, each) for kind, each in answers.items()}
         if test.held_out.truth is not None
         else {},
         mean_label_mass=float(label_mass(test.class_logprobs).mean()),
     )
+    return promised(model, promise, costs)
 
 
-def threshold_answers(
-    rows: EvaluatedRows, calibrator: Calibrator, bias: LabelBias | None
-) -> Answers:
-    """Return the calibrated answers of the threshold part."""
-    part = rows.part("threshold")
-    return Answers(calibrator.apply(probs_of(part, bias)), part.held_out.labels)
+def promised(model: ModelAnalysis, promise: Promise, costs: Costs | None) -> ModelAnalysis:
+    """Return the same model with everything that hangs on the promise found for this one."""
+    part = model.rows.part("threshold")
+    raw, labels = probs_of(part, model.bias), part.held_out.labels
+    asked = {kind: Answers(each.apply(raw), labels) for kind, each in model.calibrators.items()}
+    thresholds = {kind: _choose(each, promise) for kind, each in asked.items()}
+    value, final = thresholds[model.chosen].value, model.answers[model.chosen]
+    return replace(
+        model,
+        thresholds=thresholds,
+        classes=_check(asked[model.chosen], value, promise),
+        outcome=None
+        if value is None
+        else business_figures(final.confidence, final.correct, value, costs=costs),
+        categories=_categories(model.rows.part("test"), final, value),
+    )
 
 
 def _choose(answers: Answers, promise: Promise) -> Threshold:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from jaxtyping import Float
 
@@ -20,6 +21,10 @@ from glassbox.artifacts import atomic_file, digest_json
 
 CACHE_SCHEMA = 1
 """Part of every key: raising it abandons all older rows."""
+
+_COLUMNS = pa.schema(
+    [("text", pa.string()), ("logprobs", pa.list_(pa.float64())), ("entropy", pa.float64())]
+)
 
 
 @dataclass(frozen=True)
@@ -76,25 +81,39 @@ class RowCache:
         self.folder = folder / key.digest[:16]
         self.n_classes = n_classes
         self.damaged: list[Path] = []
-        self._rows: dict[str, tuple[list[float], float]] = {}
+        # A number of Python takes four times the room of one in an array.
+        self._places: dict[str, int] = {}
+        self._blocks: list[Float[np.ndarray, "m width"]] = [np.empty((0, n_classes + 1))]
+        self._n_rows = 0
         for part in sorted(self.folder.glob("part-*.parquet")):
             self._read(part)
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._places)
 
     def _read(self, part: Path) -> None:
         try:
             # The other reader imports pandas. A flipped bit would be another answer.
             with pq.ParquetFile(part, page_checksum_verification=True) as file:
-                table = file.read()
-            columns = [table.column(name).to_pylist() for name in ("text", "logprobs", "entropy")]
+                table = file.read(_COLUMNS.names).cast(_COLUMNS)
+            is_whole = pc.equal(pc.list_value_length(table["logprobs"]), self.n_classes)
+            keys, logprobs, entropy = table.filter(is_whole).drop_null().combine_chunks().columns
+            values = logprobs.combine_chunks().flatten().to_numpy(zero_copy_only=False)
+            rest = entropy.to_numpy()
         except (pa.ArrowException, KeyError, ValueError, OSError):
             self._set_aside(part)
             return
-        for text, logprobs, entropy in zip(*columns, strict=True):
-            if logprobs is not None and len(logprobs) == self.n_classes:
-                self._rows[text] = (logprobs, entropy)
+        self._keep(keys.to_pylist(), values.reshape(len(keys), self.n_classes), rest)
+
+    def _keep(
+        self,
+        keys: Sequence[str],
+        class_logprobs: Float[np.ndarray, "m n_classes"],
+        entropy: Float[np.ndarray, " m"],
+    ) -> None:
+        self._places.update(zip(keys, range(self._n_rows, self._n_rows + len(keys)), strict=True))
+        self._blocks.append(np.column_stack([class_logprobs, entropy]))
+        self._n_rows += len(keys)
 
     def _set_aside(self, part: Path) -> None:
         part.rename(part.with_suffix(".damaged"))
@@ -102,14 +121,11 @@ class RowCache:
 
     def find(self, texts: Sequence[str]) -> CachedRows:
         """Return what is known of some texts, in their order."""
-        empty = ([float("nan")] * self.n_classes, float("nan"))
-        rows = [self._rows.get(text_key(text), empty) for text in texts]
-        return CachedRows(
-            class_logprobs=np.array([row[0] for row in rows], dtype=np.float64).reshape(
-                len(rows), self.n_classes
-            ),
-            entropy=np.array([row[1] for row in rows], dtype=np.float64),
-        )
+        self._blocks = [np.concatenate(self._blocks)]
+        places = np.array([self._places.get(text_key(text), -1) for text in texts], dtype=np.intp)
+        rows = np.full((len(texts), self.n_classes + 1), np.nan)
+        rows[places >= 0] = self._blocks[0][places[places >= 0]]
+        return CachedRows(class_logprobs=rows[:, :-1], entropy=rows[:, -1])
 
     def add(
         self,
@@ -134,5 +150,4 @@ class RowCache:
         taken = [int(each.stem.removeprefix("part-")) for each in self.folder.glob("part-*")]
         with atomic_file(self.folder / f"part-{max(taken, default=-1) + 1:05d}.parquet") as file:
             pq.write_table(table, file, write_page_checksum=True)
-        for key, row, value in zip(keys, class_logprobs, entropy, strict=True):
-            self._rows[key] = ([float(each) for each in row], float(value))
+        self._keep(keys, class_logprobs, entropy)

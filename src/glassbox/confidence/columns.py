@@ -61,6 +61,12 @@ class CleanRow:
     """The label as the data have it, before a label set gave it the name of its class."""
 
 
+_OR_DROP = ", or leave such rows out (--bad-rows drop)"
+
+_MOST_SHOWN = 80
+"""Characters of a cell that a message shows."""
+
+
 class Unusable(Exception):
     """A row that cannot be used: why in a few words, and the error that says where."""
 
@@ -139,11 +145,14 @@ def clean_row(row: RawRow, columns: Columns, labels: LabelSet | None) -> CleanRo
         raise _unusable(
             row,
             "empty text",
-            "the text is empty; remove the row, or leave such rows out (--bad-rows drop)",
+            f"the text is empty; remove the row{_OR_DROP}",
         )
     if not isinstance(text, str):
         raise _unusable(
-            row, "text is no text", f"column {columns.text!r} holds {text!r}, not a text"
+            row,
+            "text is no text",
+            f"column {columns.text!r} holds {shown(text)}, not a text; write the text itself "
+            f"there, name another column (--text-column){_OR_DROP}",
         )
     if has_half_characters(text):
         raise _unusable(
@@ -164,13 +173,21 @@ def clean_row(row: RawRow, columns: Columns, labels: LabelSet | None) -> CleanRo
 def _label(row: RawRow, value: Cell, columns: Columns, labels: LabelSet | None) -> str:
     label = _written(value)
     if label is None:
-        raise _unusable(row, "label is no label", f"column {columns.label!r} holds {value!r}")
+        several = ": a row has one label" if isinstance(value, list) else ""
+        raise _unusable(
+            row,
+            "label is no label",
+            f"column {columns.label!r} holds {shown(value)}, not a label{several}; write one text "
+            f"or number there{_OR_DROP}",
+        )
     # A label set may say what an empty label stands for.
     if labels is not None and (name := labels.find(label)) is not None:
         return name
     if label in MISSING_LABELS:
         raise _unusable(
-            row, "missing label", f"column {columns.label!r} holds no label (empty or NaN)"
+            row,
+            "missing label",
+            f"column {columns.label!r} holds no label (empty or NaN); label the row{_OR_DROP}",
         )
     if labels is None:
         return label
@@ -199,7 +216,7 @@ def _truth(row: RawRow, columns: Columns) -> float:
         raise _unusable(
             row,
             "no probability",
-            f"column {columns.truth!r} holds {value!r}, not a number in [0, 1]",
+            f"column {columns.truth!r} holds {shown(value)}, not a number in [0, 1]",
         )
     return prob
 
@@ -211,6 +228,12 @@ def truth_label(columns: Columns, labels: LabelSet | None, rows: Sequence[CleanR
     name = columns.truth.removeprefix("p_")
     known = labels.classes if labels else {row.label for row in rows}
     return name if name in known else None
+
+
+def shown(value: Cell) -> str:
+    """Return a cell as a message shows it, however long it is."""
+    text = repr(value)
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"
 
 
 def _is_nan(value: Cell) -> bool:

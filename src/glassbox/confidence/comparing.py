@@ -7,7 +7,7 @@ import numpy as np
 from glassbox.charts.report import Table
 from glassbox.confidence.analysed import RunAnalysis
 from glassbox.confidence.analysis import Answers, Metrics, measure
-from glassbox.confidence.tables import difference_cell, threshold_cell, with_interval
+from glassbox.confidence.tables import difference_cell, points_cell, threshold_cell, with_interval
 from glassbox.errors import NotEnoughData
 from glassbox.stats.calibration.proper_scoring import row_nll
 from glassbox.stats.intervals import (
@@ -113,7 +113,7 @@ def comparison_table(found: RunComparison) -> Table:
         header=("", found.names[0], found.names[1]),
         rows=tuple((name, columns[0][i], columns[1][i]) for i, name in enumerate(names, start=1)),
         notes=(
-            f"Second − first: accuracy {with_interval(found.accuracy)}, NLL "
+            f"Second − first: accuracy {points_cell(found.accuracy)} points, NLL "
             f"{difference_cell(found.nll)}, McNemar p {found.mcnemar.p_value:.2g}.",
         ),
     )

@@ -18,6 +18,7 @@ from glassbox.confidence.verbalisers import label_mass, label_probs
 from glassbox.errors import InvalidValue, NotEnoughData
 from glassbox.stats.calibration.proper_scoring import row_nll
 from glassbox.stats.calibrators.feature import FeatureCalibrator, confidence_log_odds
+from glassbox.stats.calibrators.label_bias import LabelBias
 from glassbox.stats.intervals import Interval, paired_difference
 from glassbox.stats.selective.ranking import auroc
 from glassbox.stats.uncertainty.consistency import ConsistencyFeatures, consistency_features
@@ -135,9 +136,13 @@ def consistency_value(
     test_labels: Int[Array, " m"],
     k: int,
     *,
+    bias: LabelBias | None = None,
     seed: int,
 ) -> ConsistencyValue:
     """Return what k samples cost and add, fitted on calibrator rows and measured on test rows.
+
+    Samples are what the model itself would say, class offsets and all; the one pass that they are
+    held against is the run's answer, without the offsets where the run takes them off.
 
     Two logistic regressions predict whether the one-pass answer is right: from the log-odds of its
     confidence, and from those plus agreement, entropy and margin.
@@ -148,9 +153,11 @@ def consistency_value(
         test_part: The same for the rows to measure on.
         test_labels: True class of each.
         k: Samples a text.
+        bias: Class offsets that the run takes off; None takes off nothing.
         seed: Of the draws and the bootstrap.
     """
-    fit_probs, test_probs = label_probs(calibrator_part[0]), label_probs(test_part[0])
+    one_pass = label_probs if bias is None else bias.apply
+    fit_probs, test_probs = one_pass(calibrator_part[0]), one_pass(test_part[0])
     right = test_probs.argmax(axis=1) == test_labels
     found = features(test_part, k, seed=seed + 1)
     settled = ~found.is_tied & (found.predicted >= 0)

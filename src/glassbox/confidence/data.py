@@ -16,6 +16,8 @@ from jaxtyping import Float, Int
 
 from glassbox.artifacts import digest_texts
 from glassbox.confidence.columns import (
+    LABEL_COLUMNS,
+    TEXT_COLUMNS,
     CleanRow,
     Columns,
     Unusable,
@@ -23,6 +25,7 @@ from glassbox.confidence.columns import (
     find_columns,
     truth_label,
 )
+from glassbox.confidence.formats import RawRows
 from glassbox.confidence.labels import LabelSet
 from glassbox.confidence.sources import read_source
 from glassbox.errors import InvalidData, UnknownName
@@ -150,6 +153,7 @@ def read_texts(
     # Where most rows cannot be cut, the file is of another format, and not one of bad rows.
     if uncut and (bad_rows == "error" or 2 * len(uncut) > len(raw.rows)):
         raise uncut[0]
+    _refuse_header(raw)
     columns = find_columns(raw, str(source), text_column, label_column, labels)
     kept: list[CleanRow] = []
     problems: dict[str, list[str]] = {}
@@ -177,6 +181,21 @@ def read_texts(
     )
     _check_whole(data)
     return data
+
+
+def _refuse_header(raw: RawRows) -> None:
+    """Refuse lines of text and label whose first names two columns: it would count as a row."""
+    if not raw.rows or not raw.format.startswith("lines"):
+        return
+    first = raw.rows[0]
+    text, label = (str(first.cells.get(key, "")).casefold() for key in ("text", "label"))
+    if text in TEXT_COLUMNS and label in LABEL_COLUMNS:
+        raise InvalidData(
+            f"names the columns {text!r} and {label!r}, so the file is a table: give its format "
+            "(--data-format tsv, or csv)",
+            source=first.source,
+            line=first.line,
+        )
 
 
 def normalise(text: str) -> str:

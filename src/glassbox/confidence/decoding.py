@@ -21,6 +21,21 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 
+_SHEET = "save the sheet as CSV (UTF-8)"
+
+_PACKED = (
+    (b"\x1f\x8b", "is packed with gzip: unpack it first"),
+    (b"BZh91AY&SY", "is packed with bzip2: unpack it first"),
+    (b"\xfd7zXZ\0", "is packed with xz: unpack it first"),
+    (b"\x28\xb5\x2f\xfd", "is packed with zstd: unpack it first"),
+    (b"PK\x03\x04", f"is a zip archive or a workbook (xlsx, ods): unpack it, or {_SHEET}"),
+    (b"\xd0\xcf\x11\xe0", f"is a file of an office program (xls, doc): {_SHEET}"),
+    (b"%PDF-", "is a PDF: give its text as a table or as lines"),
+    (b"SQLite format 3\0", "is a database of SQLite: write the table as CSV"),
+    (b"ARROW1", "is an Arrow file: write it as Parquet"),
+)
+"""What files begin with that hold no text, and what to do about them."""
+
 LATIN_FRACTION = 0.06
 """Up to this share of bytes over 127, text is taken for a Western European language in cp1252.
 
@@ -70,8 +85,10 @@ def detect_encoding(lines: Iterable[bytes], *, source: str) -> Encoding:
     n_bad = 0
     sample = bytearray()
     for number, line in enumerate(lines, start=1):
-        if number == 1 and (mark := _mark_of(line)):
-            return mark
+        if number == 1:
+            refuse_packed(line, source=source)
+            if mark := _mark_of(line):
+                return mark
         n_bytes += len(line)
         if b"\0" in line:
             raise InvalidData(
@@ -95,6 +112,17 @@ def detect_encoding(lines: Iterable[bytes], *, source: str) -> Encoding:
     if n_good >= n_bad:
         raise bad_byte(bad[0][1], source, bad[0][0], "utf-8")
     return _guess(bytes(sample), n_high / n_bytes, source, bad[0])
+
+
+def refuse_packed(start: bytes, *, source: str) -> None:
+    """Refuse a file that begins as archives, workbooks and the like do.
+
+    Raises:
+        InvalidData: It does; says what the file is, and what to do.
+    """
+    for mark, what in _PACKED:
+        if start.startswith(mark):
+            raise InvalidData(what, source=source)
 
 
 def _mark_of(line: bytes) -> Encoding | None:

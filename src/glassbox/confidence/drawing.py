@@ -47,11 +47,11 @@ from glassbox.confidence.analysed import RunAnalysis, reopen
 from glassbox.confidence.analysis import Answers, ModelAnalysis, known_probability
 from glassbox.confidence.run import RunFolder
 from glassbox.progress import Progress
+from glassbox.stats.calibration import corp
 from glassbox.stats.calibration.bands import binned_band
 from glassbox.stats.calibration.binning import reliability_curve
-from glassbox.stats.calibration.corp import corp_curve
+from glassbox.stats.selective import ranking
 from glassbox.stats.selective.business import business_curve, business_figures
-from glassbox.stats.selective.ranking import risk_coverage_curve
 from glassbox.stats.selective.threshold import rows_for_power, rows_needed
 
 PART = "test part"
@@ -88,6 +88,13 @@ SEEN_ERRORS = (0, 1, 2, 5, 10)
 
 ERROR_SHARES = (0.25, 0.5, 0.75)
 """True error as a share of the allowed one, for the chart of power."""
+
+
+MOST_POINTS = 2000
+"""Points of a curve from which a picture and its numbers hold some of them: no pixel is lost."""
+
+MOST_DOTS = 5000
+"""Texts that are drawn as dots at most: more are a blot. Every figure is measured on all."""
 
 
 def charts_of(run: RunAnalysis, folder: RunFolder) -> Iterator[Chart]:
@@ -174,7 +181,7 @@ def _panel(run: RunAnalysis, model: ModelAnalysis, kind: str) -> ReliabilityPane
         ece=metrics.ece,
         null=metrics.null,
         band=binned_band(confidence, seed=run.question.seed),
-        corp=corp_curve(confidence, correct),
+        corp=corp.with_fewer_points(corp.corp_curve(confidence, correct), MOST_POINTS),
         further={"Smooth ECE": metrics.smooth_ece, "NLL": metrics.nll},
     )
 
@@ -229,15 +236,14 @@ def _automation(run: RunAnalysis) -> Iterator[Chart]:
 
 
 def _series(model: ModelAnalysis, kind: str) -> RiskCoverageSeries:
-    answers = model.answers[kind]
+    answers, coverage = model.answers[kind], model.metrics[kind].coverage
+    curve = ranking.risk_coverage_curve(answers.confidence, answers.correct)
     return RiskCoverageSeries(
         title=_title(model, kind),
         role=_role(model),
         part=PART,
-        curve=risk_coverage_curve(answers.confidence, answers.correct),
-        coverage_at=tuple(
-            (float(risk), share) for risk, share in model.metrics[kind].coverage.items()
-        ),
+        curve=ranking.with_fewer_points(curve, MOST_POINTS, coverages=tuple(coverage.values())),
+        coverage_at=tuple((float(risk), share) for risk, share in coverage.items()),
     )
 
 
@@ -287,12 +293,14 @@ def _truth(model: ModelAnalysis, kind: str) -> TruthPanel:
         float(known[inside == i].mean()) if (inside == i).any() else float("nan")
         for i in range(len(curve.counts))
     ]
+    # Rows stand in the order of the split's hash, so every so many of them are a random choice.
+    step = -(-known.size // MOST_DOTS)
     return TruthPanel(
         title=_title(model, kind),
         role=_role(model),
         part=PART,
-        confidence=answers.confidence,
-        truth=known,
+        confidence=answers.confidence[::step],
+        truth=known[::step],
         bin_confidence=curve.mean_confidence,
         bin_truth=np.array(means),
         bin_counts=curve.counts,

@@ -20,6 +20,7 @@ from glassbox.confidence.held_out import HeldOutRows
 from glassbox.confidence.scoring import LabelModel
 from glassbox.errors import CorruptArtifact
 from glassbox.progress import Progress
+from glassbox.stats.wording import counted
 
 CHUNK_ROWS = 512
 """Rows evaluated between two writes: what a kill can lose."""
@@ -137,20 +138,24 @@ class EvaluatedRows:
                 table = file.read()
             metadata = table.schema.metadata or {}
             classes = tuple(metadata[b"classes"].decode().split("\x1f"))
-            columns = {name: table.column(name).to_pylist() for name in table.column_names}
-            truth = columns["truth"]
+            columns = {
+                name: table.column(name).to_pylist()
+                for name in ("text", "label", "part", "category")
+            }
+            truth = table.column("truth")
+            is_known = len(truth) > 0 and truth[0].is_valid
             held = HeldOut(
                 texts=tuple(columns["text"]),
                 labels=np.array([classes.index(name) for name in columns["label"]], dtype=np.int64),
                 parts=tuple(columns["part"]),
                 categories=tuple(columns["category"]),
-                truth=None if not truth or truth[0] is None else np.array(truth, dtype=np.float64),
+                truth=_matrix(truth, len(classes)) if is_known else None,
             )
             return cls(
                 classes=classes,
                 held_out=held,
-                class_logprobs=np.array(columns["class_logprobs"], dtype=np.float64),
-                entropy=np.array(columns["entropy"], dtype=np.float64),
+                class_logprobs=_matrix(table.column("class_logprobs"), len(classes)),
+                entropy=np.array(table.column("entropy"), dtype=np.float64),
             )
         except (pa.ArrowException, KeyError, ValueError, OSError) as error:
             raise CorruptArtifact(
@@ -158,6 +163,16 @@ class EvaluatedRows:
                 f"the evaluated rows cannot be read ({error})",
                 remedy="Run 'glassbox evaluate' again: cached answers are reused.",
             ) from error
+
+
+def _matrix(column: pa.ChunkedArray, width: int) -> Float[np.ndarray, "n width"]:
+    """Return a column of lists without a Python object for each of its numbers.
+
+    Raises:
+        ValueError: Lists of another length, or numbers that are missing.
+    """
+    numbers = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return np.array(numbers, dtype=np.float64).reshape(len(column), width)
 
 
 def shared_rows(answers: Sequence[EvaluatedRows]) -> list[EvaluatedRows]:
@@ -207,7 +222,8 @@ class Answered:
         found = self.overlong.remarks()
         if self.n_damaged:
             found.append(
-                f"{self.n_damaged} cache files were damaged; their rows were computed again."
+                f"{counted(self.n_damaged, 'cache file was', 'cache files were')} damaged; "
+                "the rows were computed again."
             )
         return found
 

@@ -10,6 +10,7 @@ import io
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import orjson
@@ -19,6 +20,7 @@ import pyarrow.parquet as pq
 from glassbox.confidence.decoding import decode, detect_encoding, known_encoding
 from glassbox.csv_rows import csv_rows
 from glassbox.errors import InvalidData, UnknownName
+from glassbox.stats.wording import counted
 
 Cell = object
 """A value as the format gives it: str, int, float, bool or None."""
@@ -135,12 +137,12 @@ def split_lines(text: str) -> list[str]:
 
 
 def _read_csv(lines: Sequence[str], source: str) -> RawRows:
-    delimiter = find_delimiter(lines[0])
+    n_blank = next((at for at, line in enumerate(lines) if not is_before_header(line)), 0)
+    delimiter = find_delimiter(lines[n_blank], source)
     # Line feeds are put back: inside quotes they belong to the cell.
     table = csv_rows((f"{line}\n" for line in lines), delimiter, source)
-    columns = header(next(table), source)
+    columns = header(next(islice(table, n_blank, None)), source)
     rows: list[RawRow] = []
-    n_blank = 0
     for line, cells in table:
         if not cells:
             n_blank += 1
@@ -149,19 +151,49 @@ def _read_csv(lines: Sequence[str], source: str) -> RawRows:
     return RawRows(tuple(rows), columns, f"csv, delimiter {delimiter!r}", "", n_blank)
 
 
-def find_delimiter(line: str) -> str:
-    """Return the delimiter that cuts a header line into most columns; the comma wins ties."""
+def is_before_header(line: str) -> bool:
+    """Return whether a line is blank, or names the delimiter to a spreadsheet (``sep=;``)."""
+    return not line.strip() or re.fullmatch(r"(?i)sep=.", line.rstrip()) is not None
+
+
+def find_delimiter(line: str, source: str) -> str:
+    """Return the delimiter that cuts a header line into most columns; the comma wins ties.
+
+    Raises:
+        InvalidData: The lines of the file end in carriage returns alone.
+    """
+    if "\r" in line:
+        raise InvalidData(
+            "its lines end in carriage returns alone, as old Macintosh programs write them: save "
+            "it as CSV (UTF-8)",
+            source=source,
+            line=1,
+        )
     return max(",;\t|", key=lambda each: len(next(csv.reader([line], delimiter=each), [])))
 
 
 def _read_tsv(lines: Sequence[str], source: str) -> RawRows:
-    columns = header((1, tsv_cells(lines[0])), source)
+    first = next((at for at, line in enumerate(lines, start=1) if line.strip()), 1)
+    columns = header((first, tsv_cells(lines[first - 1])), source)
     rows = tuple(
-        _row(source, number, named_cells, columns, tsv_cells(line))
-        for number, line in enumerate(lines[1:], start=2)
+        _row(source, number, _named_tsv_cells, columns, tsv_cells(line))
+        for number, line in enumerate(lines[first:], start=first + 1)
         if line.strip()
     )
     return RawRows(rows, columns, "tsv", "", len(lines) - 1 - len(rows))
+
+
+def _named_tsv_cells(
+    columns: Sequence[str], cells: Sequence[str], source: str, line: int
+) -> dict[str, Cell]:
+    if len(cells) < len(columns) and cells[-1].startswith('"'):
+        raise InvalidData(
+            "a quotation mark opens a cell that does not end in this line. Where cells hold line "
+            "feeds, as those of spreadsheets may, read the table as CSV (--data-format csv)",
+            source=source,
+            line=line,
+        )
+    return named_cells(columns, cells, source, line)
 
 
 def tsv_cells(line: str) -> list[str]:
@@ -205,7 +237,7 @@ def named_cells(
     """
     if len(cells) != len(columns):
         raise InvalidData(
-            f"{len(cells)} cells where the header has {len(columns)} columns "
+            f"{counted(len(cells), 'cell')} where the header has {counted(len(columns), 'column')} "
             f"({', '.join(columns)}); a text that holds the delimiter must be quoted",
             source=source,
             line=line,
@@ -233,7 +265,10 @@ def json_object(line: str, source: str, number: int) -> dict[str, Cell]:
         # The decoder refuses lone surrogates in the text; such lines hold undecodable bytes.
         value = orjson.loads(line.encode("utf-8", "surrogatepass"))
     except orjson.JSONDecodeError as error:
-        raise InvalidData(f"is not valid JSON ({error})", source=source, line=number) from error
+        hint = "; JSON has no NaN: write null" if re.search(r":\s*NaN\b", line) else ""
+        raise InvalidData(
+            f"is not valid JSON ({error}){hint}", source=source, line=number
+        ) from error
     if not isinstance(value, dict):
         hint = (
             "; a JSON array is not read: write one object a line" if isinstance(value, list) else ""
@@ -246,8 +281,8 @@ def _read_parquet(content: bytes, source: str) -> RawRows:
     try:
         with pq.ParquetFile(io.BytesIO(content)) as file:  # the other reader imports pandas
             table = file.read()
-        columns = tuple(table.column_names)
-        cells = [table.column(name).to_pylist() for name in columns]
+        columns = header((1, table.column_names), source)
+        cells = [column.to_pylist() for column in table.columns]
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError, OSError) as error:
         raise InvalidData(f"cannot be read as Parquet: {error}", source=source) from error
     rows = tuple(

@@ -129,9 +129,10 @@ def _automation(run: RunAnalysis, charts: tuple[ChartImage, ...]) -> Section:
         paragraphs=(
             "The threshold is the lowest confidence from which at most "
             f"{exact_percent(promise.max_error)} of the automated answers are wrong, with "
-            f"probability {promise.confidence_level:g} over the draw of the threshold rows. It is "
-            "found by testing confidences from the top down with an exact binomial test and "
-            "stopping at the first that fails.",
+            f"{exact_percent(promise.confidence_level)} confidence: of 100 such promises, each "
+            f"made on its own draw of threshold rows, {100 * promise.confidence_level:.10g} or "
+            "more are kept on average. It is found by testing confidences from the top down with "
+            "an exact binomial test and stopping at the first that fails.",
             "It assumes that the texts to come are drawn like the threshold rows. Where they "
             "drift, the promise ends.",
         ),
@@ -207,8 +208,16 @@ def _truth(run: RunAnalysis, charts: tuple[ChartImage, ...]) -> Section | None:
 def _consistency(run: RunAnalysis) -> Section | None:
     if run.consistency is None:
         return None
+    offsets = (
+        "The samples are what the model itself would say; class offsets were taken off the one "
+        "pass alone.",
+    )
     return Section(
-        "Does asking again help", paragraphs=sentences.consistency_sentences(run.consistency)
+        "Does asking again help",
+        paragraphs=(
+            *sentences.consistency_sentences(run.consistency),
+            *(offsets if run.final.bias is not None else ()),
+        ),
     )
 
 

@@ -12,6 +12,7 @@ from glassbox.confidence.split import HELD_OUT_FRACTION, THRESHOLD_FRACTION
 from glassbox.confidence.tables import MODEL_NAMES, number, percent
 from glassbox.stats.calibration.error import NullLevel
 from glassbox.stats.selective.threshold import Threshold
+from glassbox.stats.wording import estimated
 
 FEW_REPEATS = 0.9
 """Share of the threshold rows that their different texts must be worth to go without a warning."""
@@ -34,7 +35,7 @@ def verdict(run: RunAnalysis) -> tuple[str, ...]:
     if final.outcome is not None and final.outcome.error_rate is not None:
         outcome = final.outcome
         sentences.append(
-            f"On the {final.best.n_rows} test rows, which played no part in choosing it: "
+            f"On the {final.best.n_rows:,} test rows, which played no part in choosing it: "
             f"{percent(outcome.share_automated)} automated, {percent(outcome.error_rate)} of those "
             f"wrong ({outcome.errors_per_1000:.0f} wrong automated answers per 1,000 texts)."
         )
@@ -55,8 +56,8 @@ def _repeats(rows: EvaluatedRows) -> tuple[str, ...]:
     if n_different > FEW_REPEATS * n_rows:
         return ()
     return (
-        f"But the {n_rows} threshold rows repeat texts, which are right or wrong together: they "
-        f"tell as much as about {n_different:.0f} different ones, so the promise is broken more "
+        f"But the {n_rows:,} threshold rows repeat texts, which are right or wrong together: they "
+        f"tell as much as about {n_different:,.0f} different ones, so the promise is broken more "
         "often than it says. Leave repeats out of the data and evaluate again.",
     )
 
@@ -68,7 +69,7 @@ def _labelling(threshold: Threshold) -> tuple[str, ...]:
     in_all = threshold.n_more * threshold.n_rows / threshold.n_start / THRESHOLD_SHARE
     return (
         f"A run of all its texts chooses its threshold on {percent(THRESHOLD_SHARE, 0)} of them, "
-        f"so that takes about {float(f'{in_all:.2g}'):,.0f} more labelled texts as they come.",
+        f"so that takes about {estimated(in_all)} more labelled texts as they come.",
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from glassbox.confidence.decoding import decode, detect_encoding, known_encoding
 from glassbox.confidence.formats import FILE_FORMATS, Cell, RawRow, RawRows, read_file, split_lines
 from glassbox.errors import DependencyMissing, InvalidData, InvalidValue, UnknownName, first_line
+from glassbox.stats.wording import counted
 
 EMBEDDED = "tiny"
 """Name of the dataset that the package ships."""
@@ -23,7 +24,9 @@ FOLDER_FORMATS = ("class-files", "jsonl")
 DATA_FORMATS = tuple(dict.fromkeys((*FILE_FORMATS, *FOLDER_FORMATS, "hub")))
 """Every name that ``data_format`` takes."""
 
-_NOT_DATA = re.compile(r"(?i)(readme|license|licence|notice|changelog|citation)\b.*|.*\.md|\..*")
+_NOT_DATA = re.compile(
+    r"(?i)(readme|license|licence|notice|changelog|citation)\b.*|.*\.md|\..*|thumbs\.db|desktop\.ini"
+)
 
 _SPLIT_NAME = re.compile(
     r"(?i)(train|test|dev|val|eval)(ing)?|training|devel(opment)?|valid(ation)?|evaluation|hold-?out"
@@ -110,8 +113,8 @@ def _read_folder(folder: Path, data_format: str | None, encoding: str | None) ->
         return _joined(parts, f"folder of {len(parts)} JSON Lines files", files, lines_files)
     if len(data) < 2:
         raise InvalidData(
-            f"the folder holds {len(data)} text files; one file per class, at least two, or JSON "
-            "Lines files are needed",
+            f"the folder holds {counted(len(data), 'text file')}; one file per class, at least "
+            f"two, or JSON Lines files are needed{_below(folder)}",
             source=str(folder),
         )
     names = _class_names(data, folder)
@@ -119,6 +122,21 @@ def _read_folder(folder: Path, data_format: str | None, encoding: str | None) ->
         _refuse_parts(data, names, folder)
     parts = [_read_class_file(each, name, encoding) for each, name in zip(data, names, strict=True)]
     return _joined(parts, f"folder of {len(parts)} class files", files, data)
+
+
+def _below(folder: Path) -> str:
+    """Return what to do about the folders in a folder; they are not read."""
+    names = sorted(
+        each.name
+        for each in folder.iterdir()
+        if each.is_dir() and not each.name.startswith((".", "__"))
+    )
+    if not names:
+        return ""
+    return (
+        f". Its folders ({', '.join(names[:8])}) are not read: give one of them, or, where each "
+        "holds the texts of one class, write these into one file, one text a line"
+    )
 
 
 def _class_names(files: Sequence[Path], folder: Path) -> list[str]:

@@ -30,7 +30,7 @@ def percent(value: float | None, digits: int = 1) -> str:
 
 def exact_percent(value: float) -> str:
     """Return a fraction that somebody asked for in per cent, not rounded."""
-    return percent(value, decimals_exact(100 * value, 1))
+    return percent(value, decimals_exact(100 * value, 0))
 
 
 def threshold_cell(value: float | None) -> str:
@@ -44,6 +44,15 @@ def with_interval(interval: Interval, *, as_percent: bool = True) -> str:
         low, high = 100 * interval.low, 100 * interval.high
         return f"{100 * interval.estimate:.1f} % [{low:.1f}, {high:.1f}]"
     return f"{interval.estimate:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
+
+
+def points_cell(interval: Interval) -> str:
+    """Return a difference of two shares with its interval, in percentage points.
+
+    A difference of 6.8 points is not one of 6.8 %: the unit stands in the header or after it.
+    """
+    low, high = 100 * interval.low, 100 * interval.high
+    return f"{100 * interval.estimate:+.1f} [{low:+.1f}, {high:+.1f}]"
 
 
 def difference_cell(interval: Interval) -> str:
@@ -64,7 +73,8 @@ def overview(run: RunAnalysis) -> Table:
             if kind in model.metrics:
                 rows.append((MODEL_NAMES[name], METHOD_NAMES[kind], *_figures(model.metrics[kind])))
     return Table(
-        caption=f"Models compared on {run.final.best.n_rows} test rows, raw and calibrated",
+        caption=f"{'Models compared' if len(run.models) > 1 else 'The model'} on "
+        f"{run.final.best.n_rows:,} test rows, raw and calibrated",
         header=(
             "Model",
             "Confidence",
@@ -99,7 +109,7 @@ def _figures(metrics: Metrics) -> tuple[str, ...]:
 def all_methods(run: RunAnalysis) -> Table:
     """Return every calibrator of every model with every calibration error."""
     return Table(
-        caption=f"Every calibrator on {run.final.best.n_rows} test rows: calibration errors",
+        caption=f"Every calibrator on {run.final.best.n_rows:,} test rows: calibration errors",
         header=(
             "Model",
             "Confidence",
@@ -190,7 +200,7 @@ def automation(run: RunAnalysis) -> Table:
     )
     return Table(
         caption=f"Automating with at most {exact_percent(promise.max_error)} errors, promised with "
-        f"probability {promise.confidence_level:g}",
+        f"{exact_percent(promise.confidence_level)} confidence",
         header=(*header, "Cost per decision") if priced else header,
         rows=tuple(_automated(model, priced) for model in run.models.values()),
         notes=(
@@ -295,11 +305,18 @@ def differences(run: RunAnalysis) -> Table | None:
         return None
     return Table(
         caption="Differences on the same test rows, calibrated (95 % intervals)",
-        header=("Compared", "Accuracy", "NLL", "Only first right", "Only second right", "p"),
+        header=(
+            "Compared",
+            "Accuracy, points",
+            "NLL",
+            "Only first right",
+            "Only second right",
+            "p",
+        ),
         rows=tuple(
             (
                 f"{MODEL_NAMES[each.second]} − {MODEL_NAMES[each.first]}",
-                with_interval(each.accuracy),
+                points_cell(each.accuracy),
                 difference_cell(each.nll),
                 str(each.mcnemar.n_first_only),
                 str(each.mcnemar.n_second_only),

@@ -12,18 +12,20 @@ from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
-from glassbox.confidence.columns import TEXT_COLUMNS, find_column
+from glassbox.confidence.columns import TEXT_COLUMNS, find_column, shown
 from glassbox.confidence.decoding import (
     GUESSED,
     Encoding,
     detect_encoding,
     has_half_characters,
     known_encoding,
+    refuse_packed,
 )
 from glassbox.confidence.formats import (
     SUFFIXES,
     find_delimiter,
     header,
+    is_before_header,
     json_object,
     named_cells,
     tsv_cells,
@@ -126,6 +128,8 @@ def _detected(source: str | Path | ByteLines, name: str) -> Encoding:
     if not isinstance(source, str | Path):
         return Encoding("utf-8", "assumed for a pipe")
     with Path(source).open("rb") as file:
+        refuse_packed(file.read(16), source=name)
+        file.seek(0)
         try:
             return detect_encoding(_bounded(file), source=name)
         except InvalidData:
@@ -208,7 +212,7 @@ def _csv_texts(lines: _Lines, name: str, column: str | None) -> Iterator[Numbere
 
     def cut(line: str) -> list[str]:
         nonlocal delimiter
-        delimiter = find_delimiter(line)
+        delimiter = find_delimiter(line, name)
         return next(csv.reader([line], delimiter=delimiter), [])
 
     columns, index = _table_header(lines, name, column, cut)
@@ -257,7 +261,8 @@ class _Replayed:
 def _table_header(
     lines: _Lines, name: str, column: str | None, cut: Callable[[str], list[str]]
 ) -> tuple[tuple[str, ...], str]:
-    number, line = next(lines)
+    said = (each for each in lines if not isinstance(each[1], str) or not is_before_header(each[1]))
+    number, line = next(said, (1, ""))
     if isinstance(line, InvalidData):
         raise line
     columns = header((number, cut(line)), name)
@@ -277,7 +282,7 @@ def _cell(
 
 def _checked(text: object, name: str, number: int) -> str | InvalidData:
     if not isinstance(text, str):
-        return InvalidData(f"the text is {text!r}, not a string", source=name, line=number)
+        return InvalidData(f"the text is {shown(text)}, not a string", source=name, line=number)
     if not text.strip():
         return InvalidData("the text is empty", source=name, line=number)
     if "\0" in text:

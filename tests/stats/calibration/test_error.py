@@ -7,7 +7,7 @@ from scipy.stats import norm
 from glassbox.errors import InvalidData, InvalidValue, NotEnoughData, UnknownName
 from glassbox.stats.calibration.bands import binned_band
 from glassbox.stats.calibration.binning import reliability_curve
-from glassbox.stats.calibration.corp import corp_curve
+from glassbox.stats.calibration.corp import corp_curve, with_fewer_points
 from glassbox.stats.calibration.error import (
     debiased_calibration_error,
     ece,
@@ -193,6 +193,19 @@ def test_corp_curve_is_monotone_and_keeps_the_mean(rows):
     assert (np.diff(curve.accuracy) >= 0).all()
     assert curve.counts @ curve.accuracy == pytest.approx(rows[1].sum(), abs=1e-6)
     assert ((curve.accuracy >= 0) & (curve.accuracy <= 1)).all()
+
+
+@given(outcomes())
+def test_the_ends_of_level_stretches_are_the_same_steps(rows):
+    curve = corp_curve(*rows)
+    short = with_fewer_points(curve, 1)
+    assert set(short.confidence) <= set(curve.confidence)
+    assert short.n_rows == curve.n_rows
+    drawn = np.interp(curve.confidence, short.confidence, short.accuracy)
+    np.testing.assert_array_equal(drawn, curve.accuracy)
+    n_steps = np.unique(curve.accuracy).size
+    assert short.confidence.size <= 2 * n_steps
+    assert with_fewer_points(curve, curve.confidence.size) is curve
 
 
 def test_bands_hold_calibrated_models_and_not_others():

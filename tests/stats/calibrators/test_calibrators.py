@@ -264,7 +264,7 @@ def test_feature_calibrator_failures():
     features = np.linspace(0, 1, 100)[:, None]
     with pytest.raises(NotEnoughData, match="perfect separation"):
         FeatureCalibrator.fit(features, features[:, 0] > 0.5)
-    with pytest.raises(NotEnoughData, match="at least 10 rows; there are 1"):
+    with pytest.raises(NotEnoughData, match="at least 10 rows; there is 1"):
         FeatureCalibrator.fit(features, np.arange(100) > 0)
     with pytest.raises(InvalidData, match="2 features given, 1 weights"):
         FeatureCalibrator(0.0, (1.0,)).apply(np.ones((1, 2)))

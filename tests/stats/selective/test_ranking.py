@@ -20,7 +20,12 @@ from glassbox.stats.intervals import (
     wilson,
 )
 from glassbox.stats.selective.business import Costs, business_curve, business_figures
-from glassbox.stats.selective.ranking import auroc, coverage_at_risk, risk_coverage_curve
+from glassbox.stats.selective.ranking import (
+    auroc,
+    coverage_at_risk,
+    risk_coverage_curve,
+    with_fewer_points,
+)
 from glassbox.stats.uncertainty.consistency import consistency_features
 from tests.stats.worlds import calibrated, classified, outcomes, unchecked
 
@@ -41,6 +46,34 @@ def test_risk_coverage_is_bounded_and_blind_to_the_order_of_ties(rows, random):
     assert (np.diff(curve.threshold) < 0).all()
     assert 0 <= coverage_at_risk(curve, 0.1) <= coverage_at_risk(curve, 0.3) <= 1
     assert coverage_at_risk(curve, 1.0) == 1
+
+
+def test_a_long_curve_is_told_by_some_of_its_own_points():
+    confidence, correct = calibrated(30_000, 3)
+    whole = risk_coverage_curve(confidence, correct)
+    kept = (coverage_at_risk(whole, 0.05), coverage_at_risk(whole, 0.1))
+    short = with_fewer_points(whole, 2000, coverages=kept)
+    assert whole.coverage.size > 20_000
+    assert short.coverage.size <= 2002
+    assert (short.aurc, short.e_aurc, short.augrc, short.n_rows) == (
+        whole.aurc, whole.e_aurc, whole.augrc, whole.n_rows,
+    )  # fmt: skip
+    places = np.searchsorted(whole.coverage, short.coverage)
+    for name in ("threshold", "coverage", "risk", "n_errors"):
+        np.testing.assert_array_equal(getattr(short, name), getattr(whole, name)[places])
+    assert (short.coverage[0], short.coverage[-1]) == (whole.coverage[0], 1)
+    assert set(kept) <= set(short.coverage)
+    # Between two points the risk of a share of rows can move by no more than their distance in it.
+    drawn = np.interp(whole.coverage, short.coverage, short.risk)
+    np.testing.assert_allclose(drawn, whole.risk, atol=0.012)
+
+
+@given(outcomes())
+def test_a_short_curve_stays_as_it_is(rows):
+    curve = risk_coverage_curve(*rows)
+    assert with_fewer_points(curve, max(4, curve.coverage.size)) is curve
+    with pytest.raises(InvalidValue, match="an integer of at least 4"):
+        with_fewer_points(curve, 3)
 
 
 def test_aurc_is_the_mean_over_orders_of_ties():

@@ -9,6 +9,7 @@ from glassbox.stats.intervals import clopper_pearson, clopper_pearson_upper
 from glassbox.stats.selective.ranking import risk_coverage_curve
 from glassbox.stats.selective.sample_size import errors_allowed, rows_for_power, rows_needed
 from glassbox.stats.selective.threshold import check_classes, choose_threshold
+from glassbox.stats.wording import estimated
 from tests.stats.worlds import calibrated, outcomes
 
 TABLE_95 = {
@@ -159,7 +160,7 @@ def test_a_handful_of_errors_does_not_condemn_the_model():
     assert low < 0.025 < 0.05 < high
     assert few.n_more == rows_for_power(0.05, 0.9, 0.025) - 45
     assert "Their true rate may be anything from 1.4 to 18 %" in few.sentence
-    assert f"half of what is allowed, 2.5 %, about {few.n_more} more" in few.sentence
+    assert f"half of what is allowed, 2.5 %, about {estimated(few.n_more)} more" in few.sentence
     one = choose_threshold(np.full(2, 0.99), np.array([True, False]), max_error=0.05)
     assert "hold 1 error (50 %)" in one.sentence
 

@@ -7,7 +7,7 @@ it shows a flat step.
 Source: Dimitriadis, Gneiting & Jordan 2021, PNAS 118(8), the CORP approach.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -43,6 +43,26 @@ def corp_curve(confidence: Float[np.ndarray, " n"], correct: Bool[np.ndarray, " 
     values, group, counts = np.unique(confidence, return_inverse=True, return_counts=True)
     share = np.bincount(group, weights=correct) / counts
     return CorpCurve(values, isotonic_fit(share, counts), counts, confidence.size)
+
+
+def with_fewer_points(curve: CorpCurve, most: int) -> CorpCurve:
+    """The very same steps, told by the ends of each level stretch alone where points are many.
+
+    Args:
+        curve: The curve.
+        most: Points up to which it comes back as it is.
+    """
+    if curve.confidence.size <= most:
+        return curve
+    kept = level_ends(curve.accuracy)
+    columns = ("confidence", "accuracy", "counts")
+    return replace(curve, **{name: getattr(curve, name)[kept] for name in columns})
+
+
+def level_ends(values: Float[np.ndarray, " n_values"]) -> Bool[np.ndarray, " n_values"]:
+    """Which values are the first or the last of a run of equal ones: only these carry news."""
+    is_same = values[1:] == values[:-1]
+    return np.asarray(~(np.append(False, is_same) & np.append(is_same, False)))
 
 
 def isotonic_fit(

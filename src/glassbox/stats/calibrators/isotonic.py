@@ -13,7 +13,7 @@ from typing import Literal, Self
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from glassbox.stats.calibration.corp import corp_curve
+from glassbox.stats.calibration.corp import corp_curve, level_ends
 from glassbox.stats.calibrators.parametric import (
     ROWS_PER_PARAMETER,
     calibrator_json,
@@ -101,8 +101,5 @@ def _fit_knots(
 ) -> Knots:
     curve = corp_curve(np.minimum(prob, 1.0), is_class)
     value = np.clip(curve.accuracy, floor, 1 - floor)
-    # Inside a constant block only its two ends carry information.
-    same_as_before = np.append(False, value[1:] == value[:-1])
-    same_as_after = np.append(value[:-1] == value[1:], False)
-    kept = ~(same_as_before & same_as_after)
+    kept = level_ends(value)
     return Knots(tuple(map(float, curve.confidence[kept])), tuple(map(float, value[kept])))

@@ -5,12 +5,13 @@ that keeps the order leaves them as they are. Rows of one confidence are always 
 no figure depends on the order in which ties happen to stand.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from glassbox.stats.checking import checked_fraction, checked_outcomes
+from glassbox.stats.checking import checked_count, checked_fraction, checked_outcomes
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +90,35 @@ def risk_coverage_curve(
         e_aurc=max(0.0, aurc - best),
         augrc=float(errors_taken.mean() / n_rows),
     )
+
+
+def with_fewer_points(
+    curve: RiskCoverageCurve, most: int, *, coverages: Sequence[float] = ()
+) -> RiskCoverageCurve:
+    """The curve at some of its own points, near enough to draw it; areas and rows stay as they are.
+
+    One half of the points lies evenly along the coverage, the other evenly along its logarithm:
+    the risk of the first few rows changes from row to row. A curve with no more points than
+    ``most`` comes back as it is.
+
+    Args:
+        curve: The curve.
+        most: Points that are kept beside those of ``coverages``, at least 4.
+        coverages: Shares of rows whose points are kept in any case.
+
+    Raises:
+        InvalidValue: Fewer than four points.
+    """
+    checked_count("most", most, minimum=4)
+    if curve.coverage.size <= most:
+        return curve
+    first = curve.coverage[0]
+    evenly = (np.linspace(first, 1, most // 2), np.geomspace(first, 1, most // 2))
+    wanted = np.concatenate([*evenly, np.asarray(coverages, dtype=np.float64)])
+    last = curve.coverage.size - 1
+    kept = np.unique(np.minimum(np.searchsorted(curve.coverage, wanted), last))
+    columns = ("threshold", "coverage", "risk", "n_errors")
+    return replace(curve, **{name: getattr(curve, name)[kept] for name in columns})
 
 
 def coverage_at_risk(curve: RiskCoverageCurve, risk: float) -> float:

@@ -27,7 +27,7 @@ from glassbox.stats.checking import (
 from glassbox.stats.intervals import clopper_pearson, clopper_pearson_upper
 from glassbox.stats.selective.ranking import accepted_by_threshold
 from glassbox.stats.selective.sample_size import errors_allowed, rows_for_power, rows_needed
-from glassbox.stats.wording import decimals_apart
+from glassbox.stats.wording import counted, decimals_apart, estimated
 
 __all__ = [
     "ClassCheck",
@@ -103,15 +103,16 @@ class Threshold:
             f"{100 * self.confidence_level:.10g} % confidence"
         )
         if self.value is not None:
+            wrong = counted(self.n_errors, "of them is wrong", "of them are wrong")
             return (
                 f"Automate where confidence is at least {_threshold(self.value)} %: {promise}. "
-                f"{self.n_automated} of {self.n_rows} rows ({100 * self.coverage:.3g} %) would be "
-                f"automated; {self.n_errors} of them are wrong. This holds for new texts of the "
-                "same kind as these rows."
+                f"{self.n_automated:,} of {self.n_rows:,} rows ({100 * self.coverage:.3g} %) would "
+                f"be automated; {wrong}. This holds for new texts of the same kind as these rows."
             )
         rate = f"{100 * self.n_start_errors / self.n_start:.3g} %"
-        errors = f"{self.n_start_errors} error{'s' * (self.n_start_errors != 1)}"
-        seen = f"the {self.n_start} most confident rows hold {errors} ({rate})"
+        rows = "most confident row holds", "most confident rows hold"
+        errors = counted(self.n_start_errors, "error")
+        seen = f"the {counted(self.n_start, *rows)} {errors} ({rate})"
         if self.n_more is None:
             return (
                 f"No safe threshold with these data: {seen}, so more rows as sure as these would "
@@ -134,8 +135,8 @@ class Threshold:
             )
         return (
             f"No safe threshold with these data: {seen}. That does not show that {promise}."
-            f"{open_to} If {condition}, about {self.n_more:,} more labelled rows as sure as these "
-            f"would show it in 8 of 10 attempts{self._in_all}."
+            f"{open_to} If {condition}, about {estimated(self.n_more)} more labelled rows as sure "
+            f"as these would show it in 8 of 10 attempts{self._in_all}."
         )
 
     @property
@@ -158,11 +159,10 @@ class Threshold:
         if self.n_more is None or self.n_start == self.n_rows:
             return ""
         share = self.n_start / self.n_rows
-        in_all = float(f"{self.n_more / share:.2g}")
         return (
-            f"; {100 * share:.3g} % of the rows are, so that is about {in_all:,.0f} rows of any "
-            "confidence. The nearer the rate is to the limit, the more it takes: a better model or "
-            "a larger max_error may be cheaper"
+            f"; {100 * share:.3g} % of the rows are, so that is about "
+            f"{estimated(self.n_more / share)} rows of any confidence. The nearer the rate is "
+            "to the limit, the more it takes: a better model or a larger max_error may be cheaper"
         )
 
 
