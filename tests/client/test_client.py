@@ -235,6 +235,30 @@ def test_a_full_server_is_asked_again_when_it_says_so(monkeypatch):
     assert len(waits) == 2
 
 
+def test_a_server_that_names_no_wait_is_not_asked_again_at_once(monkeypatch):
+    waits = []
+    monkeypatch.setattr("glassbox.client.blocking.time.sleep", waits.append)
+    full = httpx.Response(
+        429, headers={"retry-after": "0"}, json={"code": "queue-full", "detail": "Full."}
+    )
+    transport, _ = answering(full, full, full, httpx.Response(200, json={"data": []}))
+    with Client("http://test", transport=transport) as client:
+        assert client.models() == []
+
+    assert [wait >= 0.25 * 2**done for done, wait in enumerate(waits)] == [True] * 3
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+def test_numbers_that_json_has_no_word_for_are_refused(number):
+    transport, asked = answering(httpx.Response(200, json={"data": []}))
+    with Client("http://test", transport=transport) as client:
+        with pytest.raises(InvalidValue, match=r"rows\[1\]\.features\.age .*finite.*None"):
+            client.predict_batch([{"age": 3.0, "city": None}, {"age": number}])
+        with pytest.raises(InvalidValue, match=r"temperature .*finite"):
+            client.generate("Hello", temperature=number)
+    assert not asked
+
+
 def test_a_server_that_stays_full_is_an_error_with_its_wait(monkeypatch):
     monkeypatch.setattr("glassbox.client.blocking.time.sleep", lambda _: None)
     full = httpx.Response(

@@ -3,6 +3,7 @@
 ``Client`` and ``AsyncClient`` differ only in how they wait. Knows the wire; sends nothing.
 """
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -100,8 +101,35 @@ class Call(Generic[T]):
 
     @property
     def content(self) -> bytes | None:
-        """The body as bytes."""
-        return None if self.body is None else orjson.dumps(self.body)
+        """The body as bytes.
+
+        Raises:
+            InvalidValue: It holds a number that is not finite.
+        """
+        if self.body is None:
+            return None
+        written = orjson.dumps(self.body)
+        if b"null" in written:
+            _require_finite(self.body, "")
+        return written
+
+
+def _require_finite(value: object, name: str) -> None:
+    """Refuse what JSON has no word for: as null it would be the server's default, or missing.
+
+    Raises:
+        InvalidValue: NaN or an infinite number; says where.
+    """
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InvalidValue(
+            name, value, "a finite number", remedy="Give None where a value is missing."
+        )
+    if isinstance(value, Mapping):
+        for key, each in value.items():
+            _require_finite(each, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, list | tuple):
+        for place, each in enumerate(value):
+            _require_finite(each, f"{name}[{place}]")
 
 
 def address(url: str) -> str:

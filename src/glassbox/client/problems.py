@@ -35,7 +35,7 @@ NOT_UNDERSTOOD = frozenset({400, 404, 405, 415, 422})
 """Statuses that a field or a route gets which only one side knows."""
 
 FIRST_WAIT_S = 0.25
-"""Wait before the first repetition where the server names none; doubled each time."""
+"""Wait before the first repetition where the server names none, or 0; doubled each time."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ class Retries:
         Raises:
             GlassboxError: There is no further try: the error that the response carries.
         """
-        asked = retry_after_s(response)
-        wait = FIRST_WAIT_S * 2**done if asked is None else asked
+        # A server that says 0 names no wait: at once, and again at once, would be a storm.
+        wait = retry_after_s(response) or FIRST_WAIT_S * 2**done
         is_full = response.status_code in RETRIED
         if is_once and response.status_code != 429:
             is_full = is_full and _read(response)[0] in NOT_BEGUN

@@ -40,7 +40,7 @@ export function wasRefused(error: GlassboxError): boolean {
   return error.status === 429 || NOT_BEGUN.has(error.code);
 }
 
-/** Wait before the first repetition where nobody names one; doubled each time. */
+/** Wait before the first repetition where nobody names one, or 0; doubled each time. */
 const FIRST_WAIT_S = 0.25;
 
 /** Longest time that `setTimeout` counts, 24.8 days: one of a longer time rings at once. */
@@ -48,7 +48,9 @@ const MOST_MS = 2 ** 31 - 1;
 
 /** Seconds until a request is sent again; undefined where there is no further try. */
 export function waitS(retries: Retries, error: GlassboxError, done: number): number | undefined {
-  const wait = error.retryAfterS ?? FIRST_WAIT_S * 2 ** done;
+  // A server that says 0 names no wait: at once, and again at once, would be a storm.
+  const asked = error.retryAfterS ?? 0;
+  const wait = asked > 0 ? asked : FIRST_WAIT_S * 2 ** done;
   if (done >= retries.n || wait > retries.longestWaitS) return undefined;
   // Many clients turned away at once must not come back at once.
   return wait * (1 + Math.random() / 4);

@@ -30,10 +30,20 @@ describe("a full server", () => {
   it("is asked again until there is a success", async () => {
     let n = 0;
     const { server, client } = await served((_, response) =>
-      ++n < 3 ? json(response, FULL, 429, { "retry-after": "0" }) : json(response, NONE),
+      ++n < 3 ? json(response, FULL, 429, { "retry-after": "0.01" }) : json(response, NONE),
     );
     await expect(client.models()).resolves.toEqual([]);
     expect(server.seen).toHaveLength(3);
+  });
+
+  it("that names no wait, as by 0, is not asked again at once", async () => {
+    let n = 0;
+    const { client } = await served((_, response) =>
+      ++n < 2 ? json(response, FULL, 429, { "retry-after": "0" }) : json(response, NONE),
+    );
+    const began = performance.now();
+    await expect(client.models()).resolves.toEqual([]);
+    expect(performance.now() - began).toBeGreaterThan(245);
   });
 
   it("is given up after so many times, with the last error", async () => {
@@ -51,7 +61,7 @@ describe("a full server", () => {
   it("is asked as often as by default where the number is given as undefined", async () => {
     const retries = { n: undefined } as unknown as { n: number };
     const answer = (_: unknown, response: ServerResponse) =>
-      json(response, FULL, 429, { "retry-after": "0" });
+      json(response, FULL, 429, { "retry-after": "0.01" });
     const { server, client } = await served(answer, { retries });
     await expect(client.models()).rejects.toMatchObject({ name: "QueueFull" });
     expect(server.seen).toHaveLength(5);
@@ -68,7 +78,7 @@ describe("a full server", () => {
   it("gets no request twice that it may have begun and must not do twice", async () => {
     let answer: object = { code: "replica-lost", status: 503 };
     const { server, client } = await served((_, response) =>
-      json(response, answer, 503, { "retry-after": "0" }),
+      json(response, answer, 503, { "retry-after": "0.01" }),
     );
     const path = { rollout_id: "r1", verb: "promote" };
     const unload = () => client.unloadAdapter("one");

@@ -1,37 +1,12 @@
-/** One message of a stream of server-sent events. */
-export type Message = {
-  /** What it is about; `message` where the server gave no name. */
-  event: string;
-  data: string;
-};
+import { type Message, messages as messagesIn } from "../../../sdk/src/events";
 
 /**
  * Server-sent events one after the other, until the end.
  *
  * Read from a fetch, because the browser's own EventSource cannot send a key.
- * Source: WHATWG HTML, section 9.2.6; `id:` and `retry:` are not used here.
  */
-export async function* messages(body: ReadableStream<Uint8Array>): AsyncGenerator<Message> {
-  const reader = body.getReader();
-  const decoder = new TextDecoder();
-  let rest = "";
-  try {
-    for (;;) {
-      const { done, value } = await reader.read();
-      rest += decoder.decode(value, { stream: !done });
-      const blocks = rest.split(/\r?\n\r?\n/);
-      rest = blocks.pop() ?? "";
-      if (done && rest.trim() !== "") blocks.push(rest);
-      for (const block of blocks) {
-        const data = fieldOf(block, "data");
-        if (data !== "") yield { event: fieldOf(block, "event") || "message", data };
-      }
-      if (done) return;
-    }
-  } finally {
-    // Leaving early (stop button, error) tells the server that nobody listens.
-    await reader.cancel().catch(() => undefined);
-  }
+export function messages(body: ReadableStream<Uint8Array>): AsyncGenerator<Message> {
+  return messagesIn(partsOf(body));
 }
 
 /** The data of server-sent events, one after the other, until `[DONE]` or the end. */
@@ -42,10 +17,17 @@ export async function* events(body: ReadableStream<Uint8Array>): AsyncGenerator<
   }
 }
 
-function fieldOf(block: string, name: string): string {
-  return block
-    .split(/\r?\n/)
-    .filter((line) => line.startsWith(`${name}:`))
-    .map((line) => line.slice(name.length + 1).replace(/^ /, ""))
-    .join("\n");
+/** The parts of a body: not every browser goes through a stream by itself. */
+async function* partsOf(body: ReadableStream<Uint8Array>): AsyncGenerator<Uint8Array> {
+  const reader = body.getReader();
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      yield value;
+    }
+  } finally {
+    // Leaving early (stop button, error) tells the server that nobody listens.
+    await reader.cancel().catch(() => undefined);
+  }
 }

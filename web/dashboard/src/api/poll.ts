@@ -37,9 +37,14 @@ export function failureOf(error: unknown, signal: AbortSignal): Problem | null {
  * A hidden tab does not ask; it catches up when it is seen again. A look that takes too long is a
  * failure.
  *
- * `every` of null loads once and then only when asked, failures aside.
+ * `every` of null loads once and then only when asked, failures aside. Without `persistent` a
+ * failure is not tried again either, and may take as long as it likes: for what somebody asked for.
  */
-export function poll(load: (signal: AbortSignal) => Promise<void>, every: number | null): Poller {
+export function poll(
+  load: (signal: AbortSignal) => Promise<void>,
+  every: number | null,
+  persistent = true,
+): Poller {
   let timer: number | undefined;
   let running: AbortController | null = null;
   let nFailures = 0;
@@ -63,10 +68,9 @@ export function poll(load: (signal: AbortSignal) => Promise<void>, every: number
     running = mine;
     lastStart = Date.now();
     isWanted = false;
-    const tooLong = window.setTimeout(
-      () => mine.abort(silent(LONGEST_LOOK_MS / 1000)),
-      LONGEST_LOOK_MS,
-    );
+    const tooLong = persistent
+      ? window.setTimeout(() => mine.abort(silent(LONGEST_LOOK_MS / 1000)), LONGEST_LOOK_MS)
+      : undefined;
     const ended = (wait: number | null) => {
       if (running !== mine) return;
       running = null;
@@ -82,7 +86,7 @@ export function poll(load: (signal: AbortSignal) => Promise<void>, every: number
         (error: unknown) => {
           if (failureOf(error, mine.signal) === null) return;
           nFailures += 1;
-          ended(retryDelay(nFailures));
+          ended(persistent ? retryDelay(nFailures) : every);
         },
       );
   }

@@ -4622,7 +4622,7 @@ export interface components {
             n_contexts?: number | null;
             /**
              * P
-             * @description P-value against matched random sources.
+             * @description P-value against random directions in the source's place.
              */
             p?: number | null;
             /**

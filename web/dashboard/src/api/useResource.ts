@@ -13,6 +13,8 @@ export type Resource<Data> = {
   problem: Problem | null;
   /** Whether the first answer is still awaited. */
   loading: boolean;
+  /** When the latest attempt succeeded. */
+  updatedAt: Date | null;
   refresh: () => void;
 };
 
@@ -21,16 +23,38 @@ type Options = {
   on?: readonly Topic[];
   /** Milliseconds between two looks; null for what never changes. */
   every?: number | null;
+  /** Whether a failure is tried again by itself; otherwise only when asked. */
+  persistent?: boolean;
 };
 
-type Held<Data> = { path: string; data: Data | null; problem: Problem | null };
+type Held<Data> = {
+  of: unknown;
+  data: Data | null;
+  problem: Problem | null;
+  updatedAt: Date | null;
+};
 
 const NONE: readonly Topic[] = [];
 
 /** What a route answers, kept up to date; null for `path` asks nothing. */
-export function useResource<Data>(
-  path: string | null,
-  { on = NONE, every = POLL_MS }: Options = {},
+export function useResource<Data>(path: string | null, options: Options = {}): Resource<Data> {
+  const load = useCallback(
+    (signal: AbortSignal) => callJson<Data>(path ?? "", undefined, signal),
+    [path],
+  );
+  return useLoaded(path, load, options);
+}
+
+/**
+ * What a function loads, kept up to date: for what takes several calls, or one that sends something.
+ *
+ * Answers belong to `of`: those of another value are not shown; null loads nothing. `load` must
+ * stay the same function from one rendering to the next while it loads the same.
+ */
+export function useLoaded<Data>(
+  of: unknown,
+  load: (signal: AbortSignal) => Promise<Data>,
+  { on = NONE, every = POLL_MS, persistent = true }: Options = {},
 ): Resource<Data> {
   const key = useSyncExternalStore(apiKey.subscribe, apiKey.get);
   const [held, setHeld] = useState<Held<Data> | null>(null);
@@ -38,23 +62,23 @@ export function useResource<Data>(
   const topics = on.join(" ");
 
   useEffect(() => {
-    if (path === null) return;
-    const mine = poll(async (signal) => {
+    if (of === null) return;
+    const look = async (signal: AbortSignal) => {
       try {
-        const data = await callJson<Data>(path, undefined, signal);
-        setHeld({ path, data, problem: null });
+        const data = await load(signal);
+        if (!signal.aborted) setHeld({ of, data, problem: null, updatedAt: new Date() });
       } catch (error) {
         const problem = failureOf(error, signal);
         if (problem !== null) {
-          setHeld((before) => ({
-            path,
-            data: before?.path === path ? before.data : null,
-            problem,
-          }));
+          setHeld((before) => {
+            const known = before?.of === of ? before : null;
+            return { of, data: known?.data ?? null, problem, updatedAt: known?.updatedAt ?? null };
+          });
         }
         throw error;
       }
-    }, every);
+    };
+    const mine = poll(look, every, persistent);
     poller.current = mine;
     const wanted = topics.split(" ").filter((topic) => topic !== "") as Topic[];
     const leave = wanted.length === 0 ? undefined : live.listen(wanted, mine.soon);
@@ -62,14 +86,15 @@ export function useResource<Data>(
       leave?.();
       mine.stop();
     };
-  }, [path, every, topics, key]);
+  }, [of, load, every, persistent, topics, key]);
 
   const refresh = useCallback(() => poller.current?.now(), []);
-  const current = held?.path === path ? held : null;
+  const current = held?.of === of ? held : null;
   return {
     data: current?.data ?? null,
     problem: current?.problem ?? null,
-    loading: path !== null && current === null,
+    loading: of !== null && current === null,
+    updatedAt: current?.updatedAt ?? null,
     refresh,
   };
 }

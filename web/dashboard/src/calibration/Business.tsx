@@ -31,11 +31,8 @@ export function Business({ panel }: { panel: BusinessPanel }) {
       <h3 className="text-sm font-semibold">{panel.title}</h3>
       <Plot
         summary={`Share automated over the threshold. ${promise}`}
-        x={[0, 1]}
-        y={[0, 1]}
-        xTicks={TENTHS}
-        yText={percentTick}
-        yName="Automated"
+        x={{ domain: [0, 1], ticks: TENTHS }}
+        y={{ domain: [0, 1], name: "Automated", text: percentTick }}
         height={170}
         readout={(x) => `Threshold ${digits(x)}: ${percent(at(x)?.share)} automated`}
       >
@@ -52,12 +49,14 @@ export function Business({ panel }: { panel: BusinessPanel }) {
       </Plot>
       <Plot
         summary={`Errors among the automated over the threshold. ${promise}`}
-        x={[0, 1]}
-        y={extent([...points.map(({ error }) => error), threshold.max_error * 1.3], { from: 0 })}
-        xTicks={TENTHS}
-        xName="Confidence threshold"
-        yText={percentTick}
-        yName="Errors"
+        x={{ domain: [0, 1], name: "Confidence threshold", ticks: TENTHS }}
+        y={{
+          domain: extent([...points.map(({ error }) => error), threshold.max_error * 1.3], {
+            from: 0,
+          }),
+          name: "Errors",
+          text: percentTick,
+        }}
         height={190}
         readout={(x) => {
           const point = at(x);

@@ -18,12 +18,8 @@ export function Histogram({ panel }: { panel: HistogramPanel }) {
       <h3 className="text-sm font-semibold">{panel.title}</h3>
       <Plot
         summary={`${panel.title}: mean confidence ${percent(panel.mean_confidence)}, right ${percent(panel.accuracy)}, over ${count(panel.curve.n_rows)} rows.`}
-        x={[0, 1]}
-        y={[0, 1.06 * most]}
-        xTicks={TENTHS}
-        xName="Confidence"
-        yName="Rows"
-        yCounts
+        x={{ domain: [0, 1], name: "Confidence", ticks: TENTHS }}
+        y={{ domain: [0, 1.06 * most], name: "Rows", counts: true }}
         height={250}
       >
         {(frame) => (

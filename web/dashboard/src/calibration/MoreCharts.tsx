@@ -65,10 +65,8 @@ export function Training({ value }: { value: TrainingCurve }) {
     <>
       <Plot
         summary={`Loss over ${count(value.step.at(-1))} steps; the best validation loss is at step ${count(value.best_step)}.`}
-        x={[0, value.step.at(-1) ?? 1]}
-        y={extent([...value.train_loss, ...value.validation_loss])}
-        xName="Step"
-        yName="Loss"
+        x={{ domain: [0, value.step.at(-1) ?? 1], name: "Step" }}
+        y={{ domain: extent([...value.train_loss, ...value.validation_loss]), name: "Loss" }}
         height={230}
       >
         {(frame) => (
@@ -102,13 +100,9 @@ export function Truth({ panel }: { panel: TruthPanel }) {
       <h3 className="text-sm font-semibold">{panel.title}</h3>
       <Plot
         summary={`${panel.title}: mean distance between confidence and the known truth ${digits(panel.mean_gap)}.`}
-        x={[0, 1]}
-        y={[0, 1]}
-        xTicks={tenths}
-        yTicks={tenths}
-        square
-        xName="Confidence"
-        yName="Known probability of being right"
+        x={{ domain: [0, 1], name: "Confidence", ticks: tenths }}
+        y={{ domain: [0, 1], name: "Known probability of being right", ticks: tenths }}
+        height="square"
       >
         {(frame) => (
           <>

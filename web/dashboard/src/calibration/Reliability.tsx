@@ -43,13 +43,9 @@ export function Reliability({ panel }: { panel: ReliabilityPanel }) {
       <h3 className="text-sm font-semibold">{panel.title}</h3>
       <Plot
         summary={said}
-        x={[0, 1]}
-        y={[0, 1]}
-        xTicks={TENTHS}
-        yTicks={TENTHS}
-        square
-        xName="Confidence"
-        yName="Share of right answers"
+        x={{ domain: [0, 1], name: "Confidence", ticks: TENTHS }}
+        y={{ domain: [0, 1], name: "Share of right answers", ticks: TENTHS }}
+        height="square"
         readout={(x) => {
           const bin = bins.find(({ from, to }) => x >= from && x <= to);
           return bin === undefined

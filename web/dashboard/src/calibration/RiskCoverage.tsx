@@ -31,15 +31,15 @@ export function RiskCoverage({ series }: { series: readonly RiskSeries[] }) {
               `${title}: ${percent(riskAt(points, 0.5))} at half, ${percent(curve.risk.at(-1))} at all rows`,
           )
           .join("; ")}.`}
-        x={[0, 1]}
-        y={extent(
-          seen.map(({ y }) => y),
-          { from: 0 },
-        )}
-        xText={percentTick}
-        yText={percentTick}
-        xName="Share of rows kept, most confident first"
-        yName="Errors among them"
+        x={{ domain: [0, 1], name: "Share of rows kept, most confident first", text: percentTick }}
+        y={{
+          domain: extent(
+            seen.map(({ y }) => y),
+            { from: 0 },
+          ),
+          name: "Errors among them",
+          text: percentTick,
+        }}
         height={280}
         readout={(x) =>
           `${percent(x, 0)} kept: ${curves.map(({ title, points }) => `${title} ${percent(riskAt(points, x))}`).join(", ")}`

@@ -4,7 +4,7 @@ import { Bars } from "../charts/marks";
 import { Plot } from "../charts/Plot";
 import { extent } from "../charts/scale";
 import { Empty } from "../ui/Empty";
-import { count, percent } from "../ui/format";
+import { count, counted, percent } from "../ui/format";
 
 /** The five bins of confidence; answers without one are counted beside them. */
 export function ConfidenceHistogram({ summary }: { summary: Summary }) {
@@ -22,19 +22,19 @@ export function ConfidenceHistogram({ summary }: { summary: Summary }) {
     <>
       <Plot
         summary={`How many answers had which confidence. ${said}.`}
-        x={[0, 1]}
-        y={extent(
-          bins.map(({ held }) => held),
-          { from: 0 },
-        )}
-        xTicks={[0, 0.2, 0.4, 0.6, 0.8, 1]}
-        xName="Confidence"
-        yName="Answers"
-        yCounts
+        x={{ domain: [0, 1], name: "Confidence", ticks: [0, 0.2, 0.4, 0.6, 0.8, 1] }}
+        y={{
+          domain: extent(
+            bins.map(({ held }) => held),
+            { from: 0 },
+          ),
+          name: "Answers",
+          counts: true,
+        }}
         height={210}
         readout={(x) => {
           const bin = bins.find(({ from, to }) => x >= from && x < to);
-          return bin === undefined ? null : `${bin.name}: ${count(bin.held)} answers`;
+          return bin === undefined ? null : `${bin.name}: ${counted(bin.held, "answer")}`;
         }}
       >
         {(frame) => (
@@ -45,7 +45,9 @@ export function ConfidenceHistogram({ summary }: { summary: Summary }) {
         )}
       </Plot>
       {without > 0 && (
-        <p className="text-xs text-muted">{count(without)} answers carry no confidence.</p>
+        <p className="text-xs text-muted">
+          {counted(without, "answer carries", "answers carry")} no confidence.
+        </p>
       )}
       <DataTable
         name="Answers by confidence"

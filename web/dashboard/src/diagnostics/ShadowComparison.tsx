@@ -6,7 +6,7 @@ import { extent } from "../charts/scale";
 import { differenceOf } from "../inference/difference";
 import { modelOption } from "../models/models";
 import { Command, Empty } from "../ui/Empty";
-import { count, digits, short } from "../ui/format";
+import { count, counted, digits, short } from "../ui/format";
 import { Stat, Stats } from "../ui/Stat";
 
 const outcomes = [
@@ -68,20 +68,20 @@ export function ShadowComparison({ summary, model }: Props) {
             summary={`Histogram of the differences: ${bars
               .map(({ height }, at) => `${short(edges[at])} to ${short(edges[at + 1])}: ${height}`)
               .join(", ")}`}
-            x={[0, bars.length]}
-            y={extent(counts, { from: 0, air: 0.2 })}
-            xTicks={edges.map((_, at) => at).filter((at) => edges.length < 9 || at % 2 === 0)}
-            xText={(at) => short(edges[at])}
-            xName="Difference to the champion"
-            yName="Copies"
-            yCounts
+            x={{
+              domain: [0, bars.length],
+              name: "Difference to the champion",
+              text: (at) => short(edges[at]),
+              ticks: edges.map((_, at) => at).filter((at) => edges.length < 9 || at % 2 === 0),
+            }}
+            y={{ domain: extent(counts, { from: 0, air: 0.2 }), name: "Copies", counts: true }}
             height={170}
             readout={(x) => {
               const at = Math.floor(x);
               const held = counts[at];
               return held === undefined
                 ? null
-                : `${short(edges[at])} to ${short(edges[at + 1])}: ${count(held)} copies`;
+                : `${short(edges[at])} to ${short(edges[at + 1])}: ${counted(held, "copy", "copies")}`;
             }}
           >
             {(frame) => (

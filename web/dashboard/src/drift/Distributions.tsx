@@ -30,13 +30,17 @@ export function Distributions({ feature }: { feature: FeatureDrift }) {
       {isNumeric ? (
         <Plot
           summary={said}
-          x={[0, Math.max(1, current.length)]}
-          y={extent([...reference, ...current], { from: 0 })}
-          xTicks={edges.map((_, at) => at).filter((at) => edges.length < 8 || at % 2 === 0)}
-          xText={(at) => edgeText(edges[at])}
-          yText={percentTick}
-          xName={`${feature.name}, in the reference’s bins`}
-          yName="Share"
+          x={{
+            domain: [0, Math.max(1, current.length)],
+            name: `${feature.name}, in the reference’s bins`,
+            text: (at) => edgeText(edges[at]),
+            ticks: edges.map((_, at) => at).filter((at) => edges.length < 8 || at % 2 === 0),
+          }}
+          y={{
+            domain: extent([...reference, ...current], { from: 0 }),
+            name: "Share",
+            text: percentTick,
+          }}
           height={220}
           readout={(x) => {
             const at = Math.floor(x);

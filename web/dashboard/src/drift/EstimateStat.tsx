@@ -1,5 +1,5 @@
 import type { DriftEstimate } from "../api/wire";
-import { count, digits } from "../ui/format";
+import { counted, digits } from "../ui/format";
 import { Stat } from "../ui/Stat";
 
 /** Where a measure comes from, as its name goes on. */
@@ -18,7 +18,7 @@ export function EstimateStat({ name, estimate }: { name: string; estimate: Drift
       name={`${estimate.metric}, ${name}`}
       value={digits(estimate.value)}
       tone={estimate.fell === true ? "bad" : "plain"}
-      hint={`${bounds}was ${digits(estimate.reference)} (${count(estimate.n)} rows)`}
+      hint={`${bounds}was ${digits(estimate.reference)} (${counted(estimate.n, "row")})`}
     />
   );
 }

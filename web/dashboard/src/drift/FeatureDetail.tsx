@@ -76,11 +76,15 @@ function OverTime({ points: given }: { points: readonly DriftPoint[] }) {
     <>
       <Plot
         summary={`Effect over ${points.length} comparisons, from ${short(first.effect)} to ${short(last.effect)}; the limit is ${short(limit)}.`}
-        x={[first.time_s, last.time_s]}
-        y={extent([...points.map(({ effect }) => effect), limit], { from: 0 })}
-        xText={(time) => clock(time)}
-        xTicks={[first.time_s, last.time_s]}
-        yName="Effect"
+        x={{
+          domain: [first.time_s, last.time_s],
+          text: (time) => clock(time),
+          ticks: [first.time_s, last.time_s],
+        }}
+        y={{
+          domain: extent([...points.map(({ effect }) => effect), limit], { from: 0 }),
+          name: "Effect",
+        }}
         height={180}
         readout={(time) => {
           const point = points.findLast(({ time_s }) => time_s <= time) ?? first;

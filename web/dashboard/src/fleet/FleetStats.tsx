@@ -1,5 +1,5 @@
 import type { Fleet } from "../api/wire";
-import { count, milliseconds, percent, short } from "../ui/format";
+import { count, counted, milliseconds, percent, short } from "../ui/format";
 import { Stat, Stats } from "../ui/Stat";
 import { agreementOf, hasEnded, perSecond, sum } from "./words";
 
@@ -37,11 +37,7 @@ export function FleetStats({ fleet }: { fleet: Fleet }) {
         value={milliseconds(inMs(totals.request_s.p50_s))}
         hint={`99th percentile ${milliseconds(inMs(totals.request_s.p99_s))}`}
       />
-      <Stat
-        name="Predictions"
-        value={count(nPredictions)}
-        hint={`${count(totals.labels)} labels`}
-      />
+      <Stat name="Predictions" value={count(nPredictions)} hint={counted(totals.labels, "label")} />
       <Stat
         name="Tokens written"
         value={count(totals.generation_tokens)}

@@ -1,10 +1,9 @@
-import { useCallback, useEffect, useRef, useState, useSyncExternalStore } from "react";
+import { useCallback, useState } from "react";
 
 import { callJson, modelsPath } from "../api/http";
-import { apiKey } from "../api/key";
-import { live } from "../api/live";
-import { failureOf, poll, POLL_MS, type Poller } from "../api/poll";
+import { POLL_MS } from "../api/poll";
 import type { Problem } from "../api/problem";
+import { useLoaded } from "../api/useResource";
 import type { AuditEntry, Registry, Summary } from "../api/wire";
 
 export type InferenceAuditOptions = {
@@ -34,19 +33,9 @@ export type InferenceAudit = {
   isPolling: boolean;
 };
 
-type Held = Pick<
-  InferenceAudit,
-  "summary" | "recentEntries" | "registryInfo" | "error" | "updatedAt"
->;
+type Looked = { summary: Summary; recentEntries: AuditEntry[]; registryInfo: Registry };
 
-const nothing: Held & { of: string | undefined } = {
-  of: undefined,
-  summary: null,
-  recentEntries: [],
-  registryInfo: null,
-  error: null,
-  updatedAt: null,
-};
+const NO_ENTRIES: readonly AuditEntry[] = [];
 
 /**
  * The audit of predictions as it stands: the summary, the latest ones, and who answers.
@@ -60,59 +49,32 @@ export function useInferenceAudit({
   model,
   autoStart = true,
 }: InferenceAuditOptions = {}): InferenceAudit {
-  const key = useSyncExternalStore(apiKey.subscribe, apiKey.get);
-  const [answers, setAnswers] = useState(nothing);
   const [isPolling, setPolling] = useState(autoStart);
-  const poller = useRef<Poller | null>(null);
+  const load = useCallback(
+    async (signal: AbortSignal): Promise<Looked> => {
+      const recent = modelsPath("/audit/recent", { limit: maxRecentEntries, model });
+      const [summary, recentEntries, registryInfo] = await Promise.all([
+        callJson<Summary>(modelsPath("/audit/summary", { model }), undefined, signal),
+        callJson<AuditEntry[]>(recent, undefined, signal),
+        callJson<Registry>(modelsPath("/registry", { model }), undefined, signal),
+      ]);
+      return { summary, recentEntries, registryInfo };
+    },
+    [maxRecentEntries, model],
+  );
+  const { data, problem, loading, updatedAt, refresh } = useLoaded(model ?? "", load, {
+    on: isPolling ? ["summary", "inference"] : [],
+    every: isPolling ? pollingInterval : null,
+  });
 
-  useEffect(() => {
-    const load = async (signal: AbortSignal) => {
-      try {
-        const [summary, recentEntries, registryInfo] = await Promise.all([
-          callJson<Summary>(modelsPath("/audit/summary", { model }), undefined, signal),
-          callJson<AuditEntry[]>(
-            modelsPath("/audit/recent", { limit: maxRecentEntries, model }),
-            undefined,
-            signal,
-          ),
-          callJson<Registry>(modelsPath("/registry", { model }), undefined, signal),
-        ]);
-        setAnswers({
-          of: model,
-          summary,
-          recentEntries,
-          registryInfo,
-          error: null,
-          updatedAt: new Date(),
-        });
-      } catch (error) {
-        const problem = failureOf(error, signal);
-        if (problem !== null) {
-          setAnswers((before) => ({
-            ...(before.of === model ? before : nothing),
-            of: model,
-            error: problem,
-          }));
-        }
-        throw error;
-      }
-    };
-    const mine = poll(load, isPolling ? pollingInterval : null);
-    poller.current = mine;
-    const leave = isPolling ? live.listen(["summary", "inference"], mine.soon) : undefined;
-    return () => {
-      leave?.();
-      mine.stop();
-    };
-  }, [pollingInterval, maxRecentEntries, model, isPolling, key]);
-
-  const refresh = useCallback(() => poller.current?.now(), []);
   const togglePolling = useCallback(() => setPolling((before) => !before), []);
-  const { of, ...known } = answers;
-  const held: Held = of === model ? known : nothing;
   return {
-    ...held,
-    loading: held.summary === null && held.error === null,
+    summary: data?.summary ?? null,
+    recentEntries: data?.recentEntries ?? NO_ENTRIES,
+    registryInfo: data?.registryInfo ?? null,
+    loading,
+    error: problem,
+    updatedAt,
     refresh,
     togglePolling,
     isPolling,

@@ -1,6 +1,6 @@
 import type { Alerts } from "../api/wire";
 import { Chip, type ChipTone } from "../ui/Chip";
-import { clock } from "../ui/format";
+import { clock, counted } from "../ui/format";
 
 const tones: Record<string, ChipTone> = { info: "info", warn: "warn", error: "bad" };
 
@@ -43,7 +43,7 @@ export function FiringAlerts({ alerts }: { alerts: Alerts }) {
                   {message.delivered
                     .map(({ receiver, delivered_s, attempts, last_error }) =>
                       delivered_s === null
-                        ? `${receiver}: not yet, ${attempts} attempts${last_error === null ? "" : ` (${last_error})`}`
+                        ? `${receiver}: not yet, ${counted(attempts, "attempt")}${last_error === null ? "" : ` (${last_error})`}`
                         : `${receiver}: told ${clock(delivered_s)}`,
                     )
                     .join(" · ")}

@@ -1,7 +1,7 @@
 import { type KeyboardEvent, useMemo, useRef, useState } from "react";
 
 import type { Edge, Graph } from "../api/wire";
-import { compact, count } from "../ui/format";
+import { compact, counted } from "../ui/format";
 import { layout, type Placed } from "./layout";
 
 type Props = { graph: Graph; chosen: string | null; onChoose: (latent: string | null) => void };
@@ -54,7 +54,7 @@ export function GraphPicture({ graph, chosen, onChoose }: Props) {
       width={placed.width}
       height={placed.height}
       role="group"
-      aria-label={`Graph of ${count(graph.nodes.length)} nodes and ${count(graph.edges.length)} edges, tokens at the left, the decision at the right`}
+      aria-label={`Graph of ${counted(graph.nodes.length, "node")} and ${counted(graph.edges.length, "edge")}, tokens at the left, the decision at the right`}
       className="mx-auto block"
       onPointerLeave={() => setNear(null)}
     >

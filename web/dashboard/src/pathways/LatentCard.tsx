@@ -6,7 +6,7 @@ import { Bars } from "../charts/marks";
 import { Plot } from "../charts/Plot";
 import { Card } from "../ui/Card";
 import { Chip } from "../ui/Chip";
-import { compact, count, NOTHING, percent, pValue, short } from "../ui/format";
+import { compact, count, counted, NOTHING, percent, pValue, short } from "../ui/format";
 import { Shown } from "../ui/Shown";
 import { Facts } from "../ui/Stat";
 import { Contexts } from "./Contexts";
@@ -98,12 +98,9 @@ function Histogram({ card }: { card: LatentCardData }) {
   return (
     <Part title="Activation where it fires">
       <Plot
-        summary={`Histogram of ${count(total)} activations from ${short(edges[0])} to ${short(edges.at(-1))}.`}
-        x={[edges[0] ?? 0, edges.at(-1) ?? 1]}
-        y={[0, Math.max(1, ...counts) * 1.06]}
-        xName="Activation"
-        yName="Firings"
-        yCounts
+        summary={`Histogram of ${counted(total, "activation")} from ${short(edges[0])} to ${short(edges.at(-1))}.`}
+        x={{ domain: [edges[0] ?? 0, edges.at(-1) ?? 1], name: "Activation" }}
+        y={{ domain: [0, Math.max(1, ...counts) * 1.06], name: "Firings", counts: true }}
         height={170}
       >
         {(frame) => <Bars frame={frame} bars={bars} />}

@@ -7,7 +7,7 @@ import { Card } from "../ui/Card";
 import { Chip } from "../ui/Chip";
 import { Empty } from "../ui/Empty";
 import { Choice, SelectField } from "../ui/Field";
-import { count, percent, pValue, short } from "../ui/format";
+import { count, counted, percent, pValue, short } from "../ui/format";
 import { Shown } from "../ui/Shown";
 import { type Column, VirtualTable } from "../ui/VirtualTable";
 import { LatentLink } from "./LatentLink";
@@ -82,7 +82,7 @@ export function PathwayTable({ study, latent, onChoose }: Props) {
               <p className="mt-1 text-xs text-muted tabular-nums">
                 {rows.length < nRows
                   ? `The first ${count(rows.length)} of ${count(nRows)}.`
-                  : `${count(nRows)} pathways.`}{" "}
+                  : `${counted(nRows, "pathway")}.`}{" "}
                 Effects are changes of the target’s pre-activation when the source is ablated.
               </p>
             </>

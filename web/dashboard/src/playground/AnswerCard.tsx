@@ -2,7 +2,7 @@ import { useState } from "react";
 
 import { Card } from "../ui/Card";
 import { Choice } from "../ui/Field";
-import { fraction, nats } from "../ui/format";
+import { counted, fraction, nats } from "../ui/format";
 import { Legend } from "../ui/Legend";
 import { Notice } from "../ui/Notice";
 import { entropyDoubt, probabilityDoubt } from "../ui/scales";
@@ -81,7 +81,7 @@ function Summary({ answer }: { answer: Answer }) {
   const timing = answer.final?.timing;
   const finish = answer.final?.finish_reason ?? answer.finish;
   const parts = [
-    `${answer.tokens.length} tokens`,
+    counted(answer.tokens.length, "token"),
     prob === null ? "" : `mean probability ${fraction(prob)} (geometric)`,
     entropy === null ? "" : `mean entropy ${nats(entropy)}`,
     timing === undefined ? "" : `first token after ${timing.first_token_s.toFixed(2)} s`,

@@ -1,8 +1,8 @@
-import { useEffect, useState } from "react";
+import { useCallback, useMemo, useState } from "react";
 
 import { callJson } from "../api/http";
-import { asProblem, type Problem } from "../api/problem";
 import type { components } from "../api/schema";
+import { useLoaded } from "../api/useResource";
 import { Button } from "../ui/Button";
 import { Card } from "../ui/Card";
 import { Choice, SelectField } from "../ui/Field";
@@ -36,34 +36,33 @@ function askedOf(answer: Answer, first: number): LensAsked {
 }
 
 /** One asking; another one for the same tokens is another object. */
-type Asked = { first: number };
-
-type Read = { answer: Answer; asked: Asked; lens: LensAnswered | null; problem: Problem | null };
+type Wanted = { first: number };
 
 /** What each layer would have said at some tokens of the answer; read when it is asked for. */
 export function LensCard({ answer, pinned }: { answer: Answer; pinned: number | null }) {
-  const [asked, setAsked] = useState<Asked | null>(null);
-  const [read, setRead] = useState<Read | null>(null);
+  const [wanted, setWanted] = useState<Wanted | null>(null);
   const [shade, setShade] = useState<Shade>("best");
 
-  useEffect(() => {
-    if (asked === null) return;
-    const leaving = new AbortController();
-    const keep = (lens: LensAnswered | null, problem: Problem | null) => {
-      if (!leaving.signal.aborted) setRead({ answer, asked, lens, problem });
-    };
-    callJson<LensAnswered>("/v1/lens", askedOf(answer, asked.first), leaving.signal).then(
-      (lens) => keep(lens, null),
-      (error: unknown) => keep(null, asProblem(error)),
-    );
-    return () => leaving.abort();
-  }, [answer, asked]);
+  const asked = useMemo(
+    () => (wanted === null ? null : askedOf(answer, wanted.first)),
+    [answer, wanted],
+  );
+  const load = useCallback(
+    (signal: AbortSignal) => callJson<LensAnswered>("/v1/lens", asked, signal),
+    [asked],
+  );
+  // A reading takes the model's time: it is done when somebody asks, and once.
+  const {
+    data: lens,
+    problem,
+    loading,
+  } = useLoaded(asked, load, {
+    every: null,
+    persistent: false,
+  });
 
-  // What was read for other tokens or another answer is not shown as if it were for these.
-  const isOfThese = read?.answer === answer && read.asked === asked;
-  const { lens, problem } = isOfThese ? read : { lens: null, problem: null };
-  const first = asked?.first ?? null;
-  const setFirst = (at: number) => setAsked({ first: at });
+  const first = wanted?.first ?? null;
+  const setFirst = (at: number) => setWanted({ first: at });
 
   const n = answer.tokens.length;
   const starts = Array.from({ length: Math.ceil(n / SPAN) }, (_, page) => page * SPAN);
@@ -116,7 +115,7 @@ export function LensCard({ answer, pinned }: { answer: Answer; pinned: number | 
               <Button onClick={() => setFirst(first)}>Try again</Button>
             </div>
           )}
-          {lens === null && problem === null && (
+          {loading && (
             <p role="status" className="waiting text-muted">
               Reading every layer…
             </p>

@@ -1,4 +1,5 @@
 import { Choice, SelectField, Slider, TextField } from "../ui/Field";
+import { counted } from "../ui/format";
 import { type Form, faults, type ServedModel, type Settings } from "./request";
 
 type Props = {
@@ -13,7 +14,7 @@ function hintOf(model: ServedModel | undefined): string {
   if (model === undefined || facts === undefined) return "";
   if (facts.kind === "adapter") return `Adapter of ${model.parent ?? "the base model"}`;
   const parts = [
-    facts.n_layers == null ? "" : `${facts.n_layers} layers`,
+    facts.n_layers == null ? "" : counted(facts.n_layers, "layer"),
     facts.n_parameters == null ? "" : `${(facts.n_parameters / 1e6).toFixed(1)} M parameters`,
     facts.dtype ?? "",
   ];

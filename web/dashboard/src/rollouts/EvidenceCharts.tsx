@@ -5,7 +5,7 @@ import { Band, Line, Rule } from "../charts/marks";
 import { Plot } from "../charts/Plot";
 import { extent } from "../charts/scale";
 import { Empty } from "../ui/Empty";
-import { count, short } from "../ui/format";
+import { count, counted, short } from "../ui/format";
 import { gateName } from "./GateTable";
 
 type Props = { points: readonly EvidencePoint[]; gates: readonly Gate[] };
@@ -48,22 +48,24 @@ function GateChart({ name, points }: { name: string; points: readonly EvidencePo
   // The first intervals are as wide as the world; the frame shows where it is decided.
   const settled = points.slice(Math.floor(points.length / 4));
   const y = extent([...settled.flatMap(({ value, low, high }) => [value, low, high]), limit]);
-  const said = `${gateName(name)} over ${count(last?.n)} requests: now ${short(last?.value)}, interval ${short(last?.low)} to ${short(last?.high)}, limit ${short(limit)}.`;
+  const said = `${gateName(name)} over ${counted(last?.n, "request")}: now ${short(last?.value)}, interval ${short(last?.low)} to ${short(last?.high)}, limit ${short(limit)}.`;
   return (
     <div className="min-w-0">
       <h3 className="text-sm font-semibold">{gateName(name)}</h3>
       <Plot
         summary={said}
-        x={[points[0]?.n ?? 0, last?.n ?? 1]}
-        y={y}
-        xName="Requests"
-        xText={count}
-        xCounts
+        x={{
+          domain: [points[0]?.n ?? 0, last?.n ?? 1],
+          name: "Requests",
+          text: count,
+          counts: true,
+        }}
+        y={{ domain: y }}
         height={190}
         readout={(x) => {
           const point = points.findLast(({ n }) => n <= x) ?? points[0];
           if (point === undefined) return null;
-          return `${count(point.n)} requests: ${short(point.value)}, ${short(point.low)} to ${short(point.high)}`;
+          return `${counted(point.n, "request")}: ${short(point.value)}, ${short(point.low)} to ${short(point.high)}`;
         }}
       >
         {(frame) => (

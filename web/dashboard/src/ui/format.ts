@@ -54,6 +54,11 @@ export function count(value: number | null | undefined): string {
   return value == null ? NOTHING : Math.round(value).toLocaleString("en-GB");
 }
 
+/** How many of something, in the right number: 1 row, 1,234 rows. */
+export function counted(value: number | null | undefined, one: string, many = `${one}s`): string {
+  return `${count(value)} ${value === 1 ? one : many}`;
+}
+
 export function milliseconds(value: number | null | undefined): string {
   if (value == null) return NOTHING;
   if (value >= 1000) return `${(value / 1000).toFixed(value >= 10_000 ? 1 : 2)} s`;

@@ -37,6 +37,21 @@ test("comments are passed over, lines of one event are joined", async () => {
   expect(await read(stream(bytes(": ping\r\n\r\ndata: a\r\ndata: b\r\n\r\n")))).toEqual(["a\nb"]);
 });
 
-test("an event without the last empty line still counts", async () => {
-  expect(await read(stream(bytes("data: a")))).toEqual(["a"]);
+test("an event that the end cuts off does not count", async () => {
+  expect(await read(stream(bytes("data: a\n\ndata: b")))).toEqual(["a"]);
+});
+
+test("who leaves early closes the stream", async () => {
+  let isClosed = false;
+  const body = new ReadableStream<Uint8Array>({
+    start: (controller) => controller.enqueue(bytes("data: a\n\ndata: b\n\n")),
+    cancel: () => {
+      isClosed = true;
+    },
+  });
+  for await (const data of events(body)) {
+    expect(data).toBe("a");
+    break;
+  }
+  expect(isClosed).toBe(true);
 });

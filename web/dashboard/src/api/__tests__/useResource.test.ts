@@ -1,7 +1,7 @@
 import { act, renderHook } from "@testing-library/react";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 
-import { useResource } from "../useResource";
+import { useLoaded, useResource } from "../useResource";
 
 /** Asks a server that answers with its number of looks, until it hangs. */
 let nAsked: number;
@@ -64,4 +64,24 @@ test("what was left is not asked for any more", async () => {
   refresh();
   await passed(0);
   expect(nAsked).toBe(1);
+});
+
+test("what somebody asked for is neither cut off nor asked for again by itself", async () => {
+  isHanging = true;
+  const load = vi.fn(
+    (signal: AbortSignal) =>
+      new Promise<number>((_resolve, reject) => {
+        window.setTimeout(() => reject(new Error("It is broken.")), 90_000);
+        signal.addEventListener("abort", () => reject(signal.reason as Error));
+      }),
+  );
+  const { result } = renderHook(() =>
+    useLoaded("a reading", load, { every: null, persistent: false }),
+  );
+  await passed(89_000);
+  expect(result.current).toMatchObject({ loading: true, problem: null });
+  await passed(1_000);
+  expect(result.current.problem?.message).toContain("It is broken.");
+  await passed(300_000);
+  expect(load).toHaveBeenCalledTimes(1);
 });

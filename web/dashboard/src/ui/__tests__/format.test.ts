@@ -4,6 +4,7 @@ import { ticks } from "../../charts/scale";
 import {
   clock,
   count,
+  counted,
   milliseconds,
   percent,
   percentTick,
@@ -75,5 +76,13 @@ test("a tiny p-value reads as smaller than a limit", () => {
     "< 0.0001",
     "0.03",
     "–",
+  ]);
+});
+
+test("one thing is not told as many", () => {
+  expect([counted(1, "row"), counted(1_234, "row"), counted(0, "copy", "copies")]).toEqual([
+    "1 row",
+    "1,234 rows",
+    "0 copies",
   ]);
 });
