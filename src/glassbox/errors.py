@@ -158,7 +158,8 @@ class NotEnoughData(UsageError):
         self.have = have
         self.need = need
         super().__init__(
-            f"{what} needs at least {need} rows; there are {have}.{' ' + remedy if remedy else ''}"
+            f"{what} needs at least {need} row{'s' * (need != 1)}; there "
+            f"{'is' if have == 1 else 'are'} {have}.{' ' + remedy if remedy else ''}"
         )
 
 
@@ -276,7 +277,8 @@ class QueueFull(CapacityError):
         self.n_waiting = n_waiting
         self.retry_after_s = retry_after_s
         super().__init__(
-            f"{n_waiting} requests wait already, which is the most that are kept waiting. "
+            f"{n_waiting} request{' waits' if n_waiting == 1 else 's wait'} already, which is the "
+            "most that are kept waiting. "
             f"Try again in about {retry_after_s:.0f} s."
         )
 

@@ -261,3 +261,15 @@ def test_a_line_of_json_is_on_disk_when_it_is_printed(
         monkeypatch.setattr("sys.stdout", out)
         print_json_line({"a": 1})
         assert (tmp_path / "out").read_text(encoding="utf-8") == '{"a":1}\n'
+
+
+@pytest.mark.parametrize("width", range(20, 60))
+def test_no_line_ends_between_a_number_and_its_unit(width, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", str(width))
+    words = "At most 10 % of 1,200 answers, 6.8 points, after 12 s or 3 samples.\n\nEnd 5 %"
+    print_text(words)
+    out = capsys.readouterr().out
+    assert " ".join(out.split()) == " ".join(words.split())
+    for line in out.splitlines():
+        assert len(line) <= width
+        assert not line.lstrip().startswith(("%", "points", "s "))

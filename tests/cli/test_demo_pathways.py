@@ -42,12 +42,30 @@ def test_a_null_that_drives_something_speaks_against_the_study(study, tmp_path):
     assert found[f"{first.source} drives {first.target}"].holds
     assert found[f"L2-99999 does nothing, active like {first.source}"].holds
     assert found["nulls drive nothing"].holds
-    assert found["nulls drive nothing"].found.count("→") == len(verified) - 1
+    assert found["nulls drive nothing"].found == "none of their pathways is verified"
+    own = found["the model's own pathways, about which nothing was planted"]
+    assert own.found.count("→") == len(verified) - 1
+    assert own.holds is None
     assert not found["no other latent moves the decision"].holds
     busy = PlantedLatent(other.source, "null", "safe", twin=first.source)
     found = verdicts(study, tmp_path, chain, busy)["nulls drive nothing"]
     assert not found.holds
     assert found.found.startswith(f"{other.source} → ")
+
+
+def test_a_twin_of_a_chains_end_is_driven_by_construction(study, tmp_path):
+    row = study.pathways(verified=True, limit=1).rows[0]
+    first = PlantedLatent(row.source, "causal", "safe", drives="L9-1")
+    twin = PlantedLatent(row.target, "null", "safe", twin="L9-1")
+    found = verdicts(study, tmp_path, first, twin)
+    driven = found["a null that reads what a chain's end reads is driven, too"]
+    assert driven.found == f"verified: {row.source} → {row.target}"
+    assert driven.holds
+    unrelated = PlantedLatent(row.target, "null", "safe", twin="L9-2")
+    found = verdicts(study, tmp_path, first, unrelated)
+    assert "a null that reads what a chain's end reads is driven, too" not in found
+    own = found["the model's own pathways, about which nothing was planted"]
+    assert f"{row.source} → {row.target}" in own.found
 
 
 def test_a_planted_pathway_that_is_not_there_is_missed(study, tmp_path):

@@ -147,7 +147,7 @@ def test_the_configuration_in_use_is_named(tmp_path):
     (tmp_path / "glassbox.toml").write_text('[engine]\nmodel = "other"\n')
     file, settings = doctor.configuration_checks()
     assert file.value == "glassbox.toml"
-    assert settings.shown == "1 differ from the defaults"
+    assert settings.shown == "1 differs from the defaults"
 
 
 def test_a_broken_configuration_is_broken(tmp_path, capsys, monkeypatch):

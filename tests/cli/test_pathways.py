@@ -27,7 +27,7 @@ def test_an_audit_with_errors_lists_them_and_ends_with_a_code_of_its_own(study, 
     assert main(["pathways", "audit", str(study)]) == ExitCode.INCOMPLETE
     shown = " ".join(capsys.readouterr().out.split())
     assert "empty-response" in shown
-    assert "1 errors, 0 warnings: NOT fit to go on with as it is" in shown
+    assert "1 error, 0 warnings: NOT fit to go on with as it is" in shown
     # A finished audit says so again, and what comes after does not begin.
     assert main(["pathways", "audit", str(study), "--json"]) == ExitCode.INCOMPLETE
     found = json.loads(capsys.readouterr().out)

@@ -108,7 +108,7 @@ def test_an_experiment_is_analysed_from_csv_and_json_lines(tmp_path, capsys):
         ("arm,other\na,1\n", "No column 'outcome'"),
         ("arm,outcome\n", "there are no rows"),
         ("arm,outcome\na,1\na,0\n", "one arm only"),
-        ("arm,outcome\na,1\nb\n", "line 3: it has 1 cells where the header has 2"),
+        ("arm,outcome\na,1\nb\n", "line 3: it has 1 cell where the header has 2"),
         ('arm,outcome\n"a,1\n', "cannot be read as CSV"),
         ("arm,outcome\na,1\nb\udcff,1\n", "line 3: byte 0xff is not UTF-8"),
     ],

@@ -25,6 +25,7 @@ from glassbox.errors import (
     GlassboxError,
     InvalidValue,
 )
+from glassbox.stats.wording import counted
 from glassbox.storage.database import Database
 
 MOST_PER_COMMIT: Final = 4000
@@ -162,7 +163,8 @@ class GroupWriter:
             done.result(timeout_s)
         except TimeoutError as error:
             raise DeadlineExceeded(
-                f"{len(self._queue)} records were not on the disk after {timeout_s:g} s. "
+                f"{counted(len(self._queue), 'record was', 'records were')} not on the disk after "
+                f"{timeout_s:g} s. "
                 f"{self._problem}".strip()
             ) from error
 

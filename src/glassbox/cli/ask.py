@@ -15,6 +15,7 @@ from glassbox.cli.console import progress as progress_bar
 from glassbox.cli.exit_codes import ExitCode
 from glassbox.errors import GlassboxError, InvalidValue
 from glassbox.runtime import Runtime
+from glassbox.stats.wording import counted
 
 if TYPE_CHECKING:
     from glassbox.confidence.classify import Labeller
@@ -187,7 +188,7 @@ def _together(probs: Sequence[float], decimals: int) -> list[tuple[str, ...]]:
         return []
     total, least = 100 * sum(probs), 10.0**-decimals
     shown = f"{total:.{decimals}f} %" if total >= least else f"under {least:g} %"
-    return [(f"{len(probs)} others, together", "", shown)]
+    return [(f"{counted(len(probs), 'other')}, together", "", shown)]
 
 
 def _show(found: "Explanation") -> None:

@@ -17,6 +17,7 @@ from glassbox.cli.exit_codes import ExitCode
 from glassbox.cli.moments import Moment, parse_moment, to_second
 from glassbox.errors import InvalidValue, UnknownName
 from glassbox.runtime import Runtime
+from glassbox.stats.wording import counted
 
 if TYPE_CHECKING:
     from glassbox.audit import Head, InferenceStore
@@ -174,7 +175,7 @@ def export(
     if json:
         print_json({"file": path, "n_rows": n_rows, "head": head})
         return
-    note(f"{n_rows:,} predictions in {path}.")
+    note(f"{counted(n_rows, 'prediction')} in {path}.")
 
 
 @app.command()
@@ -189,7 +190,7 @@ def erase(
     if json:
         print_json({"request_id": request_id, "erased_events": n_erased})
         return
-    note(f"The content of {n_erased} events of {request_id} is gone.")
+    note(f"The content of {counted(n_erased, 'event')} of {request_id} is gone.")
 
 
 @app.command()
@@ -214,7 +215,8 @@ def retain(
     if json:
         print_json({"n_removed": done.n_removed, "last_sequence": done.last_sequence, "kept": kept})
         return
-    note(f"{done.n_removed:,} events removed, {kept.n_events:,} are kept.")
+    remain = counted(kept.n_events, "is kept", "are kept")
+    note(f"{counted(done.n_removed, 'event')} removed, {remain}.")
 
 
 @app.command()
@@ -231,7 +233,7 @@ def labels(
     if json:
         print_json({"accepted": len(told) - len(unknown), "unknown": unknown})
     else:
-        note(f"{len(told) - len(unknown):,} of {len(told):,} labels taken.")
+        note(f"{len(told) - len(unknown):,} of {counted(len(told), 'label')} taken.")
         if unknown:
             shown = ", ".join(unknown[:5]) + ("…" if len(unknown) > 5 else "")
             note(f"No prediction of the name: {shown}")

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from glassbox.cli.console import Column, note, print_table
+from glassbox.stats.wording import counted
 
 if TYPE_CHECKING:
     from glassbox.audit import Summary
@@ -100,7 +101,10 @@ def show_summary(found: "Summary", kept: "StoreCounts") -> None:
         ("shadow difference, mean", _number(found.shadow_avg_diff)),
         ("shadow difference, least to largest", _between(found)),
         ("copies of the window", ", ".join(_copies(found))),
-        ("kept on the disk", f"{kept.n_events:,} events, {kept.n_body_bytes:,} bytes of content"),
+        (
+            "kept on the disk",
+            f"{counted(kept.n_events, 'event')}, {kept.n_body_bytes:,} bytes of content",
+        ),
     ]
     print_table(["the latest", ""], [row for row in rows if row[1]])
     if found.rolling_count:

@@ -4,6 +4,7 @@ Results go to standard output, everything else to standard error, so that a pipe
 only. Colour and bars appear on a terminal alone. Knows nothing of what is printed.
 """
 
+import re
 import shutil
 import sys
 import threading
@@ -62,6 +63,13 @@ _PICTURES = {
 }
 """Control characters to their pictures. Source: Unicode, "Control Pictures"; the second set of
 control characters (C1) has none."""
+
+
+_UNIT = re.compile(r"(?<=\d) (?=(?:%|m?s|nats|points)(?!\w))")
+"""The space between a number and its unit."""
+_BOUND = "\ufdd0"
+"""Stands for that space while lines are broken: no character, so no text has it, and one cell wide.
+The library breaks lines at no-break spaces, too."""
 
 
 @dataclass(frozen=True)
@@ -163,8 +171,14 @@ def _print_records(shapes: Sequence[Column], rows: Sequence[Sequence[Text]], tit
 
 
 def print_text(text: str) -> None:
-    """Print a paragraph on standard output, wrapped at the console's width."""
-    output().print(Text(visible(text)))
+    """Print a paragraph on standard output, wrapped at the console's width.
+
+    No line ends between a number and its unit.
+    """
+    console = output()
+    bound = Text(_UNIT.sub(_BOUND, visible(text)))
+    lines = [line.plain for line in bound.wrap(console, console.width)]
+    console.print(Text("\n".join(lines).replace(_BOUND, " ")), soft_wrap=True)
 
 
 def visible(text: str) -> str:

@@ -24,6 +24,7 @@ from glassbox.cli.demo_server import HOST, check_port, serving, taking_alerts
 from glassbox.cli.demo_traffic import Told, Traffic
 from glassbox.errors import DeadlineExceeded
 from glassbox.runtime import SHIPPED_RUN
+from glassbox.stats.wording import counted
 from glassbox.wire.rollouts import GateAnswered
 
 if TYPE_CHECKING:
@@ -167,7 +168,8 @@ def play(folder: Path, port: int, *, opens: bool, stays: bool) -> None:
             [(each.title, each.outcome, f"{each.seconds:.0f}") for each in acts],
         )
         print_text(f"{traffic.n_answered} requests were answered in "
-                   f"{time.monotonic() - began_s:.0f} s, {traffic.n_failed} were not.")  # fmt: skip
+                   f"{time.monotonic() - began_s:.0f} s, "
+                   f"{counted(traffic.n_failed, 'was not', 'were not')}.")  # fmt: skip
         _show_where(folder, address if stays else None)
         if stays:
             note("The traffic goes on until you press Ctrl-C.")
@@ -269,14 +271,15 @@ def _so_far(status: "RolloutStatus") -> str:
     if not n:
         return "… its own process is starting."
     if n_short or not status.gates:
-        return f"… {n} requests compared so far; no gate decides on so few."
+        return f"… {counted(n, 'request')} compared so far; no gate decides on so few."
     open_gates = [each.name for each in status.gates if each.verdict == "inconclusive"]
-    return f"… {n} requests compared; in doubt: {', '.join(open_gates) or 'none'}."
+    return f"… {counted(n, 'request')} compared; in doubt: {', '.join(open_gates) or 'none'}."
 
 
 def _verdict(report: "DriftReportAnswered") -> str:
     n_drifted = sum(each.drifted for each in report.features)
-    said = f"{report.verdict.replace('_', ' ')}, {n_drifted} of {len(report.features)} columns"
+    n_columns = counted(len(report.features), "column")
+    said = f"{report.verdict.replace('_', ' ')}, {n_drifted} of {n_columns}"
     estimate = report.estimate
     if estimate is None or estimate.value is None or estimate.reference is None:
         return f"{said}."

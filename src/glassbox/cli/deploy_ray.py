@@ -17,6 +17,7 @@ from glassbox.cli.exit_codes import ExitCode
 from glassbox.cli.moments import to_second
 from glassbox.errors import InvalidValue
 from glassbox.settings import effective, load_settings
+from glassbox.stats.wording import counted
 
 if TYPE_CHECKING:
     from glassbox.deploy.ray import Cluster, Deployed, RayPlan
@@ -165,8 +166,8 @@ def _write(plan: "RayPlan", path: Path) -> None:
 
 def _welcome(deployed: "Deployed") -> None:
     note(
-        f"\nReady: {deployed.name}, {deployed.n_ready} of {deployed.wanted} replicas, bundle "
-        f"{deployed.digest[:12]}"
+        f"\nReady: {deployed.name}, {deployed.n_ready} of {counted(deployed.wanted, 'replica')}, "
+        f"bundle {deployed.digest[:12]}"
     )
     note(f"  dashboard    {deployed.address}/")
     note(f"  OpenAI API   {deployed.address}/v1")
@@ -206,7 +207,8 @@ def _show(cluster: "Cluster", name: str, *, as_json: bool) -> None:
 
 def _print(found: "Deployed") -> None:
     print_text(
-        f"{found.name}: {found.status}, {found.n_ready} of {found.wanted} replicas, {found.address}"
+        f"{found.name}: {found.status}, {found.n_ready} of {counted(found.wanted, 'replica')}, "
+        f"{found.address}"
     )
     print_text(f"bundle {found.digest[:12]}  {found.bundle}")
     if found.message:

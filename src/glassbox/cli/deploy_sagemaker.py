@@ -17,6 +17,7 @@ from glassbox.cli.exit_codes import ExitCode
 from glassbox.cli.named import named_folders, named_values
 from glassbox.errors import GlassboxError, InvalidValue, Unreachable
 from glassbox.runtime import Runtime
+from glassbox.stats.wording import counted
 
 if TYPE_CHECKING:
     from glassbox.deploy.prices import Prices
@@ -236,7 +237,7 @@ def _show_and_do(
     if as_json:
         print_json({**plan_json(steps), "is_done": True})
     else:
-        note(f"Done: {len(steps.actions)} steps.")
+        note(f"Done: {counted(len(steps.actions), 'step')}.")
 
 
 def _mode(**given: bool) -> str:
@@ -260,11 +261,14 @@ def _ask(mode: str, steps: "Plan") -> None:
     if not sys.stdin.isatty():
         raise InvalidValue(
             f"--{mode}",
-            f"{len(steps.actions)} steps",
+            counted(len(steps.actions), "step"),
             "confirmed, and there is no terminal to ask",
             remedy="Look at it with --plan, then give --yes.",
         )
-    typer.confirm(f"Do these {len(steps.actions)} steps?", abort=True, err=True)
+    what = counted(len(steps.actions), "step")
+    typer.confirm(
+        f"Do {'this' if len(steps.actions) == 1 else 'these'} {what}?", abort=True, err=True
+    )
 
 
 def _signed(aws: "Aws | None") -> "Aws":

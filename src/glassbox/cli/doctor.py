@@ -30,6 +30,7 @@ from glassbox.cli.exit_codes import ExitCode
 from glassbox.engine.model.files import model_files
 from glassbox.errors import GlassboxError
 from glassbox.settings import HubEnvironment, config_file, effective, hub_environment, load_settings
+from glassbox.stats.wording import counted
 
 HUB_TIMEOUT_S: Final = 2.0
 """Longest wait for the hub's address to answer."""
@@ -275,7 +276,12 @@ def configuration_checks() -> tuple[Check, ...]:
         return (Check("configuration", "settings", str(error), False, Status.BROKEN, remedy),)
     return (
         Check("configuration", "file", str(path) if path else "none", str(path) if path else None),
-        Check("configuration", "settings", f"{changed} differ from the defaults", value=True),
+        Check(
+            "configuration",
+            "settings",
+            f"{counted(changed, 'differs', 'differ')} from the defaults",
+            value=True,
+        ),
     )
 
 

@@ -10,6 +10,7 @@ from glassbox.cli.console import Column, note, print_json, print_table
 from glassbox.cli.moments import Moment, parse_moment, to_minute
 from glassbox.rollout.version import DEFAULT_MODEL, option_of
 from glassbox.runtime import Runtime
+from glassbox.stats.wording import counted
 
 if TYPE_CHECKING:
     from glassbox.rollout.drift.drift_store import DriftStore
@@ -77,9 +78,10 @@ def create(
         return
     typer.echo(made.reference_id)
     note(
-        f"{made.n_rows} answers of {made.model_version or 'several versions'} from "
+        f"{counted(made.n_rows, 'answer')} of {made.model_version or 'several versions'} from "
         f"{to_minute(made.since_s)} to {to_minute(made.until_s)}; compared by "
-        f"{len(made.window.columns)} columns: {', '.join(c.name for c in made.window.columns)}."
+        f"{counted(len(made.window.columns), 'column')}: "
+        f"{', '.join(c.name for c in made.window.columns)}."
     )
 
 

@@ -9,6 +9,7 @@ from glassbox.cli.moments import to_minute
 from glassbox.errors import UnknownName
 from glassbox.rollout.drift.drift_store import Point
 from glassbox.rollout.drift.report import DriftReport, FeatureDrift, Quality, Verdict
+from glassbox.stats.wording import counted
 
 BARS: Final = "▁▂▃▄▅▆▇█"
 """Heights of a share beside the largest of its row."""
@@ -107,9 +108,9 @@ def _headline(report: DriftReport) -> str:
     who = f" of {report.model_version}" if report.model_version else ""
     beside = f" ({report.reference_id})" if report.reference_id else ""
     n = len(report.drifted)
-    found = f": {n} of {len(report.features)} columns" if report.features else ""
+    found = f": {n} of {counted(len(report.features), 'column')}" if report.features else ""
     return (
-        f"{VERDICTS[report.verdict]}{found}. {report.n_current} rows{who} against "
+        f"{VERDICTS[report.verdict]}{found}. {counted(report.n_current, 'row')}{who} against "
         f"{report.n_reference} of the reference{beside}."
     )
 
@@ -123,7 +124,7 @@ def _show_quality(report: DriftReport) -> None:
         [
             (
                 each.metric,
-                "confidence alone" if each.method == "estimated" else f"{each.n} labels",
+                "confidence alone" if each.method == "estimated" else counted(each.n, "label"),
                 None if each.reference is None else f"{each.reference:.3f}",
                 f"{each.value:.3f}",
                 f"{each.low:.3f} to {each.high:.3f}",

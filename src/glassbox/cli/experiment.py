@@ -12,6 +12,7 @@ from glassbox.cli.console import Column, note, print_json, print_table, print_te
 from glassbox.cli.text_lines import utf8_lines
 from glassbox.csv_rows import csv_rows
 from glassbox.errors import InvalidData, InvalidValue, UnknownName
+from glassbox.stats.wording import counted
 
 if TYPE_CHECKING:
     from glassbox.stats.sequential.experiments import Comparison
@@ -243,6 +244,6 @@ def _table(lines: list[str], source: str) -> Iterator[tuple[int, Mapping[str, st
     _, header = next(table, (1, []))
     for line, cells in table:
         if len(cells) != len(header):
-            reason = f"it has {len(cells)} cells where the header has {len(header)}"
+            reason = f"it has {counted(len(cells), 'cell')} where the header has {len(header)}"
             raise InvalidData(reason, source=source, line=line)
         yield line, dict(zip(header, cells, strict=True))

@@ -11,6 +11,7 @@ from glassbox.cli import options
 from glassbox.cli.console import Column, note, print_json, print_table
 from glassbox.cli.exit_codes import ExitCode
 from glassbox.runtime import Runtime
+from glassbox.stats.wording import counted
 
 if TYPE_CHECKING:
     from glassbox.wire.fleet import ReplicaAnswered
@@ -53,7 +54,8 @@ def fleet(
             [_line(each) for each in found.replicas],
         )
         n_requests = sum(found.totals.requests.values())
-        note(f"{found.agreement.n_ready} take requests; {n_requests:,} requests in all.")
+        ready = counted(found.agreement.n_ready, "takes requests", "take requests")
+        note(f"{ready}; {counted(n_requests, 'request')} in all.")
         for each in found.warnings:
             note(f"{each.kind}: {each.message}")
     if check and (found.warnings or not found.agreement.n_ready):

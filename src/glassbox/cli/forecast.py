@@ -6,6 +6,7 @@ from glassbox.cli.console import Column, note, print_json, print_table
 from glassbox.cli.exit_codes import ExitCode
 from glassbox.errors import InvalidValue
 from glassbox.settings import load_settings
+from glassbox.stats.wording import counted
 
 if TYPE_CHECKING:
     from glassbox.engine.forecast import Forecast
@@ -73,8 +74,8 @@ def show_forecast(model: str, *, memory: str | None, as_json: bool) -> ExitCode:
         note(f"{model} does not fit {where}: {_gb(found.total_bytes)} are needed.")
         return ExitCode.INCOMPLETE
     note(
-        f"{model} fits {where}; at most {n_fitting:,} requests of {found.load.n_tokens:,} tokens "
-        "at a time."
+        f"{model} fits {where}; at most {counted(n_fitting, 'request')} of "
+        f"{found.load.n_tokens:,} tokens at a time."
     )
     if found.load.step_tokens < load.step_tokens:
         note(f"It fits with smaller steps: set engine.batch_tokens = {found.load.step_tokens}.")
@@ -105,14 +106,14 @@ def _print(found: "Forecast", model: str, available: int) -> None:
         (
             "keys and values",
             found.keys_bytes,
-            f"{load.n_requests} requests of {load.n_tokens:,} tokens, "
+            f"{counted(load.n_requests, 'request')} of {load.n_tokens:,} tokens, "
             f"{found.token_bytes / 1024:,.0f} KiB a token",
         ),
         ("while growing", found.growing_bytes, "their smaller copy, when more requests come"),
         (
             "hidden states",
             found.states_bytes,
-            f"{load.n_layers} layers of one step of {load.step_tokens:,} tokens",
+            f"{counted(load.n_layers, 'layer')} of one step of {load.step_tokens:,} tokens",
         ),
         ("one step", found.step_bytes, "feed-forward part and stream of a layer"),
         ("logits", found.logits_bytes, "at the positions that are read"),

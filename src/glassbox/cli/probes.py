@@ -288,7 +288,7 @@ def _show_training(trained: "TrainedProbe", figures: dict[str, Any]) -> None:
         print_text(f"The probe {worse} the trivial reading {best.name!r} on these rows.")
     if probe.threshold is None:
         note(
-            f"No threshold: {trained.negatives_needed} negative rows of different groups in the "
+            f"No threshold: {trained.negatives_needed:,} negative rows of different groups in the "
             f"calibrator part would do for {100 * (probe.max_fpr or 0):g} % false alarms. Bring "
             "more rows or raise --max-fpr."
         )

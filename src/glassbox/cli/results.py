@@ -171,12 +171,16 @@ def show(table: "Table | None") -> None:
     if table is None:
         return
     columns = [
-        Column(name, "left" if any(row[i][:1].isalpha() for row in table.rows) else "right")
+        Column(name, "left" if any(_is_word(row[i]) for row in table.rows) else "right")
         for i, name in enumerate(table.header)
     ]
     print_table(columns, table.rows, title=table.caption)
     for sentence in table.notes:
         print_text(sentence + "\n")
+
+
+def _is_word(cell: str) -> bool:
+    return cell[:1].isalpha() and cell != "none"
 
 
 def _refuse_shipped(folder: "RunFolder") -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from glassbox.cli.console import Column, note, output, print_table, print_text, visible
+from glassbox.stats.wording import counted
 from glassbox.techniques.packed.paging import rounded, summary
 from glassbox.techniques.packed.parts import as_array, class_name_of, dtype_of, fields_of
 
@@ -167,7 +168,7 @@ def _show_parts(parts: list[tuple[str, Any]]) -> None:
         [(name, in_words(each)) for name, each in parts[:MOST_PARTS]],
     )
     if len(parts) > MOST_PARTS:
-        print_text(f"… {len(parts) - MOST_PARTS:,} more parts; --json has them all.")
+        print_text(f"… {counted(len(parts) - MOST_PARTS, 'more part')}; --json has all.")
 
 
 def _is_plain(value: object) -> bool:

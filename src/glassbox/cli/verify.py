@@ -26,6 +26,7 @@ from glassbox.cli.console import (
 from glassbox.cli.console import progress as progress_bar
 from glassbox.cli.token_colours import PROBABILITY, coloured, legend
 from glassbox.runtime import Runtime
+from glassbox.stats.wording import counted
 
 if TYPE_CHECKING:
     from glassbox.introspection.figures import Figures
@@ -209,7 +210,7 @@ def _show(verdict: "Verdict") -> None:
         ],
         [_row(check) for check in verdict.checks],
     )
-    print_text(f"{verdict.n_tokens:,} tokens, {verdict.seconds:.2f} s.")
+    print_text(f"{counted(verdict.n_tokens, 'token')}, {verdict.seconds:.2f} s.")
     for each in verdict.notes:
         note(f"Note: {each}")
 
@@ -292,7 +293,8 @@ def _show_training(trained: "Trained", out: Path) -> None:
             title="Is the uncertainty honest?",
         )
     for fusion in trained.manifest.fusions:
-        print_text(f"{fusion.origin.capitalize()}, {len(fusion.checks)} checks. {fusion.promise}")
+        n_checks = counted(len(fusion.checks), "check")
+        print_text(f"{fusion.origin.capitalize()}, {n_checks}. {fusion.promise}")
     print_text(
         f"On the test part {figures.n_accepted:,} of {figures.n_rows:,} responses are accepted, "
         f"{figures.n_accepted_wrong} of them wrong.\nVerifier: {out}"

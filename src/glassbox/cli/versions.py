@@ -23,6 +23,7 @@ from glassbox.rollout.version import (
 )
 from glassbox.rollout.versions.registry import Registry
 from glassbox.runtime import Runtime
+from glassbox.stats.wording import counted
 
 app = typer.Typer(
     help="Register versions of a model, and say which one answers.",
@@ -273,8 +274,9 @@ def export_mlflow(
         return
     n_aliases = sum(len(each) for each in done.aliases.values())
     print_text(
-        f"{done.n_new} versions written to MLflow, {done.n_known} were there; "
-        f"{n_aliases} aliases are as here."
+        f"{counted(done.n_new, 'version')} written to MLflow, "
+        f"{counted(done.n_known, 'was there', 'were there')}; "
+        f"{counted(n_aliases, 'alias is', 'aliases are')} as here."
     )
 
 

@@ -13,6 +13,7 @@ import orjson
 
 from glassbox.csv_rows import csv_rows
 from glassbox.errors import InvalidData
+from glassbox.stats.wording import counted
 
 
 def read_records(file: Path, *, is_csv: bool) -> Iterator[tuple[int, Mapping[str, object]]]:
@@ -48,8 +49,8 @@ def _read_csv(text: str, source: str) -> Iterator[tuple[int, Mapping[str, object
             yield line, dict(zip(header, cells, strict=True))
         elif cells:
             raise InvalidData(
-                f"{len(cells)} cells where the header has {len(header)}; a cell with commas goes "
-                "in quotes",
+                f"{counted(len(cells), 'cell')} where the header has {len(header)}; a cell with "
+                "commas goes in quotes",
                 source=source,
                 line=line,
             )

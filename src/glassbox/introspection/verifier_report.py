@@ -22,6 +22,7 @@ from glassbox.stats.calibration.corp import corp_curve
 from glassbox.stats.calibration.error import ece_interval, null_level
 from glassbox.stats.intervals import proportion_interval
 from glassbox.stats.selective.ranking import risk_coverage_curve
+from glassbox.stats.wording import counted
 
 PART = "test part"
 """Where everything is measured."""
@@ -102,7 +103,8 @@ def _report(trained: Trained, images: tuple[ChartImage, ...]) -> Report:
         title="Can these answers be believed?",
         verdict=(
             f"Of {figures.n_rows:,} test responses, {100 * accepted:.0f} % would be accepted; "
-            f"{figures.n_accepted_wrong} of those {figures.n_accepted:,} are wrong."
+            f"{figures.n_accepted_wrong:,} of those {figures.n_accepted:,} "
+            f"{'is' if figures.n_accepted_wrong == 1 else 'are'} wrong."
             if safe
             else "No threshold keeps the promise on these data: every response goes to a person."
         ),
@@ -178,6 +180,7 @@ def _strata(figures: Figures) -> tuple[Table, ...]:
 
 def _promises(trained: Trained) -> tuple[str, ...]:
     return tuple(
-        f"{each.origin.capitalize()} responses, {len(each.checks)} checks: {each.promise}"
+        f"{each.origin.capitalize()} responses, {counted(len(each.checks), 'check')}: "
+        f"{each.promise}"
         for each in trained.manifest.fusions
     )

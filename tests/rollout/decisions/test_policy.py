@@ -203,7 +203,7 @@ def test_a_canary_step_lasts_as_long_as_it_must():
     plan = replace(PLAN, step_s=60.0)
     state = State("Progressing", 0.1, step_s=59.0)
     evidence = evidence_of(2000, canary=(9, 0))
-    assert "1 more requests" in decide(plan, state, evidence).reason
+    assert "1 more request in" in decide(plan, state, evidence).reason
     evidence = evidence_of(2000, canary=(10, 0))
     assert "1 s more" in decide(plan, state, evidence).reason
     found = decide(plan, replace(state, step_s=60.0), evidence)

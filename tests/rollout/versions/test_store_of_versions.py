@@ -1,5 +1,6 @@
 """Files of versions: named by their content, never changed, damage found before use."""
 
+import os
 import threading
 from pathlib import Path
 
@@ -31,6 +32,18 @@ def test_the_same_content_has_the_same_folder_whatever_is_told_about_it(
     assert (folder / "evidence" / "results.json").read_bytes() == b"1"
     assert [each.name for each in (folder / "evidence").iterdir()] == ["results.json"]
     assert [each.name for each in store.folder.iterdir()] == [first]
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o755), (0o077, 0o700)])
+def test_who_may_look_into_a_version_is_what_the_process_says(
+    store: VersionStore, mask: int, mode: int
+) -> None:
+    before = os.umask(mask)
+    try:
+        folder = store.folder / store.put({"m.json": b"{}"}, {})
+    finally:
+        os.umask(before)
+    assert folder.stat().st_mode & 0o777 == mode
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from glassbox.rollout.answering.routing_view import RoutingView
 from glassbox.rollout.assembly.background import JobStatus
 from glassbox.rollout.shadow.lane import LaneStatus
 from glassbox.rollout.version import CHAMPION
+from glassbox.stats.wording import counted
 from glassbox.wire.inference import (
     Component,
     InferenceHealth,
@@ -58,7 +59,8 @@ def audit_health(
     """
     reason = writer.problem
     if not reason and writer.n_overflowed:
-        reason = f"{writer.n_overflowed} events were lost: more came than the disk could take."
+        lost = counted(writer.n_overflowed, "event was lost", "events were lost")
+        reason = f"{lost}: more came than the disk could take."
     return _component(
         reason,
         ring_utilisation=ring_utilisation,

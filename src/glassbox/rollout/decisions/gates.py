@@ -17,6 +17,7 @@ from glassbox.rollout.decisions.evidence import Evidence
 from glassbox.rollout.decisions.plan import GateLimits, RolloutPlan
 from glassbox.stats.sequential.differences import difference_bounds
 from glassbox.stats.sequential.means import Bounds, mean_bounds
+from glassbox.stats.wording import counted
 
 GateVerdict = Literal["pass", "fail", "inconclusive", "not_enough_data", "off"]
 """What a gate says; ``off`` where there is nothing that it could judge."""
@@ -72,7 +73,7 @@ class GateReading:
             return f"{self.name} without data"
         return (
             f"{self.name} {self.value:.4g} [{self.low:.4g}, {self.high:.4g}], "
-            f"limit {self.limit:.4g}, {self.n} requests"
+            f"limit {self.limit:.4g}, {counted(self.n, 'request')}"
         )
 
 

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 from glassbox.rollout.decisions.evidence import Evidence, Stage
 from glassbox.rollout.decisions.gates import BAKE, CANARY, SHADOW, GateReading, read_gates
 from glassbox.rollout.decisions.plan import RolloutPlan
+from glassbox.stats.wording import counted
 
 Phase = Literal[
     "Initialized",
@@ -180,7 +181,7 @@ def _canary(
     n_answers = evidence.tallies["canary_errors"].n
     n_left = plan.min_step_requests - (n_answers - state.n_before_step)
     if n_left > 0:
-        reason = f"The challenger must answer {n_left} more requests in this step."
+        reason = f"The challenger must answer {counted(n_left, 'more request')} in this step."
         return Decision("wait", reason, state, gates)
     if state.step_s < plan.step_s:
         reason = f"This step lasts {plan.step_s - state.step_s:.0f} s more."
@@ -219,7 +220,7 @@ def _bake(
         return Decision("wait", "Paused.", state, gates)
     if state.step_s < plan.bake_s or n_left > 0:
         left = max(plan.bake_s - state.step_s, 0.0)
-        reason = f"Baking: {left:.0f} s and {max(n_left, 0)} requests more."
+        reason = f"Baking: {left:.0f} s and {counted(max(n_left, 0), 'request')} more."
         return Decision("wait", reason, state, gates)
     reason = f"No breach in {state.step_s:.0f} s as champion."
     return Decision("finish", reason, at_phase(state, "Succeeded"), gates)

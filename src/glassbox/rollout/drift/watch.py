@@ -25,6 +25,7 @@ from glassbox.rollout.drift.windows import Window
 from glassbox.rollout.version import DEFAULT_MODEL, option_of
 from glassbox.settings import DriftSettings
 from glassbox.stats.drift.seasonality import Season, detect_season, same_hours
+from glassbox.stats.wording import counted
 
 PAGE: Final = 1000
 """Records read at a time."""
@@ -204,7 +205,7 @@ def compared(
     )
     least = min(settings.min_rows, reference.n_rows)
     if window.n_rows < least:
-        note = f"{window.n_rows} answers; {least} are needed to judge."
+        note = f"{counted(window.n_rows, 'answer')}; {least:,} are needed to judge."
         return replace(head, notes=(note,))
     season, before, now, notes = _same_hours(reference, window, least)
     features, left_out = compare_windows(before, now, fdr=settings.fdr)

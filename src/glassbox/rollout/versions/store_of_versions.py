@@ -8,8 +8,8 @@ the same folder, and a damaged folder is recognised before anything in it is use
 import contextlib
 import errno
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -59,7 +59,8 @@ class VersionStore:
             return digest
         with disk_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-            made = Path(tempfile.mkdtemp(prefix=f".{digest[:12]}.", dir=self.folder))
+            made = self.folder / f".{digest[:12]}.{secrets.token_hex(4)}"
+            made.mkdir()
             damaged = made.with_name(f"{made.name}.damaged")
             try:
                 self._fill(made, answering, evidence, digest)
@@ -142,7 +143,6 @@ class VersionStore:
             "files": files,
         }
         _write(made / _FILES, orjson.dumps(listing, option=orjson.OPT_INDENT_2))
-        made.chmod(0o755)
 
     def _problem(self, digest: str) -> str | None:
         folder = self.folder / digest
