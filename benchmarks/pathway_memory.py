@@ -3,8 +3,8 @@
 The benchmark model with random TopK dictionaries, as in ``benchmarks.sweep``. Every case runs in a
 process of its own: what is resident before the part begins, the process's own peak meanwhile, and
 what ``orchestration.sizes`` counts for it. Three questions: does the sweep's peak grow with the
-number of targets, does it grow with the width of the dictionaries by more than the two layers that
-are held at once, and is the forecast (what is in use, and what is counted) within a fifth.
+number of targets, does it grow with the width of the dictionaries by more than one layer, and is
+the forecast (what is in use, and what is counted) within a fifth.
 
 Run: ``GLASSBOX_TEST_DATA=... python -m benchmarks.pathway_memory [--threads N]``
 """
@@ -127,7 +127,8 @@ def part_of(case: str, loaded: LoadedModel, folder: Path) -> Part:
         for layer in range(N_LAYERS):
             save_sae(random_sae(layer, int(size)), folder / f"layer_{layer}")
         streamed = StreamedSources(open_dictionaries(folder))
-        return sweep(loaded, CHUNK, streamed, Dictionary(int(size), 2, N_FIRING))
+        whole = Dictionary(int(size), is_streamed=True, firing=N_FIRING)
+        return sweep(loaded, CHUNK, streamed, whole)
     if kind == "replay":
         return replays(loaded)
     corpus = make_corpus(loaded.tokenizer, range(300))

@@ -166,7 +166,7 @@ class Slice:
             return sweep_bytes(model, shapes, chunking, sources, lowest_source=size.layers[0])
 
         few = Dictionary(size.n_latents, firing=self.shape.firing * size.per_layer / size.d_sae)
-        whole = Dictionary(size.d_sae, 2, self.shape.firing)
+        whole = Dictionary(size.d_sae, is_streamed=True, firing=self.shape.firing)
         return [
             self._part(
                 "sweep", partial(self.sweep, HeldSources(self.rows)), held(few),

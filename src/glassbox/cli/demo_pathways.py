@@ -57,17 +57,20 @@ tokens:
 LEVEL = 0.05
 """Share of false findings that is accepted among all latents that are said to move the decision."""
 
+_AGREES: Final = {True: "yes", False: "NO", None: "not planted"}
+
 
 @dataclass(frozen=True)
 class Verdict:
-    """One thing that was planted, and whether the study says so."""
+    """One thing that was planted, and whether the study says so; or what else it says."""
 
     what: str
     """What the truth is."""
     found: str
     """What the study says."""
-    holds: bool
-    """Whether they agree."""
+    holds: bool | None
+    """Whether they agree; none where nothing was planted, so that there is no truth to hold it
+    against."""
 
 
 def play(folder: Path, *, fresh: bool = True) -> bool:
@@ -103,9 +106,9 @@ def _study_tells_it(folder: Path) -> bool:
     verdicts = judged(place.folder, read_study(folder))
     print_table(
         ["planted", "found", "agrees"],
-        [(each.what, each.found, "yes" if each.holds else "NO") for each in verdicts],
+        [(each.what, each.found, _AGREES[each.holds]) for each in verdicts],
     )
-    holds = all(each.holds for each in verdicts)
+    holds = not any(each.holds is False for each in verdicts)
     verdict = "tells the planted story" if holds else "does NOT agree with what was planted"
     print_text(f"The study {verdict} ({took:.0f} s).")
     print_text(f"Report: {place.folder.report}")
@@ -129,8 +132,7 @@ def judged(folder: "StudyFolder", study: "StudyResults") -> list[Verdict]:
         verdicts.append(Verdict(_role(each), says, moves is not (each.role == "null")))
     verdicts.append(_others(planted, list(rows.values())))
     verdicts += [_chain(each, study, rows) for each in planted if each.drives]
-    verdicts.append(_from_nulls(planted, study))
-    return verdicts
+    return verdicts + _verified(planted, study)
 
 
 def _others(planted: "Sequence[PlantedLatent]", rows: "Sequence[LatentRow]") -> Verdict:
@@ -149,28 +151,41 @@ def _moves_the_decision(row: "LatentRow") -> bool:
     return row.q is not None and row.q <= LEVEL
 
 
-def _from_nulls(planted: "Sequence[PlantedLatent]", study: "StudyResults") -> Verdict:
-    """Return whether any null was found to drive anything, and what else was verified.
+def _verified(planted: "Sequence[PlantedLatent]", study: "StudyResults") -> list[Verdict]:
+    """Return whether any null was found to drive anything, and what else was verified, and why.
 
-    What else is verified may be so: a null that shares its encoder row with the second latent of a
-    chain is driven like it, other latents read what the chains write, and those that carry the
-    decision one layer below are read by a chain's second latent as well. Nobody planted the truth
-    about those; what was planted is that none of them drives it more than the first (``_chain``).
+    A null that shares its encoder row with the second latent of a chain is driven like it, by
+    construction. Other latents read what the chains write, and those that carry the decision one
+    layer below are read by a chain's second latent as well. Nobody planted the truth about those;
+    what was planted is that none of them drives it more than the first (``_chain``).
     """
     page = study.pathways(verified=True, limit=study.summary.n_verified)
-    chains = {(each.name, each.drives) for each in planted if each.drives}
+    pairs = sorted((row.source, row.target) for row in page.rows)
     nulls = {each.name for each in planted if each.role == "null"}
-    verified = sorted((row.source, row.target) for row in page.rows)
-    false = [f"{source} → {target}" for source, target in verified if source in nulls]
-    others = [
-        f"{source} → {target}"
-        for source, target in verified
-        if source not in nulls and (source, target) not in chains
+    chains = {(each.name, each.drives) for each in planted if each.drives}
+    twins = {(source, each.name) for each in planted for source, end in chains if each.twin == end}
+    from_nulls = [pair for pair in pairs if pair[0] in nulls]
+    rest = [pair for pair in pairs if pair[0] not in nulls and pair not in chains]
+    to_twins = [pair for pair in rest if pair in twins]
+    others = [pair for pair in rest if pair not in twins]
+    verdicts = [
+        Verdict(
+            "nulls drive nothing",
+            _arrows(from_nulls) or "none of their pathways is verified",
+            not from_nulls,
+        )
     ]
-    words = ", ".join(false) or "none of their pathways is verified"
+    if to_twins:
+        what = "a null that reads what a chain's end reads is driven, too"
+        verdicts.append(Verdict(what, f"verified: {_arrows(to_twins)}", holds=True))
     if others:
-        words += f"; verified beside the chains: {', '.join(others)}"
-    return Verdict("nulls drive nothing", words, not false)
+        what = "the model's own pathways, about which nothing was planted"
+        verdicts.append(Verdict(what, f"verified: {_arrows(others)}", holds=None))
+    return verdicts
+
+
+def _arrows(pairs: "Sequence[tuple[str, str]]") -> str:
+    return ", ".join(f"{source} → {target}" for source, target in pairs)
 
 
 def _chain(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from glassbox.artifacts import read_json
 from glassbox.cli.console import Column, note, print_json, print_table, print_text
 from glassbox.errors import InvalidData
+from glassbox.stats.wording import counted
 
 if TYPE_CHECKING:
     from glassbox.pathways.layout import StudyFolder
@@ -121,7 +122,8 @@ def _print(found: "StudyForecast", alike: "StudyForecast") -> None:
             )
             for step, like in zip(found.steps, alike.steps, strict=True)
         ],
-        title=f"{found.model.name}, {size.n_latents:,} latents on {len(size.layers)} layers",
+        title=f"{found.model.name}, {counted(size.n_latents, 'latent')} on "
+        f"{counted(len(size.layers), 'layer')}",
     )
     print_text(
         f"Together {duration(found.seconds)}, or {duration(alike.seconds)} with one text a target, "

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from glassbox.artifacts import read_json
 from glassbox.cli.console import Column, print_json, print_table, print_text
 from glassbox.cli.pathways_forecast import duration, size_of
+from glassbox.stats.wording import counted
 
 if TYPE_CHECKING:
     from glassbox.pathways.integration.values import PathwayRow
@@ -39,19 +40,21 @@ def show_audit(folder: "StudyFolder") -> None:
     statistics = report.statistics
     if statistics.n_tested:
         words = (
-            f"{statistics.n_significant:,} of {statistics.n_tested:,} effects hold after correction"
+            f"{statistics.n_significant:,} of {counted(statistics.n_tested, 'effect')} hold after "
+            "correction"
         )
         if statistics.max_d_threshold is not None:
             words += (
                 f"; |d| above {statistics.max_d_threshold:.2f} is more than the largest of all "
-                f"nulls in 19 of 20 permutations, and {statistics.n_above_threshold:,} are"
+                "nulls in 19 of 20 permutations, and "
+                f"{counted(statistics.n_above_threshold, 'is', 'are')}"
             )
         print_text(f"{words}.")
     verdict = "fit to go on with" if report.validated else "NOT fit to go on with as it is"
     print_text(
-        f"{len(report.latents):,} latents, {report.n_causal:,} called causal, "
-        f"{report.n_joinable:,} of these in the logs. {report.n_errors:,} errors, "
-        f"{report.n_warnings:,} warnings: {verdict}."
+        f"{counted(len(report.latents), 'latent')}, {report.n_causal:,} called causal, "
+        f"{report.n_joinable:,} of these in the logs. {counted(report.n_errors, 'error')}, "
+        f"{counted(report.n_warnings, 'warning')}: {verdict}."
     )
     print_text(f"All of it: {folder.data_validation}")
 
@@ -83,8 +86,8 @@ def show_selection(folder: "StudyFolder") -> None:
         ],
     )
     print_text(
-        f"{len(found.latents):,} latents by rule '{found.rule}'; without any effect at all, chance "
-        f"would give {found.expected_by_chance:,.1f} that look as strong."
+        f"{counted(len(found.latents), 'latent')} by rule '{found.rule}'; without any effect at "
+        f"all, chance would give {found.expected_by_chance:,.1f} that look as strong."
     )
 
 
@@ -133,11 +136,13 @@ def show_pathways(
         print_json({"n_rows": page.n_rows, "rows": [_plain(row) for row in page.rows]})
         return
     _print_pathways(page.rows)
-    print_text(f"{len(page.rows):,} of {page.n_rows:,} pathways, by mediated effect.")
+    print_text(f"{len(page.rows):,} of {counted(page.n_rows, 'pathway')}, by mediated effect.")
     if study.decision_paths:
         # Not the strongest of all: ways on which a latent drives another stand before single ones.
         first, n_paths = study.decision_paths[0], len(study.decision_paths)
-        print_text(f"First of {n_paths:,} paths to the decision: {' → '.join(first.nodes)}.")
+        print_text(
+            f"First of {counted(n_paths, 'path')} to the decision: {' → '.join(first.nodes)}."
+        )
     print_text(f"Report: {study.report}")
 
 

@@ -11,7 +11,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaForCausalLM
 from glassbox.errors import InvalidData, InvalidValue, OutOfMemory, UnknownName, UnsupportedModel
 from glassbox.pathways.blocks.weights import take_blocks
 from glassbox.pathways.corpus.contexts import make_context
-from glassbox.pathways.discovery import sources
+from glassbox.pathways.discovery import firing
 from glassbox.pathways.discovery.gradients import (
     ContextGradients,
     LayerGradients,
@@ -131,7 +131,7 @@ def test_streamed_dictionaries_give_what_held_ones_do(tmp_path):
 
 
 @pytest.mark.parametrize("path", ["past", "through"])
-def test_no_more_than_two_dictionaries_are_there_at_a_time(path, tmp_path, monkeypatch):
+def test_no_more_than_one_dictionary_is_there_at_a_time(path, tmp_path, monkeypatch):
     config = several()[0].config
     config.num_hidden_layers = 5
     model = LlamaForCausalLM(config).eval()
@@ -142,23 +142,28 @@ def test_no_more_than_two_dictionaries_are_there_at_a_time(path, tmp_path, monke
         make_context(at, range(3, 20), [(LatentId(4, at), 16), (LatentId(3, at), 9)])
         for at in range(3)
     ]
-    load, alive, there = SaeReader.load, WeakSet(), []
+    alive, there = WeakSet(), []
 
-    def counted(self, *args):
-        there.append(len(alive))
-        sae = load(self, *args)
-        alive.add(sae)
-        return sae
+    def counted(load):
+        def counting(self, *args):
+            there.append((load.__name__, len(alive)))
+            half = load(self, *args)
+            alive.add(half)
+            return half
 
-    monkeypatch.setattr(SaeReader, "load", counted)
+        return counting
+
+    for load in (SaeReader.load_encoder, SaeReader.load_decoder):
+        monkeypatch.setattr(SaeReader, load.__name__, counted(load))
     swept(model, contexts, saes, StreamedSources(open_dictionaries(tmp_path)), path=path)
-    # When one is begun to be read, no other is there but the one that is used meanwhile.
-    assert there == [0, 1, 1, 1]
+    # When half a dictionary is begun to be read, no more than another half is there.
+    assert [name for name, _ in there] == ["load_encoder", "load_decoder"] * 4
+    assert max(n for _, n in there) <= 1
     assert not alive
 
 
 @pytest.mark.parametrize("kind", ["all", "topk", "rows", "rows of topk"])
-def test_positions_that_are_encoded_apart_fire_as_all_together_do(kind, monkeypatch):
+def test_strips_that_are_read_apart_fire_as_all_together_do(kind, monkeypatch):
     sae = random_sae(1, 32, k=7 if "topk" in kind else None)
     places = torch.tensor([3, 4, 17, 30])
     source = SourceLayer(sae)
@@ -167,9 +172,9 @@ def test_positions_that_are_encoded_apart_fire_as_all_together_do(kind, monkeypa
     x = 3 * torch.randn(11, 32, generator=torch.Generator().manual_seed(5))
     expected = source.firing(x, (0, 6))
     assert len(expected.positions) > len(places)
-    for encoded, gated in ((1, 1), (200, 90), (10**6, 41)):
-        monkeypatch.setattr(sources, "ENCODED", {"cpu": encoded})
-        monkeypatch.setattr(sources, "GATED", {"cpu": gated})
+    monkeypatch.setattr(firing, "_FEWEST", 1)
+    for strip in (1, 3 * len(x), 9 * len(x) + 4, 10**6):
+        monkeypatch.setattr(firing, "STRIP", {"cpu": strip})
         found = source.firing(x, (0, 6))
         assert found.positions.tolist() == expected.positions.tolist()
         assert found.places.tolist() == expected.places.tolist()
@@ -252,7 +257,8 @@ def test_memory_does_not_grow_with_the_number_of_targets():
         while pieces:
             together, pieces = pack(pieces, 16, 1024)
             sweep._attempt(together)
-        return sweep.buffer_bytes
+        spaces = sweep._spaces.values()
+        return sum(each.nbytes for space in spaces for each in space._buffers.values())
 
     assert needed(16) == needed(64) == needed(240)
 

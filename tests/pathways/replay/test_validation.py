@@ -277,7 +277,7 @@ def test_texts_measured_in_any_order_and_through_files_give_the_same_verdict():
     assert all(row.predicted_pre is None for row in first.rows)
 
 
-def test_random_directions_stand_in_at_the_same_places_and_sizes():
+def test_random_directions_stand_in_for_the_same_changes():
     world = World(2)
     sources = [LatentId(1, index) for index in range(40)]
     wanted = pathways_of_sources(world.contexts[0], sources)
@@ -292,8 +292,7 @@ def test_random_directions_stand_in_at_the_same_places_and_sizes():
         for name in ("target_layer", "target_index", "source_layer", "source_index"):
             same &= getattr(random, name) == getattr(kept, name)[row]
         assert same.sum() == 3
-        np.testing.assert_allclose(random.there[same], kept.there[row])
-        np.testing.assert_allclose(random.before[same], kept.before[row])
+        np.testing.assert_allclose(random.change[same], kept.change[row])
         assert len({*random.pre[same].tolist(), float(kept.pre[row])}) == 4
 
 
@@ -342,7 +341,7 @@ def test_impossible_settings_and_broken_files_are_refused():
         Measuring(doses=())
     with pytest.raises(InvalidValue, match="0 or more"):
         Measuring(n_null=-1)
-    with pytest.raises(InvalidData, match="lack before, change, counts"):
+    with pytest.raises(InvalidData, match="lack change, counts"):
         MeasuredText.from_arrays({"kind": np.zeros(0)})
     world = World(0)
     wanted = pathways_of_sources(world.contexts[0], [LatentId(0, index) for index in range(9)])

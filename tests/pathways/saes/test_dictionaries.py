@@ -156,9 +156,44 @@ def test_a_stream_reads_ahead_and_holds_two_at_most(tmp_path, monkeypatch):
     assert most <= 2
 
 
-def test_a_stream_that_is_left_early_leaves_no_thread(tmp_path):
+def test_halves_come_in_the_order_asked_and_the_next_are_read_meanwhile(tmp_path, monkeypatch):
+    made = write_saes(tmp_path, range(5))
+    found = open_dictionaries(tmp_path)
+    begun = {each: threading.Event() for each in ((3, "encoder"), (3, "decoder"), (0, "encoder"))}
+
+    def told(name, load):
+        def telling(self, device, dtype):
+            begun.get((self.layer, name), threading.Event()).set()
+            return load(self, device, dtype)
+
+        return telling
+
+    for name in ("encoder", "decoder"):
+        load = getattr(SaeReader, f"load_{name}")
+        monkeypatch.setattr(SaeReader, f"load_{name}", told(name, load))
+    for layer, halves in zip([4, 3, 0], found.stream_halves([4, 3, 0]), strict=True):
+        assert (halves.layer, halves.d_sae) == (layer, 20)
+        encoder = halves.encoder()
+        for field in ("w_enc", "b_enc", "threshold"):
+            assert torch.equal(getattr(encoder, field), getattr(made[layer], field))
+        assert torch.equal(halves.decoder(), made[layer].w_dec)
+        if layer == 4:
+            assert not begun[3, "encoder"].is_set(), "nothing was dropped yet"
+        halves.drop_encoder()
+        halves.drop_encoder()
+        if layer == 4:
+            assert begun[3, "encoder"].wait(60), "not read while the decoder was used"
+            assert not begun[3, "decoder"].is_set(), "three halves"
+        if layer == 3:
+            halves.drop_decoder()
+            assert begun[0, "encoder"].wait(60)
+    assert list(found.stream_halves([])) == []
+
+
+@pytest.mark.parametrize("kind", ["stream", "stream_halves"])
+def test_a_stream_that_is_left_early_leaves_no_thread(kind, tmp_path):
     write_saes(tmp_path, range(4))
-    stream = open_dictionaries(tmp_path).stream()
+    stream = getattr(open_dictionaries(tmp_path), kind)(range(4))
     next(stream)
     stream.close()
     assert not [each for each in threading.enumerate() if each.name.startswith("sae-stream")]
@@ -175,3 +210,7 @@ def test_a_damaged_file_in_a_stream_is_that_layers_error(tmp_path):
     assert next(stream).layer == 0
     with pytest.raises(CorruptArtifact, match=r"layer_1.*'W_dec' holds NaN"):
         next(stream)
+    for halves in found.stream_halves([1]):
+        assert halves.encoder().layer == 1
+        with pytest.raises(CorruptArtifact, match=r"layer_1.*'W_dec' holds NaN"):
+            halves.decoder()

@@ -40,3 +40,21 @@ def test_a_dictionary_is_read_with_hardly_more_memory_than_its_own(tmp_path):
         sae = reader.load()
     (stage,) = meter.stages
     assert 0.9 * sae.n_bytes < stage.added_bytes < 1.2 * sae.n_bytes
+
+
+def test_a_stream_of_halves_takes_no_more_than_one_dictionary(tmp_path):
+    n = 4 * N_LATENTS
+    for layer in range(N_LAYERS):
+        save_sae(random_sae(layer, D_MODEL, n), tmp_path / f"layer_{layer}")
+    dictionaries = open_dictionaries(tmp_path)
+    dictionaries.reader(0).load()
+    meter = MemoryMeter()
+    with meter.stage("stream"):
+        for halves in dictionaries.stream_halves(range(N_LAYERS)):
+            assert halves.encoder().w_enc.shape == (n, D_MODEL)
+            halves.drop_encoder()
+            assert halves.decoder().shape == (n, D_MODEL)
+    (stage,) = meter.stages
+    one = 2 * n * D_MODEL * 4
+    # The encoder may go before all of the decoder is there.
+    assert 0.4 * one < stage.added_bytes < 1.2 * one

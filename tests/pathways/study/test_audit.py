@@ -291,5 +291,5 @@ def test_an_unfit_study_says_so_when_it_is_selected_from(tmp_path):
     study = made_study(n_latents=3)
     study.logs[0]["response"] = ""
     report = _audit(study, tmp_path)
-    with pytest.raises(InvalidData, match=r"1 errors \(1 × empty-response\)"):
+    with pytest.raises(InvalidData, match=r"1 error \(1 × empty-response\)"):
         select_latents(report, SelectSection(), QUICK)

@@ -23,11 +23,6 @@ class Workspace:
         self._dtype = dtype
         self._buffers: dict[str, Tensor] = {}
 
-    @property
-    def n_bytes(self) -> int:
-        """Memory of all buffers, bytes."""
-        return sum(buffer.nbytes for buffer in self._buffers.values())
-
     def take(self, name: str, *shape: int) -> Tensor:
         """Return a buffer of a shape, with whatever was left in it; grows what is too small."""
         n = math.prod(shape)
@@ -38,7 +33,3 @@ class Workspace:
             buffer = torch.empty(n, device=self._device, dtype=self._dtype)
             self._buffers[name] = buffer
         return buffer[:n].view(shape)
-
-    def clear(self) -> None:
-        """Let all buffers go."""
-        self._buffers.clear()

@@ -17,11 +17,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from glassbox.engine.model.devices import is_out_of_memory
 from glassbox.engine.states.taps import Taps
-from glassbox.errors import AdapterMismatch, InvalidValue, NonFiniteOutput, OutOfMemory
+from glassbox.errors import AdapterMismatch, InvalidValue, NonFiniteOutput
 from glassbox.pathways.corpus.activations import Activations, sorted_activations
 from glassbox.pathways.corpus.documents import Corpus
+from glassbox.pathways.halving import by_halves
 from glassbox.pathways.latents import LatentId
 from glassbox.pathways.saes.rows import LatentRows
 from glassbox.pathways.saes.sae import Sae
@@ -232,20 +232,19 @@ class CorpusReader:
 
     def _pass(self, batch: Int[np.ndarray, " m"]) -> list[tuple[Tensor, Tensor, Tensor]]:
         """Run the model over some documents; out of memory, over their halves."""
-        try:
-            return self._forward(batch)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            if len(batch) == 1:
-                raise OutOfMemory(
-                    f"Document {int(batch[0])} ({int(self.corpus.lengths[batch[0]])} tokens) does "
-                    "not fit the device's memory; lower contexts.max_tokens."
-                ) from None
+        parts = by_halves(
+            batch,
+            self._forward,
+            too_much=lambda one: (
+                f"Document {int(one[0])} ({int(self.corpus.lengths[one[0]])} tokens) does "
+                "not fit the device's memory; lower contexts.max_tokens."
+            ),
+            let_go=self._forget,
+        )
+        return [part for some in parts for part in some]
+
+    def _forget(self) -> None:
         self._found = []
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
-        return [part for half in np.array_split(batch, 2) for part in self._pass(half)]
 
     def _forward(self, batch: Int[np.ndarray, " m"]) -> list[tuple[Tensor, Tensor, Tensor]]:
         corpus = self.corpus

@@ -18,7 +18,7 @@ from glassbox.pathways.blocks.tape import ContextTape
 from glassbox.pathways.blocks.tiles import Tile, Tiling, plan_tiles
 from glassbox.pathways.blocks.weights import ModelBlocks
 from glassbox.pathways.blocks.workspace import Workspace
-from glassbox.pathways.discovery.sources import Firing
+from glassbox.pathways.discovery.firing import Firing
 
 
 @dataclass(frozen=True)

@@ -6,41 +6,68 @@ count as sources. Knows nothing of targets.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Protocol
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from glassbox.errors import InvalidData, InvalidValue, UnknownName
+from glassbox.pathways.discovery.firing import (
+    Fired,
+    Firing,
+    count_sources,
+    fired,
+    fired_of,
+    only_rows,
+)
 from glassbox.pathways.latents import LatentId
-from glassbox.pathways.saes.dictionaries import Dictionaries
+from glassbox.pathways.saes.dictionaries import Dictionaries, Halves
 from glassbox.pathways.saes.rows import LatentRows
 from glassbox.pathways.saes.sae import Sae
 
-ENCODED: Final = {"cpu": 2**20, "cuda": 2**23}
-"""Pre-activations that are held at a time, by kind of device: what a wide dictionary says of a
-whole text would take memory beside the dictionary itself."""
 
-GATED: Final = {"cpu": 2**17, "cuda": 2**23}
-"""Of these, as many as go through the gate together, which takes several times their memory."""
+class LayerSources(Protocol):
+    """The sources of one layer, asked first which of them fire and then for their rows."""
 
-_Fired = tuple[Int[Tensor, " fires"], Int[Tensor, " fires"], Float[Tensor, " fires"]]
-"""Positions, places and values, by position and then by place."""
+    @property
+    def layer(self) -> int:
+        """Block, 0-based, whose output the dictionary reads."""
+        ...
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether every latent of the dictionary is here, counted or not."""
+        ...
 
-@dataclass(frozen=True, eq=False)
-class Firing:
-    """Latents that fire in one text: by position, then by place."""
+    def index_of(self, places: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
+        """Return the latents' numbers in their dictionary."""
+        ...
 
-    positions: Int[Tensor, " n"]
-    places: Int[Tensor, " n"]
-    """Rows of the layer's matrices."""
-    activations: Float[Tensor, " n"]
-    counted: Bool[Tensor, " n"]
-    """Whether it is a source: chosen, and not at an excluded position."""
-    n_excluded: int
-    """Chosen ones at excluded positions."""
+    def firing(self, x: Float[Tensor, "positions d"], excluded: Sequence[int]) -> Firing:
+        """Return which latents fire where.
+
+        Args:
+            x: The stream behind the layer.
+            excluded: Positions whose firings are no sources.
+        """
+        ...
+
+    def encoder(self) -> Float[Tensor, "n d"]:
+        """Return what the latents read."""
+        ...
+
+    def decoder(self) -> Float[Tensor, "n d"]:
+        """Return what the latents write."""
+        ...
+
+    def drop_encoder(self) -> None:
+        """Say that nobody will ask for firings or the encoder again."""
+        ...
+
+    def drop(self) -> None:
+        """Say that nobody will ask for anything again."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,45 +116,41 @@ class SourceLayer:
         return self.latents.indices.to(places.device)[places]
 
     def firing(self, x: Float[Tensor, "positions d"], excluded: Sequence[int]) -> Firing:
-        """Return which latents fire where.
-
-        Args:
-            x: The stream behind the layer.
-            excluded: Positions whose firings are no sources.
-        """
-        dictionary = self.latents
-        if self.full is not None and not isinstance(dictionary, Sae):
-            dictionary = self.full
-        encoded, gated = (_rows_of(each, x, len(dictionary.w_enc)) for each in (ENCODED, GATED))
-        parts, start = [], 0
-        for some in x.split(encoded):
-            for z in dictionary.preactivations(some).split(gated):
-                positions, places, values = _fired(self._here(dictionary.gate(z)))
-                parts.append((positions + start, places, values))
-                start += len(z)
-        positions, places, values = (torch.cat(each) for each in zip(*parts, strict=True))
-        return self._firing((positions, places, values), len(x), excluded)
+        """Return which latents fire where."""
+        if self.full is None or isinstance(self.latents, Sae):
+            found = fired(self.latents, x)
+        else:
+            found = only_rows(fired(self.full, x), self.latents.indices, self.full.d_sae)
+        return self._counted(found, len(x), excluded)
 
     def firing_of(
         self, activations: Float[Tensor, "positions n"], excluded: Sequence[int]
     ) -> Firing:
         """Return which latents fire where, given their activations."""
-        return self._firing(_fired(activations), len(activations), excluded)
+        return self._counted(fired_of(activations), len(activations), excluded)
 
-    def _firing(self, fired: _Fired, n_positions: int, excluded: Sequence[int]) -> Firing:
-        """Return what fires with what of it counts."""
-        positions, places, values = fired
-        device = positions.device
-        chosen = torch.ones(len(self.latents.w_enc), dtype=torch.bool, device=device)
-        if self.chosen is not None:
-            chosen.zero_()
-            chosen[self.chosen.to(device)] = True
-        open_ = torch.ones(n_positions, dtype=torch.bool, device=device)
-        open_[[each for each in excluded if each < n_positions]] = False
-        is_chosen = chosen[places]
-        counted = is_chosen & open_[positions]
-        n_excluded = int(is_chosen.sum()) - int(counted.sum())
-        return Firing(positions, places, values, counted, n_excluded)
+    def _counted(self, found: Fired, n_positions: int, excluded: Sequence[int]) -> Firing:
+        return count_sources(
+            found,
+            n_positions=n_positions,
+            excluded=excluded,
+            n_rows=len(self.latents.w_enc),
+            chosen=self.chosen,
+        )
+
+    def encoder(self) -> Float[Tensor, "n d"]:
+        """Return what the latents read."""
+        return self.latents.w_enc
+
+    def decoder(self) -> Float[Tensor, "n d"]:
+        """Return what the latents write."""
+        return self.latents.w_dec
+
+    def drop_encoder(self) -> None:
+        """Keep it: who made the rows holds them."""
+
+    def drop(self) -> None:
+        """Keep everything."""
 
     def activations(self, x: Float[Tensor, "*positions d"]) -> Float[Tensor, "*positions n"]:
         """Return f of every latent that is here."""
@@ -136,25 +159,62 @@ class SourceLayer:
         if self.full is not None:
             # A few rows multiplied alone round otherwise than the full product, so that the k-th
             # largest would not be found among them.
-            return self._here(self.full.encode(x))
+            return self.full.encode(x)[..., self.latents.indices.to(x.device)]
         return self.latents.activations(x)
 
-    def _here(self, activations: Float[Tensor, "*positions n"]) -> Float[Tensor, "*positions m"]:
-        """Return those of the latents that are here, of a whole dictionary's if that is known."""
-        if self.full is None or isinstance(self.latents, Sae):
-            return activations
-        return activations[..., self.latents.indices.to(activations.device)]
 
+@dataclass(frozen=True, eq=False)
+class StreamedLayer:
+    """The sources of one layer of whole dictionaries that are read by halves.
 
-def _rows_of(most: Mapping[str, int], x: Tensor, width: int) -> int:
-    """Return how many rows of a width make up what may be held on a device; at least one."""
-    return max(1, most.get(x.device.type, most["cpu"]) // max(1, width))
+    Args:
+        halves: Of the dictionary.
+        chosen: Its latents that count as sources; all, if none are given.
+    """
 
+    halves: Halves
+    chosen: Int[Tensor, " m"] | None = None
 
-def _fired(activations: Float[Tensor, "positions n"]) -> _Fired:
-    """Return what is not 0."""
-    positions, places = activations.nonzero(as_tuple=True)
-    return positions, places, activations[positions, places].float()
+    @property
+    def layer(self) -> int:
+        """Block, 0-based, whose output the dictionary reads."""
+        return self.halves.layer
+
+    @property
+    def is_whole(self) -> bool:
+        """True."""
+        return True
+
+    def index_of(self, places: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
+        """Return the latents' numbers in their dictionary."""
+        return places
+
+    def firing(self, x: Float[Tensor, "positions d"], excluded: Sequence[int]) -> Firing:
+        """Return which latents fire where, once the encoder is read."""
+        return count_sources(
+            fired(self.halves.encoder(), x),
+            n_positions=len(x),
+            excluded=excluded,
+            n_rows=self.halves.d_sae,
+            chosen=self.chosen,
+        )
+
+    def encoder(self) -> Float[Tensor, "n d"]:
+        """Return what the latents read, once it is read."""
+        return self.halves.encoder().w_enc
+
+    def decoder(self) -> Float[Tensor, "n d"]:
+        """Return what the latents write, once it is read."""
+        return self.halves.decoder()
+
+    def drop_encoder(self) -> None:
+        """Make room for the next half; keep no reference."""
+        self.halves.drop_encoder()
+
+    def drop(self) -> None:
+        """Make room for the next layer; keep no reference."""
+        self.halves.drop_encoder()
+        self.halves.drop_decoder()
 
 
 class Sources(Protocol):
@@ -167,8 +227,12 @@ class Sources(Protocol):
 
     def stream(
         self, layers: Sequence[int], device: torch.device, dtype: torch.dtype
-    ) -> Iterator[SourceLayer]:
+    ) -> Iterator[LayerSources]:
         """Yield the sources of some layers, in the order given."""
+        ...
+
+    def together(self, device: torch.device, dtype: torch.dtype) -> dict[int, SourceLayer]:
+        """Return the sources of all layers, all in memory at once."""
         ...
 
 
@@ -191,17 +255,24 @@ class HeldSources:
 
     def stream(
         self, layers: Sequence[int], device: torch.device, dtype: torch.dtype
-    ) -> Iterator[SourceLayer]:
+    ) -> Iterator[LayerSources]:
         """Yield the sources of some layers, in the order given."""
         for layer in layers:
-            held = self.rows[layer]
-            latents = held.to(device, dtype) if isinstance(held, LatentRows) else held
-            yield SourceLayer(latents, (self.full or {}).get(layer))
+            yield self._layer(layer, device, dtype)
+
+    def together(self, device: torch.device, dtype: torch.dtype) -> dict[int, SourceLayer]:
+        """Return the sources of all layers."""
+        return {layer: self._layer(layer, device, dtype) for layer in self.layers}
+
+    def _layer(self, layer: int, device: torch.device, dtype: torch.dtype) -> SourceLayer:
+        held = self.rows[layer]
+        latents = held.to(device, dtype) if isinstance(held, LatentRows) else held
+        return SourceLayer(latents, (self.full or {}).get(layer))
 
 
 @dataclass(frozen=True, eq=False)
 class StreamedSources:
-    """Whole dictionaries, read from their files a layer at a time.
+    """Whole dictionaries, read from their files by halves of a layer; one layer is in memory.
 
     Args:
         dictionaries: All layers.
@@ -229,12 +300,23 @@ class StreamedSources:
 
     def stream(
         self, layers: Sequence[int], device: torch.device, dtype: torch.dtype
-    ) -> Iterator[SourceLayer]:
-        """Yield the sources of some layers, in the order given; the next is read meanwhile."""
-        for sae in self.dictionaries.stream(layers, device=device, dtype=dtype):
-            chosen = None if self.chosen is None else torch.tensor(list(self.chosen[sae.layer]))
-            yield SourceLayer(sae, chosen=chosen)
-            del sae
+    ) -> Iterator[LayerSources]:
+        """Yield the sources of some layers, in the order given; the next are read meanwhile."""
+        for halves in self.dictionaries.stream_halves(layers, device=device, dtype=dtype):
+            yield StreamedLayer(halves, self._chosen(halves.layer))
+
+    def together(self, device: torch.device, dtype: torch.dtype) -> dict[int, SourceLayer]:
+        """Return the sources of all layers, every dictionary whole."""
+        return {
+            layer: SourceLayer(
+                self.dictionaries.load(layer, device=device, dtype=dtype),
+                chosen=self._chosen(layer),
+            )
+            for layer in self.layers
+        }
+
+    def _chosen(self, layer: int) -> Int[Tensor, " m"] | None:
+        return None if self.chosen is None else torch.tensor(list(self.chosen[layer]))
 
 
 def place_of(latent: LatentId, rows: Mapping[int, LatentRows]) -> int:

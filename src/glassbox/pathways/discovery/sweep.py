@@ -8,20 +8,20 @@ to plain automatic differentiation (``oracle``), which takes one pass a target.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from glassbox.engine.model.devices import is_out_of_memory
-from glassbox.errors import InvalidData, InvalidValue, OutOfMemory
+from glassbox.errors import InvalidData, InvalidValue
 from glassbox.pathways.blocks.tape import ContextTape, tape_context
 from glassbox.pathways.blocks.weights import ModelBlocks
 from glassbox.pathways.blocks.workspace import Workspace
 from glassbox.pathways.corpus.contexts import Context
 from glassbox.pathways.discovery.descent import Descent, Entrant, ReadRows
+from glassbox.pathways.discovery.firing import Firing
 from glassbox.pathways.discovery.gradients import (
     ContextGradients,
     LayerGradients,
@@ -29,9 +29,9 @@ from glassbox.pathways.discovery.gradients import (
     Path,
     join_targets,
 )
-from glassbox.pathways.discovery.memory import let_go
-from glassbox.pathways.discovery.sources import Firing, SourceLayer, Sources, place_of
-from glassbox.pathways.discovery.workers import n_workers, split_evenly, workers
+from glassbox.pathways.discovery.sources import LayerSources, Sources, place_of
+from glassbox.pathways.discovery.workers import Together, n_workers, split_evenly, workers
+from glassbox.pathways.halving import within_memory
 from glassbox.pathways.saes.rows import LatentRows
 
 TILE_ROWS = {"cpu": 512, "cuda": 8192}
@@ -80,7 +80,7 @@ def upstream_gradients(
     return Sweep(model, targets, sources, options or SweepOptions()).run(contexts)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class _Lane:
     """One text on its way down."""
 
@@ -88,6 +88,10 @@ class _Lane:
     taped: ContextTape
     vectors: Float[Tensor, "targets d"]
     descent: Descent
+    found: list[LayerGradients] = field(default_factory=list)
+    """So far, the highest layer first."""
+    firing: Firing | None = None
+    """On the layer it has come to; none where no target is above."""
 
 
 class Sweep:
@@ -113,11 +117,6 @@ class Sweep:
     def chunk_targets(self) -> int:
         """Targets that go down together now: fewer than asked for once memory ran out."""
         return self._chunk
-
-    @property
-    def buffer_bytes(self) -> int:
-        """Memory of the buffers that all workers take again and again."""
-        return sum(space.n_bytes for space in self._spaces.values())
 
     def _space(self, worker: int) -> Workspace:
         return self._spaces.setdefault(worker, Workspace(self._model.device, self._model.dtype))
@@ -153,63 +152,85 @@ class Sweep:
 
     def _attempt(self, pieces: "Sequence[Piece]") -> list[ContextGradients] | None:
         """Return the pieces' gradients; or None where memory ran out and the chunk was halved."""
-        try:
-            with torch.no_grad():
-                return self._together([piece.cut() for piece in pieces])
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            n_targets = sum(piece.n_targets for piece in pieces)
-            if n_targets <= 1:
-                raise OutOfMemory(
-                    "The gradients of a single target do not fit into memory "
-                    f"({len(pieces[0].context.token_ids)} tokens on {self._model.device}). "
-                    "Use shorter contexts or a smaller number format."
-                ) from error
-        self._chunk = n_targets // 2
-        self._spaces.clear()
-        let_go(self._model.device)
-        return None
+        n_targets = sum(piece.n_targets for piece in pieces)
+        found = within_memory(
+            lambda: self._together([piece.cut() for piece in pieces]),
+            n=n_targets,
+            too_much=lambda: (
+                "The gradients of a single target do not fit into memory "
+                f"({len(pieces[0].context.token_ids)} tokens on {self._model.device}). "
+                "Use shorter contexts or a smaller number format."
+            ),
+            let_go=self._spaces.clear,
+        )
+        if found is None:
+            self._chunk = n_targets // 2
+        return found
 
+    @torch.no_grad()
     def _together(self, contexts: Sequence[Context]) -> list[ContextGradients]:
         """Return the gradients of some texts that go down side by side."""
         sizes = [float(sum(t.position * t.latent.layer for t in each.targets)) for each in contexts]
         shares = split_evenly(sizes, n_workers(self._model.device, len(contexts)))
-        found: dict[int, list[LayerGradients]] = {at: [] for at in range(len(contexts))}
         highest = max(context.last_layer for context in contexts)
         order = [layer for layer in reversed(self._sources.layers) if layer < highest]
+        lanes: dict[int, _Lane] = {}
         with workers(len(shares)) as together:
-            lanes: dict[int, _Lane] = {}
 
             def start(worker: int) -> None:
                 for at in shares[worker]:
                     lanes[at] = self._lane(contexts[at], self._space(worker))
 
             together(start, range(len(shares)))
+            laid = [[lanes[at] for at in share] for share in shares]
             behind = highest
             for source in self._sources.stream(order, self._model.device, self._model.dtype):
-                span = range(behind, source.layer, -1)
-
-                def go_on(worker: int, source: SourceLayer = source, span: range = span) -> None:
-                    for at in shares[worker]:
-                        found[at] += self._step(lanes[at], source, span)
-
-                together(go_on, range(len(shares)))
+                self._layer(laid, source, range(behind, source.layer, -1), together)
                 behind = source.layer
-                # Before the next but one is read, or there would be three.
-                del source, go_on
         mode, path = self._options.mode, self._options.path
         return [
-            ContextGradients(context, mode, path, tuple(reversed(found[at])))
+            ContextGradients(context, mode, path, tuple(reversed(lanes[at].found)))
             for at, context in enumerate(contexts)
         ]
 
-    def _step(self, lane: _Lane, source: SourceLayer, span: range) -> list[LayerGradients]:
-        """Take a text down to a layer; return its gradients there, if targets are above."""
+    def _layer(
+        self, laid: list[list[_Lane]], source: LayerSources, span: range, together: Together
+    ) -> None:
+        """Take all texts down to a layer, and read their gradients by its latents."""
+
+        def go_down(lanes: list[_Lane]) -> None:
+            for lane in lanes:
+                self._down(lane, span)
+                above = lane.context.last_layer > source.layer
+                lane.firing = self._firing(lane, source) if above else None
+
+        def read(lanes: list[_Lane]) -> None:
+            for lane in lanes:
+                if lane.firing is not None:
+                    lane.found.append(self._read(lane, source, lane.firing))
+
+        together(go_down, laid)
+        if self._options.path == "past":
+            # All texts wait here for one another, so that the encoder makes room for what is next.
+            source.drop_encoder()
+        together(read, laid)
+        source.drop()
+
+    def _down(self, lane: _Lane, span: range) -> None:
+        """Take a text down to a layer."""
         if self._options.mode != "direct":
             for layer in span:
                 lane.descent.down(layer)
-        return [self._read(lane, source)] if lane.context.last_layer > source.layer else []
+
+    def _firing(self, lane: _Lane, source: LayerSources) -> Firing:
+        """Return what fires on a layer that has targets above it, up to the last of them."""
+        stream = lane.taped.output(source.layer)[: self._reach(lane, source) + 1]
+        return source.firing(stream, lane.context.excluded)
+
+    def _reach(self, lane: _Lane, source: LayerSources) -> int:
+        """Return the last position of a target above a layer."""
+        above = lane.context.targets
+        return max(each.position for each in above if each.latent.layer > source.layer)
 
     def _lane(self, context: Context, space: Workspace) -> _Lane:
         model = self._model
@@ -246,28 +267,24 @@ class Sweep:
             vectors.append(self._targets[target.latent.layer].w_enc[place])
         return torch.stack(vectors)
 
-    def _read(self, lane: _Lane, source: SourceLayer) -> LayerGradients:
+    def _read(self, lane: _Lane, source: LayerSources, firing: Firing) -> LayerGradients:
         """Return the gradients by one layer's latents."""
         through = self._options.path == "through"
         if through and not source.is_whole:
             raise InvalidValue(
                 "path", "through", "'past' where sources are a few rows: through needs all latents"
             )
-        above = lane.context.targets
-        first = sum(each.latent.layer <= source.layer for each in above)
-        reach = max(each.position for each in above[first:])
-        stream = lane.taped.output(source.layer)[: reach + 1]
-        firing = source.firing(stream, lane.context.excluded)
+        first = sum(each.latent.layer <= source.layer for each in lane.context.targets)
+        reach = self._reach(lane, source)
         if not through:
-            firing = _only_counted(firing)
+            firing = firing.only_counted()
         positions = firing.positions.cpu().numpy()
         starts = np.searchsorted(positions, np.arange(reach + 2))
-        latents = source.latents
         rows = ReadRows(
             firing,
             tuple(int(start) for start in starts),
-            latents.w_dec.to(self._model.dtype),
-            latents.w_enc.to(self._model.dtype) if through else None,
+            source.decoder().to(self._model.dtype),
+            source.encoder().to(self._model.dtype) if through else None,
         )
         direct = _direct(lane, rows, first)
         gradients = direct
@@ -339,17 +356,6 @@ def pack(
             rest.insert(0, remaining)
         together.append(piece)
     return together, rest
-
-
-def _only_counted(firing: Firing) -> Firing:
-    kept = firing.counted
-    return Firing(
-        firing.positions[kept],
-        firing.places[kept],
-        firing.activations[kept],
-        kept[kept],
-        firing.n_excluded,
-    )
 
 
 def _direct(lane: _Lane, rows: ReadRows, first: int) -> Float[Tensor, "targets sources"]:

@@ -4,7 +4,7 @@ Everything that a patched run needs of the unpatched one is kept here: below the
 and before the first patched column, both are the same.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +12,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from glassbox.engine.model.devices import is_out_of_memory
 from glassbox.engine.states.taps import Taps
-from glassbox.errors import NonFiniteOutput, OutOfMemory, UnsupportedModel
+from glassbox.errors import NonFiniteOutput, UnsupportedModel
 from glassbox.pathways.experiment.layout import PromptGrid
+from glassbox.pathways.halving import by_halves
 from glassbox.types import HookPoint
 
 CACHE_TOLERANCE = 2e-3
@@ -85,7 +85,14 @@ def run_clean(model: Any, taps: Taps, grid: PromptGrid, layers: Sequence[int]) -
             }
         return _Part(output.logits[:, -1].float(), residuals, output.past_key_values)
 
-    whole = _halving(range(grid.n_prompts), run)
+    parts = by_halves(
+        range(grid.n_prompts),
+        run,
+        too_much=lambda _: "One prompt of the experiment does not fit the device's memory.",
+    )
+    whole = next(parts)
+    for part in parts:
+        whole.append(part)
     if not bool(whole.logits.isfinite().all()):
         raise NonFiniteOutput("The model answers NaN or infinity to a prompt of the experiment.")
     clean = CleanRun(grid, whole.logits, whole.residuals, whole.cache)
@@ -112,24 +119,6 @@ class _Part:
                 mine.keys = torch.cat([mine.keys, its.keys])
                 mine.values = torch.cat([mine.values, its.values])
                 its.reset()
-
-
-def _halving(rows: range, run: Callable[[range], _Part]) -> _Part:
-    """Return what a pass over some prompts leaves behind; out of memory, of their halves."""
-    try:
-        return run(rows)
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        if len(rows) == 1:
-            raise OutOfMemory(
-                "One prompt of the experiment does not fit the device's memory."
-            ) from None
-    torch.cuda.empty_cache()
-    middle = len(rows) // 2
-    part = _halving(rows[:middle], run)
-    part.append(_halving(rows[middle:], run))
-    return part
 
 
 def _kind_of_cache(model: Any, token: Tensor) -> Any:

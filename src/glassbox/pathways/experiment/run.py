@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float
 
 from glassbox.artifacts import digest_json, digest_texts
-from glassbox.engine.model.devices import in_float64, is_out_of_memory
+from glassbox.engine.model.devices import in_float64
 from glassbox.engine.protocol import Engine
 from glassbox.engine.states.taps import Taps
-from glassbox.errors import OutOfMemory
 from glassbox.pathways.experiment.clean_run import CleanRun, run_clean
 from glassbox.pathways.experiment.conditions import CONDITIONS, KINDS, Condition, Kind
 from glassbox.pathways.experiment.decisions import DECISIONS, parse_decision
@@ -32,6 +30,7 @@ from glassbox.pathways.experiment.prompts import (
     prompts_path,
     read_pairs,
 )
+from glassbox.pathways.halving import by_halves
 from glassbox.pathways.latents import LatentId
 from glassbox.pathways.saes.dictionaries import Dictionaries
 from glassbox.pathways.sections import ExperimentSection
@@ -223,16 +222,12 @@ class _Runner:
 
     def _answers(self, rows: list[PatchedRow]) -> list[Answered]:
         """Return the answers to a batch; out of memory, of its halves."""
-        try:
-            return answer_rows(self.model, self.taps, self.clean, rows, self.sampling)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            if len(rows) == 1:
-                raise OutOfMemory("One patched prompt does not fit the device's memory.") from None
-        torch.cuda.empty_cache()
-        middle = len(rows) // 2
-        return [*self._answers(rows[:middle]), *self._answers(rows[middle:])]
+        answers = by_halves(
+            rows,
+            lambda some: answer_rows(self.model, self.taps, self.clean, some, self.sampling),
+            too_much=lambda _: "One patched prompt does not fit the device's memory.",
+        )
+        return [each for some in answers for each in some]
 
     def _row(self, reading: LatentReading, condition: Condition, trial: int) -> PatchedRow:
         pair = int(self.order[trial % len(self.order)])

@@ -20,9 +20,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from glassbox.engine.model.devices import beside_float64, is_out_of_memory
+from glassbox.engine.model.devices import beside_float64
 from glassbox.engine.states.taps import Taps
-from glassbox.errors import InvalidData, NonFiniteOutput, OutOfMemory
+from glassbox.errors import InvalidData, NonFiniteOutput
+from glassbox.pathways.halving import by_halves
 from glassbox.pathways.integration.lens import capped
 from glassbox.pathways.latents import LatentId
 from glassbox.pathways.saes.rows import LatentRows
@@ -175,7 +176,7 @@ class DecisionMeter:
                 changed = np.flatnonzero(fires[mask].any(axis=0))
             read = partial(self._read, mask=mask, values=values)
             for places in self._batches(changed):
-                result[number, places] = np.concatenate(self._halving(places, read))
+                result[number, places] = np.concatenate([*self._halving(places, read)])
             if progress is not None:
                 progress((number + 1) * n_prompts, result.size)
         if not np.isfinite(result).all():
@@ -216,21 +217,16 @@ class DecisionMeter:
         module = self._taps.module(self._taps.whole(HookPoint(layer)))
         return self._taps.hooked(module, False, act)
 
-    def _halving(self, places: np.ndarray, read: Callable[[np.ndarray], T]) -> list[T]:
+    def _halving(self, places: np.ndarray, read: Callable[[np.ndarray], T]) -> Iterator[T]:
         """Return what is read of some prompts; out of memory, of their halves, in order."""
-        try:
-            return [read(places)]
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            if len(places) == 1:
-                raise OutOfMemory(
-                    f"One prompt of {len(self.prompts[places[0]].token_ids)} tokens does not fit "
-                    "the device's memory."
-                ) from None
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
-        return [part for half in np.array_split(places, 2) for part in self._halving(half, read)]
+        return by_halves(
+            places,
+            read,
+            too_much=lambda one: (
+                f"One prompt of {len(self.prompts[one[0]].token_ids)} tokens does not fit "
+                "the device's memory."
+            ),
+        )
 
     def _read(
         self, places: np.ndarray, mask: Bool[np.ndarray, " n_latents"], values: Tensor

@@ -36,6 +36,7 @@ from glassbox.pathways.study.log_records import read_log_records
 from glassbox.pathways.study.report_file import read_report
 from glassbox.pathways.study.selection_file import read_selection
 from glassbox.progress import Progress
+from glassbox.stats.wording import counted
 
 N_STAGES: Final = 6
 """Of which the progress tells."""
@@ -136,9 +137,15 @@ def _read(config: StudyConfig) -> _Found:
     remarks = [str(fault) for fault in faults[:MOST_FAULTS]]
     if len(faults) > MOST_FAULTS:
         more = len(faults) - MOST_FAULTS
-        remarks.append(f"{more} further faults are listed in {folder.data_validation.name}.")
+        remarks.append(
+            f"{counted(more, 'further fault is', 'further faults are')} listed in "
+            f"{folder.data_validation.name}."
+        )
     if decisions.n_unread:
-        remarks.append(f"{decisions.n_unread} responses decide nothing that could be read.")
+        remarks.append(
+            f"{counted(decisions.n_unread, 'response decides', 'responses decide')} nothing that "
+            "could be read."
+        )
     return _Found(
         folder=folder,
         latents=tuple(latent_rows(selection)),

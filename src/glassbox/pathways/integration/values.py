@@ -129,7 +129,7 @@ class PathwayRow:
     sign_agreement: float | None = None
     """Share of measurements with the predicted sign, in [0, 1]."""
     p: float | None = None
-    """P-value against matched random sources."""
+    """P-value against random directions in the source's place."""
     q: float | None = None
     """Adjusted over all pathways (Benjamini-Hochberg)."""
     verified: bool | None = None
@@ -168,7 +168,7 @@ class IntegratedRow:
     effect_post: float | None = None
     """Change of its activation."""
     q: float | None = None
-    """Adjusted p-value against matched random sources."""
+    """Adjusted p-value against random directions in the source's place."""
     verified: bool | None = None
     on_path: bool = False
     """Whether both ends lie on the strongest verified paths from a token to the decision."""

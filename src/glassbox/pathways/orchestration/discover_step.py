@@ -26,6 +26,7 @@ from glassbox.pathways.orchestration.running import Done, file_inputs
 from glassbox.pathways.orchestration.texts import load_contexts, save_contexts, study_corpus
 from glassbox.pathways.orchestration.workplace import Workplace
 from glassbox.pathways.shards import Shards, StepKey
+from glassbox.stats.wording import counted
 
 OPENED_BY: Final = f"{__name__}:open_sweep"
 """Where a worker finds what makes the sweep's shards."""
@@ -141,8 +142,9 @@ def discover(place: Workplace, key: StepKey) -> Done:
     )
     n_pairs = sum(len(each.targets) for each in contexts)
     words = (
-        f"{found.n_kept:,} of {found.n_considered:,} pathways kept, from {n_pairs:,} targets in "
-        f"{len(contexts):,} contexts ({config.discover.mode}, {config.discover.path})"
+        f"{found.n_kept:,} of {counted(found.n_considered, 'pathway')} kept, from "
+        f"{counted(n_pairs, 'target')} in "
+        f"{counted(len(contexts), 'context')} ({config.discover.mode}, {config.discover.path})"
     )
     return Done(
         (folder.contexts, folder.candidates),
@@ -247,8 +249,8 @@ def _contexts(place: Workplace) -> tuple[Context, ...]:
         save_contexts(choice, folder.contexts)
         if choice.missing:
             place.say(
-                f"{len(choice.missing):,} latents are active in fewer contexts than asked for; "
-                f"see {folder.contexts}"
+                f"{counted(len(choice.missing), 'latent is', 'latents are')} active in fewer "
+                f"contexts than asked for; see {folder.contexts}"
             )
     contexts = load_contexts(folder.contexts)
     if not contexts:

@@ -10,6 +10,7 @@ from glassbox.pathways.latents import LatentId
 from glassbox.pathways.orchestration.running import Done
 from glassbox.pathways.orchestration.workplace import Workplace
 from glassbox.pathways.shards import StepKey
+from glassbox.stats.wording import counted
 
 
 def experiment_inputs(place: Workplace) -> dict[str, str]:
@@ -54,7 +55,8 @@ def experiment(place: Workplace, key: StepKey) -> Done:
         if each.is_file() and not each.name.startswith(".")
     )
     words = (
-        f"{len(found.results):,} latents under six conditions, {found.n_responses:,} responses; "
+        f"{counted(len(found.results), 'latent')} under six conditions, "
+        f"{counted(found.n_responses, 'response')}; "
         f"{len(found.causal):,} called causal"
     )
     return Done(

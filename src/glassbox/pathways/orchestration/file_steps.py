@@ -14,6 +14,7 @@ from glassbox.pathways.study.responses import PATTERN as LOGS
 from glassbox.pathways.study.responses import read_responses
 from glassbox.pathways.study.select import select_latents, with_bootstrap
 from glassbox.pathways.study.selection_file import write_selection
+from glassbox.stats.wording import counted
 
 
 def data_inputs(place: Workplace) -> dict[str, str]:
@@ -51,8 +52,8 @@ def audit(place: Workplace, key: StepKey) -> Done:
     for said in (*found.errors[:3], *found.warnings[:3]):
         place.say(str(said))
     words = (
-        f"{len(found.latents):,} latents, {found.n_causal:,} called causal; {found.n_errors:,} "
-        f"errors, {found.n_warnings:,} warnings"
+        f"{counted(len(found.latents), 'latent')}, {found.n_causal:,} called causal; "
+        f"{counted(found.n_errors, 'error')}, {counted(found.n_warnings, 'warning')}"
     )
     return Done(
         outputs,
@@ -89,8 +90,9 @@ def select(place: Workplace, key: StepKey) -> Done:
     write_prompts(sample_prompts(selection, responses, logs), folder.prompts_sample)
     expected = selection.expected_by_chance
     words = (
-        f"{len(selection.latents):,} latents on {len(selection.layers)} layers; chance alone would "
-        f"give {expected:,.1f} as large"
+        f"{counted(len(selection.latents), 'latent')} on "
+        f"{counted(len(selection.layers), 'layer')}; "
+        f"chance alone would give {expected:,.1f} as large"
     )
     return Done(
         (folder.causal_features, folder.prompts_sample),

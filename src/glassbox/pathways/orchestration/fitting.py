@@ -46,7 +46,7 @@ TARGETS_PER_CONTEXT: Final = 8
 """Targets that are taken to share a text; set cover finds out how many do."""
 
 ROW_BYTES: Final = {
-    "candidate": 150, "validated": 260, "effect": 89, "activation": 36, "associations": 86_000,
+    "candidate": 150, "validated": 260, "effect": 81, "activation": 36, "associations": 86_000,
     "report": 3_000_000,
 }  # fmt: skip
 """Bytes of one row on disk, JSON and Parquet together, an activation's in its shard and in the one
@@ -183,7 +183,7 @@ def step_peaks(
     worst = ContextShape(load.longest, ((load.deepest, load.longest - 1),) * per_context)
     whole = discover.sources == "all" or discover.path == "through"
     firing = load.n_sources / max(1, load.longest * load.deepest)
-    sources = Dictionary(n_sae if whole else load.n_latents, 2 if whole else 1, firing)
+    sources = Dictionary(n_sae if whole else load.n_latents, is_streamed=whole, firing=firing)
     n_chunks = max(1, math.ceil(chunk / per_context))
     chunking = Chunking(
         chunk,

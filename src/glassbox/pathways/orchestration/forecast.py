@@ -26,6 +26,7 @@ from glassbox.pathways.orchestration.sizes import (
     replay_peak,
     sweep_bytes,
 )
+from glassbox.stats.wording import counted
 
 FIRING: Final = 50
 """Latents of a whole dictionary that fire on a token. Source: Llama Scope, section 3.2."""
@@ -265,7 +266,8 @@ def forecast_study(
         (
             StepForecast(
                 "discover",
-                f"{n_pairs:,} (target, context) pairs in {len(contexts):,} contexts",
+                f"{counted(n_pairs, '(target, context) pair')} in "
+                f"{counted(len(contexts), 'context')}",
                 gradients,
                 gradients / (rate * shares.sweep),
                 _PLAN_GRADIENTS_S,
@@ -280,7 +282,8 @@ def forecast_study(
             ),
             StepForecast(
                 "integrate",
-                f"each latent ablated on {size.n_prompts} prompts, as if it fired on all",
+                f"each latent ablated on {counted(size.n_prompts, 'prompt')}, as if it fired "
+                "on all",
                 ablations,
                 ablations / (rate * shares.corpus),
                 _PLAN_INTEGRATE_S,
@@ -308,20 +311,21 @@ def _replay_steps(
     parts = (
         (
             "validate",
-            f"{size.n_pathways:,} pathways × {size.n_contexts} contexts, {size.n_doses} doses "
+            f"{counted(size.n_pathways, 'pathway')} × {counted(size.n_contexts, 'context')}, "
+            f"{counted(size.n_doses, 'dose')} "
             f"{where}, none shared",
             whole + (size.n_doses - 1) * closely + clean,
             _PLAN_REPLAY_S,
         ),
         (
             "its null",
-            f"{size.n_null} random directions for each of them there",
+            f"{counted(size.n_null, 'random direction')} for each of them there",
             size.n_null * closely,
             None,
         ),
         (
             "its sample",
-            f"{size.n_below:,} pairs below the cut, each with its null",
+            f"{counted(size.n_below, 'pair')} below the cut, each with its null",
             size.n_below * (1 + size.n_null) * each,
             None,
         ),

@@ -6,6 +6,7 @@ from glassbox.pathways.orchestration.running import Done, file_inputs
 from glassbox.pathways.orchestration.texts import study_corpus
 from glassbox.pathways.orchestration.workplace import Workplace
 from glassbox.pathways.shards import StepKey
+from glassbox.stats.wording import counted
 
 
 def integrate_inputs(place: Workplace) -> dict[str, str]:
@@ -45,7 +46,8 @@ def integrate(place: Workplace, key: StepKey) -> Done:
         each for each in sorted(folder.rglob("*")) if each.is_file() and _is_result(each.name)
     ]
     words = (
-        f"{len(results.communities):,} communities, {len(results.decision_paths):,} paths to the "
+        f"{counted(len(results.communities), 'community', 'communities')}, "
+        f"{counted(len(results.decision_paths), 'path')} to the "
         f"decision; report: {results.report}"
     )
     return Done(outputs, {"n_paths": len(results.decision_paths)}, words)

@@ -61,8 +61,7 @@ def _autograd(
                 "model only 'total' gradients can be had."
             )
         where = next(model.parameters())
-        layers = sources.layers
-        held = {each.layer: each for each in sources.stream(layers, where.device, where.dtype)}
+        held = sources.together(where.device, where.dtype)
         for context in contexts:
             yield plain_gradients(model, context, targets, held, options.path)
 

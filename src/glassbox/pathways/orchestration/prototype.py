@@ -37,6 +37,7 @@ from glassbox.pathways.saes.inspecting import inspect_dictionaries
 from glassbox.pathways.shards import StepKey
 from glassbox.pathways.study.prompts_sample import read_prompts
 from glassbox.pathways.study.selection_file import read_selection
+from glassbox.stats.wording import counted
 
 SCHEMA = 1
 """Version of the layout of ``single_feature_test.json``."""
@@ -125,7 +126,7 @@ def prototype(place: Workplace, key: StepKey) -> Done:
     write_json(folder.single_feature_test, content)
     require_fits(forecast)
     words = (
-        f"{target.latent.name}: {len(candidates):,} candidates; forecast of the rest "
+        f"{target.latent.name}: {counted(len(candidates), 'candidate')}; forecast of the rest "
         f"{forecast['seconds']:.0f} s, peak {forecast['peak_bytes'] / 1e9:.2f} GB, files "
         f"{forecast['disk_bytes'] / 1e6:.0f} MB"
     )

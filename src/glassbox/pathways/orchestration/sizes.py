@@ -51,8 +51,9 @@ class Dictionary:
 
     n_rows: int
     """Its latents, or the rows that count as sources."""
-    n_held: int = 1
-    """Layers in memory at once: two where whole dictionaries are streamed."""
+    is_streamed: bool = False
+    """Whether it comes from files by halves: one is used while the other one is read, so that
+    there is one layer in memory, and what is read goes through memory a few rows at a time."""
     firing: float = 64.0
     """Latents that fire on a token."""
 
@@ -158,8 +159,8 @@ def _chunk_bytes(
         space += widest * (heads + 2 * kv + 3 * d)
         space += tile * (2 * model.d_feed_forward + d + 2 * heads + model.n_heads * longest)
         space += longest * int(sources.firing) * d
-    held = sources.n_held * sources.n_rows * 2 * d
-    # Rows as they are in the file, in float32 and turned, of the encoder and of the decoder.
-    folded = 5 * min(FOLDED_ROWS, sources.n_rows) * d * 4 if sources.n_held > 1 else 0
+    held = sources.n_rows * 2 * d
+    # Rows as they are in the file, in float32 and turned, of the half that is read.
+    folded = 3 * min(FOLDED_ROWS, sources.n_rows) * d * 4 if sources.is_streamed else 0
     passing = min(chunking.workers, len(cones)) * direct + folded
     return item * (tapes + cotangents + space + held) + found + passing

@@ -22,6 +22,7 @@ from glassbox.pathways.orchestration.running import Done, file_inputs
 from glassbox.pathways.orchestration.texts import study_corpus
 from glassbox.pathways.orchestration.workplace import Workplace
 from glassbox.pathways.shards import Shards, StepKey
+from glassbox.stats.wording import counted
 
 OPENED_BY: Final = f"{__name__}:open_reading"
 """Where a worker finds what makes the shards of the pass."""
@@ -54,8 +55,8 @@ def tokens(place: Workplace, key: StepKey) -> Done:
         found = associate(activations, corpus, config.tokens, progress=report)
     n_called = sum(family.n_associated for family in found.families if family.condition == "all")
     words = (
-        f"{n_called:,} token associations at q ≤ {config.tokens.q:g}, from {len(corpus):,} "
-        f"distinct texts and {len(activations):,} activations"
+        f"{counted(n_called, 'token association')} at q ≤ {config.tokens.q:g}, from "
+        f"{counted(len(corpus), 'distinct text')} and {counted(len(activations), 'activation')}"
     )
     outputs = write_associations(
         found, activations, corpus, place.engine.codec, config.tokens, folder.token_associations

@@ -38,6 +38,7 @@ from glassbox.pathways.replay.text_pathways import TextPathways, pathways_in_tex
 from glassbox.pathways.replay.validated import write_validated
 from glassbox.pathways.sections import ReplaySection
 from glassbox.pathways.shards import Shards, StepKey, made_key
+from glassbox.stats.wording import counted
 
 OPENED_BY: Final = f"{__name__}:open_replays"
 """Where a worker finds what makes the replay's shards."""
@@ -86,7 +87,8 @@ def validate(place: Workplace, key: StepKey) -> Done:
     }
     pairs = {(row.target, row.source) for row in found.rows}
     words = (
-        f"{len(verified):,} of {len(pairs):,} replayed pathways verified at q ≤ {config.replay.q:g}"
+        f"{len(verified):,} of {counted(len(pairs), 'replayed pathway')} verified at "
+        f"q ≤ {config.replay.q:g}"
     )
     return Done(
         (folder.validated, folder.validated.with_suffix(".parquet")),
@@ -97,7 +99,7 @@ def validate(place: Workplace, key: StepKey) -> Done:
 
 @contextmanager
 def open_replays(place: Workplace) -> Iterator[Work]:
-    """Lend the model, choose close texts and random sources; gives what makes a shard."""
+    """Lend the model, choose close texts and random directions; gives what makes a shard."""
     settings, folder = place.config.replay, place.folder
     contexts = load_contexts(folder.contexts)
     gradients = _gradients(place)

@@ -12,7 +12,7 @@ from glassbox.errors import InvalidData
 KEPT: Final = 0
 """A pathway above the cut."""
 RANDOM: Final = 1
-"""A matched random source: the null."""
+"""A random direction in the source's place: the null."""
 BELOW: Final = 2
 """One of the sample below the cut."""
 
@@ -42,11 +42,6 @@ class Cells:
     """Whether its gate opened or closed."""
     change: Float[np.ndarray, " n"]
     """Change of the source's activation, summed over its positions."""
-    before: Float[np.ndarray, " n"]
-    """Length of what was added to the stream before the target's position, times the norm of the
-    target's encoder row."""
-    there: Float[np.ndarray, " n"]
-    """The same at its position."""
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -67,7 +62,7 @@ class MeasuredText:
     n_below: int
     """Of these, below the cut."""
     n_unmatched: int
-    """Random sources asked for that no active latent was left for."""
+    """Random directions asked for that no active latent was left for."""
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Return everything as named arrays, for a file."""
@@ -99,7 +94,5 @@ def joined_cells(parts: Iterable[Cells]) -> Cells:
 
 def no_cells() -> Cells:
     """Return a table without rows."""
-    kinds = {"flips": bool} | dict.fromkeys(
-        ("predicted", "pre", "post", "change", "before", "there"), np.float32
-    )
+    kinds = {"flips": bool} | dict.fromkeys(("predicted", "pre", "post", "change"), np.float32)
     return Cells(*(np.zeros(0, kinds.get(each.name, np.int64)) for each in fields(Cells)))

@@ -50,24 +50,17 @@ class Intended:
 
     change: Float[np.ndarray, "n_rows positions"]
     """Change of the activations, summed over latents."""
-    squared_size: Float[np.ndarray, "n_rows positions"]
-    """Squared length of what is added to the stream, summed over layers."""
+    is_changed: Bool[np.ndarray, "n_rows positions"]
+    """Whether any activation changes there."""
 
     def upto(
         self, positions: Int[np.ndarray, " t"]
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Return what is changed up to some positions, each ``[n_rows, t]``.
-
-        These are the change, the size before the position, the size there, and the number of
-        changed positions.
-        """
-        sums = (self.change, self.squared_size, self.squared_size > 0)
-        change, squared, n_changed = (np.cumsum(each, axis=1)[:, positions] for each in sums)
-        there = self.squared_size[:, positions]
-        before = np.maximum(squared - there, 0.0)
-        # A sum less one of its parts leaves rounding where nothing is.
-        before[n_changed == (there > 0)] = 0.0
-        return change, np.sqrt(before), np.sqrt(there), n_changed
+    ) -> tuple[Float[np.ndarray, "n_rows t"], Int[np.ndarray, "n_rows t"]]:
+        """Return the change up to some positions, and the number of changed positions."""
+        change, n_changed = (
+            np.cumsum(each, axis=1)[:, positions] for each in (self.change, self.is_changed)
+        )
+        return change, n_changed
 
 
 def held_on(
@@ -230,26 +223,20 @@ def intended(text: CleanText, held: Mapping[int, Sequence[Held | None]]) -> Inte
     """
     n_rows = len(next(iter(held.values()), ()))
     change = np.zeros((n_rows, text.n_positions), np.float32)
-    squared = np.zeros_like(change)
+    is_changed = np.zeros(change.shape, bool)
     for layer, of_rows in held.items():
-        rows, x = text.latents.rows[layer], text.outputs[layer]
         stage = Stage(layer, text, is_clean=True)
-        norms = rows.w_dec.float().norm(dim=1).cpu().numpy()
-        scale = _scales(x, rows).float().cpu().numpy()
         active = text.active[layer].float().cpu().numpy()
         everywhere = np.arange(text.n_positions)
         for row, each in enumerate(of_rows):
             if each is None:
                 continue
             if len(each.places) == 1 and each.values is None:
-                # One latent adds one direction, whose length is known.
                 by = active[:, each.places[0]] * (each.factor - 1) * each.where
                 change[row] += by
-                squared[row] += np.square(by * norms[each.places[0]] * scale[:, 0])
+                is_changed[row] |= by != 0
                 continue
-            by = _towards(each, x, everywhere, stage)
-            added = by @ rows.w_dec[torch.from_numpy(each.places).to(x.device)]
+            by = _towards(each, text.outputs[layer], everywhere, stage)
             change[row] += by.sum(dim=1).float().cpu().numpy()
-            length = added.float().norm(dim=1).cpu().numpy() * scale[:, 0]
-            squared[row] += np.square(length)
-    return Intended(change, squared)
+            is_changed[row] |= (by != 0).any(dim=1).cpu().numpy()
+    return Intended(change, is_changed)

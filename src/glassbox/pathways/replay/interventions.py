@@ -66,7 +66,7 @@ class Intervention:
     """New activation of each latent, at all those positions, instead of the dose (a mean)."""
     writes: LatentId | None = None
     """A latent of the same layer whose decoder direction the one changed latent writes instead of
-    its own, as long as its own is: a random source at the very same positions and sizes."""
+    its own, as long as its own is: a random direction at the very same positions and sizes."""
     targets: tuple[int, ...] | None = None
     """Which of the context's targets the run has to reach, by place; None is all. Targets that it
     comes past on the way are read as well."""
@@ -118,9 +118,5 @@ class Effects:
     change: Float[np.ndarray, "n_rows n_targets"]
     """By how much the sources' activations were to change, summed over latents and over the
     positions up to the target's, reckoned from the clean text; 0 where nothing was active."""
-    size_before: Float[np.ndarray, "n_rows n_targets"]
-    """Euclidean length of what that adds to the residual stream before the target's position."""
-    size_there: Float[np.ndarray, "n_rows n_targets"]
-    """The same at the target's position, from where the skip connection carries it."""
     n_changed: Int[np.ndarray, "n_rows n_targets"]
     """Positions, up to the target's, at which something changes."""

@@ -117,13 +117,13 @@ class _Scale:
         return inverse.reshape(-1)[len(self._keys) :]
 
     def z(self, cells: Cells) -> Float[np.ndarray, " n"]:
-        """Return how far effects are from random ones; NaN where no random source tells."""
+        """Return how far effects are from random ones; NaN where no random direction tells."""
         if self._fit is None:
             return np.full(len(cells), np.nan)
         return self._fit.z(cells.pre, self._of(cells))
 
     def p(self, z: Float[np.ndarray, " pairs"]) -> Float[np.ndarray, " pairs"]:
-        """Return p-values; 1 where no random source tells."""
+        """Return p-values; 1 where no random direction tells."""
         p = np.ones(z.shape)
         known = np.isfinite(z)
         p[known] = pooled_p(np.abs(z[known]), self.null_z)

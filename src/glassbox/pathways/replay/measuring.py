@@ -1,4 +1,4 @@
-"""Replays the pathways of one text, random sources like theirs, and a sample below the cut.
+"""Replays the pathways of a text, random directions for their sources, and a sample below the cut.
 
 Nothing is carried from one text to the next, and what a text gives depends on its own pathways,
 the seed and the document alone: texts can be spread over processes in any way.
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import nn
 
 from glassbox.errors import InvalidValue
@@ -30,7 +30,7 @@ class Measuring:
     """How pathways are measured.
 
     Raises:
-        InvalidValue: No dose, or a negative number of random sources.
+        InvalidValue: No dose, or a negative number of random directions.
     """
 
     doses: tuple[Dose, ...] = tuple(DOSES.values())
@@ -66,7 +66,7 @@ def measure_text(
         wanted: The pathways of the text, and the sample below the cut.
         latents: Rows of all its targets and sources.
         pool: Random latents by layer, for the null (``draw_pool``).
-        how: Doses, random sources, batches.
+        how: Doses, random directions, batches.
 
     Raises: as ``replay``.
     """
@@ -82,16 +82,15 @@ def measure_text(
     n_unmatched = how.n_null * n_close - sum(each.is_random for each in plan)
     runs = [each.run for each in plan]
     effects = effects_on(model, text, runs, how.limits)
-    norms = _encoder_norms(everything, wanted)
     parts = []
     for row, each in enumerate(plan):
         if each.is_random:
-            parts.append(_cells(effects, row, RANDOM, each, wanted, norms))
+            parts.append(_cells(effects, row, RANDOM, each, wanted))
             continue
         is_kept = wanted.is_kept[each.rows]
         for kind, some in ((KEPT, each.rows[is_kept]), (BELOW, each.rows[~is_kept])):
             if len(some) and (kind == KEPT or each.dose == 0):
-                parts.append(_cells(effects, row, kind, replace(each, rows=some), wanted, norms))
+                parts.append(_cells(effects, row, kind, replace(each, rows=some), wanted))
     return MeasuredText(joined_cells(parts), wanted.n_considered, wanted.n_below, n_unmatched)
 
 
@@ -159,21 +158,12 @@ def _of_random(
     return plan
 
 
-def _encoder_norms(latents: Latents, wanted: TextPathways) -> Float[np.ndarray, " n_targets"]:
-    norms = [
-        float(latents.rows[each.latent.layer].w_enc[latents.place(each.latent)].float().norm())
-        for each in wanted.context.targets
-    ]
-    return np.array(norms, np.float32)
-
-
 def _cells(
     effects: Effects,
     row: int,
     kind: int,
     planned: _Planned,
     wanted: TextPathways,
-    norms: Float[np.ndarray, " n_targets"],
 ) -> Cells:
     """Return what one run measured of its source's pathways."""
     source = planned.run.latents[0]
@@ -203,6 +193,4 @@ def _cells(
         effects.post[row, at],
         effects.flips[row, at],
         effects.change[row, at],
-        effects.size_before[row, at] * norms[at],
-        effects.size_there[row, at] * norms[at],
     )

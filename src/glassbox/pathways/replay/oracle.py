@@ -73,7 +73,7 @@ def replay_by_forward(
     shape = (len(interventions), len(context.targets))
     pre, post = np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32)
     flips, n_changed = np.zeros(shape, bool), np.zeros(shape, np.int64)
-    change, before, there = (np.zeros(shape, np.float32) for _ in range(3))
+    change = np.zeros(shape, np.float32)
     is_broken = False
     layers = np.array([each.latent.layer for each in context.targets])
     for row, intervention in enumerate(interventions):
@@ -88,17 +88,14 @@ def replay_by_forward(
         flips[row, above] = ((now_post > 0) != (text.clean_post > 0)).numpy()[above]
         for at, target in enumerate(context.targets):
             upto = slice(0, target.position + 1)
-            squared = torch.stack([each.float().square().sum(dim=1) for _, each in added]).sum(0)
             change[row, at] = sum(float(by[upto].sum()) for by, _ in added)
-            before[row, at] = float(squared[: target.position].sum()) ** 0.5
-            there[row, at] = float(squared[target.position]) ** 0.5
             n_changed[row, at] = sum(int((each[upto] != 0).any(dim=1).sum()) for each, _ in added)
     clean_pre, clean_post = text.clean_pre.numpy(), text.clean_post.numpy()
     if not np.isfinite(clean_pre).all() or is_broken:
         raise NonFiniteOutput(f"Context {context.document_id} came out as NaN or infinity.")
     return Effects(
         context, tuple(interventions), clean_pre, clean_post, pre, post, flips,
-        change, before, there, n_changed,
+        change, n_changed,
     )  # fmt: skip
 
 

@@ -7,16 +7,17 @@ Nothing is carried from one text to the next. Knows nothing of which pathways ar
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import numpy as np
 import torch
 from jaxtyping import Int
 
-from glassbox.engine.model.devices import is_out_of_memory
-from glassbox.errors import InvalidValue, NonFiniteOutput, OutOfMemory
+from glassbox.errors import InvalidValue, NonFiniteOutput
 from glassbox.pathways.blocks.weights import ModelBlocks
 from glassbox.pathways.corpus.contexts import Context
+from glassbox.pathways.halving import within_memory
 from glassbox.pathways.replay.batch_run import Reading, run_batch
 from glassbox.pathways.replay.changing import Held, Intended, first_changed, held_on, intended
 from glassbox.pathways.replay.clean_text import CleanText, Latents, run_clean
@@ -148,31 +149,19 @@ def _halving(
             half = (len(at) + 1) // 2
             waiting += [at[half:], at[:half]]
             continue
-        reading = _within_memory(at, run)
+        reading = within_memory(
+            partial(run, at),
+            n=len(at),
+            too_much=lambda: (
+                "Not even one replay fits into memory beside the model. Shorten the texts "
+                "(contexts.max_tokens), choose a smaller number format, or free memory."
+            ),
+        )
         if reading is None:
             most = (len(at) + 1) // 2
             waiting.append(at)
             continue
         yield at, reading
-
-
-def _within_memory(
-    at: Int[np.ndarray, " _"], run: Callable[[Int[np.ndarray, " _"]], Reading]
-) -> Reading | None:
-    try:
-        return run(at)
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        if len(at) == 1:
-            raise OutOfMemory(
-                "Not even one replay fits into memory beside the model. Shorten the texts "
-                "(contexts.max_tokens), choose a smaller number format, or free memory."
-            ) from error
-    # Outside the handler, where the traceback no longer holds the tensors that did not fit.
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    return None
 
 
 class _Cells:

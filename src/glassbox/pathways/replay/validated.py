@@ -56,7 +56,8 @@ class ValidatedRow:
     q: float
     """P-value adjusted over all pairs that were looked at."""
     verified: bool
-    """Unlike a random source at the first dose, and in the direction predicted."""
+    """Unlike random directions in the source's place, at the first dose, and with the predicted
+    sign."""
 
 
 @dataclass(frozen=True)
@@ -123,9 +124,9 @@ class Validated:
     """Of these, not measured: their source was active in none of the target's texts."""
     n_verified: int
     n_random: int
-    """Effects of random sources that the null is made of."""
+    """Effects of random directions that the null is made of."""
     n_unmatched: int
-    """Random sources that could not be had."""
+    """Random directions that could not be had."""
     path: str
     """``past`` later SAEs, or ``through`` them."""
 

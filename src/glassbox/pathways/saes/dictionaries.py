@@ -1,14 +1,17 @@
 """The SAEs of many layers: whole ones a layer at a time, or the rows of chosen latents.
 
-Knows which layer is where; holds no weights itself, and a stream never more than two whole
-dictionaries.
+Knows which layer is where; holds no weights itself, a stream of whole dictionaries never more than
+two of them, and one of halves never more than two halves.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import torch
+from jaxtyping import Float
 
 from glassbox.artifacts import digest_json
 from glassbox.errors import InvalidData, UnknownName, UnsupportedModel
@@ -17,7 +20,52 @@ from glassbox.pathways.saes.readers.config_file import hook_layer
 from glassbox.pathways.saes.readers.opening import find_saes, open_sae
 from glassbox.pathways.saes.readers.reader import SaeReader
 from glassbox.pathways.saes.rows import LatentRows
-from glassbox.pathways.saes.sae import Sae
+from glassbox.pathways.saes.sae import Encoder, Sae
+
+_AHEAD = "sae-stream"
+"""Of the thread that reads ahead."""
+
+
+class Halves:
+    """One layer's dictionary of a stream, its halves held no longer than they are needed.
+
+    Keep no reference to a half that was dropped: its memory is the next one's.
+    """
+
+    def __init__(
+        self,
+        layer: int,
+        d_sae: int,
+        encoder: "Future[Encoder]",
+        decoder: "Future[Float[torch.Tensor, 'd_sae d_out']]",
+        read_ahead: Callable[[], None],
+    ) -> None:
+        self.layer, self.d_sae = layer, d_sae
+        self._encoder: Future[Encoder] | None = encoder
+        self._decoder: Future[Float[torch.Tensor, "d_sae d_out"]] | None = decoder
+        self._read_ahead = read_ahead
+
+    def encoder(self) -> Encoder:
+        """Return what the latents read, waiting until it is there; raises like ``reader.load``."""
+        assert self._encoder is not None
+        return self._encoder.result()
+
+    def decoder(self) -> Float[torch.Tensor, "d_sae d_out"]:
+        """Return what the latents write, as ``encoder`` does."""
+        assert self._decoder is not None
+        return self._decoder.result()
+
+    def drop_encoder(self) -> None:
+        """Let what the latents read go, and have the next half read; twice is as good as once."""
+        if self._encoder is not None:
+            self._encoder = None
+            self._read_ahead()
+
+    def drop_decoder(self) -> None:
+        """Let what the latents write go, as ``drop_encoder`` does."""
+        if self._decoder is not None:
+            self._decoder = None
+            self._read_ahead()
 
 
 class Dictionaries:
@@ -130,7 +178,7 @@ class Dictionaries:
         """
         order = list(self.layers if layers is None else layers)
         readers = [self.reader(layer) for layer in order]
-        with ThreadPoolExecutor(1, thread_name_prefix="sae-stream") as ahead:
+        with ThreadPoolExecutor(1, thread_name_prefix=_AHEAD) as ahead:
             coming = ahead.submit(readers[0].load, device, dtype) if readers else None
             for reader in [*readers[1:], None]:
                 if coming is None:
@@ -139,6 +187,45 @@ class Dictionaries:
                 coming = ahead.submit(reader.load, device, dtype) if reader else None
                 yield ready
                 del ready
+
+    def stream_halves(
+        self,
+        layers: Sequence[int],
+        *,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> Iterator[Halves]:
+        """Yield dictionaries one after another by halves; the next are read while one is used.
+
+        Two halves are in memory at most, together one layer: another is begun to be read when one
+        is dropped, or the layer is left.
+
+        Args:
+            layers: Which, in this order.
+            device: Where to.
+            dtype: Number format of the matrices.
+        """
+        readers = [self.reader(layer) for layer in layers]
+        waiting = iter(
+            [half for each in readers for half in (each.load_encoder, each.load_decoder)]
+        )
+        coming: deque[Future[Any]] = deque()
+        with ThreadPoolExecutor(1, thread_name_prefix=_AHEAD) as ahead:
+
+            def read_ahead() -> None:
+                for load in waiting:
+                    coming.append(ahead.submit(load, device, dtype))
+                    return
+
+            read_ahead()
+            read_ahead()
+            for reader in readers:
+                halves = Halves(
+                    reader.layer, reader.d_sae, coming.popleft(), coming.popleft(), read_ahead
+                )
+                yield halves
+                halves.drop_encoder()
+                halves.drop_decoder()
 
 
 def open_dictionaries(

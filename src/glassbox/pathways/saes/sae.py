@@ -49,6 +49,18 @@ class SaeSource:
 
 
 @dataclass(frozen=True, eq=False)
+class Encoder:
+    """Half of a dictionary: what its latents read. Fields as those of ``Sae``."""
+
+    layer: int
+    w_enc: Float[torch.Tensor, "d_sae d_in"]
+    b_enc: Float[torch.Tensor, "d_sae"]
+    threshold: Float[torch.Tensor, "d_sae"]
+    k: int | None = None
+    input_norm: InputNorm = "none"
+
+
+@dataclass(frozen=True, eq=False)
 class Sae:
     """One sparse autoencoder, folded into the raw units of the residual stream."""
 

@@ -23,6 +23,7 @@ from glassbox.pathways.study.report import AuditReport
 from glassbox.pathways.study.responses import NO_TRIAL, Responses, read_responses
 from glassbox.pathways.study.weighing import weigh
 from glassbox.progress import Progress
+from glassbox.stats.wording import counted
 
 _MOST_NAMED = 12
 
@@ -103,7 +104,10 @@ def _check_counts(
             words = f"{name} has no response under {', '.join(missing)}"
             warnings.add(Fault("missing-condition", words, latent=name))
         for condition, n in zip(CONDITIONS, counts[row].tolist(), strict=True):
-            words = f"{name}, {condition}: {n} trials; about {settings.expected_trials} expected"
+            words = (
+                f"{name}, {condition}: {counted(n, 'trial')}; about {settings.expected_trials} "
+                "expected"
+            )
             if 0 < n < settings.least_trials:
                 warnings.add(Fault("few-trials", words, latent=name, condition=condition))
             elif n > 2 * settings.expected_trials:
@@ -149,7 +153,7 @@ def _check_outcomes(responses: Responses, warnings: FaultList) -> None:
     if unread == n_used:
         warnings.add(Fault("no-outcomes", "no response has an outcome: effects are not recomputed"))
     elif unread > 0.2 * n_used:
-        words = f"{unread:,} of {n_used:,} responses have no outcome that can be read"
+        words = f"{unread:,} of {counted(n_used, 'response')} have no outcome that can be read"
         warnings.add(Fault("unread-outcomes", words))
     without = int((responses.trial[used] == NO_TRIAL).sum())
     if without:

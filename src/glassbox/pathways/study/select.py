@@ -30,6 +30,7 @@ from glassbox.stats.effects.group_difference import (
 )
 from glassbox.stats.effects.max_statistic import null_order_statistic
 from glassbox.stats.multiple_testing import benjamini_hochberg
+from glassbox.stats.wording import counted
 
 BOOTSTRAP_DRAWS = 1000
 """Draws of each latent's interval."""
@@ -52,7 +53,7 @@ def select_latents(report: AuditReport, settings: SelectSection, audit: AuditSec
     """
     if not report.validated and not audit.despite_errors:
         raise InvalidData(
-            f"the audit found {report.n_errors:,} errors ({error_summary(report)}); see "
+            f"the audit found {counted(report.n_errors, 'error')} ({error_summary(report)}); see "
             "data_validation.json. Mend the files, or set audit.despite_errors to go on with the "
             "latents that have none"
         )

@@ -38,6 +38,7 @@ from glassbox.pathways.integration.values import (
     LatentRow,
     PathwayRow,
 )
+from glassbox.stats.wording import counted
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -124,19 +125,23 @@ def study_page(study: StudyResults, *, n_cards: int = 100) -> str:
 def _verdict(summary: StudySummary) -> tuple[Tone, str]:
     if not summary.n_replayed:
         return "caution", (
-            f"{_count(summary.n_candidates, 'pathway')} between {summary.n_latents} latents are "
-            "proposed by gradients; none of them has been replayed, so none is confirmed."
+            f"Gradients propose {counted(summary.n_candidates, 'pathway')} between "
+            f"{counted(summary.n_latents, 'latent')}; none of them has been replayed, so none is "
+            "confirmed."
         )
     verified = (
-        f"Of {summary.n_replayed:,} replayed pathways between {summary.n_latents:,} latents, "
-        f"{summary.n_verified:,} move their targets beyond matched random sources"
+        f"Of {counted(summary.n_replayed, 'replayed pathway')} between "
+        f"{counted(summary.n_latents, 'latent')}, "
+        f"{counted(summary.n_verified, 'moves its target', 'move their targets')} beyond "
+        "random directions in their sources' place"
     )
     test = summary.subgraph
     if test is None or test.faithfulness is None:
         return ("good" if summary.n_verified else "caution"), f"{verified}."
     return ("good" if summary.n_verified and test.faithfulness > 0.5 else "caution"), (
-        f"{verified}; the {test.n_kept} latents on the strongest verified paths to the decision "
-        f"keep {share(test.faithfulness)} of what all of these latents do to it."
+        f"{verified}; the {counted(test.n_kept, 'latent')} on the strongest verified paths to the "
+        f"decision {'keeps' if test.n_kept == 1 else 'keep'} {share(test.faithfulness)} of what "
+        "all of these latents do to it."
     )
 
 
@@ -185,9 +190,9 @@ def _graph_section(study: StudyResults) -> tuple[Section, Piece | None]:
         "the decision (logit of stopping less that of going on). Blue raises, orange lowers; the "
         "width is the strength; a dashed arrow was not verified by an intervention. Point at a "
         "node to see its arrows; choose it to read about it.",
-        f"Shown are {len(view.edges)} of {view.n_edges:,} arrows and {len(view.nodes)} of "
-        f"{view.n_nodes:,} nodes: paths to the decision first, then the verified ones, then by "
-        f"strength; never more than {GRAPH_TOKENS} tokens.",
+        f"Shown are {len(view.edges)} of {counted(view.n_edges, 'arrow')} and {len(view.nodes)} of "
+        f"{counted(view.n_nodes, 'node')}: paths to the decision first, then the verified ones, "
+        f"then by strength; never more than {GRAPH_TOKENS} tokens.",
     )
     n_communities = sum(
         1 for each in study.communities if any(node.community == each.number for node in view.nodes)
@@ -218,9 +223,9 @@ def _latents_section(
     latents: Sequence[LatentRow], cards: Sequence[LatentCard]
 ) -> tuple[Section, Piece]:
     text = (
-        f"A card for {len(cards)} of {len(latents):,} latents: those on paths to the decision "
-        "first, then by strength. Open one to see when it fires, what it says, what drives it "
-        "and what it drives.",
+        f"A card for {len(cards)} of {counted(len(latents), 'latent')}: those on paths to the "
+        "decision first, then by strength. Open one to see when it fires, what it says, what "
+        "drives it and what it drives.",
     )
     return Section("Latents", text), Piece("cards", [_shown_card(card) for card in cards])
 
@@ -251,10 +256,6 @@ def _shown_card(card: LatentCard) -> dict[str, Any]:
 
 def _by_importance(row: LatentRow) -> tuple[bool, float, str]:
     return (not row.on_path, -(row.in_strength + row.out_strength), row.name)
-
-
-def _count(n: int, word: str) -> str:
-    return f"{n:,} {word}{'' if n == 1 else 's'}"
 
 
 def _plain_name(name: str) -> str:

@@ -11,6 +11,7 @@ from typing import Final
 
 from glassbox.pathways.integration.summary import SubgraphTest
 from glassbox.pathways.integration.values import ConditionRate, Histogram, LatentRow, PathwayRow
+from glassbox.stats.wording import counted
 
 _MOST_POINTS: Final = 1500
 """Points of a scatter; more of them are one blot and a big file."""
@@ -52,7 +53,7 @@ def histogram_picture(histogram: Histogram) -> str:
         if count
     )
     words = (
-        f"Histogram of {sum(counts)} activations from {number(histogram.edges[0])} to "
+        f"Histogram of {counted(sum(counts), 'activation')} from {number(histogram.edges[0])} to "
         f"{number(histogram.edges[-1])}; heights are square roots of counts."
     )
     return _svg(
@@ -161,8 +162,9 @@ def prediction_picture(pathways: Sequence[PathwayRow]) -> str:
         for v in (-reach, 0.0, reach)
     )
     words = (
-        f"Measured against predicted change of the target's pre-activation for {len(points)} "
-        "ablations; both axes are signed square roots; the line is measured = predicted."
+        "Measured against predicted change of the target's pre-activation for "
+        f"{counted(len(points), 'ablation')}; both axes are signed square roots; the line is "
+        "measured = predicted."
     )
     return _svg(
         size + 60,
@@ -226,7 +228,8 @@ def faithfulness_picture(test: SubgraphTest) -> str:
         )
     )
     words = (
-        f"Faithfulness of the found sub-graph of {test.n_kept} latents: {share(test.faithfulness)}"
+        f"Faithfulness of the found sub-graph of {counted(test.n_kept, 'latent')}: "
+        f"{share(test.faithfulness)}"
     )
     return _svg(width, height, words, "".join(parts))
 

@@ -17,6 +17,7 @@ from glassbox.pathways.integration.report.pictures import (
 from glassbox.pathways.integration.report.tokens import quoted
 from glassbox.pathways.integration.summary import StudySummary, SubgraphTest
 from glassbox.pathways.integration.values import Community, DecisionPath, LatentRow, PathwayRow
+from glassbox.stats.wording import counted
 
 MOST_PATHS: Final = 20
 """Ways from tokens to the decision shown."""
@@ -43,11 +44,11 @@ def paths_section(paths: Sequence[DecisionPath]) -> tuple[Section, Piece | None]
     n_verified = sum(path.verified for path in paths)
     rest = f" The first {MOST_PATHS} are shown." if len(paths) > MOST_PATHS else ""
     text = (
-        f"{len(paths)} ways from a token to the decision, {n_verified} of them with every arrow "
-        "between latents, where there is any, confirmed by replay. Those stand first, and before "
-        "all the ways on which one latent drives another, weaker though they mostly are; then the "
-        f"strongest.{rest} Strength is the product of the arrows' strengths; + pushes towards "
-        "stopping, − towards going on.",
+        f"{counted(len(paths), 'way')} from a token to the decision, {n_verified} of them with "
+        "every arrow between latents, where there is any, confirmed by replay. Those stand first, "
+        "and before all the ways on which one latent drives another, weaker though they mostly "
+        f"are; then the strongest.{rest} Strength is the product of the arrows' strengths; + "
+        "pushes towards stopping, − towards going on.",
     )
     return Section("Paths to the decision", text), Piece("paths", paths[:MOST_PATHS])
 
@@ -130,7 +131,7 @@ def subgraph_section(test: SubgraphTest | None) -> tuple[Section, Piece | None]:
     text = (
         "The framing's effect on the decision is the mean logit difference (stop less continue) "
         f"of safe prompts less that of risky ones. Untouched it is {number(test.full)}; with all "
-        f"{test.n_latents} latents of the study at their means {number(test.empty)}. "
+        f"{counted(test.n_latents, 'latent')} of the study at their means {number(test.empty)}. "
         "The sub-graph is the latents on the strongest verified paths. Faithfulness is the share "
         "of that difference which is left when only the sub-graph is left alone; completeness "
         "the share that ablating it takes away. Latents outside the "
@@ -138,7 +139,7 @@ def subgraph_section(test: SubgraphTest | None) -> tuple[Section, Piece | None]:
     )
     rows = [
         ("everything (untouched)", number(test.full), "all of it"),
-        (f"only the sub-graph ({test.n_kept} latents)", number(test.kept),
+        (f"only the sub-graph ({counted(test.n_kept, 'latent')})", number(test.kept),
          _with_interval("faithfulness", test.faithfulness, test.faithfulness_low,
                         test.faithfulness_high)),
         ("all but the sub-graph", number(test.without),

@@ -16,10 +16,15 @@ from jaxtyping import Float, Int
 
 from glassbox.artifacts import digest_files
 from glassbox.errors import InvalidValue
-from glassbox.pathways.saes.readers.recipe import Recipe, decoder_norms, fold
+from glassbox.pathways.saes.readers.recipe import (
+    Recipe,
+    decoder_norms,
+    fold_decoder,
+    fold_encoder,
+)
 from glassbox.pathways.saes.readers.tensor_files import TensorFile
 from glassbox.pathways.saes.rows import InputNorm, LatentRows
-from glassbox.pathways.saes.sae import Sae, SaeSource, require_indices
+from glassbox.pathways.saes.sae import Encoder, Sae, SaeSource, require_indices
 
 CHUNK = 2048
 """Latents folded at a time while a whole dictionary is read."""
@@ -48,6 +53,7 @@ class SaeReader:
         """
         self._file, self._recipe, self._facts, self._files = file, recipe, facts, files
         self._layer = layer
+        self._norms: torch.Tensor | None = None
         axis = recipe.encoder.latent_axis
         shape = file.shape(recipe.encoder.name)
         self.d_sae: int = shape[axis]
@@ -110,11 +116,16 @@ class SaeReader:
 
     def decoder_norms(self) -> Float[torch.Tensor, "d_sae"]:
         """Return the norm of each decoder row as it is in the file, before any folding."""
-        parts = [
-            decoder_norms(self._file, self._recipe, range(start, min(self.d_sae, start + CHUNK)))
-            for start in range(0, self.d_sae, CHUNK)
-        ]
-        return torch.cat(parts)
+        if self._norms is None:
+            parts = [decoder_norms(self._file, self._recipe, part) for part in self._chunks()]
+            # An encoder that is read without its decoder may need them, time and again.
+            self._norms = torch.cat(parts)
+        return self._norms
+
+    def _chunks(self) -> Iterator[range]:
+        """Yield all latents in order, as many as are folded at a time."""
+        for start in range(0, self.d_sae, CHUNK):
+            yield range(start, min(self.d_sae, start + CHUNK))
 
     def load(self, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Sae:
         """Return the whole dictionary; at most one chunk more than itself is in memory.
@@ -123,32 +134,61 @@ class SaeReader:
             CorruptArtifact: Values that are no numbers, or a decoder row of zeros to divide by.
             InvalidValue: The layer is unknown.
         """
-        layer = self.layer
-        w_enc = _matrix(self.d_sae, self.d_in, torch.device(device), dtype)
-        w_dec = _matrix(self.d_sae, self.d_out, torch.device(device), dtype)
-        b_enc = torch.empty(self.d_sae, device=device, dtype=dtype)
-        norms = torch.empty(self.d_sae)
-        for start in range(0, self.d_sae, CHUNK):
-            stop = min(self.d_sae, start + CHUNK)
-            rows = fold(self._file, self._recipe, range(start, stop))
-            part = slice(start, stop)
-            w_enc[part], w_dec[part], b_enc[part] = rows.w_enc, rows.w_dec, rows.b_enc
-            norms[part] = rows.decoder_norms
-            # Before the next ones are read, not after.
-            del rows
+        # In this order: the encoder may need the norms, and the decoder is read only once.
+        w_dec = self.load_decoder(device, dtype)
+        encoder = self.load_encoder(device, dtype)
         skip = self._recipe.w_skip
         return Sae(
-            layer=layer,
-            w_enc=w_enc,
-            b_enc=b_enc,
+            layer=encoder.layer,
+            w_enc=encoder.w_enc,
+            b_enc=encoder.b_enc,
             w_dec=w_dec,
             b_dec=self._recipe.b_dec.to(device, dtype),
-            threshold=self._recipe.threshold.to(device),
-            source=replace(self.source, decoder_norm_mean=float(norms.mean())),
-            k=self._recipe.k,
-            input_norm=self._recipe.input_norm,
+            threshold=encoder.threshold,
+            source=replace(self.source, decoder_norm_mean=float(self.decoder_norms().mean())),
+            k=encoder.k,
+            input_norm=encoder.input_norm,
             w_skip=None if skip is None else skip.to(device, dtype),
         )
+
+    def load_encoder(
+        self, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+    ) -> Encoder:
+        """Return half of the dictionary: what its latents read; raises like ``load``."""
+        layer = self.layer
+        w_enc = _matrix(self.d_sae, self.d_in, torch.device(device), dtype)
+        b_enc = torch.empty(self.d_sae, device=device, dtype=dtype)
+        norms = self.decoder_norms() if self._recipe.fold_decoder_norm else None
+        for part in self._chunks():
+            at = slice(part.start, part.stop)
+            rows = fold_encoder(
+                self._file, self._recipe, part, None if norms is None else norms[at]
+            )
+            w_enc[at], b_enc[at] = rows.w_enc, rows.b_enc
+            # Before the next ones are read, not after.
+            del rows
+        return Encoder(
+            layer,
+            w_enc,
+            b_enc,
+            self._recipe.threshold.to(device),
+            self._recipe.k,
+            self._recipe.input_norm,
+        )
+
+    def load_decoder(
+        self, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+    ) -> Float[torch.Tensor, "d_sae d_out"]:
+        """Return the other half: what its latents write; raises like ``load``."""
+        w_dec = _matrix(self.d_sae, self.d_out, torch.device(device), dtype)
+        norms = torch.empty(self.d_sae)
+        for part in self._chunks():
+            at = slice(part.start, part.stop)
+            rows = fold_decoder(self._file, self._recipe, part)
+            w_dec[at], norms[at] = rows.w_dec, rows.norms
+            del rows
+        self._norms = norms
+        return w_dec
 
     def read_rows(self, indices: Int[torch.Tensor, "n"]) -> LatentRows:
         """Return some latents' rows, float32, reading only what they need.
@@ -159,33 +199,18 @@ class SaeReader:
         """
         indices = indices.to(torch.int64).cpu()
         require_indices(indices, self.d_sae, self._layer)
-        rows = fold(self._file, self._recipe, indices)
+        written = fold_decoder(self._file, self._recipe, indices)
+        rows = fold_encoder(self._file, self._recipe, indices, written.norms)
         return LatentRows(
             self.layer,
             indices,
             rows.w_enc,
             rows.b_enc,
-            rows.w_dec,
+            written.w_dec,
             rows.threshold,
             self._recipe.k,
             self._recipe.input_norm,
         )
-
-    def stream(self, chunk: int = CHUNK) -> Iterator[LatentRows]:
-        """Yield all latents in order, a chunk of rows at a time, float32."""
-        for start in range(0, self.d_sae, chunk):
-            stop = min(self.d_sae, start + chunk)
-            rows = fold(self._file, self._recipe, range(start, stop))
-            yield LatentRows(
-                self.layer,
-                torch.arange(start, stop),
-                rows.w_enc,
-                rows.b_enc,
-                rows.w_dec,
-                rows.threshold,
-                self._recipe.k,
-                self._recipe.input_norm,
-            )
 
 
 def _matrix(

@@ -1,8 +1,8 @@
 """How a file's tensors become the canonical form, a few rows at a time.
 
 Every format says the same few things: which matrices, which way round, what to multiply and add.
-``fold`` is the one place where that is done, so that whole dictionaries, single rows and streams
-agree. Knows nothing of formats.
+``fold_encoder`` and ``fold_decoder`` are the one place where that is done, so that whole
+dictionaries, halves, single rows and streams agree. Knows nothing of formats.
 """
 
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from glassbox.errors import CorruptArtifact
 from glassbox.pathways.saes.readers.tensor_files import TensorFile
 from glassbox.pathways.saes.rows import InputNorm
+from glassbox.stats.wording import counted
 
 _BLOCK_BYTES = 32 << 20
 """Of a matrix, in memory while single columns are picked."""
@@ -59,30 +60,42 @@ class Recipe:
 
 
 @dataclass(frozen=True, eq=False)
-class Folded:
-    """Canonical rows of some latents, float32."""
+class FoldedEncoder:
+    """What some latents read, in canonical form, float32."""
 
     w_enc: Float[torch.Tensor, "n d_in"]
     b_enc: Float[torch.Tensor, "n"]
-    w_dec: Float[torch.Tensor, "n d_out"]
     threshold: Float[torch.Tensor, "n"]
-    decoder_norms: Float[torch.Tensor, "n"]
+
+
+@dataclass(frozen=True, eq=False)
+class FoldedDecoder:
+    """What some latents write, in canonical form, float32."""
+
+    w_dec: Float[torch.Tensor, "n d_out"]
+    norms: Float[torch.Tensor, "n"]
     """Of the file's decoder, before anything was done to it."""
 
 
-def fold(file: TensorFile, recipe: Recipe, which: Int[torch.Tensor, "n"] | range) -> Folded:
-    """Return the canonical rows of some latents, reading nothing else of the matrices.
+def fold_encoder(
+    file: TensorFile,
+    recipe: Recipe,
+    which: Int[torch.Tensor, "n"] | range,
+    norms: Float[torch.Tensor, "n"] | None,
+) -> FoldedEncoder:
+    """Return what some latents read; of the matrices only the encoder's rows are read.
+
+    Args:
+        file: The tensors.
+        recipe: How they are read.
+        which: The latents.
+        norms: Of their decoder rows in the file; looked at only where the recipe folds them in.
 
     Raises:
         CorruptArtifact: A value is NaN or infinite, or a decoder row to divide by is zero.
     """
     at = slice(which.start, which.stop) if isinstance(which, range) else which
-    w_enc = _latents(file, recipe.encoder, which)
-    w_dec = _latents(file, recipe.decoder, which)
-    for matrix, rows in ((recipe.encoder, w_enc), (recipe.decoder, w_dec)):
-        if not torch.isfinite(rows.sum()):
-            raise CorruptArtifact(file.path, f"{matrix.name!r} holds NaN or infinite values")
-    norms = w_dec.norm(dim=1)
+    w_enc = _numbers(file, recipe.encoder, which)
     factor = recipe.encoder_factor
     if isinstance(factor, torch.Tensor):
         w_enc *= factor[at, None]
@@ -92,27 +105,65 @@ def fold(file: TensorFile, recipe: Recipe, which: Int[torch.Tensor, "n"] | range
     if recipe.centre is not None:
         # In double, so that a row gives the same bits in whatever company it is read.
         b_enc -= (w_enc.double() @ recipe.centre.double()).float()
+    if recipe.fold_decoder_norm:
+        assert norms is not None
+        n = _written(file, recipe, norms)
+        w_enc *= n[:, None]
+        b_enc *= n
+    return FoldedEncoder(w_enc, b_enc, recipe.threshold[at].clone())
+
+
+def fold_decoder(
+    file: TensorFile, recipe: Recipe, which: Int[torch.Tensor, "n"] | range
+) -> FoldedDecoder:
+    """Return what some latents write; raises like ``fold_encoder``, the encoder is not read."""
+    w_dec = _numbers(file, recipe.decoder, which)
+    norms = w_dec.norm(dim=1)
     if recipe.decoder_factor != 1.0:
         w_dec *= recipe.decoder_factor
     if recipe.fold_decoder_norm:
-        n = norms * abs(recipe.decoder_factor)
-        n_zero = int((n == 0).sum())
-        if n_zero:
-            raise CorruptArtifact(
-                file.path,
-                f"{n_zero} latents have a decoder row of zeros; this format divides by its norm",
-                remedy="A file that was cut off and padded looks like this: fetch it again.",
-            )
-        w_enc *= n[:, None]
-        b_enc *= n
-        w_dec /= n[:, None]
-    return Folded(w_enc, b_enc, w_dec, recipe.threshold[at].clone(), norms)
+        w_dec /= _written(file, recipe, norms)[:, None]
+    return FoldedDecoder(w_dec, norms)
+
+
+def _written(
+    file: TensorFile, recipe: Recipe, norms: Float[torch.Tensor, "n"]
+) -> Float[torch.Tensor, "n"]:
+    """Return how much each latent writes, from the norms in the file.
+
+    Raises:
+        CorruptArtifact: One writes nothing.
+    """
+    n = norms * abs(recipe.decoder_factor)
+    n_zero = int((n == 0).sum())
+    if n_zero:
+        raise CorruptArtifact(
+            file.path,
+            f"{counted(n_zero, 'latent has', 'latents have')} a decoder row of zeros; this "
+            "format divides by its norm",
+            remedy="A file that was cut off and padded looks like this: fetch it again.",
+        )
+    return n
 
 
 def decoder_norms(file: TensorFile, recipe: Recipe, part: range) -> Float[torch.Tensor, "n"]:
     """Return the norms of some decoder rows as they are in the file; the encoder is not read."""
     norms: torch.Tensor = _latents(file, recipe.decoder, part).norm(dim=1)
     return norms
+
+
+def _numbers(
+    file: TensorFile, matrix: Matrix, which: Int[torch.Tensor, "n"] | range
+) -> Float[torch.Tensor, "n d"]:
+    """Return some latents' vectors as ``_latents`` does.
+
+    Raises:
+        CorruptArtifact: A value is NaN or infinite.
+    """
+    rows = _latents(file, matrix, which)
+    if not torch.isfinite(rows.sum()):
+        raise CorruptArtifact(file.path, f"{matrix.name!r} holds NaN or infinite values")
+    return rows
 
 
 def _latents(
