@@ -12,9 +12,9 @@ import time
 import torch
 
 from benchmarks.machine import describe_machine
-from glassbox.confidence.consistency import features
+from glassbox.confidence.asking.consistency import features
+from glassbox.confidence.asking.scoring import LabelModel
 from glassbox.confidence.labels import default_labels
-from glassbox.confidence.scoring import LabelModel
 from glassbox.engine.resident import load_engine
 from glassbox.types import ModelSpec
 

@@ -22,8 +22,8 @@ import orjson
 from jaxtyping import Float
 
 from glassbox.artifacts import Classifier
-from glassbox.confidence import analysed
-from glassbox.confidence.evaluation import EvaluatedRows, HeldOut
+from glassbox.confidence.analysis import whole_run
+from glassbox.confidence.evaluation.rows import EvaluatedRows, HeldOut
 from glassbox.confidence.job import Promise
 from glassbox.confidence.run import RunFolder
 from glassbox.runtime import SHIPPED_RUN
@@ -70,10 +70,10 @@ def simulated(n_rows: int, n_labels: int) -> dict[str, EvaluatedRows]:
 
 def write_run(folder: Path, n_rows: int, n_labels: int) -> None:
     """Write a finished run; its record and manifest are the shipped run's but for what it found."""
-    question = analysed.Question(Promise(0.05, 0.9))
-    run = analysed.analyse(simulated(n_rows, n_labels), (), question)
+    question = whole_run.Question(Promise(0.05, 0.9))
+    run = whole_run.analyse(simulated(n_rows, n_labels), (), question)
     shutil.copytree(SHIPPED_RUN, folder, ignore=shutil.ignore_patterns("evaluation"))
-    analysed.save(run, (), RunFolder(folder))
+    whole_run.save(run, (), RunFolder(folder))
     before = Classifier.load(folder)
     replace(
         before,

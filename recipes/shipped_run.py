@@ -9,7 +9,7 @@ import argparse
 import shutil
 from pathlib import Path
 
-from glassbox.confidence.analysed import reopen
+from glassbox.confidence.analysis.whole_run import reopen
 from glassbox.confidence.run import RunFolder
 from glassbox.runtime import SHIPPED_RUN
 

@@ -11,8 +11,8 @@ from glassbox.deploy.bundle import Bundle, Contents, make_bundle
 from glassbox.engine.lora.files import adapter_digest
 from glassbox.engine.model.files import model_files
 from glassbox.engine.model.load import find_model
-from glassbox.introspection.probe import LinearProbe, ProbeModel
-from glassbox.introspection.probe_file import save_probe
+from glassbox.introspection.probes.file import save_probe
+from glassbox.introspection.probes.probe import LinearProbe, ProbeModel
 from glassbox.runtime import SHIPPED, SHIPPED_RUN, SHIPPED_VERIFIER, Runtime
 from glassbox.stats.calibrators.parametric import Identity
 from glassbox.stats.classification.linear_probe import LinearRule

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import glassbox
-from glassbox.cli.doctor import EXTRA_LIBRARIES
+from glassbox.cli.machine.doctor import EXTRA_LIBRARIES
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "src" / "glassbox").rglob("*.py"))

@@ -13,13 +13,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from glassbox.artifacts import write_json
-from glassbox.introspection.evidence import gather
-from glassbox.introspection.figures import FUSION, judge_rows, measure
-from glassbox.introspection.graded import GradedRow, data_digest
-from glassbox.introspection.swaps import learn_swaps
-from glassbox.introspection.training import Recipe, Values, fit_fusions, split
-from glassbox.introspection.verifier_file import VerifierManifest
-from glassbox.introspection.witness import Plan, Witness, plain_encode
+from glassbox.introspection.evidence.gathering import gather
+from glassbox.introspection.evidence.swaps import learn_swaps
+from glassbox.introspection.evidence.witness import Plan, Witness, plain_encode
+from glassbox.introspection.training.figures import FUSION, judge_rows, measure
+from glassbox.introspection.training.fusions import Recipe, Values, fit_fusions, split
+from glassbox.introspection.training.graded import GradedRow, data_digest
+from glassbox.introspection.verifier.file import VerifierManifest
 from glassbox.runtime import SHIPPED_VERIFIER, Runtime
 from recipes.tiny.facts import Fact
 from recipes.verify_facts.facts import embedded_facts, facts_plan, graded_facts

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from glassbox.engine.protocol import Engine
-from glassbox.introspection.equivalence import normalised
-from glassbox.introspection.graded import GradedRow
-from glassbox.introspection.paraphrase import Rewrite
+from glassbox.introspection.evidence.equivalence import normalised
+from glassbox.introspection.evidence.paraphrase import Rewrite
+from glassbox.introspection.evidence.witness import Plan, Witness, own_answer, plain_encode
+from glassbox.introspection.training.graded import GradedRow
 from glassbox.introspection.verdict import Origin
-from glassbox.introspection.witness import Plan, Witness, own_answer, plain_encode
 from recipes.tiny.facts import RELATIONS, Fact, read_facts
 from recipes.tiny.world import FACTS_PATH
 

@@ -13,15 +13,15 @@ from typing import Final
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from glassbox.introspection.figures import (
+from glassbox.introspection.training.figures import (
     FUSION,
     Judged,
     StratumFigures,
     judge_rows,
     stratum_figures,
 )
-from glassbox.introspection.graded import GradedRow
-from glassbox.introspection.training import Recipe, Values, fit_fusions, split
+from glassbox.introspection.training.fusions import Recipe, Values, fit_fusions, split
+from glassbox.introspection.training.graded import GradedRow
 from glassbox.stats.calibration.error import NullLevel, ece, null_level
 from glassbox.stats.classification.grouped_auroc import Separation, grouped_separation, value_auroc
 

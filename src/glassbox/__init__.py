@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from glassbox.artifacts import Classifier
     from glassbox.client import AsyncClient, Client
-    from glassbox.confidence.classify import Classification, Labeller
+    from glassbox.confidence.asking.classify import Classification, Labeller
     from glassbox.confidence.job import Job, Promise
     from glassbox.confidence.labels import LabelSet, default_labels, load_labels
     from glassbox.engine.protocol import Engine
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "AsyncClient": "client",
-    "Classification": "confidence.classify",
+    "Classification": "confidence.asking.classify",
     "Classifier": "artifacts",
     "Client": "client",
     "Engine": "engine.protocol",
@@ -34,7 +34,7 @@ _HOMES = {
     "InterpClient": "techniques.client.blocking",
     "Job": "confidence.job",
     "LabelSet": "confidence.labels",
-    "Labeller": "confidence.classify",
+    "Labeller": "confidence.asking.classify",
     "ModelSpec": "types",
     "Promise": "confidence.job",
     "Runtime": "runtime",

@@ -37,6 +37,8 @@ mapping to HTTP statuses in ``server``.
 import difflib
 from collections.abc import Iterable
 
+from glassbox.wording import counted
+
 
 class GlassboxError(Exception):
     """Root of the tree; catching it catches everything Glassbox raises on purpose."""
@@ -158,8 +160,8 @@ class NotEnoughData(UsageError):
         self.have = have
         self.need = need
         super().__init__(
-            f"{what} needs at least {need} row{'s' * (need != 1)}; there "
-            f"{'is' if have == 1 else 'are'} {have}.{' ' + remedy if remedy else ''}"
+            f"{what} needs at least {counted(need, 'row')}; there "
+            f"{'is' if have == 1 else 'are'} {have:,}.{' ' + remedy if remedy else ''}"
         )
 
 
@@ -277,9 +279,8 @@ class QueueFull(CapacityError):
         self.n_waiting = n_waiting
         self.retry_after_s = retry_after_s
         super().__init__(
-            f"{n_waiting} request{' waits' if n_waiting == 1 else 's wait'} already, which is the "
-            "most that are kept waiting. "
-            f"Try again in about {retry_after_s:.0f} s."
+            f"{counted(n_waiting, 'request waits', 'requests wait')} already, which is the most "
+            f"that are kept waiting. Try again in about {retry_after_s:.0f} s."
         )
 
 

@@ -18,14 +18,14 @@ from glassbox.stores import Stores
 from glassbox.types import ModelSpec, Quantization
 
 if TYPE_CHECKING:
-    from glassbox.confidence.classify import Labeller
+    from glassbox.confidence.asking.classify import Labeller
     from glassbox.confidence.job import Job
     from glassbox.confidence.pipeline import Outcome
     from glassbox.engine.model.load import LoadedModel
     from glassbox.engine.protocol import Engine
-    from glassbox.introspection.probe import LinearProbe
-    from glassbox.introspection.verify import Verifier
-    from glassbox.introspection.witness import Encode
+    from glassbox.introspection.evidence.witness import Encode
+    from glassbox.introspection.probes.probe import LinearProbe
+    from glassbox.introspection.verifier.verify import Verifier
     from glassbox.pathways.config import StudyConfig
     from glassbox.pathways.orchestration.workplace import Workplace
     from glassbox.rollout.assembly.assembling import Watchers
@@ -166,7 +166,7 @@ class Runtime(Stores):
             CorruptArtifact: The manifest is damaged.
             AdapterMismatch: The model or adapter has changed since.
         """
-        from glassbox.confidence.classify import bring_to_life, uncalibrated
+        from glassbox.confidence.asking.classify import bring_to_life, uncalibrated
         from glassbox.confidence.record import base_manifest
         from glassbox.confidence.run import RunFolder
 
@@ -199,9 +199,9 @@ class Runtime(Stores):
             CorruptArtifact: It is damaged.
             AdapterMismatch: It, or a probe of it, was made for another model.
         """
-        from glassbox.introspection.probe_file import load_probe
-        from glassbox.introspection.verifier_file import PROBES_FOLDER, VerifierManifest
-        from glassbox.introspection.verify import Verifier
+        from glassbox.introspection.probes.file import load_probe
+        from glassbox.introspection.verifier.file import PROBES_FOLDER, VerifierManifest
+        from glassbox.introspection.verifier.verify import Verifier
 
         if folder is None:
             if not SHIPPED_VERIFIER.exists():
@@ -217,7 +217,7 @@ class Runtime(Stores):
 
     def ships_verifier_for(self, engine: "Engine") -> bool:
         """Whether a trained verifier of this model comes with the package."""
-        from glassbox.introspection.verifier_file import VerifierManifest
+        from glassbox.introspection.verifier.file import VerifierManifest
 
         if not SHIPPED_VERIFIER.exists():
             return False
@@ -231,7 +231,7 @@ class Runtime(Stores):
             CorruptArtifact: It is damaged.
             AdapterMismatch: It was made for another model, or for an adapter that is not loaded.
         """
-        from glassbox.introspection.probe_file import load_probe
+        from glassbox.introspection.probes.file import load_probe
 
         probe = load_probe(folder)
         loaded = {each.digest for each in engine.adapters}
@@ -251,7 +251,7 @@ class Runtime(Stores):
             CorruptArtifact: The manifest is damaged.
             AdapterMismatch: The run was made on another model, or its adapter has changed.
         """
-        from glassbox.confidence.classify import bring_to_life
+        from glassbox.confidence.asking.classify import bring_to_life
 
         folder = self.finished_run(run)
         return bring_to_life(Classifier.load(folder), folder, engine)

@@ -103,6 +103,6 @@ class Stores:
 
 def _curves(run: Path) -> Mapping[str, Any]:
     """Return the numbers of a run's charts; only this needs what draws them."""
-    from glassbox.confidence.drawing import chart_numbers
+    from glassbox.confidence.reporting.drawing import chart_numbers
 
     return chart_numbers(run)

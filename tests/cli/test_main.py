@@ -17,7 +17,8 @@ import pytest
 import typer
 
 from glassbox.cli import main as shell
-from glassbox.cli.exit_codes import ExitCode
+from glassbox.cli.commands import RESUMES, Entry
+from glassbox.cli.terminal.exit_codes import ExitCode
 from glassbox.errors import NotEnoughData, UnknownName
 from glassbox.settings.foreign import SPIN_COUNT
 
@@ -32,7 +33,7 @@ def command(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., None]], 
         module = types.ModuleType("trial_command")
         module.trial = function
         monkeypatch.setitem(sys.modules, "trial_command", module)
-        entry = shell.Entry("trial", "trial_command:trial", "Try something.", "Trials")
+        entry = Entry("trial", "trial_command:trial", "Try something.", "Trials")
         monkeypatch.setattr(shell, "ENTRIES", (entry,))
 
     return install
@@ -221,13 +222,13 @@ def test_an_interrupt_says_what_becomes_of_the_work(command, capsys, monkeypatch
     def trial() -> None:
         raise KeyboardInterrupt
 
-    kept = {entry.name for entry in shell.ENTRIES if entry.when_interrupted == shell.RESUMES}
+    kept = {entry.name for entry in shell.ENTRIES if entry.when_interrupted == RESUMES}
     assert kept == {"demo", "evaluate", "tune", "pathways"}
     command(trial)
     assert shell.main(["trial"]) == 130
     assert capsys.readouterr().err == "Interrupted.\n"
     (entry,) = shell.ENTRIES
-    monkeypatch.setattr(shell, "ENTRIES", (replace(entry, when_interrupted=shell.RESUMES),))
+    monkeypatch.setattr(shell, "ENTRIES", (replace(entry, when_interrupted=RESUMES),))
     assert shell.main(["trial"]) == 130
     assert "resume by running the same command" in capsys.readouterr().err
 
@@ -248,7 +249,8 @@ def test_every_command_explains_itself_without_torch():
     found = python(
         "import sys\n"
         "sys.modules.update(dict.fromkeys(['torch', 'transformers', 'peft', 'matplotlib']))\n"
-        "from glassbox.cli.main import ENTRIES, main\n"
+        "from glassbox.cli.commands import ENTRIES\n"
+        "from glassbox.cli.main import main\n"
         "codes = {entry.name: main([entry.name, '--help']) for entry in ENTRIES}\n"
         "assert not any(codes.values()), codes\n"
     )
@@ -269,12 +271,13 @@ def test_a_real_interrupt_ends_with_130():
             # A shell's background job is started deaf to interrupts, and so are its children.
             "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
             "from glassbox.cli import main as shell\n"
+            "from glassbox.cli.commands import Entry\n"
             "def trial() -> None:\n"
             "    print('started', flush=True)\n"
             "    time.sleep(30)\n"
             "sys.modules['trial_command'] = module = types.ModuleType('trial_command')\n"
             "module.trial = trial\n"
-            "shell.ENTRIES = (shell.Entry('trial', 'trial_command:trial', 'Try.', 'Trials'),)\n"
+            "shell.ENTRIES = (Entry('trial', 'trial_command:trial', 'Try.', 'Trials'),)\n"
             "sys.argv = ['glassbox', 'trial']\n"
             "shell.run()\n",
         ],
@@ -298,12 +301,13 @@ def test_a_reader_that_goes_away_is_no_error():
             "-c",
             "import sys, types\n"
             "from glassbox.cli import main as shell\n"
+            "from glassbox.cli.commands import Entry\n"
             "def trial() -> None:\n"
             "    for number in range(200_000):\n"
             "        print(number)\n"
             "sys.modules['trial_command'] = module = types.ModuleType('trial_command')\n"
             "module.trial = trial\n"
-            "shell.ENTRIES = (shell.Entry('trial', 'trial_command:trial', 'Try.', 'Trials'),)\n"
+            "shell.ENTRIES = (Entry('trial', 'trial_command:trial', 'Try.', 'Trials'),)\n"
             "sys.argv = ['glassbox', 'trial']\n"
             "shell.run()\n",
         ],

@@ -9,9 +9,9 @@ import pytest
 
 from glassbox.client import AsyncClient, Client, calls
 from glassbox.client.problems import Retries
-from glassbox.confidence.classify import Labeller
+from glassbox.confidence.asking.classify import Labeller
+from glassbox.confidence.asking.scoring import LabelModel
 from glassbox.confidence.labels import default_labels
-from glassbox.confidence.scoring import LabelModel
 from glassbox.errors import (
     AccessDenied,
     DeadlineExceeded,

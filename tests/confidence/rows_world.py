@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from glassbox.confidence.evaluation import EvaluatedRows, HeldOut
+from glassbox.confidence.evaluation.rows import EvaluatedRows, HeldOut
 
 CLASSES = ("negative", "positive")
 

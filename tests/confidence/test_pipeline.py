@@ -2,11 +2,11 @@
 
 import pytest
 
+from glassbox.confidence.asking.prompts import PromptBuilder
 from glassbox.confidence.job import DataChoice, Job
 from glassbox.confidence.labels import default_labels
 from glassbox.confidence.pipeline import MainJob, Outcome, prepare
-from glassbox.confidence.prompts import PromptBuilder
-from glassbox.confidence.reporting import report_of
+from glassbox.confidence.reporting.report import report_of
 from glassbox.confidence.run import RunFolder
 from glassbox.engine.model.codec import TokenizerCodec
 from glassbox.engine.protocol import AdapterFit, AdapterRecipe

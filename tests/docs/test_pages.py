@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from glassbox.cli.main import ENTRIES
+from glassbox.cli.commands import ENTRIES
 from glassbox.runtime import DEMO, SHIPPED_RUN
 from glassbox.techniques.local.backend import running
 from tests.docs.markdown import PAGES, ROOT, Block, anchors, blocks, links

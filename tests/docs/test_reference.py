@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from glassbox.cli.exit_codes import ExitCode
-from glassbox.cli.main import ENTRIES, load_command
+from glassbox.cli.commands import ENTRIES
+from glassbox.cli.main import load_command
 from glassbox.cli.reference import COMMAND_HELP, error_classes, pages, write
+from glassbox.cli.terminal.exit_codes import ExitCode
 from glassbox.settings import known_settings
 from tests.docs.markdown import ROOT
 

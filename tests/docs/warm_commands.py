@@ -25,7 +25,13 @@ from typing import NoReturn
 LIBRARIES = ("torch", "transformers", "peft", "sklearn.linear_model", "scipy.stats", "sqlalchemy")
 """What commands would load; nothing of it begins a thread."""
 
-ROOMS = ("cli.main", "runtime", "engine.resident", "confidence.pipeline", "introspection.verify")
+ROOMS = (
+    "cli.main",
+    "runtime",
+    "engine.resident",
+    "confidence.pipeline",
+    "introspection.verifier.verify",
+)
 """Parts of the package that draw in most of the rest."""
 
 _ASKING = """#!{python} -ISB

@@ -14,9 +14,9 @@ import pytest
 
 from glassbox.artifacts import Classifier
 from glassbox.charts.registry import CHARTS
-from glassbox.cli.exit_codes import ExitCode
 from glassbox.cli.main import main
-from glassbox.confidence.sources import embedded_dataset
+from glassbox.cli.terminal.exit_codes import ExitCode
+from glassbox.confidence.data.sources import embedded_dataset
 
 ROWS_PER_CATEGORY = 90
 TUNING = ["--tune", "--epochs", "1", "--max-error", "0.3", "--samples", "5"]

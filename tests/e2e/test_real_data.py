@@ -8,10 +8,10 @@ import pytest
 from scipy.stats import binom
 
 from glassbox.artifacts import Classifier
-from glassbox.confidence.analysis import Answers, probs_of
+from glassbox.confidence.analysis.figures import Answers, probs_of
 from glassbox.confidence.job import Promise
+from glassbox.confidence.reporting.sentences import verdict
 from glassbox.confidence.run import RunFolder
-from glassbox.confidence.sentences import verdict
 from glassbox.stats.selective.threshold import choose_threshold
 from tests.e2e.jobs import POLARITY, quick_job, run_job
 

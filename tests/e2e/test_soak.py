@@ -21,8 +21,8 @@ import numpy as np
 import psutil
 import pytest
 
-from glassbox.introspection.probe import LinearProbe, ProbeModel
-from glassbox.introspection.probe_file import save_probe
+from glassbox.introspection.probes.file import save_probe
+from glassbox.introspection.probes.probe import LinearProbe, ProbeModel
 from glassbox.runtime import SHIPPED_RUN
 from glassbox.stats.calibrators.parametric import Identity
 from glassbox.stats.classification.linear_probe import LinearRule

@@ -8,11 +8,11 @@ import pytest
 
 from glassbox.artifacts import Classifier
 from glassbox.cli.main import main
-from glassbox.confidence.analysed import reopen
-from glassbox.confidence.drawing import charts_of
-from glassbox.confidence.reporting import report_of
+from glassbox.confidence.analysis.whole_run import reopen
+from glassbox.confidence.data.sources import embedded_dataset
+from glassbox.confidence.reporting.drawing import charts_of
+from glassbox.confidence.reporting.report import report_of
 from glassbox.confidence.run import RunFolder
-from glassbox.confidence.sources import embedded_dataset
 
 LABELS = {
     "strong_negative": "not at all content",

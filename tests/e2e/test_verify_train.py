@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from glassbox.cli.exit_codes import ExitCode
 from glassbox.cli.main import main
+from glassbox.cli.terminal.exit_codes import ExitCode
 from recipes.tiny.facts import Fact
 from recipes.verify_facts.facts import embedded_facts
 

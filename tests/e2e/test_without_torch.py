@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from glassbox.cli.doctor import EXTRA_LIBRARIES
+from glassbox.cli.machine.doctor import EXTRA_LIBRARIES
 
 BLOCKED = """
 import sys

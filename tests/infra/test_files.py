@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from glassbox.cli.serve import DRAIN_S
+from glassbox.cli.server.serve import DRAIN_S
 from glassbox.deploy.sagemaker.desired_scaling import SCALE_IN_S, SCALE_OUT_S
 from glassbox.server.process.running import LAST_ANSWERS_S
 from glassbox.settings import known_settings, load_settings

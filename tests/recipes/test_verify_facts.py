@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from glassbox.introspection.evidence import gather
-from glassbox.introspection.figures import judge_rows, stratum_figures
-from glassbox.introspection.verifier_file import VerifierManifest
-from glassbox.introspection.witness import Witness, plain_encode
+from glassbox.introspection.evidence.gathering import gather
+from glassbox.introspection.evidence.witness import Witness, plain_encode
+from glassbox.introspection.training.figures import judge_rows, stratum_figures
+from glassbox.introspection.verifier.file import VerifierManifest
 from glassbox.runtime import SHIPPED_VERIFIER, Runtime
 from glassbox.stats.classification.grouped_auroc import value_auroc
 from recipes.verify_facts.facts import embedded_facts, graded_facts

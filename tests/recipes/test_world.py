@@ -9,7 +9,7 @@ import torch
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from glassbox.confidence.analysed import reopen
+from glassbox.confidence.analysis.whole_run import reopen
 from glassbox.confidence.run import RunFolder
 from glassbox.runtime import SHIPPED_RUN
 from recipes.tiny import facts, slots, tokenizer, world

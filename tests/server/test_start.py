@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from glassbox.cli.serve import for_platform
+from glassbox.cli.server.serve import for_platform
 from glassbox.errors import InvalidSetting, UnknownName
 from glassbox.runtime import SHIPPED, Runtime
 from glassbox.server.app import begin_serving

@@ -25,8 +25,8 @@ from glassbox.errors import (
     GlassboxError,
     InvalidValue,
 )
-from glassbox.stats.wording import counted
 from glassbox.storage.database import Database
+from glassbox.wording import counted
 
 MOST_PER_COMMIT: Final = 4000
 """Events of one transaction; others wait for the next one."""

@@ -17,7 +17,7 @@ from glassbox.charts.style import Axes, Figure, Role
 from glassbox.errors import InvalidValue
 from glassbox.stats.selective.business import BusinessCurve
 from glassbox.stats.selective.threshold import Threshold
-from glassbox.stats.wording import counted, decimals_apart, estimated
+from glassbox.wording import counted, decimals_apart, estimated
 
 _TRUSTED_SHARE = 0.01
 """Share automated under which the error is too uncertain to set the scale of its axis."""

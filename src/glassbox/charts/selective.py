@@ -19,7 +19,7 @@ from glassbox.charts.registry import chart_info
 from glassbox.charts.style import Axes, Figure, Role
 from glassbox.errors import InvalidValue
 from glassbox.stats.selective.ranking import RiskCoverageCurve
-from glassbox.stats.wording import counted
+from glassbox.wording import counted
 
 _FEW_POINTS = 60
 """Curves with fewer points show each as a dot: only those can be had."""

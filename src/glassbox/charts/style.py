@@ -12,7 +12,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from glassbox.errors import DependencyMissing
-from glassbox.stats.wording import decimals_exact
+from glassbox.wording import decimals_exact
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist as Artist

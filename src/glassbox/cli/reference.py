@@ -13,9 +13,10 @@ from typing import Annotated, Any, Final, get_args, get_origin
 import typer
 
 from glassbox import errors
-from glassbox.cli.command_help import kind_of
-from glassbox.cli.exit_codes import MEANINGS, exit_code
-from glassbox.cli.main import ENTRIES, app, load_command
+from glassbox.cli.commands import ENTRIES
+from glassbox.cli.main import app, load_command
+from glassbox.cli.terminal.command_help import kind_of
+from glassbox.cli.terminal.exit_codes import MEANINGS, exit_code
 from glassbox.errors import GlassboxError
 from glassbox.server.errors.refusals import HTTP_CODES
 from glassbox.server.errors.statuses import status_of

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from glassbox.confidence.data import BadRows
+from glassbox.confidence.data.labelled import BadRows
 from glassbox.engine.protocol import AdapterRecipe, Engine
 from glassbox.stats.selective.business import Costs
 from glassbox.types import ModelSpec, OverlongPolicy

@@ -15,35 +15,35 @@ from pathlib import Path
 import numpy as np
 
 from glassbox.artifacts import Classifier, digest_json
-from glassbox.confidence import analysed
-from glassbox.confidence.analysed import Question, RunAnalysis
-from glassbox.confidence.baseline import fit_baseline
-from glassbox.confidence.cache import EvaluatorKey, RowCache
-from glassbox.confidence.consistency import check_samples, paraphrased
-from glassbox.confidence.data import LabelledTexts, read_texts
-from glassbox.confidence.evaluation import (
-    EvaluatedRows,
-    HeldOut,
-    Overlong,
-    evaluate_rows,
-    shared_rows,
-)
-from glassbox.confidence.forecast import (
+from glassbox.confidence.analysis import whole_run
+from glassbox.confidence.analysis.whole_run import Question, RunAnalysis
+from glassbox.confidence.asking.consistency import check_samples, paraphrased
+from glassbox.confidence.asking.forecast import (
     TRIED_TEXTS,
     Workload,
     forecast_asking,
     forecast_tuning,
     probe,
 )
-from glassbox.confidence.held_out import HeldOutRows
+from glassbox.confidence.asking.scoring import LabelModel
+from glassbox.confidence.data.held_out import HeldOutRows
+from glassbox.confidence.data.labelled import LabelledTexts, read_texts
+from glassbox.confidence.data.split import Split, split_rows
+from glassbox.confidence.data.tuned_rows import n_tuned_on, write_tuned_on
+from glassbox.confidence.evaluation.baseline import fit_baseline
+from glassbox.confidence.evaluation.cache import EvaluatorKey, RowCache
+from glassbox.confidence.evaluation.rows import (
+    EvaluatedRows,
+    HeldOut,
+    Overlong,
+    evaluate_rows,
+    shared_rows,
+)
 from glassbox.confidence.job import Job, OpenEngine
 from glassbox.confidence.labels import LabelSet, default_labels, load_labels
 from glassbox.confidence.record import manifest, run_record
 from glassbox.confidence.run import RunFolder
-from glassbox.confidence.scoring import LabelModel
-from glassbox.confidence.split import Split, split_rows
-from glassbox.confidence.tuned_rows import n_tuned_on, write_tuned_on
-from glassbox.confidence.tuning_plan import TuningPlan, check_own, is_unfinished, plan_tuning
+from glassbox.confidence.tuning.plan import TuningPlan, check_own, is_unfinished, plan_tuning
 from glassbox.engine.lora.files import WEIGHTS_FILE
 from glassbox.engine.protocol import AdapterFit, Engine
 from glassbox.errors import AdapterMismatch, CorruptArtifact, InvalidValue
@@ -162,8 +162,8 @@ class MainJob:
         paraphrases = self._ask_in_other_words(model, material)
         with self._stage("analyse", "Calibrating and measuring"):
             common = dict(zip(answers, shared_rows(list(answers.values())), strict=True))
-            analysis = analysed.analyse(common, paraphrases, self._question())
-            analysed.save(analysis, paraphrases, self.folder)
+            analysis = whole_run.analyse(common, paraphrases, self._question())
+            whole_run.save(analysis, paraphrases, self.folder)
         classifier = manifest(self.job, engine, material.labels, analysis, adapter, model.adapter)
         classifier.save(self.folder.root)
         self.folder.write_run(

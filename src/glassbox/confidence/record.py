@@ -11,13 +11,13 @@ from typing import Any
 import orjson
 
 from glassbox.artifacts import Classifier, Part, digest_json
-from glassbox.confidence.analysed import RunAnalysis, reopen
-from glassbox.confidence.data import LabelledTexts
-from glassbox.confidence.evaluation import Overlong
+from glassbox.confidence.analysis.whole_run import RunAnalysis, reopen
+from glassbox.confidence.data.labelled import LabelledTexts
+from glassbox.confidence.data.split import PartSizes
+from glassbox.confidence.evaluation.rows import Overlong
 from glassbox.confidence.job import Job
 from glassbox.confidence.labels import LabelSet
 from glassbox.confidence.run import RunFolder
-from glassbox.confidence.split import PartSizes
 from glassbox.engine.protocol import Engine, EngineInfo
 
 VERSIONED = ("glassbox-llm", "torch", "transformers", "peft", "scikit-learn", "numpy")

@@ -13,7 +13,7 @@ import orjson
 
 from glassbox.csv_rows import csv_rows
 from glassbox.errors import InvalidData
-from glassbox.stats.wording import counted
+from glassbox.wording import counted
 
 
 def read_records(file: Path, *, is_csv: bool) -> Iterator[tuple[int, Mapping[str, object]]]:

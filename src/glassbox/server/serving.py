@@ -10,9 +10,9 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from glassbox.confidence.classify import Labeller
+from glassbox.confidence.asking.classify import Labeller
 from glassbox.engine.protocol import Engine
-from glassbox.introspection.verify import Verifier
+from glassbox.introspection.verifier.verify import Verifier
 from glassbox.rollout.assembly.side import RolloutSide
 from glassbox.server.access.guards import guards_of
 from glassbox.server.errors.refusals import not_ready

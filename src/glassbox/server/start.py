@@ -15,7 +15,7 @@ from glassbox.engine.model.files import short_name
 from glassbox.engine.model.load import LoadedModel
 from glassbox.engine.protocol import Engine
 from glassbox.errors import ConflictError, CorruptArtifact
-from glassbox.introspection.probe import LinearProbe
+from glassbox.introspection.probes.probe import LinearProbe
 from glassbox.rollout.assembly.assembling import Watchers
 from glassbox.rollout.assembly.side import RolloutSide
 from glassbox.runtime import Runtime

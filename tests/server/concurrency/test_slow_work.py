@@ -7,9 +7,9 @@ from dataclasses import replace
 import anyio
 import pytest
 
-from glassbox.confidence.classify import Labeller
+from glassbox.confidence.asking.classify import Labeller
+from glassbox.confidence.asking.scoring import LabelModel
 from glassbox.confidence.labels import default_labels
-from glassbox.confidence.scoring import LabelModel
 from glassbox.engine.requests import Request
 from glassbox.errors import CapacityError, DeadlineExceeded
 from glassbox.server.concurrency.slow_work import AT_A_TIME, Allowance
@@ -121,7 +121,7 @@ async def test_what_was_cut_off_is_no_answer(monkeypatch, path, body, reason, st
 
 
 def test_a_verification_hands_its_requests_in_by_the_few():
-    from glassbox.introspection.verify import Verifier
+    from glassbox.introspection.verifier.verify import Verifier
 
     sizes = []
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from glassbox.confidence.classify import Labeller
+from glassbox.confidence.asking.classify import Labeller
+from glassbox.confidence.asking.scoring import LabelModel
 from glassbox.confidence.labels import default_labels
-from glassbox.confidence.scoring import LabelModel
 from glassbox.engine.protocol import AdapterRecipe, Example
 from glassbox.errors import UnknownName
 from glassbox.server.routes.classify import chosen_labeller

@@ -3,9 +3,9 @@
 import pytest
 from fastapi.testclient import TestClient
 
-from glassbox.confidence.classify import Labeller
+from glassbox.confidence.asking.classify import Labeller
+from glassbox.confidence.asking.scoring import LabelModel
 from glassbox.confidence.labels import default_labels
-from glassbox.confidence.scoring import LabelModel
 from glassbox.server.access.guards import Guards
 from glassbox.server.app import create_app
 from glassbox.server.serving import Serving

@@ -5,7 +5,7 @@ from dataclasses import asdict
 import pytest
 
 from glassbox.engine.protocol import AdapterRecipe, Example
-from glassbox.introspection.verify import Verifier
+from glassbox.introspection.verifier.verify import Verifier
 from glassbox.testing.fake import FakeEngine
 from tests.server.worlds import fake_server, http_client, serve
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from glassbox.cli.serve import serve as serve_command
+from glassbox.cli.server.serve import serve as serve_command
 from glassbox.engine.requests import Readout, Request, Sampling
 from glassbox.errors import InvalidValue, UnsupportedModel
-from glassbox.introspection.probe import ProbeReading
+from glassbox.introspection.probes.probe import ProbeReading
 from glassbox.server.translation.prompting import BETWEEN, Prompter
 from glassbox.server.translation.readings import visible_cached
 from glassbox.server.translation.speech import Speaker

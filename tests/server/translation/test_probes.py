@@ -6,8 +6,8 @@ import pytest
 
 from glassbox.engine.requests import Readout, Request
 from glassbox.errors import AdapterMismatch
-from glassbox.introspection.norm_proxy import norm_proxy
-from glassbox.introspection.probe import ProbeReading
+from glassbox.introspection.probes.norm_proxy import norm_proxy
+from glassbox.introspection.probes.probe import ProbeReading
 from glassbox.testing.fake import FakeEngine
 from glassbox.types import Capture, HookPoint
 from tests.server.worlds import fake_server, http_client, serve

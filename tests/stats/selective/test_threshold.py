@@ -9,7 +9,7 @@ from glassbox.stats.intervals import clopper_pearson, clopper_pearson_upper
 from glassbox.stats.selective.ranking import risk_coverage_curve
 from glassbox.stats.selective.sample_size import errors_allowed, rows_for_power, rows_needed
 from glassbox.stats.selective.threshold import check_classes, choose_threshold
-from glassbox.stats.wording import estimated
+from glassbox.wording import estimated
 from tests.stats.worlds import calibrated, outcomes
 
 TABLE_95 = {

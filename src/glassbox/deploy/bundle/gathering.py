@@ -147,7 +147,7 @@ def _add_classifier(found: Gathered, name: str, folder: Path, known: list[str], 
 
 
 def _add_probe(found: Gathered, folder: Path, base: Base) -> None:
-    from glassbox.introspection.probe_file import PROBE_FILE, TENSOR_FILE, load_probe
+    from glassbox.introspection.probes.file import PROBE_FILE, TENSOR_FILE, load_probe
 
     probe = load_probe(folder)
     folder = folder.parent if folder.name == PROBE_FILE else folder
@@ -164,8 +164,8 @@ def _add_probe(found: Gathered, folder: Path, base: Base) -> None:
 
 
 def _add_verifier(found: Gathered, folder: Path, base: Base) -> None:
-    from glassbox.introspection.probe_file import PROBE_FILE, TENSOR_FILE, load_probe
-    from glassbox.introspection.verifier_file import (
+    from glassbox.introspection.probes.file import PROBE_FILE, TENSOR_FILE, load_probe
+    from glassbox.introspection.verifier.file import (
         PROBES_FOLDER,
         VERIFIER_FILE,
         VerifierManifest,

@@ -31,7 +31,7 @@ from glassbox.deploy.plan.traffic import Traffic
 from glassbox.deploy.prices import Price, checked_discount
 from glassbox.errors import CapacityError
 from glassbox.progress import Progress, untold
-from glassbox.stats.wording import counted
+from glassbox.wording import counted
 
 MOST_LEAST_BUSY = 2000
 """Most instances for which requests are sent to the least busy one, one after another."""

@@ -22,8 +22,8 @@ from glassbox.deploy.ray.serve_config import IMPORT_PATH, application, checked, 
 from glassbox.deploy.ray.state import FAILED, Deployed, read_state
 from glassbox.errors import CapacityError, ConflictError, DeadlineExceeded, GlassboxError
 from glassbox.progress import Say, unsaid
-from glassbox.stats.wording import counted
 from glassbox.techniques.remote.ray_cluster import LOCAL, join, ray_library
+from glassbox.wording import counted
 
 WAIT_S: Final = 1800.0
 """Seconds that an application gets to come up: weights of many gigabytes take their time."""

@@ -11,7 +11,7 @@ from glassbox.deploy.sagemaker.naming import Names
 from glassbox.deploy.sagemaker.observed import MOVING, Found, Observed
 from glassbox.deploy.sagemaker.plan import Plan
 from glassbox.deploy.sagemaker.steps import delete_endpoint, drop_components, drop_target
-from glassbox.stats.wording import counted
+from glassbox.wording import counted
 
 _GONE = "the deployment is removed"
 

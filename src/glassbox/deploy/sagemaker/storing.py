@@ -13,7 +13,7 @@ from glassbox.deploy.sagemaker.aws import Aws
 from glassbox.deploy.sagemaker.calls import Call, Put, Remove, Upload, bucket_and_key
 from glassbox.deploy.sagemaker.naming import DEPLOYMENT_TAG, by_key
 from glassbox.errors import ConflictError, CorruptArtifact, UnknownName
-from glassbox.stats.wording import counted
+from glassbox.wording import counted
 
 SHA256: Final = "sha256"
 """Name of the object's metadata that holds its digest."""

@@ -23,7 +23,7 @@ from glassbox.engine.lora.leases import Claim, Lease
 from glassbox.engine.lora.single_flight import SingleFlight
 from glassbox.engine.requests import AdapterInfo
 from glassbox.errors import CapacityError, ConflictError, InvalidValue, OutOfMemory, UnknownName
-from glassbox.stats.wording import counted
+from glassbox.wording import counted
 
 
 class _DeviceFull(CapacityError):

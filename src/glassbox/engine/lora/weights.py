@@ -23,7 +23,7 @@ from transformers.pytorch_utils import Conv1D
 
 from glassbox.engine.lora.files import CONFIG_FILE, AdapterFolder, LoraPair
 from glassbox.errors import AdapterMismatch, CorruptArtifact
-from glassbox.stats.wording import counted
+from glassbox.wording import counted
 
 ALL_LINEAR = "all-linear"
 """PEFT's word for every linear layer but the output head."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from glassbox.errors import ConflictError
-from glassbox.stats.wording import counted
+from glassbox.wording import counted
 
 COPY_BYTES = 2**30
 """Weights up to this size are copied when they are first lent, so that changed ones can be put

@@ -51,8 +51,8 @@ from glassbox.errors import (
     UnsupportedModel,
     first_line,
 )
-from glassbox.stats.wording import counted
 from glassbox.types import ModelSpec, Quantization
+from glassbox.wording import counted
 
 TINY = "tiny"
 """Name of the embedded model."""

@@ -36,7 +36,7 @@ from glassbox.pathways.study.log_records import read_log_records
 from glassbox.pathways.study.report_file import read_report
 from glassbox.pathways.study.selection_file import read_selection
 from glassbox.progress import Progress
-from glassbox.stats.wording import counted
+from glassbox.wording import counted
 
 N_STAGES: Final = 6
 """Of which the progress tells."""

@@ -26,7 +26,7 @@ from glassbox.pathways.orchestration.running import Done, file_inputs
 from glassbox.pathways.orchestration.texts import load_contexts, save_contexts, study_corpus
 from glassbox.pathways.orchestration.workplace import Workplace
 from glassbox.pathways.shards import Shards, StepKey
-from glassbox.stats.wording import counted
+from glassbox.wording import counted
 
 OPENED_BY: Final = f"{__name__}:open_sweep"
 """Where a worker finds what makes the sweep's shards."""

@@ -10,7 +10,7 @@ from glassbox.pathways.latents import LatentId
 from glassbox.pathways.orchestration.running import Done
 from glassbox.pathways.orchestration.workplace import Workplace
 from glassbox.pathways.shards import StepKey
-from glassbox.stats.wording import counted
+from glassbox.wording import counted
 
 
 def experiment_inputs(place: Workplace) -> dict[str, str]:

@@ -14,7 +14,7 @@ from glassbox.pathways.study.responses import PATTERN as LOGS
 from glassbox.pathways.study.responses import read_responses
 from glassbox.pathways.study.select import select_latents, with_bootstrap
 from glassbox.pathways.study.selection_file import write_selection
-from glassbox.stats.wording import counted
+from glassbox.wording import counted
 
 
 def data_inputs(place: Workplace) -> dict[str, str]:

@@ -26,7 +26,7 @@ from glassbox.pathways.orchestration.sizes import (
     replay_peak,
     sweep_bytes,
 )
-from glassbox.stats.wording import counted
+from glassbox.wording import counted
 
 FIRING: Final = 50
 """Latents of a whole dictionary that fire on a token. Source: Llama Scope, section 3.2."""

@@ -6,7 +6,7 @@ from glassbox.pathways.orchestration.running import Done, file_inputs
 from glassbox.pathways.orchestration.texts import study_corpus
 from glassbox.pathways.orchestration.workplace import Workplace
 from glassbox.pathways.shards import StepKey
-from glassbox.stats.wording import counted
+from glassbox.wording import counted
 
 
 def integrate_inputs(place: Workplace) -> dict[str, str]:

@@ -37,7 +37,7 @@ from glassbox.pathways.saes.inspecting import inspect_dictionaries
 from glassbox.pathways.shards import StepKey
 from glassbox.pathways.study.prompts_sample import read_prompts
 from glassbox.pathways.study.selection_file import read_selection
-from glassbox.stats.wording import counted
+from glassbox.wording import counted
 
 SCHEMA = 1
 """Version of the layout of ``single_feature_test.json``."""

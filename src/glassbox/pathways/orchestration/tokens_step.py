@@ -22,7 +22,7 @@ from glassbox.pathways.orchestration.running import Done, file_inputs
 from glassbox.pathways.orchestration.texts import study_corpus
 from glassbox.pathways.orchestration.workplace import Workplace
 from glassbox.pathways.shards import Shards, StepKey
-from glassbox.stats.wording import counted
+from glassbox.wording import counted
 
 OPENED_BY: Final = f"{__name__}:open_reading"
 """Where a worker finds what makes the shards of the pass."""

@@ -38,7 +38,7 @@ from glassbox.pathways.replay.text_pathways import TextPathways, pathways_in_tex
 from glassbox.pathways.replay.validated import write_validated
 from glassbox.pathways.sections import ReplaySection
 from glassbox.pathways.shards import Shards, StepKey, made_key
-from glassbox.stats.wording import counted
+from glassbox.wording import counted
 
 OPENED_BY: Final = f"{__name__}:open_replays"
 """Where a worker finds what makes the replay's shards."""

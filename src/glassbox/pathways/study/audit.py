@@ -23,7 +23,7 @@ from glassbox.pathways.study.report import AuditReport
 from glassbox.pathways.study.responses import NO_TRIAL, Responses, read_responses
 from glassbox.pathways.study.weighing import weigh
 from glassbox.progress import Progress
-from glassbox.stats.wording import counted
+from glassbox.wording import counted
 
 _MOST_NAMED = 12
 

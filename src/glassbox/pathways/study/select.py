@@ -30,7 +30,7 @@ from glassbox.stats.effects.group_difference import (
 )
 from glassbox.stats.effects.max_statistic import null_order_statistic
 from glassbox.stats.multiple_testing import benjamini_hochberg
-from glassbox.stats.wording import counted
+from glassbox.wording import counted
 
 BOOTSTRAP_DRAWS = 1000
 """Draws of each latent's interval."""

@@ -12,11 +12,11 @@ from glassbox.rollout.answering.routing_view import RoutingView
 from glassbox.rollout.assembly.background import JobStatus
 from glassbox.rollout.shadow.lane import LaneStatus
 from glassbox.rollout.version import CHAMPION
-from glassbox.stats.wording import counted
 from glassbox.wire.inference import (
     Component,
     InferenceHealth,
 )
+from glassbox.wording import counted
 
 
 def health_of(

@@ -17,7 +17,7 @@ from glassbox.rollout.decisions.evidence import Evidence
 from glassbox.rollout.decisions.plan import GateLimits, RolloutPlan
 from glassbox.stats.sequential.differences import difference_bounds
 from glassbox.stats.sequential.means import Bounds, mean_bounds
-from glassbox.stats.wording import counted
+from glassbox.wording import counted
 
 GateVerdict = Literal["pass", "fail", "inconclusive", "not_enough_data", "off"]
 """What a gate says; ``off`` where there is nothing that it could judge."""

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 from glassbox.rollout.decisions.evidence import Evidence, Stage
 from glassbox.rollout.decisions.gates import BAKE, CANARY, SHADOW, GateReading, read_gates
 from glassbox.rollout.decisions.plan import RolloutPlan
-from glassbox.stats.wording import counted
+from glassbox.wording import counted
 
 Phase = Literal[
     "Initialized",

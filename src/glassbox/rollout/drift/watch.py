@@ -25,7 +25,7 @@ from glassbox.rollout.drift.windows import Window
 from glassbox.rollout.version import DEFAULT_MODEL, option_of
 from glassbox.settings import DriftSettings
 from glassbox.stats.drift.seasonality import Season, detect_season, same_hours
-from glassbox.stats.wording import counted
+from glassbox.wording import counted
 
 PAGE: Final = 1000
 """Records read at a time."""

@@ -8,7 +8,7 @@ from typing import Literal
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from glassbox.confidence.classify import LabelledLine, Labeller, classify_stream
+from glassbox.confidence.asking.classify import LabelledLine, Labeller, classify_stream
 from glassbox.errors import UnknownName
 from glassbox.rollout.answering.labelled_rows import LabelledRow, Witness
 from glassbox.server.access.dependencies import Deadline, Predicting

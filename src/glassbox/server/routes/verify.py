@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from glassbox.errors import InvalidValue
 from glassbox.introspection.verdict import Verdict
-from glassbox.introspection.verify import Verifier
+from glassbox.introspection.verifier.verify import Verifier
 from glassbox.server.access.dependencies import Deadline, Predicting
 from glassbox.server.access.guards import Guarded
 from glassbox.server.answers.responses import json_response

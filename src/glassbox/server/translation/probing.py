@@ -6,7 +6,7 @@ import numpy as np
 
 from glassbox.engine.protocol import EngineInfo
 from glassbox.engine.requests import Generation, Readout
-from glassbox.introspection.norm_proxy import NormProxy
+from glassbox.introspection.probes.norm_proxy import NormProxy
 from glassbox.types import Scope
 from glassbox.wire.extension import ProbeAnswered
 

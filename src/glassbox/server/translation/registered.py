@@ -7,7 +7,7 @@ the registry as it was last seen; knows nothing of routes.
 from dataclasses import dataclass
 from typing import TypeGuard
 
-from glassbox.confidence.classify import Labeller
+from glassbox.confidence.asking.classify import Labeller
 from glassbox.engine.protocol import Engine
 from glassbox.errors import ConflictError, InvalidValue, UnknownName
 from glassbox.rollout.assembly.side import RolloutSide

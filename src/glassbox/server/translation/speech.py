@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from glassbox.engine.protocol import Engine
 from glassbox.engine.requests import Generation, Piece, Request, Sampling
 from glassbox.errors import AdapterMismatch, InvalidValue, UnknownName
-from glassbox.introspection.norm_proxy import norm_proxy
-from glassbox.introspection.witness import Asked
+from glassbox.introspection.evidence.witness import Asked
+from glassbox.introspection.probes.norm_proxy import norm_proxy
 from glassbox.server.translation.echoing import as_prompt, of_prompt, with_asked_scope
 from glassbox.server.translation.hiding import check_hidden, is_prompt_alone
 from glassbox.server.translation.probing import Probe, probe_answered, proxy_answered

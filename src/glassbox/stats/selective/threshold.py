@@ -27,7 +27,7 @@ from glassbox.stats.checking import (
 from glassbox.stats.intervals import clopper_pearson, clopper_pearson_upper
 from glassbox.stats.selective.ranking import accepted_by_threshold
 from glassbox.stats.selective.sample_size import errors_allowed, rows_for_power, rows_needed
-from glassbox.stats.wording import counted, decimals_apart, estimated
+from glassbox.wording import counted, decimals_apart, estimated
 
 __all__ = [
     "ClassCheck",

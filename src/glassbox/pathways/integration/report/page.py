@@ -38,7 +38,7 @@ from glassbox.pathways.integration.values import (
     LatentRow,
     PathwayRow,
 )
-from glassbox.stats.wording import counted
+from glassbox.wording import counted
 
 if TYPE_CHECKING:
     from jinja2 import Template

@@ -11,7 +11,7 @@ from typing import Final
 
 from glassbox.pathways.integration.summary import SubgraphTest
 from glassbox.pathways.integration.values import ConditionRate, Histogram, LatentRow, PathwayRow
-from glassbox.stats.wording import counted
+from glassbox.wording import counted
 
 _MOST_POINTS: Final = 1500
 """Points of a scatter; more of them are one blot and a big file."""

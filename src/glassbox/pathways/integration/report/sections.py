@@ -17,7 +17,7 @@ from glassbox.pathways.integration.report.pictures import (
 from glassbox.pathways.integration.report.tokens import quoted
 from glassbox.pathways.integration.summary import StudySummary, SubgraphTest
 from glassbox.pathways.integration.values import Community, DecisionPath, LatentRow, PathwayRow
-from glassbox.stats.wording import counted
+from glassbox.wording import counted
 
 MOST_PATHS: Final = 20
 """Ways from tokens to the decision shown."""

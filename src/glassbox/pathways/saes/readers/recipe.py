@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from glassbox.errors import CorruptArtifact
 from glassbox.pathways.saes.readers.tensor_files import TensorFile
 from glassbox.pathways.saes.rows import InputNorm
-from glassbox.stats.wording import counted
+from glassbox.wording import counted
 
 _BLOCK_BYTES = 32 << 20
 """Of a matrix, in memory while single columns are picked."""

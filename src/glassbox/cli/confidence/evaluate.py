@@ -1,0 +1,248 @@
+"""``evaluate``, ``tune`` and ``demo``: the main job from the command line."""
+
+import re
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast, get_args
+
+import typer
+
+from glassbox.cli.arguments import options
+from glassbox.cli.confidence.results import draw_charts, print_outcome, print_results_table
+from glassbox.cli.terminal.console import note, print_json, print_text, progress
+from glassbox.errors import InvalidValue
+from glassbox.runtime import DEMO, Runtime
+from glassbox.types import OverlongPolicy, Quantization
+
+if TYPE_CHECKING:
+    from glassbox.confidence.data.labelled import BadRows
+    from glassbox.confidence.job import Job, Tuning
+
+Retune = Annotated[
+    bool, typer.Option("--retune", help="Fit LoRA weights even if the run folder has some.")
+]
+
+DEMO_MAX_ERROR = 0.1
+"""What the demo promises: its labels were drawn, so even a reader who knows all errs in 12 %."""
+
+
+def evaluate(
+    data: options.Data,
+    model: options.Model = None,
+    text_column: options.TextColumn = None,
+    label_column: options.LabelColumn = None,
+    data_format: options.DataFormat = None,
+    encoding: options.Encoding = None,
+    bad_rows: options.BadRows = "error",
+    labels: options.LabelsFile = None,
+    adapter: Annotated[
+        Path | None, typer.Option("--adapter", help="Evaluate with this LoRA adapter as well.")
+    ] = None,
+    tune: Annotated[
+        bool, typer.Option("--tune", help="Fit LoRA weights unless the run folder has them.")
+    ] = False,
+    retune: Retune = False,
+    epochs: options.Epochs = 3,
+    rank: options.Rank = None,
+    learning_rate: options.LearningRate = 1e-3,
+    sample: Annotated[
+        int | None, typer.Option("--sample", help="Evaluate only so many held-out rows.", min=1)
+    ] = None,
+    max_error: options.MaxError = None,
+    confidence: options.ConfidenceLevel = None,
+    costs: options.CostsFile = None,
+    overlong: options.Overlong = "error",
+    label_bias: Annotated[
+        bool,
+        typer.Option("--label-bias", help="Take off class offsets, frozen on calibrator rows."),
+    ] = False,
+    samples: Annotated[
+        int, typer.Option("--samples", help="Consistency samples a text (0: none).", min=0)
+    ] = 10,
+    paraphrases: Annotated[
+        bool, typer.Option("--paraphrases", help="Also ask reworded and reordered prompts.")
+    ] = False,
+    quantization: options.Quantization = None,
+    skip_charts: Annotated[bool, typer.Option("--skip-charts", help="Draw no charts.")] = False,
+    seed: options.Seed = None,
+    out: options.Out = None,
+    json: options.AsJson = False,
+) -> None:
+    """Find out how far a model's labels can be trusted, and which can be automated.
+
+    Splits the texts, asks the model, optionally tunes it, calibrates, chooses a threshold that
+    keeps its promise, draws charts and writes a report. Start it again after an interruption and
+    it goes on where it stopped.
+    """
+    from glassbox.confidence.analysis.costs import load_costs
+
+    runtime = Runtime.load(_overrides(seed, max_error, confidence))
+    tuning: Tuning = "again" if retune else "missing" if tune else "no"
+    job = _job(runtime, model, data, out, adapter, tuning)
+    job = replace(
+        job,
+        model=replace(job.model, quantization=_quantization(quantization)),
+        data=replace(
+            job.data,
+            text_column=text_column,
+            label_column=label_column,
+            data_format=data_format,
+            encoding=encoding,
+            bad_rows=_bad_rows(bad_rows),
+            labels_file=labels,
+            sample=sample,
+        ),
+        recipe=replace(job.recipe, epochs=epochs, learning_rate=learning_rate),
+        rank=rank,
+        costs=None if costs is None else load_costs(costs),
+        overlong=_overlong(overlong),
+        label_bias=label_bias,
+        samples=samples,
+        paraphrases=paraphrases,
+        charts=not skip_charts,
+    )
+    _evaluate(runtime, job, as_json=json)
+
+
+def tune(
+    data: options.Data,
+    model: options.Model = None,
+    text_column: options.TextColumn = None,
+    label_column: options.LabelColumn = None,
+    data_format: options.DataFormat = None,
+    encoding: options.Encoding = None,
+    bad_rows: options.BadRows = "error",
+    labels: options.LabelsFile = None,
+    retune: Retune = False,
+    epochs: options.Epochs = 3,
+    rank: options.Rank = None,
+    learning_rate: options.LearningRate = 1e-3,
+    overlong: options.Overlong = "error",
+    quantization: options.Quantization = None,
+    seed: options.Seed = None,
+    out: options.Out = None,
+    json: options.AsJson = False,
+) -> None:
+    """Fit LoRA weights to labelled texts; 'evaluate' on the same run folder uses them."""
+    from glassbox.confidence.pipeline import MainJob
+
+    runtime = Runtime.load(_overrides(seed, None, None))
+    job = _job(runtime, model, data, out, None, "again" if retune else "missing")
+    job = replace(
+        job,
+        model=replace(job.model, quantization=_quantization(quantization)),
+        data=replace(
+            job.data,
+            text_column=text_column,
+            label_column=label_column,
+            data_format=data_format,
+            encoding=encoding,
+            bad_rows=_bad_rows(bad_rows),
+            labels_file=labels,
+        ),
+        recipe=replace(job.recipe, epochs=epochs, learning_rate=learning_rate),
+        rank=rank,
+        overlong=_overlong(overlong),
+    )
+    fit = MainJob(job, runtime.open_engine, progress, note).tune()
+    if json:
+        print_json({"adapter": str(fit.folder), "digest": fit.digest, "best_step": fit.best_step})
+        return
+    print_text(f"Adapter written to {fit.folder}.")
+    print_text(f"Next: glassbox evaluate --model {job.model.model} --data {data} --out {job.out}")
+
+
+def show_main_job(max_error: float | None, out: Path | None) -> None:
+    """Run the main job on the embedded model and dataset."""
+    runtime = Runtime.load(_overrides(None, max_error, None))
+    folder = out or runtime.settings.paths.runs / DEMO
+    _evaluate(runtime, _job(runtime, "tiny", "tiny", folder, None, "missing"), as_json=False)
+    command = _own_command()
+    print_text(
+        "Try next:\n"
+        f'  {command} classify "The room was not clean."\n'
+        f'  {command} logprobs "The food was great, but the waiter was rude."\n'
+        f"  {command} threshold {folder} --max-error 0.12"
+    )
+
+
+def _own_command() -> str:
+    """Return how this program is called from here: after 'make demo' it is on nobody's path."""
+    if shutil.which("glassbox"):
+        return "glassbox"
+    called = Path(sys.argv[0])
+    return "python -m glassbox" if called.name == "__main__.py" else str(called)
+
+
+def _evaluate(runtime: Runtime, job: "Job", *, as_json: bool) -> None:
+    from glassbox.confidence.analysis.whole_run import summary
+    from glassbox.confidence.run import RunFolder
+
+    outcome = runtime.evaluate(job, progress, note)
+    folder = RunFolder(job.out)
+    if job.charts:
+        draw_charts(outcome.analysis, folder)
+    if as_json:
+        print_json({"run": str(job.out), **summary(outcome.analysis)})
+        return
+    print_results_table(outcome.analysis)
+    print_outcome(outcome.analysis, folder, is_drawn=job.charts)
+
+
+def _job(
+    runtime: Runtime,
+    model: str | None,
+    data: str,
+    out: Path | None,
+    adapter: Path | None,
+    tuning: "Tuning",
+) -> "Job":
+    from glassbox.confidence.job import DataChoice, Job, Promise
+
+    chosen = runtime.settings.confidence
+    spec = runtime.model_spec(model, adapter=adapter)
+    return Job(
+        model=spec,
+        data=DataChoice(data),
+        out=out or runtime.settings.paths.runs / _run_name(spec.model, data),
+        tuning=tuning,
+        promise=Promise(chosen.max_error, chosen.confidence_level),
+        seed=chosen.seed,
+    )
+
+
+def _run_name(model: str, data: str) -> str:
+    stems = (re.sub(r"[^\w.-]+", "-", Path(each).name or each) for each in (model, data))
+    return "-".join(stems)
+
+
+def _overrides(
+    seed: int | None, max_error: float | None, confidence: float | None
+) -> dict[str, object]:
+    return {
+        "confidence.seed": seed,
+        "confidence.max_error": max_error,
+        "confidence.confidence_level": confidence,
+    }
+
+
+def _overlong(value: str) -> OverlongPolicy:
+    if value not in get_args(OverlongPolicy):
+        raise InvalidValue("--overlong", value, "error, truncate or skip")
+    return cast(OverlongPolicy, value)
+
+
+def _bad_rows(value: str) -> "BadRows":
+    from glassbox.confidence.data.labelled import BadRows
+
+    if value not in get_args(BadRows):
+        raise InvalidValue("--bad-rows", value, "error or drop")
+    return cast("BadRows", value)
+
+
+def _quantization(value: str | None) -> Quantization | None:
+    if value is not None and value not in get_args(Quantization):
+        raise InvalidValue("--quantization", value, "8bit or 4bit")
+    return cast(Quantization | None, value)

@@ -1,0 +1,107 @@
+"""A bag of words beside every language model: TF-IDF and logistic regression.
+
+It stands in the same table, because the user should know if counting words is enough.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from scipy.sparse import csr_matrix
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+
+from glassbox.confidence.data.labelled import label_indices
+from glassbox.errors import InvalidData, NotEnoughData
+
+PENALTIES = (1.0, 4.0, 16.0, 64.0)
+"""Inverse penalties (scikit-learn's C) that are tried on the validation rows."""
+
+DEFAULT_PENALTY = 4.0
+"""Inverse penalty where there are no validation rows."""
+
+_MAX_ITERATIONS = 1000
+
+
+@dataclass(frozen=True)
+class BagOfWords:
+    """A fitted baseline."""
+
+    classes: tuple[str, ...]
+    """Class names, in the order of the columns."""
+    penalty: float
+    """The inverse penalty that was chosen."""
+    vectorizer: TfidfVectorizer
+    """Texts to term weights."""
+    regression: LogisticRegression
+    """Term weights to classes."""
+
+    def label_probs(self, texts: Sequence[str]) -> Float[np.ndarray, "n n_classes"]:
+        """Return the probability of each class; rows sum to 1."""
+        if not texts:
+            return np.zeros((0, len(self.classes)))
+        return _label_probs(self.regression, self.vectorizer.transform(texts))
+
+
+def fit_baseline(
+    texts: Sequence[str],
+    labels: Sequence[str],
+    classes: Sequence[str],
+    *,
+    validation: tuple[Sequence[str], Sequence[str]] | None = None,
+) -> BagOfWords:
+    """Return TF-IDF over words and word pairs with a logistic regression; deterministic.
+
+    Args:
+        texts: Training texts.
+        labels: Their classes.
+        classes: Order of the columns; every one must occur.
+        validation: Texts and labels that choose the penalty by their negative log-likelihood.
+
+    Raises:
+        NotEnoughData: A class has no training text.
+        InvalidData: No training text holds a word.
+        UnknownName: A label is not among the classes.
+    """
+    targets = label_indices(labels, classes)
+    counts = np.bincount(targets, minlength=len(classes))
+    for name, n_rows in zip(classes, counts, strict=True):
+        if n_rows == 0:
+            raise NotEnoughData(f"The bag-of-words baseline for class {name!r}", 0, 1)
+    vectorizer = TfidfVectorizer(
+        ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b", dtype=np.float64
+    )
+    if not any(vectorizer.build_analyzer()(text) for text in texts):
+        raise InvalidData("no training text holds a word, so there is nothing to count")
+    weights = vectorizer.fit_transform(texts)
+    chosen = DEFAULT_PENALTY
+    if validation is not None and len(validation[0]):
+        held = vectorizer.transform(validation[0])
+        expected = label_indices(validation[1], classes)
+        losses = {
+            each: _nll(_label_probs(_fit(weights, targets, each), held), expected)
+            for each in PENALTIES
+        }
+        chosen = min(losses, key=lambda each: (losses[each], each))
+    return BagOfWords(
+        classes=tuple(classes),
+        penalty=chosen,
+        vectorizer=vectorizer,
+        regression=_fit(weights, targets, chosen),
+    )
+
+
+def _fit(weights: csr_matrix, targets: np.ndarray, penalty: float) -> LogisticRegression:
+    return LogisticRegression(C=penalty, max_iter=_MAX_ITERATIONS).fit(weights, targets)
+
+
+def _label_probs(
+    regression: LogisticRegression, weights: csr_matrix
+) -> Float[np.ndarray, "n n_classes"]:
+    probs: Float[np.ndarray, "n n_classes"] = regression.predict_proba(weights)
+    return probs
+
+
+def _nll(probs: Float[np.ndarray, "n n_classes"], targets: np.ndarray) -> float:
+    return float(-np.log(probs[np.arange(len(targets)), targets]).mean())

@@ -1,0 +1,44 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from glassbox.wording import (
+    MOST_DECIMALS,
+    counted,
+    decimals_apart,
+    decimals_exact,
+    estimated,
+)
+
+PERCENTS = st.integers(0, 10**7).map(lambda each: each / 10**5)
+
+
+@given(PERCENTS, st.integers(0, 2))
+def test_what_is_told_in_full_reads_back(value, fewest):
+    decimals = decimals_exact(value, fewest)
+    assert float(f"{value:.{decimals}f}") == pytest.approx(value, abs=1e-10)
+    assert decimals == fewest or float(f"{value:.{decimals - 1}f}") != value
+
+
+@given(PERCENTS, PERCENTS, st.integers(0, 2))
+def test_the_lower_one_reads_as_lower(first, second, fewest):
+    low, high = sorted((first, second))
+    decimals = decimals_apart(low, high, fewest)
+    assert fewest <= decimals <= MOST_DECIMALS
+    read = [float(f"{each:.{decimals}f}") for each in (low, high)]
+    assert read[0] < read[1] or low == high
+
+
+@given(st.integers(0, 10**9))
+def test_a_count_is_told_whole_and_with_the_right_number_of_its_noun(number):
+    words = counted(number, "query", "queries")
+    assert int(words.split()[0].replace(",", "")) == number
+    assert words.endswith(" query") == (number == 1)
+    assert counted(number, "row").endswith("s") == (number != 1)
+
+
+@given(st.integers(1, 10**9))
+def test_an_estimate_has_two_digits_that_say_something(number):
+    shown = int(estimated(number).replace(",", ""))
+    assert abs(shown - number) <= 0.051 * number
+    assert len(str(shown).rstrip("0")) <= 2
