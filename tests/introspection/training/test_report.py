@@ -45,7 +45,9 @@ def trained(max_error: float, n: int = 2000) -> Trained:
 def test_the_report_holds_what_was_measured(tmp_path: Path, max_error: float) -> None:
     found = trained(max_error)
     figures = found.figures
-    text = write_report(found, tmp_path).read_text(encoding="utf-8").replace("\N{NO-BREAK SPACE}", " ")
+    text = write_report(found, tmp_path).read_text(encoding="utf-8")
+    # A number and its unit stay in one line.
+    text = text.replace("\N{NO-BREAK SPACE}", " ")
     fused = figures.separation[FUSION].auroc
     assert f"{fused.estimate:.3f}" in text
     assert f"{fused.low:.3f} to {fused.high:.3f}" in text
