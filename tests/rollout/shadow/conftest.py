@@ -53,7 +53,7 @@ def nothing_is_left() -> Iterator[None]:
     while any(left()) and time.monotonic() < until:
         gc.collect()
         time.sleep(0.02)
-    assert left() == ([], [], [])
+    assert left() == ([], [], []), psutil.Process().net_connections("all")
 
 
 @pytest.fixture

@@ -415,7 +415,7 @@ async def test_a_wrong_request_is_an_error_of_the_client_in_words(asked, error, 
 
 async def test_a_full_queue_is_a_rate_limit_with_the_time_to_wait():
     async with fake_server(max_waiting=1, step_s=0.01) as (_, app), openai_client(app) as client:
-        with pytest.raises(openai.RateLimitError, match="wait already") as caught:
+        with pytest.raises(openai.RateLimitError, match="1 request waits already") as caught:
             await client.completions.create(model="fake", prompt=["a", "b", "c"], max_tokens=5)
 
     assert int(caught.value.response.headers["retry-after"]) >= 1
