@@ -62,14 +62,6 @@ class TokenReading:
     surprising: bool
     """Whether it belongs to a span of surprise."""
 
-    @property
-    def surprise(self) -> float:
-        """``-logprob - entropy``, nats.
-
-        How much less probable the token was than tokens of that distribution are on average.
-        """
-        return -self.logprob - self.entropy
-
 
 @dataclass(frozen=True)
 class Span:

@@ -83,3 +83,16 @@ def test_a_model_without_linear_layers_is_refused_and_left_alone():
     ):
         pass
     assert not hasattr(base.model, "peft_config")
+
+
+def test_a_model_that_peft_refuses_midway_is_left_as_it_was(monkeypatch):
+    base = tiny_base()
+    before = dict(base.model.named_modules())
+    half = ["q_proj", "input_layernorm"]
+    monkeypatch.setattr("glassbox.engine.fitting.trainee._targets", lambda model: half)
+    with pytest.raises(UnsupportedModel, match="PEFT finds"), training_adapter(base, RECIPE):
+        pass
+    after = dict(base.model.named_modules())
+    assert list(after) == list(before)
+    assert all(after[name] is before[name] for name in before)
+    assert not hasattr(base.model, "peft_config")

@@ -135,7 +135,7 @@ class TiersAgainstModel(RuleBasedStateMachine):
             self.keep(digest)
             stuck = sum(SIZES[each] for each in self.device if self.pinned(each))
             if stuck + SIZES[digest] > DEVICE:
-                with pytest.raises(CapacityError, match="adapters? in use fills? the 9 bytes"):
+                with pytest.raises(CapacityError, match=r"adapters? in use fills? the 9 bytes"):
                     self.world.tiers.acquire(name, timeout_s=0)
                 return
             while sum(SIZES[each] for each in self.device) + SIZES[digest] > DEVICE:

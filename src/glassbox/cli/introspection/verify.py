@@ -237,7 +237,7 @@ def _own_answers(verdict: "Verdict") -> str:
     ways = len({sample.prompt for sample in verdict.samples})
     more = f" and {len(counts) - 5} more" if len(counts) > 5 else ""
     return (
-        f"Asked {len(verdict.samples)} times in {ways} wording{'s' * (ways > 1)}, the model "
+        f"Asked {counted(len(verdict.samples), 'time')} in {counted(ways, 'wording')}, the model "
         f"answers {shown}{more}: {agree} agree."
     )
 

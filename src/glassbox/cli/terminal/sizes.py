@@ -1,5 +1,7 @@
 """Files and bytes in words, as tables and notes show them. Powers of a thousand."""
 
+from glassbox.wording import counted
+
 
 def size_of(n_bytes: float) -> str:
     """Return a size for people: ``450 bytes``, ``1.4 MB``."""
@@ -16,4 +18,4 @@ def files_of(n_files: int, n_bytes: float) -> str:
     """Return how many files there are, and their size together."""
     if n_files == 0:
         return "no files of its own"
-    return f"{n_files:,} file{'s' * (n_files > 1)}, {size_of(n_bytes)}"
+    return f"{counted(n_files, 'file')}, {size_of(n_bytes)}"

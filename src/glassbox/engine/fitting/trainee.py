@@ -116,8 +116,7 @@ def _inject(base: BaseModel, config: LoraConfig) -> LoraModel:
         try:
             tuner = LoraModel(base.model, config, _NAME)
         except ValueError as error:
-            if hasattr(base.model, "peft_config"):
-                del base.model.peft_config
+            _take_out(base.model)
             raise UnsupportedModel(
                 f"{base.name}: PEFT finds no layers for this adapter ({error})."
             ) from error
@@ -127,6 +126,14 @@ def _inject(base: BaseModel, config: LoraConfig) -> LoraModel:
         layer.lora_B[_NAME].float()
     base.model.eval()
     return tuner
+
+
+def _take_out(model: PreTrainedModel) -> None:
+    """Give a model back what PEFT had put in before it refused."""
+    for name, layer in _lora_layers(model).items():
+        model.set_submodule(name, layer.get_base_layer())
+    if hasattr(model, "peft_config"):
+        del model.peft_config
 
 
 def _lora_layers(model: PreTrainedModel) -> dict[str, LoraLayer]:

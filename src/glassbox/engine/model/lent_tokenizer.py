@@ -9,6 +9,8 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
+from glassbox.wording import counted
+
 
 class TokenizerRecord:
     """What a tokenizer was like.
@@ -58,7 +60,7 @@ class TokenizerRecord:
         n_more = self._size() - self._n_tokens
         if n_more:
             self._forget_tokens()
-            notes.append(f"{n_more} added token{'s' * (n_more != 1)} forgotten")
+            notes.append(f"{counted(n_more, 'added token')} forgotten")
         return tuple(notes)
 
     def _put_back(self, name: str) -> None:

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from glassbox.wording import counted
+
 N_LINES = 10_000
 """Most lines of one run that are kept."""
 
@@ -70,8 +72,7 @@ class Printed:
         if rest:
             self._add(rest)
         if self._n_dropped:
-            plural = "s" if self._n_dropped != 1 else ""
-            self._keep(f"[{self._n_dropped:,} more line{plural} dropped]")
+            self._keep(f"[{counted(self._n_dropped, 'more line')} dropped]")
 
     def _write_over(self) -> None:
         """Show the newest of many versions of the same line now and then."""
