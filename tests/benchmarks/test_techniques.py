@@ -6,19 +6,27 @@ import pytest
 from benchmarks.techniques import mean_interval, median_ms, paired, shares, verdict
 
 
-def test_a_paired_difference_is_found_though_the_machine_slows_down():
-    waits = iter(range(10_000))
+def test_a_paired_difference_is_found_though_the_machine_slows_down(monkeypatch):
+    now = 0.0
+    slower = iter(range(10_000))
+    monkeypatch.setattr("benchmarks.techniques.time.perf_counter", lambda: now)
 
     def by_hand():
-        time.sleep(0.001 + 0.0002 * next(waits))
+        nonlocal now
+        now += 0.001 + 0.0002 * next(slower)
 
     def ours():
-        time.sleep(0.003 + 0.0002 * next(waits))
+        nonlocal now
+        now += 0.003 + 0.0002 * next(slower)
 
     found = paired(by_hand, ours, 20, warm_up=1)
     assert found.n == 20
-    assert found.low_ms <= found.difference_ms <= found.high_ms
-    assert 1.5 < found.difference_ms < 4.0
+    # The second of a pair is slower by one step: that is all that pairing leaves of the drift.
+    assert found.difference_ms == pytest.approx(2.2)
+    assert found.low_ms <= found.difference_ms + 1e-9
+    assert found.high_ms >= found.difference_ms - 1e-9
+    # Steps 2, 4, ..., 40 by hand: half way lies step 21.
+    assert found.by_hand_ms == pytest.approx(1 + 0.2 * 21)
 
 
 def test_the_interval_of_a_mean_covers_it_about_as_often_as_it_says():

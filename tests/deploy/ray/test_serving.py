@@ -92,6 +92,7 @@ def test_registry_and_audit_are_one_for_all_replicas(world, database):
 
 
 def test_other_adapters_reach_running_replicas(world):
+    until(lambda: len(pids(world)) == 2)
     before = pids(world)
     both = small(
         world.folder, "both", adapters={"support": ADAPTER, "other": world.folder / "other-adapter"}
@@ -114,6 +115,7 @@ def test_other_adapters_reach_running_replicas(world):
 
 
 def test_what_cannot_be_is_said_before_anything_changes(world, tmp_path):
+    until(lambda: len(pids(world)) == 2)
     before = pids(world)
     with pytest.raises(CapacityError, match=r"need 1 GPU; the cluster has no GPUs"):
         world.cluster.deploy(replace(world.plan, replicas=2, share=Share(num_gpus=0.5)))
