@@ -5,11 +5,12 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import mkdtemp
 from uuid import uuid4
 
+import psutil
 import sqlalchemy as sa
 
 ACCOUNT = "postgres"
@@ -61,6 +62,24 @@ def stop(bin_folder: Path, url: str) -> None:
 def start(bin_folder: Path, url: str) -> None:
     """Start a server that was stopped."""
     _control(bin_folder, url, "start")
+
+
+@contextmanager
+def hanging(url: str) -> Iterator[None]:
+    """Let a server hang while the block runs, as with a disk that stands still."""
+    lines = Path(f"{sa.make_url(url).query['host']}/data/postmaster.pid").read_text().splitlines()
+    first = psutil.Process(int(lines[0]))
+    first.suspend()
+    # Those of connections; the first one makes no more now.
+    others = first.children(recursive=True)
+    for each in others:
+        each.suspend()
+    try:
+        yield
+    finally:
+        for each in (*others, first):
+            with suppress(psutil.NoSuchProcess):
+                each.resume()
 
 
 def _control(bin_folder: Path, url: str, verb: str) -> None:

@@ -1,5 +1,6 @@
 """Killed, locked out, out of disk, cut off: what was promised is there, and nothing is broken."""
 
+import logging
 import os
 import resource
 import signal
@@ -98,8 +99,9 @@ def test_killed_again_and_again_it_keeps_what_it_promised(
 
 
 def test_a_database_that_is_locked_only_delays_a_group(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, "glassbox.server")
     monkeypatch.setattr("glassbox.storage.database.BUSY_TIMEOUT_S", 0.05)
     url = f"sqlite:///{tmp_path}/glassbox.db"
     database, other = open_database(url), open_database(url)
@@ -116,6 +118,9 @@ def test_a_database_that_is_locked_only_delays_a_group(
     assert store.status().problem == ""
     assert store.verify().broken is None
     store.close()
+    # However often it was tried, the log has two lines: when it began, and when it was over.
+    assert [record.levelname for record in caplog.records] == ["ERROR", "INFO"]
+    assert "wait in memory: The database did not answer: database is locked." in caplog.text
     database.close()
     other.close()
 

@@ -160,6 +160,15 @@ def test_a_file_that_is_no_database_says_so(tmp_path: Path) -> None:
         open_database(f"sqlite:///{tmp_path}/glassbox.db")
 
 
+@pytest.mark.parametrize("n_bytes", [50, 9000])
+def test_a_database_that_was_cut_short_says_what_to_do(tmp_path: Path, n_bytes: int) -> None:
+    path = tmp_path / "glassbox.db"
+    open_database(f"sqlite:///{path}").close()
+    path.write_bytes(path.read_bytes()[:n_bytes])
+    with pytest.raises(CapacityError, match=r"malformed.*restore a copy .*, or name another file"):
+        open_database(f"sqlite:///{path}").close()
+
+
 def test_a_folder_that_cannot_be_made_says_so(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(CapacityError, match="cannot be made"):

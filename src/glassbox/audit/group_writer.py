@@ -5,6 +5,7 @@ hangs it on the chain inside one transaction, and lets the disk confirm the grou
 processes write to one database in turns; each reads where the chain ends inside its transaction.
 """
 
+import logging
 import threading
 import time
 from collections import deque
@@ -48,6 +49,8 @@ GROUP_SHARE: Final = 0.2
 may have to wait for the end of one commit and for all of its own."""
 
 _LONGEST_PAUSE_S: Final = 2.0
+
+_log = logging.getLogger("glassbox.server")
 
 
 class _Waiting(NamedTuple):
@@ -119,6 +122,7 @@ class GroupWriter:
         self._is_stuck = False
         self._waits: deque[float] = deque(maxlen=20)
         self._problem = ""
+        self._has_warned = False
         self._refusals: list[str] = []
         self._unsure: ChainEnd | None = None
         self._thread = threading.Thread(target=self._run, name="glassbox-audit", daemon=True)
@@ -252,16 +256,26 @@ class GroupWriter:
                 last = self._attempt(entries)
                 break
             except CapacityError as error:
-                # Further lines are the database's details, which may quote what was written.
-                self._problem = str(error).partition("\n")[0]
+                self._meet(error)
                 is_over = self._strict and time.monotonic() - started > STRICT_PATIENCE_S
                 if is_over or self._is_closed:
                     self._fail(kept, error)
                     return
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_S)
+        if entries and self._has_warned:
+            self._has_warned = False
+            _log.info("records of predictions are written again")
         self._problem = ""
         self._settle(kept, last, len(entries))
+
+    def _meet(self, error: CapacityError) -> None:
+        """Note why records cannot be written; the log has it once, not once an attempt."""
+        self._problem = str(error)
+        if not self._has_warned:
+            self._has_warned = True
+            fate = "are refused" if self._strict else "wait in memory"
+            _log.error("records of predictions cannot be written and %s: %s", fate, error)
 
     def _entries(self, group: list[_Waiting]) -> tuple[list[_Waiting], list[Entry]]:
         kept: list[_Waiting] = []

@@ -5,6 +5,7 @@ other; PostgreSQL where several servers share the truth. Knows no table but the 
 migrations.
 """
 
+import math
 import os
 import threading
 from collections.abc import Iterator
@@ -51,7 +52,8 @@ SILENT_WRITER_S = 10.0
 hangs, or a machine that went away, must not hold all others up."""
 
 VANISHED_S = 10.0
-"""Seconds after which a connection is given up whose other end confirms nothing any more."""
+"""Seconds after which a connection is given up whose other end confirms nothing any more, or has
+not even ended a statement that took too long."""
 
 _SESSION = {
     "statement_timeout": STATEMENT_TIMEOUT_S,
@@ -59,6 +61,14 @@ _SESSION = {
     "idle_in_transaction_session_timeout": 2 * STATEMENT_TIMEOUT_S,
 }
 """Limits of a PostgreSQL session in seconds. Source: PostgreSQL 17, section 19.11.1."""
+
+_DAMAGED: Final = ("disk image is malformed", "file is not a database")
+"""How SQLite says that a file is no whole database. Source: SQLite, result codes 11 and 26."""
+
+_RESTORE: Final = (
+    " The file that storage.url names is damaged, or none of Glassbox: stop what uses it and "
+    "restore a copy (docs/how-to/back-up-and-restore.md), or name another file."
+)
 
 _LEVEL: Final = "glassbox.synchronous"
 """Where a SQLite connection remembers how its commits end; it begins with ``NORMAL``."""
@@ -218,16 +228,26 @@ def _postgres(url: sa.URL) -> sa.Engine:
     except ModuleNotFoundError as error:
         raise DependencyMissing(error.name or "psycopg", "postgres") from error
     limits = {name: value for name, value in _SESSION.items() if name not in said}
+    # The driver comes with an extra; it is there if the engine could be made.
+    from glassbox.storage.patient_connection import PatientConnection
 
-    def prepare(connection: Any, _record: object) -> None:
+    def connect(_dialect: object, _record: object, given: Any, named: Any) -> PatientConnection:
+        return PatientConnection.connect(*given, **named)
+
+    def prepare(connection: PatientConnection, _record: object) -> None:
         # Not as an option of the connection: poolers between here and there refuse those.
         with connection.cursor() as cursor:
             for name, seconds in limits.items():
                 cursor.execute(
                     "SELECT set_config(%s, %s, false)", (name, str(round(1000 * seconds)))
                 )
+            cursor.execute("SELECT setting FROM pg_settings WHERE name = 'statement_timeout'")
+            ((limit_ms,),) = cursor.fetchall()
         connection.commit()
+        # The server ends its statements by itself, unless it hangs; 0 is no limit.
+        connection.silence_s = float(limit_ms) / 1000 + VANISHED_S if float(limit_ms) else math.inf
 
+    sa.event.listen(engine, "do_connect", connect)
     sa.event.listen(engine, "connect", prepare)
     return engine
 
@@ -289,15 +309,16 @@ def _begin_sqlite(connection: sa.Connection) -> None:
 def _translated() -> Iterator[None]:
     try:
         yield
+    # Further lines are the database's details, which may quote what was written.
     except DataError as error:
-        # Further lines are the database's details, which may quote what was written.
         reason = first_line(error.orig or error)
         allowed = "a text without NUL, or a number of up to 64 bits"
         raise InvalidValue("a value for the database", reason, allowed) from error
     except DBAPIError as error:
-        reason = str(error.orig)
+        reason = first_line(error.orig or error)
         if "disk is full" in reason:
             raise NoDiskSpace(f"The database could not be written: {reason}.") from error
-        raise CapacityError(f"The database did not answer: {reason}.") from error
+        remedy = _RESTORE if any(each in reason for each in _DAMAGED) else ""
+        raise CapacityError(f"The database did not answer: {reason}.{remedy}") from error
     except SQLAlchemyError as error:
         raise CapacityError(f"The database did not answer: {type(error).__name__}.") from error

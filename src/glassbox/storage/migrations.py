@@ -4,9 +4,10 @@ A step that has been released is never changed: a change is a new step. The SQL 
 PostgreSQL both understand.
 """
 
+import math
 import time
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -117,7 +118,10 @@ def migrate(engine: sa.Engine, migrations: tuple[Migration, ...] = MIGRATIONS) -
     with engine.begin() as connection:
         if connection.dialect.name == "postgresql":
             # A step over large tables takes as long as it takes, and so does waiting for another
-            # server that does it.
+            # server that does it. Nobody else gets a connection of such patience.
+            driver: Any = connection.connection.driver_connection
+            driver.silence_s = math.inf
+            connection.detach()
             connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
             connection.execute(
                 sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": POSTGRES_LOCK}

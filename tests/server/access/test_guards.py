@@ -14,6 +14,7 @@ from glassbox.server.access.entrance import ACCESS_LOG, FaultFormatter
 from glassbox.server.access.guards import Guards
 from glassbox.server.access.key_ring import REMEMBER_S, KeyRing
 from glassbox.server.app import create_app
+from glassbox.server.errors.statuses import ERROR_HEADER
 from glassbox.server.routes import health
 from glassbox.server.serving import Served, Serving
 from glassbox.server.translation.speech import Speaker
@@ -365,6 +366,17 @@ def test_the_log_has_a_line_for_each_request_and_no_word_of_it(
     assert lines[0].startswith("POST /trial 200 ")
     assert f"key={key.id}" in lines[0]
     assert not any(word in caplog.text for word in ("diary", "private", secret))
+
+
+def test_a_line_of_the_log_says_why_a_request_was_refused(
+    client: TestClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, ACCESS_LOG):
+        code = client.get("/nowhere").headers[ERROR_HEADER]
+        client.post("/trial", json={"text": "a"})
+    refused, answered = [each.getMessage() for each in caplog.records if each.name == ACCESS_LOG]
+    assert refused.endswith(f" error={code}")
+    assert answered.endswith(" error=-")
 
 
 def test_a_harmless_request_id_is_kept_and_another_replaced(client: TestClient) -> None:

@@ -1,6 +1,7 @@
 """Draining: what runs is finished, what takes too long is ended and says so, nothing new begins."""
 
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -103,6 +104,20 @@ def test_what_runs_is_finished_and_nothing_new_begins() -> None:
     (answer,) = answers
     assert answer.status_code == 200
     assert answer.json()["choices"][0]["finish_reason"] in ("stop", "length")
+
+
+def test_a_body_that_does_not_come_whole_is_not_waited_for() -> None:
+    head = b"POST /v1/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: 500\r\n"
+    with running(step_s=0.05, drain_s=0.2) as server:
+        with socket.create_connection(server.listener.getsockname()) as client:
+            client.settimeout(30)
+            client.sendall(head + b'content-type: application/json\r\n\r\n{"mod')
+            until(lambda: server.guards.lifecycle.n_running == 1)
+            server.stop()
+            answer = b"".join(iter(lambda: client.recv(4096), b""))
+        server.thread.join(20)
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"the body has not come whole" in answer
 
 
 def test_what_takes_too_long_is_ended_and_says_so() -> None:

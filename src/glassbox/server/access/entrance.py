@@ -1,7 +1,7 @@
 """The door that every request comes through: its name, its size, its type, its line in the log.
 
-The log names method, route, status, time and key id; bodies, prompts, texts and keys are never in
-it. Knows no route.
+The log names method, route, status, time, key id and the error's code; bodies, prompts, texts and
+keys are never in it. Knows no route.
 """
 
 import asyncio
@@ -19,8 +19,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from glassbox.errors import CapacityError
 from glassbox.server.access.dependencies import check_body, identify, signed_caller
 from glassbox.server.access.guards import Guards
-from glassbox.server.errors.refusals import Refusal
-from glassbox.server.errors.statuses import refusal_answered
+from glassbox.server.errors.refusals import Refusal, not_ready
+from glassbox.server.errors.statuses import ERROR_HEADER, refusal_answered
 from glassbox.server.telemetry.tracing import trace_id_of
 from glassbox.wire.fleet import REPLICA_HEADER, VERSION_HEADER
 from glassbox.wire.techniques import RUN_TYPE
@@ -33,6 +33,9 @@ VERSION: Final = importlib.metadata.version("glassbox-llm").encode()
 
 UNKNOWN_CALLER: Final = 401
 """Status of the answer to a stranger, who is told neither version nor server."""
+
+FIRST_REFUSAL: Final = 400
+"""Statuses from here on are errors, whose code the log names."""
 
 ID_HEADER: Final = "x-request-id"
 """Name of a request, taken from the caller where it is harmless, sent back with the answer."""
@@ -87,13 +90,15 @@ class Entrance:
         state["given_id"] = given if _HARMLESS.fullmatch(given) else None
         state["request_id"] = state["given_id"] or f"req-{secrets.token_hex(8)}"
         state["trace_id"] = trace_id_of(scope)
-        status, started = 0, self._guards.clock()
+        status, code, started = 0, "-", self._guards.clock()
         is_quiet = scope["path"] in QUIET
 
         async def named(message: Message) -> None:
-            nonlocal status
+            nonlocal status, code
             if message["type"] == "http.response.start":
                 status = message["status"]
+                if status >= FIRST_REFUSAL:
+                    code = Headers(raw=message["headers"]).get(ERROR_HEADER, "-")
                 # A route may have given the request another name, because its own was taken.
                 name = state["request_id"].encode()
                 message["headers"] = [*message["headers"], (ID_HEADER.encode(), name)]
@@ -118,15 +123,15 @@ class Entrance:
             if not is_quiet:
                 lifecycle.leave()
             # A client that went away before the answer began, as other servers log it.
-            self._note(scope, status or 499, self._guards.clock() - started, is_quiet=is_quiet)
+            self._note(scope, status or 499, code, self._guards.clock() - started)
 
-    def _note(self, scope: Scope, status: int, seconds: float, *, is_quiet: bool) -> None:
+    def _note(self, scope: Scope, status: int, code: str, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "unknown")
         self._guards.metrics.answered(route, scope["method"], status, seconds)
-        if not is_quiet:
+        if scope["path"] not in QUIET:
             state = scope["state"]
             _log.info(
-                "%s %s %d %.1f ms request=%s trace=%s key=%s",
+                "%s %s %d %.1f ms request=%s trace=%s key=%s error=%s",
                 scope["method"],
                 route,
                 status,
@@ -134,7 +139,18 @@ class Entrance:
                 state["request_id"],
                 state["trace_id"],
                 state.get("key_id", "-"),
+                code,
             )
+
+    def _too_slow(self, seconds: float) -> Refusal:
+        """Return why a body is not waited for any more."""
+        if self._guards.lifecycle.is_over:
+            return not_ready("The server ends, and the body has not come whole.", BUSY_RETRY_S)
+        return Refusal(
+            408,
+            f"The body did not come within {seconds:g} s.",
+            headers={"connection": "close"},
+        )
 
     def _limited(self, scope: Scope, receive: Receive) -> Receive:
         """Return a ``receive`` that hands out a body only to whom it may, in size and time.
@@ -163,10 +179,10 @@ class Entrance:
                 _check_type(request.headers, is_signed=is_signed)
                 until_s = asyncio.get_running_loop().time() + body_s
             try:
-                async with asyncio.timeout_at(until_s):
+                async with self._guards.lifecycle.awaiting(until_s):
                     message = await receive()
             except TimeoutError as error:
-                raise _too_slow(body_s) from error
+                raise self._too_slow(body_s) from error
             if message["type"] == "http.request":
                 is_whole = not message.get("more_body", False)
                 n_read += len(message.get("body", b""))
@@ -226,14 +242,6 @@ def _too_many(most: int) -> Refusal:
         "(server.max_connections). Try again.",
         code="too-many-connections",
         headers={"retry-after": str(round(BUSY_RETRY_S))},
-    )
-
-
-def _too_slow(seconds: float) -> Refusal:
-    return Refusal(
-        408,
-        f"The body did not come within {seconds:g} s.",
-        headers={"connection": "close"},
     )
 
 

@@ -173,7 +173,7 @@ class FleetMember:
 
     def _failed(self, error: Exception) -> None:
         is_ours = isinstance(error, GlassboxError)
-        reason = str(error).partition("\n")[0] if is_ours else type(error).__name__
+        reason = str(error) if is_ours else type(error).__name__
         if reason != self._problem:
             level = logging.WARNING if isinstance(error, CapacityError) else logging.ERROR
             _log.log(level, "the other servers were not told how this one is: %s", reason)

@@ -88,6 +88,7 @@ class DrainingServer(uvicorn.Server):
         left_s = max(0.0, until_s - asyncio.get_running_loop().time())
         if not await lifecycle.idle(left_s):
             _log.warning("%d requests are ended unfinished", lifecycle.n_running)
+            lifecycle.end_bodies()
             await _within(self._close, LAST_ANSWERS_S)
             await lifecycle.idle(LAST_ANSWERS_S)
         self.should_exit = True
