@@ -53,6 +53,14 @@ def test_each_kind_of_panel_is_a_picture_that_comes_out_the_same_again(place):
     assert panels_png("A title with $ in it", (panel,), "How to read it. " * 20) == content
 
 
+def test_a_long_note_goes_on_in_a_next_line():
+    image = Image.open(io.BytesIO(panels_png("A title", (_panels()[5],), "How to read it. " * 20)))
+    paper = np.asarray(image.convert("L"))
+    assert paper[:, -20:].min() == 255, "it runs out of the picture"
+    short = Image.open(io.BytesIO(panels_png("A title", (_panels()[5],), "How to read it.")))
+    assert np.asarray(short.convert("L"))[:, -20:].min() == 255
+
+
 def test_a_page_holds_all_panels_and_nothing_from_elsewhere():
     page = panels_page("A <title>", _panels(), "A note & more")
     assert page.count("<h3>") == 7

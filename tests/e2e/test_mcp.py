@@ -140,6 +140,7 @@ async def test_tools_say_what_they_do_to_the_world(client):
         assert tool.description
         assert not any(line.startswith(" ") for line in tool.description.splitlines())
         assert tool.output_schema
+        assert tool.input_schema["additionalProperties"] is False
         assert len(tool.description) < 600
         for name, argument in tool.input_schema["properties"].items():
             assert argument.get("description"), (tool.name, name)
@@ -164,6 +165,24 @@ async def test_an_error_of_the_code_says_where_and_why(client):
     assert error["message"] == "ZeroDivisionError: division by zero"
     assert error["where"] == "line 3 of the technique: return 1 / n"
     assert result.structured_content["run"]["printed"] == ["here"]
+    assert "line 3, in technique\n    return 1 / n" in error["trace"], "the same line as above"
+
+
+async def test_an_error_of_a_built_in_technique_is_its_words_and_no_trace(client):
+    words = {"name": "logit_lens", "arguments": {"text": "The cook", "top_k": 0}, "wait_s": 60}
+    async with agent(client) as session:
+        error = refused(await session.call_tool("run_technique", words))
+    assert error["message"] == "top_k is 0; allowed: 1 to 2048."
+    assert "trace" not in error
+
+
+async def test_arguments_are_read_in_the_types_that_the_technique_names(client):
+    texts = {"positive": "The meal was superb.", "negative": '["The meal was awful."]'}
+    words = {"name": "make_steering_vector", "arguments": texts | {"layer": "4"}, "wait_s": 60}
+    async with agent(client) as session:
+        made = told(await session.call_tool("run_technique", words))
+    assert made["result"]["fields"]["layer"] == 4
+    assert made["result"]["fields"]["positive"]["shape"] == [1], "one text, not its letters"
 
 
 @pytest.mark.parametrize(
@@ -180,6 +199,28 @@ async def test_an_error_of_the_code_says_where_and_why(client):
         ("run_code", {"code": "def f(:"}, "invalid-value", "line 1"),
         ("fetch_result", {"run_id": "r99"}, "unknown-name", "r99"),
         ("get_run", {"run_id": "r99"}, "unknown-name", "r99"),
+        ("fetch_result", {"run_id": "r1", "page": 99}, "unknown-name", "path, offset, count"),
+        ("run_technique", {"technique": "logit_lens"}, "unknown-name", "Known: name, arguments"),
+        (
+            "run_technique",
+            {"name": "logit_lens", "text": "a"},
+            "unknown-name",
+            "inside 'arguments'",
+        ),
+        (
+            "run_technique",
+            {"name": "logit_lens", "wait_s": 1000},
+            "invalid-value",
+            "wait_s is 1000",
+        ),
+        ("run_technique", {}, "invalid-value", "name as well"),
+        ("run_tecnique", {}, "unknown-name", "Did you mean 'run_technique'"),
+        (
+            "run_technique",
+            {"name": "logit_lens", "arguments": {"text": ["a", "b"]}},
+            "invalid-value",
+            "one text",
+        ),
         ("cancel_run", {"run_id": "r99"}, "unknown-name", "r99"),
         (
             "run_technique",

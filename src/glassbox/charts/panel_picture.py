@@ -31,7 +31,8 @@ def panels_png(title: str, panels: Sequence[Panel], note: str = "") -> bytes:
         lines = textwrap.wrap(note, int(width * 14)) if note else []
         head = 0.78 + 0.2 * len(lines)
         height = head + sum(max(map(_height, row)) + _GAP for row in rows)
-        subtitle = drawable("\n".join(lines))
+        # Line by line: the break between two of them is no letter that a font could lack.
+        subtitle = "\n".join(map(drawable, lines))
         figure = style.sheet(width, height, drawable(title), subtitle)
         y = height - head
         for row in rows:

@@ -6,7 +6,7 @@ import traceback
 import pytest
 
 from glassbox.errors import InvalidValue, UnknownName
-from glassbox.techniques.catalogue.written import MOST_CHARACTERS, function_from
+from glassbox.techniques.catalogue.written import MOST_CHARACTERS, as_written, function_from
 
 MODULE = """\
 from __future__ import annotations
@@ -59,6 +59,17 @@ def test_a_traceback_shows_the_lines_of_the_text():
     assert last.line == "half = 1 / n  # here"
     assert last.lineno == 3
     assert linecache.getline(last.filename, 3).strip() == last.line
+
+
+def test_numbers_of_lines_are_those_of_the_text_wherever_it_ran():
+    frame = 'File "<technique technique 4adb12e1>", line '
+    trace = f'  {frame}2, in written_technique\n  {frame}4, in technique\n  File "x.py", line 9'
+    shifted = trace.replace("line 2", "line 1").replace("line 4", "line 3")
+    assert as_written(trace, "line 4 of the technique: 1 / 0") == (
+        shifted, "line 3 of the technique: 1 / 0"
+    )  # fmt: skip
+    others = f"  {frame}4, in technique"
+    assert as_written(others, "line 4 of it") == (others, "line 4 of it"), "nothing was put before"
 
 
 @pytest.mark.parametrize("mark", ["\x0c", "\x1c", "\x85", "\u2028"])

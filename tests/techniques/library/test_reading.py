@@ -9,8 +9,10 @@ from glassbox.errors import InvalidHookPoint, InvalidValue, TextTooLong, Unsuppo
 from glassbox.techniques.library.activation_patching import activation_patching
 from glassbox.techniques.library.attention_patterns import attention_patterns
 from glassbox.techniques.library.direct_logit_attribution import direct_logit_attribution
+from glassbox.techniques.library.fit_affine_lens import fit_affine_lens
 from glassbox.techniques.library.induction_scores import induction_scores
 from glassbox.techniques.library.logit_lens import logit_lens
+from glassbox.techniques.library.make_steering_vector import make_steering_vector
 from glassbox.techniques.library.residual_norms import residual_norms
 from glassbox.techniques.library.token_surprisal import token_surprisal
 from glassbox.techniques.measures.anatomy import PARTS, Anatomy, Spot
@@ -287,6 +289,14 @@ def test_texts_that_do_not_fit_or_are_empty_are_refused():
         encode(model, tokenizer, [])
     with pytest.raises(InvalidValue, match="2 or more"):
         attention_patterns(model, tokenizer, "")
+
+
+def test_one_text_in_the_place_of_a_list_is_not_read_letter_by_letter():
+    model, tokenizer = world("llama")
+    with pytest.raises(InvalidValue, match="a list of texts, even of one"):
+        fit_affine_lens(model, tokenizer, "ab")
+    with pytest.raises(InvalidValue, match="a list of texts, even of one"):
+        make_steering_vector(model, tokenizer, ["ab"], "ab")
 
 
 def test_an_answer_is_found_where_it_stands():

@@ -122,6 +122,7 @@ class AgentRuns:
             raise ConflictError(
                 f"Run {run_id} of {known.name} has no result: it is {known.status}"
                 + (f" ({known.error})." if known.error is not None else ".")
+                + " Wait for its end, or cancel it." * (not known.has_ended)
             )
         return run.value
 

@@ -3,9 +3,10 @@
 Knows errors; knows nothing of runs and of how an agent speaks to us.
 """
 
+import re
 from typing import Any, Final
 
-from glassbox.errors import GlassboxError, TechniqueFailed
+from glassbox.errors import GlassboxError, QueueFull, TechniqueFailed
 from glassbox.techniques.catalogue.written import as_written
 
 TRACEBACK_CHARACTERS: Final = 1500
@@ -14,16 +15,25 @@ TRACEBACK_CHARACTERS: Final = 1500
 MESSAGE_CHARACTERS: Final = 1500
 """Of a message that is told."""
 
+_OURS: Final = re.compile(r"\A(?:glassbox\.errors\.\w+: |builtins\.)")
+"""What stands before the words of errors that everybody knows."""
+
 
 def problem_of(error: Exception | None) -> dict[str, Any]:
-    """Return an error as JSON: ``code`` and ``message``; of a technique ``where`` and ``trace``."""
+    """Return an error as JSON: ``code`` and ``message``; of a technique ``where`` and ``trace``.
+
+    There is a trace only where whoever wrote the technique can do something about it.
+    """
     if error is None:
         return {"code": TechniqueFailed.code, "message": "It ended without a result."}
     cause = error.__cause__
     if isinstance(error, TechniqueFailed) or isinstance(cause, TechniqueFailed):
         return _of_technique(error)
     if isinstance(error, GlassboxError):
-        return {"code": error.code, "message": str(error)[:MESSAGE_CHARACTERS]}
+        message = str(error)[:MESSAGE_CHARACTERS]
+        if isinstance(error, QueueFull):
+            message += " list_runs shows what is under way, and cancel_run ends it."
+        return {"code": error.code, "message": message}
     return {
         "code": "unexpected",
         "message": f"{type(error).__name__}: {error}"[:MESSAGE_CHARACTERS],
@@ -35,12 +45,14 @@ def _of_technique(error: Exception) -> dict[str, Any]:
     message, _, trace = str(cause).partition("\n\n")
     told: dict[str, Any] = {
         "code": error.code if isinstance(error, GlassboxError) else TechniqueFailed.code,
-        "message": message.removeprefix("builtins.")[:MESSAGE_CHARACTERS],
+        "message": _OURS.sub("", message)[:MESSAGE_CHARACTERS],
     }
     where = [note for note in getattr(error, "__notes__", ()) if note.startswith("line ")]
-    if where:
-        told["where"] = as_written(where[0])
-    trace = as_written(trace.partition("\n")[2])
-    if trace:
+    trace, line = as_written(trace.partition("\n")[2], where[0] if where else "")
+    if line:
+        told["where"] = line
+    # Our own errors say themselves what is allowed, and a trace without a place says nothing more.
+    is_ours = isinstance(error, GlassboxError) and not isinstance(error, TechniqueFailed)
+    if 'File "' in trace and not is_ours:
         told["trace"] = trace[-TRACEBACK_CHARACTERS:]
     return told

@@ -16,17 +16,18 @@ from typing import Annotated, Any, Final, Protocol, runtime_checkable
 
 import anyio
 import anyio.to_thread
-import orjson
 from mcp.server.mcpserver import Context, MCPServer
-from mcp_types import CallToolResult, TextContent, ToolAnnotations
+from mcp_types import CallToolResult, ToolAnnotations
 from pydantic import BaseModel, Field
 
 from glassbox.errors import GlassboxError, InvalidValue, UnknownName
 from glassbox.techniques.agents import mcp_answers as answers
 from glassbox.techniques.agents.agent_runs import AgentRuns, Known, Runner
+from glassbox.techniques.agents.mcp_calls import StrictServer, failed, told
 from glassbox.techniques.agents.mcp_problems import problem_of
 from glassbox.techniques.calls import ModelInfo
 from glassbox.techniques.catalogue.entries import Entry
+from glassbox.techniques.catalogue.json_arguments import json_arguments
 from glassbox.techniques.catalogue.written import function_from
 from glassbox.techniques.packed.paging import page
 from glassbox.techniques.packed.parts import select
@@ -106,7 +107,7 @@ _ENDS: Final = ToolAnnotations(
 
 def build_server(offer: Offer) -> MCPServer:
     """Return the server with its tools; ``run`` or an HTTP app of it answers."""
-    server = MCPServer(
+    server = StrictServer(
         "glassbox",
         title="Glassbox",
         instructions=INSTRUCTIONS + CODE_INSTRUCTIONS * offer.may_run_code,
@@ -151,7 +152,7 @@ class _Tools:
             answers.Listed(name=name, summary=each.summary)
             for name, each in self._offer.techniques.items()
         ]
-        return _told(answers.Techniques(techniques=listed, may_run_code=self._offer.may_run_code))
+        return told(answers.Techniques(techniques=listed, may_run_code=self._offer.may_run_code))
 
     async def describe_technique(
         self, name: Name
@@ -215,7 +216,10 @@ class _Tools:
         ctx: Context,
         path: Annotated[
             str,
-            Field(description="Which part: 'tokens[3].text', 'probs[0,-1]'; empty is the whole."),
+            Field(
+                description="Which part: 'tokens[3].text', 'probs[0,-1]', with the names under "
+                "result or its fields; empty is the whole."
+            ),
         ] = "",
         offset: Annotated[int, Field(ge=0, description="First item, from 0.")] = 0,
         count: Annotated[
@@ -226,7 +230,7 @@ class _Tools:
             ),
         ] = None,
     ) -> Annotated[CallToolResult, answers.Pages]:
-        """Read one part of a result in full, page by page."""
+        """Read one part of a result in full, page by page; next_offset begins the next page."""
         return await _answered(_page, self._runs_of(ctx), run_id, path, offset, count)
 
     async def model_info(self) -> Annotated[CallToolResult, answers.Model]:
@@ -235,7 +239,7 @@ class _Tools:
 
     async def list_runs(self, ctx: Context) -> Annotated[CallToolResult, answers.Runs]:
         """List the runs that are still known, the newest first."""
-        return _told(answers.Runs(runs=[answers.listed(each) for each in self._runs_of(ctx).all()]))
+        return told(answers.Runs(runs=[answers.listed(each) for each in self._runs_of(ctx).all()]))
 
     async def cancel_run(
         self, run_id: RunId, ctx: Context
@@ -259,7 +263,8 @@ class _Tools:
     def _begun_by_name(self, runs: AgentRuns, name: str, arguments: dict[str, Any]) -> str:
         entry = self._entry(name)
         entry.check(arguments)
-        return runs.begin(entry.target, entry.name, _filled(arguments, runs))
+        given = json_arguments(entry.about.function, _filled(arguments, runs))
+        return runs.begin(entry.target, entry.name, given)
 
     def _begun_code(
         self, runs: AgentRuns, code: str, function: str | None, arguments: dict[str, Any]
@@ -325,14 +330,14 @@ class _Watch:
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(self.runs.cancel, run_id)
             raise
-        return self._told(known)
+        return self._outcome(known)
 
-    def _told(self, known: Known) -> CallToolResult:
+    def _outcome(self, known: Known) -> CallToolResult:
         if known.status == "succeeded":
-            return _told(answers.started(known, self.runs.value(known.id)))
+            return told(answers.started(known, self.runs.value(known.id)))
         if known.has_ended:
-            return _failed(problem_of(known.error), answers.started(known))
-        return _told(answers.started(known))
+            return failed(problem_of(known.error), answers.started(known))
+        return told(answers.started(known))
 
 
 async def _awaited(begin: Callable[..., str], *words: Any) -> CallToolResult:
@@ -341,32 +346,13 @@ async def _awaited(begin: Callable[..., str], *words: Any) -> CallToolResult:
     try:
         run_id = await anyio.to_thread.run_sync(begin, *given)
     except GlassboxError as error:
-        return _failed(problem_of(error))
+        return failed(problem_of(error))
     ended: Awaitable[CallToolResult] = watch.ended(run_id)
     return await ended
 
 
 async def _answered(call: Callable[..., BaseModel], *words: Any) -> CallToolResult:
     try:
-        return _told(await anyio.to_thread.run_sync(call, *words))
+        return told(await anyio.to_thread.run_sync(call, *words))
     except GlassboxError as error:
-        return _failed(problem_of(error))
-
-
-def _told(answer: BaseModel) -> CallToolResult:
-    plain = answer.model_dump(mode="json", exclude_defaults=True)
-    text = orjson.dumps(plain).decode()
-    return CallToolResult(content=[TextContent(type="text", text=text)], structured_content=plain)
-
-
-def _failed(problem: dict[str, Any], run: BaseModel | None = None) -> CallToolResult:
-    plain: dict[str, Any] = {"error": problem}
-    if run is not None:
-        plain["run"] = run.model_dump(mode="json", exclude_defaults=True)
-    text = f"error[{problem['code']}]: {problem['message']}"
-    rest = {name: value for name, value in problem.items() if name not in ("code", "message")}
-    if run is not None or rest:
-        text += f"\n{orjson.dumps(rest | plain.get('run', {})).decode()}"
-    return CallToolResult(
-        content=[TextContent(type="text", text=text)], structured_content=plain, is_error=True
-    )
+        return failed(problem_of(error))

@@ -1,6 +1,7 @@
 """Arguments of a technique as a command line gives them: ``name=value`` texts into Python values.
 
-The types come from the technique's own signature. Knows nothing of where techniques run.
+The types come from the technique's own signature; ``json_arguments`` does the same with
+a JSON object. Knows nothing of where techniques run.
 """
 
 import dataclasses
@@ -75,13 +76,12 @@ def hints_of(function: Callable[..., Any]) -> Mapping[str, Any]:
 
 def _value(name: str, texts: list[str], kind: Any) -> Any:
     """Return one argument's value; ``kind`` is its annotation."""
-    choices = [each for each in _members(kind) if each is not type(None)]
-    has_none = len(choices) < len(_members(kind))
-    if has_none and [each.lower() for each in texts] in (["none"], ["null"]):
+    choices = choices_of(kind)
+    if allows_none(kind) and [each.lower() for each in texts] in (["none"], ["null"]):
         return None
-    sequence = next((each for each in choices if _is_sequence(each)), None)
+    sequence = next((each for each in choices if is_sequence(each)), None)
     if sequence is not None and (str not in choices or len(texts) > 1):
-        item = (*typing.get_args(sequence), Any)[0]
+        item = item_of(sequence)
         return [part for text in texts for part in _items(name, text, item)]
     if len(texts) > 1:
         raise InvalidValue(name, texts, "given once")
@@ -93,9 +93,25 @@ def _members(kind: Any) -> tuple[Any, ...]:
     return typing.get_args(kind) if is_union else (kind,)
 
 
-def _is_sequence(kind: Any) -> bool:
+def choices_of(kind: Any) -> list[Any]:
+    """Return the types that an annotation allows, None left out."""
+    return [each for each in _members(kind) if each is not type(None)]
+
+
+def allows_none(kind: Any) -> bool:
+    """Return whether an annotation names None among others."""
+    return type(None) in _members(kind)
+
+
+def is_sequence(kind: Any) -> bool:
+    """Return whether a type is that of a list, and no text."""
     origin = typing.get_origin(kind) or kind
     return isinstance(origin, type) and origin is not str and issubclass(origin, Sequence)
+
+
+def item_of(sequence: Any) -> Any:
+    """Return the type of a list's items."""
+    return (*typing.get_args(sequence), Any)[0]
 
 
 def _items(name: str, text: str, kind: Any) -> list[Any]:
@@ -141,29 +157,37 @@ def _read(name: str, text: str, kind: Any) -> Any:
     if kind is str:
         return text
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-        return _record(name, _json(name, text), kind)
+        return record_from(name, _json(name, text), kind)
     try:
         return json.loads(text)
     except json.JSONDecodeError:
         return text
 
 
-def _record(name: str, value: Any, kind: Any) -> Any:
-    """Return a dataclass from its JSON; lists become arrays or tuples as its fields ask."""
+def record_from(name: str, value: Any, kind: Any) -> Any:
+    """Return a dataclass from its JSON; lists become arrays or tuples as its fields ask.
+
+    Raises:
+        InvalidValue: No JSON object, one without all fields, or no numbers where a field has them.
+    """
     fields = {each.name: each for each in dataclasses.fields(kind)}
     value = value.get("result", value) if isinstance(value, dict) else value
     if not isinstance(value, dict) or not set(fields) <= set(value):
         raise InvalidValue(name, type(value).__name__, f"JSON with {', '.join(fields)}")
-    return kind(**{each: _field(value[each], fields[each].type) for each in fields})
+    given = {each: _field(f"{name}.{each}", value[each], fields[each].type) for each in fields}
+    return kind(**given)
 
 
-def _field(value: Any, kind: Any) -> Any:
+def _field(name: str, value: Any, kind: Any) -> Any:
     if not isinstance(value, list):
         return value
     if hasattr(kind, "dim_str"):
-        # Null stands for a number that does not exist.
-        return np.array(value, dtype=np.float64).astype(np.float32)
-    return tuple(_field(each, None) for each in value)
+        try:
+            # Null stands for a number that does not exist.
+            return np.array(value, dtype=np.float64).astype(np.float32)
+        except (ValueError, TypeError):
+            raise InvalidValue(name, "a list", "numbers, in rows of equal length") from None
+    return tuple(_field(name, each, None) for each in value)
 
 
 def _json(name: str, text: str) -> Any:

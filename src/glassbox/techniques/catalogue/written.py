@@ -26,7 +26,7 @@ OUTER: Final = "written_technique"
 
 _HEADER: Final = f"def {OUTER}(model, tokenizer, *args, **kwargs):\n"
 
-_LINE = re.compile(r'(File "<code \w+>", line |^line )(\d+)', re.MULTILINE)
+_CALLED = re.compile(rf'^ *File "([^"]+)", line \d+, in {OUTER}$', re.MULTILINE)
 
 _ANNOTATIONS: Final = __future__.annotations.compiler_flag
 
@@ -35,7 +35,7 @@ def function_from(source: str, name: str | None = None) -> Callable[..., Any]:
     """Return a function that runs a source text and calls the function of that name in it.
 
     Lines of a traceback are those of the text plus one, for the header of the outer function;
-    ``as_written`` takes it off.
+    ``as_written`` takes it off, whatever the file is called where it ran.
 
     Args:
         source: Python source that defines ``name(model, tokenizer, …)`` at its top level.
@@ -57,9 +57,19 @@ def function_from(source: str, name: str | None = None) -> Callable[..., Any]:
     return found
 
 
-def as_written(told: str) -> str:
-    """Return a traceback or remark whose line numbers are those of the text that was given."""
-    return _LINE.sub(lambda found: f"{found[1]}{int(found[2]) - 1}", told)
+def as_written(trace: str, remark: str = "") -> tuple[str, str]:
+    """Return a traceback, and a remark on its line, with the line numbers of the text given.
+
+    Those of any other function, which was not made here, are right already and stay.
+    """
+    called = _CALLED.search(trace)
+    if called is None:
+        return trace, remark
+    line = re.compile(rf'(File "{re.escape(called[1])}", line |\Aline )(\d+)')
+    shifted = [
+        line.sub(lambda found: f"{found[1]}{int(found[2]) - 1}", each) for each in (trace, remark)
+    ]
+    return shifted[0], shifted[1]
 
 
 def _parsed(source: str) -> ast.Module:
@@ -89,7 +99,7 @@ def _chosen(tree: ast.Module, name: str | None) -> str:
     if not fitting:
         raise InvalidValue(
             "code",
-            f"{len(tree.body)} statements without a function",
+            "no plain function at its top level",
             "source that defines a function, as def technique(model, tokenizer, text): …",
         )
     return fitting[-1]

@@ -48,8 +48,8 @@ def activation_patching(
     """The effect of every layer's states at every position (or head), put in one at a time.
 
     Args:
-        clean, corrupted: Prompts of as many tokens that the model answers differently.
-        answer: Text whose first token is measured.
+        clean, corrupted: Prompts of equally many tokens that the model answers differently.
+        answer: Text whose first token is measured; a word needs its space, as in ' Athens'.
         against: Text whose first token's logit is taken off; none: log-probability.
         site: resid_pre, attn_out, mlp_out, resid_post or heads.
         batch_size: Places tried at once.

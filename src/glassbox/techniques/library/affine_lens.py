@@ -48,7 +48,7 @@ def affine_lens(
 
     Args:
         text: Read token by token.
-        lens: From ``fit_affine_lens``; None fits one on ``fit_texts`` first.
+        lens: The whole result of ``fit_affine_lens``; None fits one on ``fit_texts`` first.
         fit_texts: Texts to fit a lens on where none is given.
     """
     from glassbox.techniques.measures.affine import applied

@@ -32,7 +32,7 @@ def attribution_patching(
     Args:
         clean: Prompt that the model answers.
         corrupted: Prompt of as many tokens that it answers otherwise.
-        answer: Text whose first token is measured after the prompt.
+        answer: Text whose first token is measured; a word needs its space, as in ' Athens'.
         against: Text whose first token's logit is taken off; without it, log-probability.
         site: resid_pre, attn_out, mlp_out, resid_post or heads.
     """

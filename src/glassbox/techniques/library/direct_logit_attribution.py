@@ -52,7 +52,7 @@ def direct_logit_attribution(
     """What embedding, heads and feed-forward parts each add to the logit of the next token.
 
     Args:
-        answer: Text whose first token is the target.
+        answer: Text whose first token is the target; a word needs its space, as in ' Athens'.
         against: Text whose first token's logit is taken off.
     """
     from glassbox.techniques.measures.attribution import attributed

@@ -39,7 +39,7 @@ def prefill_attack(
 
     Args:
         user_prompt: The user's message; the raw text where there is no chat template.
-        prefill_text: Beginning of the answer.
+        prefill_text: Beginning of the answer, with its space where one stands before it.
         max_new_tokens: Most tokens written, greedily.
     """
     from glassbox.techniques.measures.encoding import encode

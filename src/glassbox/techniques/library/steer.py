@@ -36,7 +36,7 @@ def steer(
     """What the model writes after a prompt while a vector is added after one layer.
 
     Args:
-        vector: From ``make_steering_vector``.
+        vector: The whole result of ``make_steering_vector``.
         coefficient: What it is multiplied by; negative steers away.
         max_new_tokens: Most tokens written.
     """

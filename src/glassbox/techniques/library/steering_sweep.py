@@ -47,9 +47,9 @@ def steering_sweep(
     """What the model writes at several coefficients, all in one batch.
 
     Args:
-        vector: From ``make_steering_vector``.
+        vector: The whole result of ``make_steering_vector``.
         coefficients: What it is multiplied by, one row each.
-        target: Text whose first token's probability is reported.
+        target: Text whose first token's probability is reported; a word needs its space.
         max_new_tokens: Most tokens written.
     """
     from glassbox.techniques.measures.steering import swept

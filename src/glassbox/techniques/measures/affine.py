@@ -16,7 +16,7 @@ from torch import Tensor
 from glassbox.engine.model.devices import in_float64
 from glassbox.errors import InvalidValue, NotEnoughData
 from glassbox.techniques.measures.anatomy import Anatomy, Spot
-from glassbox.techniques.measures.encoding import encode, pieces
+from glassbox.techniques.measures.encoding import encode, pieces, require_texts
 
 LEARNING_RATE: Final = 1e-3
 """Of Adam; maps begin at the least squares solution, so steps are small."""
@@ -100,6 +100,7 @@ def _states(anatomy: Anatomy, tokenizer: Any, texts: Sequence[str]) -> list[Rows
     """Return the states after each block at all positions of all texts, float32."""
     spots = anatomy.spots("resid_post")
     found: dict[Spot, list[Tensor]] = {spot: [] for spot in spots}
+    require_texts(texts)
     for text in texts:
         batch = encode(anatomy.model, tokenizer, [text])
         ran = anatomy.run(batch, read=spots)

@@ -56,12 +56,26 @@ def encode(
         special: Whether the tokenizer adds its special tokens; None leaves it to the tokenizer.
 
     Raises:
-        InvalidValue: No texts, or one without any token.
+        InvalidValue: No texts, one without any token, or something else than a text.
         TextTooLong: A text over the model's context.
     """
+    require_texts(texts)
     options = {} if special is None else {"add_special_tokens": special}
     rows = [list(tokenizer(text, **options)["input_ids"]) for text in texts]
     return batch_of(model, tokenizer, rows)
+
+
+def require_texts(texts: Sequence[str]) -> None:
+    """Refuse what is no list of texts; a text by itself would be read letter by letter.
+
+    Raises:
+        InvalidValue: One text, or a list with something else in it.
+    """
+    if isinstance(texts, str):
+        raise InvalidValue("texts", texts[:80], "a list of texts, even of one")
+    others = [each for each in texts if not isinstance(each, str)]
+    if others:
+        raise InvalidValue("text", f"a {type(others[0]).__name__}", "one text")
 
 
 def batch_of(model: Any, tokenizer: Any, rows: Sequence[Sequence[int]]) -> Batch:

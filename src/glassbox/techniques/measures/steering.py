@@ -14,7 +14,7 @@ from torch import Tensor
 
 from glassbox.errors import InvalidValue, NotEnoughData
 from glassbox.techniques.measures.anatomy import Anatomy, Spot
-from glassbox.techniques.measures.encoding import encode, next_token
+from glassbox.techniques.measures.encoding import encode, next_token, require_texts
 from glassbox.techniques.measures.generation import continuation, write_on
 
 AT_ONCE = 16
@@ -65,9 +65,12 @@ def contrasted(
     """Return layer, vector, mean norm of the states, and where the texts lie along the vector.
 
     Raises:
+        InvalidValue: One text where a list of them belongs.
         NotEnoughData: No positive or no negative text.
         InvalidHookPoint: No such layer.
     """
+    for texts in (positive, negative):
+        require_texts(texts)
     if not positive or not negative:
         raise NotEnoughData("A steering vector (texts of each kind)", 0, 1)
     anatomy = Anatomy(model)
