@@ -1,5 +1,8 @@
+import errno
 import gc
+import os
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -14,6 +17,7 @@ SHORT = (
     torch.OutOfMemoryError("CUDA out of memory"),
     MemoryError(),
     RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to …"),
+    OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)),
 )
 
 
@@ -74,6 +78,29 @@ def test_what_did_not_fit_is_gone_before_less_is_tried():
         return len(some)
 
     assert list(by_halves([1, 2, 3, 4], run, too_much=nothing_said)) == [1, 1, 1, 1]
+
+
+def test_nor_does_it_stay_where_another_thread_ran_out():
+    alive = weakref.WeakSet()
+
+    def fail():
+        raise MemoryError
+
+    def run(some):
+        assert not alive, "what the larger try held is still there"
+        held = torch.zeros(3)
+        alive.add(held)
+        if len(some) > 1:
+            failing = pool.submit(fail)
+            failing.result()
+        return len(some)
+
+    gc.disable()
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            assert list(by_halves([1, 2, 3, 4], run, too_much=nothing_said)) == [1, 1, 1, 1]
+    finally:
+        gc.enable()
 
 
 def test_who_asked_lets_go_once_for_each_try_that_failed():

@@ -4,6 +4,7 @@ The one place where running out is caught. Knows nothing of what is worked on.
 """
 
 from collections.abc import Callable, Iterator
+from traceback import clear_frames
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
@@ -52,12 +53,15 @@ def within_memory(
     """
     try:
         return run()
-    except (RuntimeError, MemoryError) as error:
+    except (RuntimeError, MemoryError, OSError) as error:
         if not is_out_of_memory(error):
             raise
+        # What another thread raised is kept by its future, and that by a frame of the traceback: a
+        # circle, in which the tensors that did not fit would stay while less is tried.
+        clear_frames(error.__traceback__)
         if n <= 1:
             raise OutOfMemory(too_much()) from error
-    # Outside the handler, where the traceback no longer holds the tensors that did not fit.
+    # Outside the handler, where nothing holds the traceback any more.
     let_go()
     torch.cuda.empty_cache()
     return None

@@ -27,7 +27,7 @@ from glassbox.pathways.replay.interventions import (
     doses_named,
 )
 from glassbox.pathways.replay.oracle import clean_by_forward, replay_by_forward
-from glassbox.pathways.replay.replaying import Limits, replay, replay_text
+from glassbox.pathways.replay.replaying import Limits, replay_text
 from tests.pathways.blocks.models import MODELS, make
 from tests.pathways.discovery.worlds import rows_of, whole, world
 
@@ -146,20 +146,6 @@ def test_the_cut_into_batches_changes_nothing(limits):
     np.testing.assert_array_equal(cut.flips, whole_batch.flips)
 
 
-def test_a_text_gives_the_same_whichever_texts_come_with_it():
-    model, context, saes = world()
-    other = make_context(1, [5, 9, 3, 3, 8, 1], [(LatentId(2, 3), 5), (LatentId(1, 4), 3)])
-    blocks, latents, runs = take_blocks(model), Latents(rows_of(saes)), all_doses()
-    seen = []
-    together = replay(
-        blocks, [context, other], [runs, runs], latents, progress=lambda *done: seen.append(done)
-    )
-    for each, one in zip(together, (context, other), strict=True):
-        alone = replay_text(blocks, one, runs, latents)
-        np.testing.assert_array_equal(each.pre, alone.pre)
-    assert seen == [(1, 2), (2, 2)]
-
-
 def test_what_does_not_stand_behind_the_change_is_nan_or_zero():
     model, context, saes = world()
     run = Intervention((LatentId(1, 5),), values=(3.0,), positions=(9,))
@@ -270,8 +256,6 @@ def test_bad_input_is_refused_by_name():
     narrow = replace(rows[0], w_enc=torch.zeros(40, 16))
     with pytest.raises(AdapterMismatch, match="reads 16"):
         replay_text(blocks, context, run, Latents({**rows, 0: narrow}))
-    with pytest.raises(InvalidValue, match="one for each of 1 texts"):
-        replay(blocks, [context], [], Latents(rows))
     with pytest.raises(InvalidValue, match="as they are filed"):
         Latents({3: rows[0]})
     with pytest.raises(InvalidValue, match="full dictionary of layer 0"):

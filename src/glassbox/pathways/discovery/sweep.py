@@ -59,7 +59,7 @@ def upstream_gradients(
     contexts: Sequence[Context],
     targets: Mapping[int, LatentRows],
     sources: Sources,
-    options: SweepOptions | None = None,
+    options: SweepOptions,
 ) -> Iterator[ContextGradients]:
     """Yield the gradients of each context's targets, in the order of the contexts.
 
@@ -77,7 +77,7 @@ def upstream_gradients(
         InvalidData: A target's row is not among the rows, or its layer is not in the model.
         OutOfMemory: A single target is too much.
     """
-    return Sweep(model, targets, sources, options or SweepOptions()).run(contexts)
+    return Sweep(model, targets, sources, options).run(contexts)
 
 
 @dataclass(eq=False)

@@ -40,7 +40,7 @@ def effects_on(
     runs: Sequence[Intervention],
     limits: Limits,
 ) -> Effects:
-    """Return what changing latents does to a text's targets; raises as ``replay``.
+    """Return what changing latents does to a text's targets; raises as ``replay_on``.
 
     Args:
         model: The blocks, or the lent model itself, which is then run whole for each replay.

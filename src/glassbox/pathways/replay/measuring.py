@@ -68,7 +68,7 @@ def measure_text(
         pool: Random latents by layer, for the null (``draw_pool``).
         how: Doses, random directions, batches.
 
-    Raises: as ``replay``.
+    Raises: as ``replay_on``.
     """
     if not len(wanted.target):
         return MeasuredText(joined_cells([]), wanted.n_considered, wanted.n_below, 0)

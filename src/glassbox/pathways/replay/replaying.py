@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from jaxtyping import Int
 
-from glassbox.errors import InvalidValue, NonFiniteOutput
+from glassbox.errors import NonFiniteOutput
 from glassbox.pathways.blocks.weights import ModelBlocks
 from glassbox.pathways.corpus.contexts import Context
 from glassbox.pathways.halving import within_memory
@@ -23,7 +23,6 @@ from glassbox.pathways.replay.changing import Held, Intended, first_changed, hel
 from glassbox.pathways.replay.clean_text import CleanText, Latents, run_clean
 from glassbox.pathways.replay.interventions import Effects, Intervention
 from glassbox.pathways.replay.runs import Runs, cut_runs, plan_runs
-from glassbox.progress import Progress
 
 BATCH_TOKENS: Final = 2048
 """Most positions in one layer at a time, on all runs of a batch together.
@@ -43,45 +42,6 @@ class Limits:
     """Most runs together; None sets no limit."""
 
 
-def replay(
-    model: ModelBlocks,
-    contexts: Sequence[Context],
-    interventions: Sequence[Sequence[Intervention]],
-    latents: Latents,
-    *,
-    limits: Limits = Limits(),
-    progress: Progress | None = None,
-) -> tuple[Effects, ...]:
-    """Return what changing latents does to the targets of each text.
-
-    Args:
-        model: The blocks.
-        contexts: The texts and their targets.
-        interventions: For each text, its runs.
-        latents: Rows of all sources and targets.
-        limits: Size of a batch; out of memory, it is halved.
-        progress: Called with (texts done, texts in all).
-
-    Raises:
-        InvalidValue: Not one list of runs for each text, or a latent without rows.
-        TextTooLong: A text longer than the model's context.
-        InvalidHookPoint: A layer that the model does not have.
-        AdapterMismatch: Rows of another width than the model's residual stream.
-        OutOfMemory: Not even one run fits.
-        NonFiniteOutput: A run came out as NaN or infinity.
-    """
-    if len(contexts) != len(interventions):
-        raise InvalidValue(
-            "interventions", f"{len(interventions)} lists", f"one for each of {len(contexts)} texts"
-        )
-    found = []
-    for context, runs in zip(contexts, interventions, strict=True):
-        found.append(replay_text(model, context, runs, latents, limits=limits))
-        if progress is not None:
-            progress(len(found), len(contexts))
-    return tuple(found)
-
-
 @torch.no_grad()
 def replay_text(
     model: ModelBlocks,
@@ -93,7 +53,14 @@ def replay_text(
 ) -> Effects:
     """Return what changing latents does to the targets of one text.
 
-    Raises: as ``replay``.
+    Args:
+        model: The blocks.
+        context: The text and its targets.
+        interventions: The runs.
+        latents: Rows of all sources and targets.
+        limits: Size of a batch.
+
+    Raises: as ``run_clean`` and ``replay_on``.
     """
     layers = sorted({each.layer for row in interventions for each in row.latents})
     return replay_on(model, run_clean(model, context, latents, layers), interventions, limits)
@@ -112,9 +79,12 @@ def replay_on(
         model: The blocks.
         text: The text, run clean with the layers that are changed.
         interventions: The runs.
-        limits: Size of a batch.
+        limits: Size of a batch; out of memory, it is halved.
 
-    Raises: as ``replay``.
+    Raises:
+        InvalidValue: A latent without rows.
+        OutOfMemory: Not even one run fits.
+        NonFiniteOutput: A run came out as NaN or infinity.
     """
     layers = sorted({each.layer for row in interventions for each in row.latents})
     held = {layer: held_on(text, interventions, layer) for layer in layers}

@@ -56,8 +56,8 @@ class Encoder:
     w_enc: Float[torch.Tensor, "d_sae d_in"]
     b_enc: Float[torch.Tensor, "d_sae"]
     threshold: Float[torch.Tensor, "d_sae"]
-    k: int | None = None
-    input_norm: InputNorm = "none"
+    k: int | None
+    input_norm: InputNorm
 
 
 @dataclass(frozen=True, eq=False)

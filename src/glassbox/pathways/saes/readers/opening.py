@@ -41,7 +41,6 @@ def open_sae(
     *,
     layer: int | None = None,
     convention: str = "openmoss",
-    format: str | None = None,
 ) -> SaeReader:
     """Return a reader of one SAE; only its configuration and small vectors are read yet.
 
@@ -50,10 +49,9 @@ def open_sae(
         layer: Block, 0-based, whose output it reads; needed where the file does not say.
         convention: How Llama Scope is read, ``openmoss`` or ``saelens``; other formats have one
             reading only.
-        format: Taken for granted instead of found from the files.
 
     Raises:
-        UnknownName: No such format or convention.
+        UnknownName: No such convention.
         CorruptArtifact: No SAE of a known format is there, a file is missing or damaged, or its
             parts contradict one another.
         UnsupportedModel: Of a known format, with something that is not read here.
@@ -61,7 +59,7 @@ def open_sae(
     """
     reading = _reading(convention)
     folder = _folder(Path(path))
-    match format or detect_format(folder):
+    match detect_format(folder):
         case "llama_scope":
             return open_llama_scope(folder, layer=layer, convention=reading)
         case "llamascopium":
@@ -76,8 +74,6 @@ def open_sae(
             return open_gemma_scope(folder, layer=layer)
         case None:
             raise CorruptArtifact(folder, _what_is_missing(folder))
-        case other:
-            raise UnknownName("SAE format", other, get_args(SaeFormat))
 
 
 def detect_format(folder: Path) -> SaeFormat | None:

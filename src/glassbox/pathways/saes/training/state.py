@@ -75,7 +75,11 @@ def read_state(folder: Path, identity: str) -> TrainingState | None:
             described = orjson.loads((file.metadata() or {})["training"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if described.pop("schema_version") != STATE_SCHEMA:
-            raise CorruptArtifact(path, "the state of a training by another version of Glassbox")
+            raise CorruptArtifact(
+                path,
+                "the state of a training by another version of Glassbox",
+                remedy="Go on with that version, or delete it to begin anew.",
+            )
         state = TrainingState(tensors=tensors, **described)
     except (SafetensorError, orjson.JSONDecodeError, KeyError, TypeError) as error:
         raise CorruptArtifact(
