@@ -26,6 +26,9 @@ CLASSIFIER_SCHEMA = 1
 CLASSIFIER_FILE = "classifier.json"
 """Name of the manifest in a run folder."""
 
+RUN_SCHEMA = 1
+"""Version of the layout of a run folder's ``run.json`` and ``results.json``."""
+
 
 def canonical_json(value: object) -> bytes:
     """Return JSON with sorted keys and no white space: equal values give equal bytes."""
@@ -164,6 +167,16 @@ def read_object(path: Path, *, schema: int) -> dict[str, Any]:
     return value
 
 
+def is_of_newer(path: Path, schema: int) -> bool:
+    """Whether a file says that a newer Glassbox made it; one that cannot be read says nothing."""
+    try:
+        value = read_json(path)
+    except CorruptArtifact:
+        return False
+    found = value.get("schema_version") if isinstance(value, dict) else None
+    return isinstance(found, int) and found > schema
+
+
 @dataclass(frozen=True)
 class Part:
     """A file or folder that belongs to a manifest."""
@@ -220,20 +233,20 @@ class Classifier:
         """Return what ``classifier.json`` holds."""
         return {"schema_version": CLASSIFIER_SCHEMA, "digest": self.digest, **asdict(self)}
 
-    def save(self, folder: Path) -> Path:
+    def save(self, folder: str | Path) -> Path:
         """Write ``classifier.json`` into a folder and return its path."""
-        path = folder / CLASSIFIER_FILE
+        path = Path(folder) / CLASSIFIER_FILE
         write_json(path, self.to_json())
         return path
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
+    def load(cls, folder: str | Path) -> Self:
         """Read ``classifier.json`` from a folder.
 
         Raises:
             CorruptArtifact: It is absent, damaged, of another schema, or was changed by hand.
         """
-        path = folder / CLASSIFIER_FILE
+        path = Path(folder) / CLASSIFIER_FILE
         content = read_object(path, schema=CLASSIFIER_SCHEMA)
         content.pop("schema_version")
         recorded = content.pop("digest", None)

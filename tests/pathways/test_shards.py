@@ -106,6 +106,27 @@ def test_a_step_whose_settings_are_other_ones_names_those(tmp_path):
         begin_step(tmp_path, StepKey("discover", KEY.settings, KEY.inputs, schema=2))
 
 
+def test_a_step_of_another_version_of_glassbox_is_called_that(tmp_path):
+    begin_step(tmp_path, KEY)
+    more = StepKey("discover", {**KEY.settings, "discover.later": 1}, KEY.inputs)
+    with pytest.raises(
+        ConflictError, match=r"later was not there and is 1\. An older Glassbox made"
+    ):
+        begin_step(tmp_path, more)
+    begin_step(tmp_path / "newer", more)
+    with pytest.raises(ConflictError, match="newer Glassbox made them: upgrade this one to go on"):
+        begin_step(tmp_path / "newer", KEY)
+
+
+def test_a_record_without_outputs_is_called_damaged(tmp_path):
+    begin_step(tmp_path, KEY)
+    finish_step(tmp_path, KEY, [])
+    path = tmp_path / "discover.done.json"
+    path.write_bytes(path.read_bytes().replace(b"{}", b"[1]", 1))
+    with pytest.raises(CorruptArtifact, match="outputs are no names with digests"):
+        finished_step(tmp_path, KEY)
+
+
 def test_a_finished_step_is_known_by_its_outputs(tmp_path):
     output = tmp_path / "deep" / "candidates.json"
     output.parent.mkdir()

@@ -26,7 +26,7 @@ from glassbox.confidence.asking.forecast import (
     probe,
 )
 from glassbox.confidence.asking.scoring import LabelModel
-from glassbox.confidence.data.held_out import HeldOutRows
+from glassbox.confidence.data.held_out import TEST_SET_SCHEMA, HeldOutRows
 from glassbox.confidence.data.labelled import LabelledTexts, read_texts
 from glassbox.confidence.data.split import Split, split_rows
 from glassbox.confidence.data.tuned_rows import n_tuned_on, write_tuned_on
@@ -141,6 +141,7 @@ class MainJob:
             UsageError: Data, labels or model cannot be used.
             AdapterMismatch: The adapter was tuned on texts that are held out here, or the run
                 folder's own otherwise than asked for.
+            ConflictError: The folder holds the run of a newer Glassbox.
             NonFiniteOutput: The model answered NaN or infinity.
             NoDiskSpace: The run folder's device is full; starting again goes on.
         """
@@ -185,6 +186,7 @@ class MainJob:
         Raises:
             UsageError: Data, labels or model cannot be used, or tuning was not asked for.
             AdapterMismatch: The run folder's own adapter was tuned otherwise than asked for.
+            ConflictError: The folder holds the run of a newer Glassbox.
         """
         material, engine = self._begin()
         plan = self._tuning_plan(self._base_model(engine, material.labels), material)
@@ -230,6 +232,7 @@ class MainJob:
         """Say so where the folder holds a run on other rows, whose results will be replaced."""
         if not self.folder.test_set.exists():
             return
+        self.folder.check_age(self.folder.test_set, TEST_SET_SCHEMA)
         try:
             before = HeldOutRows.load(self.folder.test_set)
         except CorruptArtifact:

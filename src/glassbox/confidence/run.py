@@ -9,11 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from glassbox.artifacts import read_object, write_json
-from glassbox.errors import InvalidData, UnknownName
-
-RUN_SCHEMA = 1
-"""Version of the layout of ``run.json`` and ``results.json``."""
+from glassbox.artifacts import RUN_SCHEMA, is_of_newer, read_object, write_json
+from glassbox.errors import ConflictError, InvalidData, UnknownName
 
 
 @dataclass(frozen=True)
@@ -64,13 +61,27 @@ class RunFolder:
         return self.root / "report.html"
 
     def check(self) -> None:
-        """Refuse a path that cannot become a folder.
+        """Refuse a path that cannot become a folder, and one that a newer Glassbox uses.
 
         Raises:
             InvalidData: The path is a file.
+            ConflictError: A newer Glassbox made the run in it, which would be overwritten.
         """
         if self.root.exists() and not self.root.is_dir():
             raise InvalidData("a run needs a folder, this is a file", source=str(self.root))
+        self.check_age(self.run_json, RUN_SCHEMA)
+
+    def check_age(self, path: Path, schema: int) -> None:
+        """Refuse a file of the run that is of a newer Glassbox.
+
+        Raises:
+            ConflictError: It says that it is of a later layout than ``schema``.
+        """
+        if is_of_newer(path, schema):
+            raise ConflictError(
+                f"{path} was written by a newer Glassbox. Upgrade this one to go on with the run, "
+                "or give another folder for --out."
+            )
 
     def create(self) -> None:
         """Make the folder, if it is not there."""

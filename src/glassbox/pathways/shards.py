@@ -84,6 +84,13 @@ class StepKey:
                 words.append(f"{name} was {_short(old)} and is {_short(new)}")
         return tuple(words)
 
+    def ages(self, made: Mapping[str, Any]) -> str:
+        """Return what the names of settings tell of the Glassbox that made files; empty if none."""
+        theirs, mine = made.get("settings", {}).keys(), self.settings.keys()
+        if theirs - mine:
+            return "A newer Glassbox made them: upgrade this one to go on. "
+        return "An older Glassbox made them, without these settings. " if mine - theirs else ""
+
 
 @dataclass(frozen=True, eq=False)
 class Shard:
@@ -210,8 +217,8 @@ def begin_step(folder: Path, key: StepKey) -> None:
             differences = key.differences(made)
             raise ConflictError(
                 f"{folder} holds results of '{key.step}' made under another configuration: "
-                f"{'; '.join(differences) or 'its record was changed'}. Use another study.out, "
-                f"or give --fresh to have '{key.step}' made anew."
+                f"{'; '.join(differences) or 'its record was changed'}. {key.ages(made)}"
+                f"Use another study.out, or give --fresh to have '{key.step}' made anew."
             )
         return
     write_json(path, {"schema_version": SCHEMA, "digest": key.digest, **key.to_json()})
@@ -274,7 +281,10 @@ def finished_step(folder: Path, key: StepKey) -> dict[str, Any] | None:
     record = read_object(path, schema=SCHEMA)
     if record.get("key") != key.digest:
         return None
-    for name, digest in record.get("outputs", {}).items():
+    outputs = record.get("outputs", {})
+    if not isinstance(outputs, dict):
+        raise CorruptArtifact(path, "its outputs are no names with digests")
+    for name, digest in outputs.items():
         output = folder / name
         if not output.is_file():
             return None

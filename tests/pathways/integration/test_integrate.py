@@ -77,7 +77,9 @@ def write_pathways(folder):
     folder.pathways.mkdir(parents=True)
     pq.write_table(pa.Table.from_pylist(candidates), folder.candidates)
     pq.write_table(pa.Table.from_pylist(validated), folder.validated.with_suffix(".parquet"))
-    folder.validated.write_bytes(orjson.dumps({"summary": {"spearman": 0.9, "path": "past"}}))
+    folder.validated.write_bytes(
+        orjson.dumps({"schema": 1, "summary": {"spearman": 0.9, "path": "past"}})
+    )
 
 
 def write_tokens(folder):

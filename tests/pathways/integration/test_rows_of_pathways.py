@@ -2,9 +2,11 @@
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
+from glassbox.errors import CorruptArtifact
 from glassbox.pathways.integration.graph import study_graph
-from glassbox.pathways.integration.inputs import pathway_rows
+from glassbox.pathways.integration.inputs import pathway_rows, replay_summary
 from glassbox.pathways.integration.values import LatentRow
 
 ENDS = {"target": "L1-5", "target_layer": 1, "source_layer": 0}
@@ -30,3 +32,23 @@ def test_what_replay_verified_below_the_cut_is_in_the_graph_with_its_gradients(t
     latents = [LatentRow("L1-5", 1, 5), *(LatentRow(f"L0-{at}", 0, at) for at in range(1, 5))]
     edges = study_graph(latents, rows, []).edges
     assert [(edge.source, edge.weight) for edge in edges] == [("L0-1", -0.2), ("L0-2", -0.009)]
+
+
+@pytest.mark.parametrize(
+    ("content", "refusal"),
+    [
+        ('{"schema": 2, "summary": {"slope": 1.0}}', "schema is 2; this Glassbox reads 1"),
+        ('{"schema": 1, "summary": {"slope": "steep"}}', "not what 'validate' writes"),
+        ('{"schema": 1}', "not what 'validate' writes"),
+        ("[]", "schema is None"),
+    ],
+)
+def test_figures_of_a_replay_that_are_of_another_version_or_damaged_are_refused(
+    tmp_path, content, refusal
+):
+    path = tmp_path / "validated_pathways.json"
+    path.write_text(content)
+    with pytest.raises(CorruptArtifact, match=refusal):
+        replay_summary(path)
+    path.write_text('{"schema": 1, "summary": {"slope": 1.5, "spearman": null}}')
+    assert replay_summary(path) == {"slope": 1.5}

@@ -2,11 +2,14 @@
 
 from dataclasses import replace
 
+import orjson
 import pytest
+import sqlalchemy as sa
 
 from glassbox.audit.records import LabelEvent, PrimaryEvent
 from glassbox.errors import CapacityError, ConflictError, CorruptArtifact
 from glassbox.rollout.decisions.plan import GateLimits
+from glassbox.rollout.decisions.status import Transition
 from tests.rollout.decisions.rides import ENDED, QUICK, drive
 from tests.rollout.traffic import Behaviour, new_world
 
@@ -134,3 +137,29 @@ def test_a_rollout_that_cannot_be_read_holds_up_no_other_one():
     with pytest.raises(CorruptArtifact, match="evidence of a rollout"):
         world.tick()
     assert world.controller.status(good.id).phase == "Waiting"
+
+
+def test_a_rollout_that_a_newer_glassbox_keeps_stops_no_other():
+    world = new_world()
+    status = world.controller.start("v2", QUICK, actor="ann")
+    ours = world.store.load(status.id)
+    theirs = replace(ours, id="theirs", model="another", revision=0)
+    world.store.create(theirs, Transition(0.0, None, "Initialized", "ann", "begun", {}))
+    with world.database.transaction() as connection:
+        row = sa.table("rollouts", sa.column("id"), sa.column("progress"))
+        (text,) = connection.execute(sa.select(row.c.progress).where(row.c.id == "theirs")).one()
+        progress = orjson.loads(text)
+        progress["state"]["later"] = 1
+        changed = {"progress": orjson.dumps(progress).decode()}
+        connection.execute(row.update().where(row.c.id == "theirs").values(changed))
+    before = world.store.load(status.id).revision
+    refused = (
+        r"rollout theirs of 'another': .*'later'.*A newer Glassbox may have written it: upgrade"
+    )
+    with pytest.raises(CorruptArtifact, match=refused):
+        world.controller.tick()
+    assert world.store.load(status.id).revision > before
+    reads = (lambda: world.store.load("theirs"), world.store.briefs, world.store.active)
+    for read in reads:
+        with pytest.raises(CorruptArtifact, match="upgrade this one"):
+            read()

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -216,6 +217,27 @@ def test_an_evaluation_run_is_registered_without_its_held_out_texts(
     with pytest.raises(CorruptArtifact, match="schema_version"):
         runtime.registrar(registry).register(Offer(str(copied)), actor="ann")
     registry.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "refusal"),
+    [
+        ("run.json", {"schema_version": 2}, "run.json: schema_version is 2; this Glassbox reads 1"),
+        ("results.json", {"schema_version": 2}, "results.json: schema_version is 2"),
+        ("run.json", {"data": None}, "not what a run writes .* Make the run again"),
+        ("results.json", {"models": [1]}, "not what a run writes .* Make the run again"),
+    ],
+)
+def test_a_run_whose_figures_another_glassbox_wrote_is_refused_and_leaves_nothing(
+    registrar: Registrar, store: VersionStore, tmp_path: Path, name: str, change: Any, refusal: str
+) -> None:
+    copied = tmp_path / "mine"
+    shutil.copytree(SHIPPED_RUN, copied)
+    content = orjson.loads((copied / name).read_bytes())
+    (copied / name).write_bytes(orjson.dumps(content | change))
+    with pytest.raises(CorruptArtifact, match=refusal):
+        registrar.register(Offer(str(copied)), actor="ann")
+    assert not store.folder.exists() or not list(store.folder.iterdir())
 
 
 @pytest.mark.parametrize("path", ["../../../beside/adapter", "{place}", "."])

@@ -66,7 +66,6 @@ def lay_out(
     *,
     context: int,
     places: Places,
-    pad_id: int = 0,
 ) -> PromptGrid:
     """Return the grid of some pairs of prompts.
 
@@ -75,7 +74,6 @@ def lay_out(
         token_ids: Their tokens, safe and risky, beginning token included.
         context: Most tokens that a prompt may have.
         places: Where latents will be patched.
-        pad_id: Token of the padding; masked.
 
     Raises:
         TextTooLong: A prompt does not fit.
@@ -85,7 +83,7 @@ def lay_out(
     width = max(map(len, rows))
     if width > context:
         raise TextTooLong(width, context, which="longest prompt of the experiment")
-    tokens = torch.full((len(rows), width), pad_id, dtype=torch.int64)
+    tokens = torch.zeros((len(rows), width), dtype=torch.int64)
     present = torch.zeros((len(rows), width), dtype=torch.bool)
     span = torch.zeros((len(rows), width), dtype=torch.bool)
     for number, row in enumerate(rows):

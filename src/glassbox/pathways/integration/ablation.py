@@ -28,7 +28,6 @@ from glassbox.pathways.integration.lens import capped
 from glassbox.pathways.latents import LatentId
 from glassbox.pathways.saes.rows import LatentRows
 from glassbox.pathways.saes.sae import Sae
-from glassbox.progress import Progress
 from glassbox.types import HookPoint, TokenIds
 
 T = TypeVar("T")
@@ -151,14 +150,12 @@ class DecisionMeter:
         set_aside: Bool[np.ndarray, "n_sets n_latents"],
         *,
         at: Literal["zero", "mean"] = "mean",
-        progress: Progress | None = None,
     ) -> Float[np.ndarray, "n_sets n_prompts"]:
         """Return logit of stopping less that of going on, for every set and prompt.
 
         Args:
             set_aside: Which latents each set puts aside, in the order of ``latents``.
             at: The value that they get.
-            progress: Called with (rows done, rows in all).
 
         Raises:
             NonFiniteOutput: A logit is NaN or infinite.
@@ -177,8 +174,6 @@ class DecisionMeter:
             read = partial(self._read, mask=mask, values=values)
             for places in self._batches(changed):
                 result[number, places] = np.concatenate([*self._halving(places, read)])
-            if progress is not None:
-                progress((number + 1) * n_prompts, result.size)
         if not np.isfinite(result).all():
             raise NonFiniteOutput(
                 "A decision's logit is NaN or infinite; look at the dictionaries and the model's "

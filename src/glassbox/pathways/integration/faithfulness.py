@@ -22,6 +22,9 @@ N_BOOTSTRAP: Final = 2000
 LEVEL: Final = 0.95
 """Coverage of the intervals."""
 
+N_POINTS: Final = 8
+"""Points of the curve, both ends included."""
+
 _NOTHING: Final = 1e-6
 """Framing effect, in logits, below which the study's latents carry nothing to share out."""
 
@@ -115,7 +118,6 @@ def judge_subgraph(
     effects: Mapping[LatentId, DecisionEffect],
     *,
     n_random: int = 20,
-    n_points: int = 8,
     seed: int = 0,
 ) -> SubgraphTest:
     """Return faithfulness and completeness of a sub-graph of the study's latents.
@@ -125,7 +127,6 @@ def judge_subgraph(
         subgraph: Names of the latents that were found.
         effects: Of each latent; the curve keeps the strongest first.
         n_random: Random sub-graphs with as many latents on every layer.
-        n_points: Points of the curve, both ends included.
         seed: Of random sub-graphs and bootstrap.
 
     Raises:
@@ -143,7 +144,7 @@ def judge_subgraph(
             latents[place],
         ),
     )
-    sizes = sorted({round(n) for n in np.linspace(0, len(latents), max(2, n_points))})
+    sizes = sorted({round(n) for n in np.linspace(0, len(latents), N_POINTS)})
     strongest = np.zeros((len(sizes), len(latents)), dtype=bool)
     for row, size in enumerate(sizes):
         strongest[row, ranked[:size]] = True

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -17,6 +16,7 @@ from glassbox.artifacts import read_json
 from glassbox.errors import CorruptArtifact
 from glassbox.pathways.integration.typed import open_table
 from glassbox.pathways.integration.values import DoseEffect, LatentRow, PathwayRow, TokenRow
+from glassbox.pathways.replay.validated import SCHEMA
 from glassbox.pathways.study.selection import SelectedLatent, Selection
 
 Key = tuple[str, str]
@@ -164,16 +164,23 @@ def replay_summary(validated: Path) -> dict[str, float]:
     """Return how well predictions held, from ``validated_pathways.json``; empty where absent.
 
     Raises:
-        CorruptArtifact: The file is damaged.
+        CorruptArtifact: The file is damaged or of another schema.
     """
     if not validated.is_file():
         return {}
+    content = read_json(validated)
+    found = content.get("schema") if isinstance(content, dict) else None
+    if found != SCHEMA:
+        raise CorruptArtifact(
+            validated,
+            f"its schema is {found!r}; this Glassbox reads {SCHEMA}",
+            remedy="Validate anew, or use the version of Glassbox that wrote it.",
+        )
     try:
-        content = read_json(validated)
-    except orjson.JSONDecodeError as error:
-        raise CorruptArtifact(validated, f"no JSON ({error})") from error
-    summary = content.get("summary", {}) if isinstance(content, dict) else {}
-    return {name: float(summary[name]) for name in CALIBRATION if summary.get(name) is not None}
+        summary = content["summary"]
+        return {name: float(summary[name]) for name in CALIBRATION if summary.get(name) is not None}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CorruptArtifact(validated, f"not what 'validate' writes ({error})") from error
 
 
 def _require(path: Path, columns: Sequence[str], needed: Sequence[str]) -> None:

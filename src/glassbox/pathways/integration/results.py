@@ -256,7 +256,7 @@ def read_study(folder: Path) -> StudyResults:
             communities=tuple(row_from_plain(Community, each) for each in content["communities"]),
             decision_paths=tuple(row_from_plain(DecisionPath, each) for each in content["paths"]),
         )
-    except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise CorruptArtifact(path, f"{error}; integrate anew") from error
 
 

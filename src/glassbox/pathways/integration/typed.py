@@ -7,7 +7,7 @@ by it. Knows nothing of studies.
 
 import math
 import types
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
@@ -153,16 +153,14 @@ def read_rows(path: Path, kind: type[Row], filters: Any = None) -> tuple[Row, ..
         raise CorruptArtifact(path, f"its rows are no {kind.__name__} ({error})") from error
 
 
-def open_table(path: Path, filters: Any = None, columns: Sequence[str] | None = None) -> pa.Table:
+def open_table(path: Path, filters: Any = None) -> pa.Table:
     """Return the rows of a Parquet file that fit the filters, as an Arrow table.
 
     Raises:
         CorruptArtifact: The file is not there or damaged.
     """
     try:
-        return pq.read_table(
-            path, filters=filters, columns=None if columns is None else list(columns)
-        )
+        return pq.read_table(path, filters=filters)
     except (OSError, pa.ArrowException) as error:
         raise CorruptArtifact(path, f"cannot be read as Parquet ({error})") from error
 

@@ -153,12 +153,10 @@ def gather_evidence(
     )
 
 
-def sizes_from_reports(
-    cohen_d: Float[np.ndarray, " n"], n_trials: int, *, level: float = 0.95
-) -> EffectSizes:
+def sizes_from_reports(cohen_d: Float[np.ndarray, " n"], n_trials: int) -> EffectSizes:
     """Return g, interval and p-value of effects known only as d, with so many trials a group."""
     counts = np.full(cohen_d.shape, float(n_trials))
-    return from_d(cohen_d, counts, counts, level=level)
+    return from_d(cohen_d, counts, counts)
 
 
 @dataclass(frozen=True, eq=False)

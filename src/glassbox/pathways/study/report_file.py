@@ -91,7 +91,7 @@ def read_report(folder: Path) -> AuditReport:
             statistics=_statistics(content["statistics"]),
             logs_only=tuple(content["logs_only"]),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise CorruptArtifact(path, f"not what an audit writes ({error})") from error
 
 

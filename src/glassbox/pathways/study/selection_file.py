@@ -59,7 +59,7 @@ def read_selection(path: Path) -> Selection:
             q=content["q"],
             left_out=content["left_out"],
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, IndexError) as error:
         raise CorruptArtifact(path, f"not what a selection writes ({error})") from error
 
 

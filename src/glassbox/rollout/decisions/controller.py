@@ -137,15 +137,15 @@ class Controller:
             CapacityError: The database cannot be reached.
             CorruptArtifact: What is kept of one cannot be read; the others were looked at.
         """
-        active = self._rollouts.active()
+        active, unread = self._rollouts.watched()
         self._seen.keep(active)
-        looked, failed = [], None
+        looked, failed = [], next(iter(unread.values()), None)
         for each in active:
             try:
                 looked.append(self._rollouts.status(self._look(each)))
             except GlassboxError as error:
                 failed = failed or error
-        self._tidy({each.model for each in active})
+        self._tidy({each.model for each in active} | unread.keys())
         if failed is not None:
             raise failed
         return looked

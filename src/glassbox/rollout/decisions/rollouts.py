@@ -4,7 +4,8 @@ A state is changed only by who knows the one before it, so that of several serve
 once one succeeds. Decides nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError as RowExists
 
-from glassbox.errors import ConflictError, UnknownName
+from glassbox.errors import ConflictError, CorruptArtifact, GlassboxError, InvalidValue, UnknownName
 from glassbox.rollout.decisions.gates import GateReading
 from glassbox.rollout.decisions.plan import RolloutPlan, plan_from
 from glassbox.rollout.decisions.policy import State, Verdict
@@ -190,6 +191,7 @@ class RolloutStore:
 
         Raises:
             UnknownName: There is no such rollout.
+            CorruptArtifact: What is kept of it cannot be read.
         """
         with self._database.reading() as connection:
             row = connection.execute(_ROLLOUTS.select().where(_ROLLOUTS.c.id == rollout_id)).first()
@@ -206,6 +208,19 @@ class RolloutStore:
             query = query.where(_ROLLOUTS.c.model == model)
         with self._database.reading() as connection:
             return [_rollout(row) for row in connection.execute(query.order_by(_ROLLOUTS.c.model))]
+
+    def watched(self) -> tuple[list[Rollout], dict[str, GlassboxError]]:
+        """Return the rollouts under way, and by its model why one of them cannot be read."""
+        found, unread = [], dict[str, GlassboxError]()
+        query = _ROLLOUTS.select().where(_ROLLOUTS.c.is_active == 1).order_by(_ROLLOUTS.c.model)
+        with self._database.reading() as connection:
+            rows = connection.execute(query).all()
+        for row in rows:
+            try:
+                found.append(_rollout(row))
+            except CorruptArtifact as error:
+                unread[row.model] = error
+        return found, unread
 
     def latest(self, model: str | None = None, limit: int = 50) -> list[Rollout]:
         """Return rollouts, newest first."""
@@ -274,8 +289,23 @@ def under_way(rollout_id: str, model: str) -> ConflictError:
     )
 
 
+@contextmanager
+def _readable(row: Any) -> Iterator[None]:
+    """Say of a row that is none of this version's what it is and what to do."""
+    try:
+        yield
+    # A newer server of the same database may keep more of a rollout than is known here.
+    except (KeyError, TypeError, ValueError, UnknownName, InvalidValue) as error:
+        raise CorruptArtifact(
+            f"rollout {row.id} of {row.model!r}",
+            f"what is kept of it cannot be read ({error})",
+            remedy="A newer Glassbox may have written it: upgrade this one.",
+        ) from error
+
+
 def _brief(row: Any) -> RolloutBrief:
-    state = State.from_json(orjson.loads(row.progress)["state"])
+    with _readable(row):
+        state = State.from_json(orjson.loads(row.progress)["state"])
     return RolloutBrief(
         id=row.id,
         model=row.model,
@@ -346,24 +376,25 @@ def _row(rollout: Rollout) -> dict[str, Any]:
 
 
 def _rollout(row: Any) -> Rollout:
-    progress = orjson.loads(row.progress)
-    decision = progress["decision"]
-    verdict: Verdict = decision["verdict"]
-    return Rollout(
-        id=row.id,
-        model=row.model,
-        champion=row.champion,
-        challenger=row.challenger,
-        plan=plan_from(progress["plan"]),
-        started_s=float(row.started_s),
-        updated_s=float(row.updated_s),
-        alias=progress["alias"],
-        dry_run=bool(row.is_dry),
-        state=State.from_json(progress["state"]),
-        decision=DecisionSaid(verdict, decision["reason"]),
-        gates=tuple(GateReading.from_json(each) for each in progress["gates"]),
-        cursor=int(progress["cursor"]),
-        revision=int(row.revision),
-        evidence=orjson.loads(row.evidence),
-        series=orjson.loads(row.series),
-    )
+    with _readable(row):
+        progress = orjson.loads(row.progress)
+        decision = progress["decision"]
+        verdict: Verdict = decision["verdict"]
+        return Rollout(
+            id=row.id,
+            model=row.model,
+            champion=row.champion,
+            challenger=row.challenger,
+            plan=plan_from(progress["plan"]),
+            started_s=float(row.started_s),
+            updated_s=float(row.updated_s),
+            alias=progress["alias"],
+            dry_run=bool(row.is_dry),
+            state=State.from_json(progress["state"]),
+            decision=DecisionSaid(verdict, decision["reason"]),
+            gates=tuple(GateReading.from_json(each) for each in progress["gates"]),
+            cursor=int(progress["cursor"]),
+            revision=int(row.revision),
+            evidence=orjson.loads(row.evidence),
+            series=orjson.loads(row.series),
+        )

@@ -14,14 +14,15 @@ import orjson
 
 from glassbox.artifacts import (
     CLASSIFIER_FILE,
+    RUN_SCHEMA,
     Classifier,
     Part,
     digest_files,
     indented_json,
-    read_json,
+    read_object,
 )
 from glassbox.engine.model.files import ADAPTER_FILES
-from glassbox.errors import GlassboxError, InvalidValue, UnknownName
+from glassbox.errors import CorruptArtifact, GlassboxError, InvalidValue, UnknownName
 from glassbox.rollout.version import DEFAULT_MODEL, Version, VersionKind
 from glassbox.rollout.versions.input_schema import InputSchema
 from glassbox.rollout.versions.kinds.callable_kind import file_function, import_function
@@ -186,6 +187,7 @@ class Registrar:
                 # Of the version it is a part like any other, wherever the run found it.
                 here = replace(manifest, adapter=Part(ADAPTER, manifest.adapter.digest))
                 answering[CLASSIFIER_FILE] = indented_json(here.to_json())
+        measured = _measured(folder, (manifest.calibrator or {}).get("kind", "identity"))
         digest = self._store.put(answering, self._evidence(folder))
         metadata = {
             "base": {"path": _base_path(manifest, folder), "digest": manifest.base.digest},
@@ -197,7 +199,7 @@ class Registrar:
             "made_from": manifest.made_from,
             "run": folder.resolve().name,
             "input_schema": TEXT_SCHEMA.to_json(),
-            **_measured(folder, (manifest.calibrator or {}).get("kind", "identity")),
+            **measured,
         }
         return _Kept("llm-classifier", digest, digest, metadata, {TEXT: EXAMPLE_TEXT})
 
@@ -293,13 +295,28 @@ def _base_path(manifest: Classifier, folder: Path) -> str:
 
 
 def _measured(folder: Path, calibrator: str) -> dict[str, Any]:
-    """Return what a run measured of its final model, for lists; all of it is in the evidence."""
+    """Return what a run measured of its final model, for lists; all of it is in the evidence.
+
+    Raises:
+        CorruptArtifact: What it wrote is damaged, or a newer Glassbox wrote it.
+    """
+    try:
+        return _read_figures(folder, calibrator)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise CorruptArtifact(
+            folder,
+            f"run.json or results.json is not what a run writes ({error})",
+            remedy="Make the run again.",
+        ) from error
+
+
+def _read_figures(folder: Path, calibrator: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if (folder / "run.json").is_file():
-        data = read_json(folder / "run.json").get("data", {})
+        data = read_object(folder / "run.json", schema=RUN_SCHEMA).get("data", {})
         found["data"] = {name: data[name] for name in ("source", "digest", "parts") if name in data}
     if (folder / "results.json").is_file():
-        results = read_json(folder / "results.json")
+        results = read_object(folder / "results.json", schema=RUN_SCHEMA)
         model = results.get("models", {}).get(results.get("final"), {})
         metrics = model.get("metrics", {}).get(calibrator, {})
         figures = {name: metrics[name] for name in _FIGURES if name in metrics}

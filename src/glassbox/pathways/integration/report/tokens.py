@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from glassbox.pathways.integration.values import TopContext
 
+_BEFORE, _AFTER = 18, 9
+"""Tokens shown before and after the peak."""
+
 
 @dataclass(frozen=True)
 class ShownToken:
@@ -17,10 +20,10 @@ class ShownToken:
     is_peak: bool
 
 
-def shown_context(context: TopContext, largest: float, *, around: int = 18) -> list[ShownToken]:
+def shown_context(context: TopContext, largest: float) -> list[ShownToken]:
     """Return the tokens around the peak; colours run from 0 to ``largest``."""
-    start = max(0, context.peak - around)
-    stop = min(len(context.tokens), context.peak + around // 2 + 1)
+    start = max(0, context.peak - _BEFORE)
+    stop = min(len(context.tokens), context.peak + _AFTER + 1)
     shown = []
     for place in range(start, stop):
         value = context.activations[place]
