@@ -36,14 +36,23 @@ mapping to HTTP statuses in ``server``.
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 from glassbox.wording import counted
 
 
 class GlassboxError(Exception):
-    """Root of the tree; catching it catches everything Glassbox raises on purpose."""
+    """Root of the tree; catching it catches everything Glassbox raises on purpose.
+
+    Can be copied and pickled, so that it comes whole out of a process pool.
+    """
 
     code = "glassbox-error"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Python would call the initialiser with the message alone, which many classes here do not
+        # take: a process pool that meets such an exception is broken for good.
+        return _made_again, (type(self), *self.args), vars(self)
 
 
 class UsageError(GlassboxError):
@@ -339,6 +348,11 @@ class DependencyMissing(GlassboxError):
             f"This needs {library!r}, which is not installed. "
             f"Run: pip install 'glassbox-llm[{extra}]'"
         )
+
+
+def _made_again(kind: type[GlassboxError], *args: object) -> GlassboxError:
+    """Return an error with its words as they were; its initialiser would make them anew."""
+    return kind.__new__(kind, *args)
 
 
 def first_line(error: BaseException) -> str:

@@ -2,5 +2,6 @@
 
 from glassbox.client.blocking import Client
 from glassbox.client.concurrent import AsyncClient
+from glassbox.client.problems import Retries
 
-__all__ = ["AsyncClient", "Client"]
+__all__ = ["AsyncClient", "Client", "Retries"]

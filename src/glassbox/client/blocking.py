@@ -17,14 +17,14 @@ from glassbox.client.calls import (
     Call,
     GenerateOptions,
     Messages,
-    Prompt,
 )
+from glassbox.client.given import Prompt
 from glassbox.client.invocation_calls import (
     InvocationOptions,
     estimate_uncertainty,
     invoke,
 )
-from glassbox.client.problems import Retries, our_errors
+from glassbox.client.problems import Retries, checked_retries, our_errors, require_open
 from glassbox.client.results import Generated, Health, StreamedPiece
 from glassbox.client.sagemaker_transport import sagemaker_transport
 from glassbox.client.version_skew import VersionWatch
@@ -43,7 +43,7 @@ T = TypeVar("T")
 
 
 class Client(ModelMethods, PathwayMethods):
-    """A running Glassbox server.
+    """A running Glassbox server; a context manager. Thread-safe.
 
     Every method raises the ``GlassboxError`` that the server named (``UsageError`` for a wrong
     request, ``AccessDenied`` without a valid key), ``QueueFull`` when the server stayed full
@@ -72,7 +72,7 @@ class Client(ModelMethods, PathwayMethods):
     ) -> None:
         self._url = calls.address(url)
         self._deadline = calls.deadline(timeout_s)
-        self._retries = retries or Retries()
+        self._retries = Retries() if retries is None else checked_retries(retries)
         self._http = httpx.Client(
             base_url=self._url,
             headers=calls.headers(key),
@@ -80,6 +80,9 @@ class Client(ModelMethods, PathwayMethods):
             transport=transport or sagemaker_transport(url, key, timeout_s),
             event_hooks=VersionWatch().hooks(),
         )
+
+    def __repr__(self) -> str:
+        return f"Client({self._url!r})"
 
     def __enter__(self) -> Self:
         return self
@@ -93,17 +96,17 @@ class Client(ModelMethods, PathwayMethods):
 
     def generate(self, prompt: Prompt, **options: Unpack[GenerateOptions]) -> Generated:
         """Return the text that continues a prompt, with what the model showed of itself."""
-        return self._send(calls.generate([prompt], options))[0]
+        return self._send(calls.generate(prompt, options))[0]
 
     def generate_many(
         self, prompts: Sequence[Prompt], **options: Unpack[GenerateOptions]
     ) -> list[Generated]:
         """Return one text to each prompt, in order; they share the server's running batch."""
-        return self._send(calls.generate(prompts, options))
+        return self._send(calls.generate_many(prompts, options))
 
     def stream(self, prompt: Prompt, **options: Unpack[GenerateOptions]) -> Iterator[StreamedPiece]:
         """Yield the text that continues a prompt as it comes; the last piece has all of it."""
-        return self._stream(calls.generate([prompt], options))
+        return self._stream(calls.generate(prompt, options))
 
     def chat(self, messages: Messages, **options: Unpack[GenerateOptions]) -> Generated:
         """Return the answer to a conversation."""
@@ -219,6 +222,7 @@ class Client(ModelMethods, PathwayMethods):
     def health(self) -> Health:
         """Return whether the server lives and is ready; never raises."""
         try:
+            require_open(self, is_closed=self._http.is_closed)
             live, ready = (self._http.get(path).is_success for path in ("/livez", "/readyz"))
         except (httpx.RequestError, GlassboxError):
             return Health(live=False, ready=False)
@@ -243,6 +247,7 @@ class Client(ModelMethods, PathwayMethods):
         self, call: Call[Any], headers: Mapping[str, str], *, stream: bool
     ) -> Iterator[httpx.Response]:
         """Send until there is a success; what a full server turned away is sent again."""
+        require_open(self, is_closed=self._http.is_closed)
         request = self._http.build_request(
             call.method, call.path, content=call.content, headers={**headers, **call.headers}
         )

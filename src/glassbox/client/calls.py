@@ -11,8 +11,9 @@ from typing import Any, Generic, TypedDict, TypeVar
 from urllib.parse import quote
 
 import httpx
-import orjson
+import numpy as np
 
+from glassbox.client import given
 from glassbox.client.answers import (
     read_chat,
     read_completion,
@@ -21,6 +22,7 @@ from glassbox.client.answers import (
     read_states,
     reader,
 )
+from glassbox.client.given import Prompt, json_bytes
 from glassbox.client.results import Generated
 from glassbox.client.sagemaker_address import EXAMPLE, SCHEME, endpoint_of, is_endpoint
 from glassbox.errors import InvalidValue, UsageError
@@ -44,9 +46,6 @@ TIMEOUT_S = 120.0
 
 DEADLINE_HEADER = "x-request-timeout"
 """Tells the server after how many seconds nobody waits for the answer any more."""
-
-Prompt = str | Sequence[int]
-"""A text, or token ids."""
 
 Messages = Sequence[Mapping[str, str]]
 """A conversation: each message has a ``role`` and a ``content``."""
@@ -104,39 +103,19 @@ class Call(Generic[T]):
         """The body as bytes.
 
         Raises:
-            InvalidValue: It holds a number that is not finite.
+            UsageError: It holds something that JSON cannot, as a number that is not finite.
         """
-        if self.body is None:
-            return None
-        written = orjson.dumps(self.body)
-        if b"null" in written:
-            _require_finite(self.body, "")
-        return written
-
-
-def _require_finite(value: object, name: str) -> None:
-    """Refuse what JSON has no word for: as null it would be the server's default, or missing.
-
-    Raises:
-        InvalidValue: NaN or an infinite number; says where.
-    """
-    if isinstance(value, float) and not math.isfinite(value):
-        raise InvalidValue(
-            name, value, "a finite number", remedy="Give None where a value is missing."
-        )
-    if isinstance(value, Mapping):
-        for key, each in value.items():
-            _require_finite(each, f"{name}.{key}" if name else str(key))
-    elif isinstance(value, list | tuple):
-        for place, each in enumerate(value):
-            _require_finite(each, f"{name}[{place}]")
+        return None if self.body is None else json_bytes(self.body)
 
 
 def address(url: str) -> str:
-    """Return a server's address without a slash at its end; of SageMaker's, the endpoint alone.
+    """Return a server's address without what follows it; of SageMaker's, the endpoint alone.
+
+    A slash at its end is left out, and the ``/v1`` with which OpenAI's clients want it.
 
     Raises:
-        InvalidValue: It is no address of a web server or of an endpoint.
+        InvalidValue: It is no address of a web server or of an endpoint, or holds a user's name
+            or password, which is not shown.
         UnknownName: It has an option that addresses of endpoints do not have.
     """
     if is_endpoint(url):
@@ -148,7 +127,12 @@ def address(url: str) -> str:
         raise InvalidValue("url", url, allowed) from error
     if parsed.scheme not in ("http", "https") or not parsed.host:
         raise InvalidValue("url", url, allowed)
-    return url.rstrip("/")
+    if parsed.userinfo:
+        raise InvalidValue(
+            "url", re.sub("//[^/]*@", "//…@", url), f"{allowed}, without user name and password",
+            remedy="They would be sent in place of the API key: give that as key.",
+        )  # fmt: skip
+    return url.rstrip("/").removesuffix("/v1")
 
 
 def headers(key: str | None) -> dict[str, str]:
@@ -173,13 +157,28 @@ def headers(key: str | None) -> dict[str, str]:
 
 
 def deadline(timeout_s: float) -> dict[str, str]:
-    """Return what keeps a server from working on after the client has given up."""
+    """Return what keeps a server from working on after the client has given up.
+
+    Raises:
+        InvalidValue: No number of seconds above 0.
+    """
+    if not isinstance(timeout_s, int | float | np.number) or not 0 < timeout_s < math.inf:
+        raise InvalidValue("timeout_s", timeout_s, "a number of seconds above 0")
     return {DEADLINE_HEADER: f"{timeout_s:g}"}
 
 
-def generate(prompts: Sequence[Prompt], options: GenerateOptions) -> Call[list[Generated]]:
+def generate(prompt: Prompt, options: GenerateOptions) -> Call[list[Generated]]:
+    """Return the request for the text to one prompt."""
+    return _completions([given.prompt("prompt", prompt)], options)
+
+
+def generate_many(prompts: Sequence[Prompt], options: GenerateOptions) -> Call[list[Generated]]:
     """Return the request for one text to each prompt."""
-    body: dict[str, Any] = {"prompt": _prompts(prompts), **_sampling(options)}
+    return _completions(given.prompts("prompts", prompts), options)
+
+
+def _completions(prompts: list[Any], options: GenerateOptions) -> Call[list[Generated]]:
+    body: dict[str, Any] = {"prompt": prompts, **_sampling(options)}
     if options.get("top_logprobs"):
         body["logprobs"] = options["top_logprobs"]
     return Call("POST", "/v1/completions", read_completion(len(prompts)), body)
@@ -187,7 +186,7 @@ def generate(prompts: Sequence[Prompt], options: GenerateOptions) -> Call[list[G
 
 def chat(messages: Messages, options: GenerateOptions) -> Call[Generated]:
     """Return the request for the answer to a conversation."""
-    body: dict[str, Any] = {"messages": [dict(each) for each in messages], **_sampling(options)}
+    body: dict[str, Any] = {"messages": _messages(messages), **_sampling(options)}
     if options.get("top_logprobs"):
         body |= {"logprobs": True, "top_logprobs": options["top_logprobs"]}
     return Call("POST", "/v1/chat/completions", read_chat, body)
@@ -208,21 +207,22 @@ def states(
     model: str | None = None,
 ) -> Call[list[TextStates]]:
     """Return the request for hidden states of given texts, as safetensors."""
-    body: dict[str, Any] = {"input": _prompts(texts)}
-    body |= {"probes": probes if isinstance(probes, bool) else list(probes)}
+    inputs = given.prompts("texts", texts)
+    body: dict[str, Any] = {"input": inputs, "probes": _probes(probes)}
     if capture is not None:
         body["capture"] = _capture(capture)
     if responses is not None:
-        body["responses"] = list(responses)
+        body["responses"] = given.many("responses", responses)
     if model is not None:
         body["model"] = model
-    return Call("POST", "/v1/states", read_states(len(texts)), body, {"accept": SAFETENSORS_TYPE})
+    return Call("POST", "/v1/states", read_states(len(inputs)), body, {"accept": SAFETENSORS_TYPE})
 
 
 def classify(texts: Sequence[str], model: str | None) -> Call[ClassifyAnswered]:
     """Return the request for labels."""
-    body = {"texts": list(texts), **({} if model is None else {"model": model})}
-    return Call("POST", "/v1/classify", read_labels(len(texts)), body)
+    asked = given.many("texts", texts)
+    body = {"texts": asked, **({} if model is None else {"model": model})}
+    return Call("POST", "/v1/classify", read_labels(len(asked)), body)
 
 
 def verify(
@@ -234,10 +234,10 @@ def verify(
 ) -> Call[VerifyAnswered]:
     """Return the request for a verdict."""
     body: dict[str, Any] = {"prompt": prompt}
-    given = {"response": response, "k": k}
-    body |= {name: value for name, value in given.items() if value is not None}
+    chosen = {"response": response, "k": k}
+    body |= {name: value for name, value in chosen.items() if value is not None}
     if paraphrases is not None:
-        body["paraphrases"] = list(paraphrases)
+        body["paraphrases"] = given.many("paraphrases", paraphrases)
     return Call("POST", "/v1/verify", reader(VerifyAnswered), body)
 
 
@@ -252,15 +252,14 @@ def lens(
 ) -> Call[LensAnswered]:
     """Return the request for what each layer would have said."""
     body: dict[str, Any] = {}
-    if isinstance(prompt, str):
-        body["prompt"] = prompt
+    if not isinstance(prompt, str) and len(prompt) and isinstance(prompt[0], Mapping):
+        body["messages"] = list(prompt)
     else:
-        is_chat = bool(prompt) and isinstance(prompt[0], Mapping)
-        body["messages" if is_chat else "prompt"] = list(prompt)
+        body["prompt"] = given.prompt("prompt", prompt)
     if response is not None:
-        (body["response"],) = _prompts([response])
-    given = {"first": first, "n_tokens": n_tokens, "top_k": top_k, "model": model}
-    body |= {name: value for name, value in given.items() if value is not None}
+        body["response"] = given.prompt("response", response)
+    chosen = {"first": first, "n_tokens": n_tokens, "top_k": top_k, "model": model}
+    body |= {name: value for name, value in chosen.items() if value is not None}
     return Call("POST", "/v1/lens", reader(LensAnswered), body)
 
 
@@ -285,17 +284,27 @@ def unload_adapter(name: str) -> Call[None]:
     return Call("DELETE", f"/v1/adapters/{quote(name, safe='')}", read_nothing, is_once=True)
 
 
-def _prompts(prompts: Sequence[Prompt]) -> list[Any]:
-    return [each if isinstance(each, str) else list(each) for each in prompts]
+def _messages(messages: Messages) -> list[dict[str, str]]:
+    """Return a conversation as JSON objects.
+
+    Raises:
+        InvalidValue: It is a text or a single message.
+    """
+    found = given.many("messages", messages)
+    for each in found:
+        if not isinstance(each, Mapping):
+            raise InvalidValue("messages", each, "a list of mappings with a role and a content")
+    return [dict(each) for each in found]
+
+
+def _probes(probes: bool | Sequence[str]) -> bool | list[str]:
+    return probes if isinstance(probes, bool) else given.many("probes", probes)
 
 
 def _sampling(options: GenerateOptions) -> dict[str, Any]:
+    given.known_options(options, GenerateOptions)
     stop = options.get("stop", ())
-    probes = options.get("probes", False)
-    shown: dict[str, Any] = {
-        "entropies": True,
-        "probes": probes if isinstance(probes, bool) else list(probes),
-    }
+    shown: dict[str, Any] = {"entropies": True, "probes": _probes(options.get("probes", False))}
     if "capture" in options:
         shown["capture"] = _capture(options["capture"])
     for name in ("top_k", "stop_at_end", "deadline_s"):
@@ -313,6 +322,10 @@ def _sampling(options: GenerateOptions) -> dict[str, Any]:
 def _capture(capture: Capture | CaptureAsked) -> dict[str, Any]:
     if isinstance(capture, CaptureAsked):
         return capture.model_dump(exclude_none=True)
+    if not isinstance(capture, Capture):
+        raise InvalidValue(
+            "capture", capture, "a glassbox.types.Capture or glassbox.wire.extension.CaptureAsked"
+        )
     return {
         "points": [{"layer": each.layer, "site": each.site} for each in capture.points],
         "pooling": list(capture.pooling),

@@ -15,16 +15,16 @@ from glassbox.client.calls import (
     Call,
     GenerateOptions,
     Messages,
-    Prompt,
 )
 from glassbox.client.concurrent_models import AsyncModelMethods
 from glassbox.client.concurrent_pathways import AsyncPathwayMethods
+from glassbox.client.given import Prompt
 from glassbox.client.invocation_calls import (
     InvocationOptions,
     estimate_uncertainty,
     invoke,
 )
-from glassbox.client.problems import Retries, our_errors
+from glassbox.client.problems import Retries, checked_retries, our_errors, require_open
 from glassbox.client.results import Generated, Health, StreamedPiece
 from glassbox.client.sagemaker_transport import async_sagemaker_transport
 from glassbox.client.version_skew import VersionWatch
@@ -43,7 +43,9 @@ T = TypeVar("T")
 
 
 class AsyncClient(AsyncModelMethods, AsyncPathwayMethods):
-    """A running Glassbox server, asked without waiting for each answer.
+    """A running Glassbox server, asked without waiting for each answer; a context manager.
+
+    It belongs to the event loop that it first asks in: each ``asyncio.run`` needs its own.
 
     Every method raises the ``GlassboxError`` that the server named (``UsageError`` for a wrong
     request, ``AccessDenied`` without a valid key), ``QueueFull`` when the server stayed full
@@ -72,7 +74,7 @@ class AsyncClient(AsyncModelMethods, AsyncPathwayMethods):
     ) -> None:
         self._url = calls.address(url)
         self._deadline = calls.deadline(timeout_s)
-        self._retries = retries or Retries()
+        self._retries = Retries() if retries is None else checked_retries(retries)
         self._http = httpx.AsyncClient(
             base_url=self._url,
             headers=calls.headers(key),
@@ -80,6 +82,9 @@ class AsyncClient(AsyncModelMethods, AsyncPathwayMethods):
             transport=transport or async_sagemaker_transport(url, key, timeout_s),
             event_hooks=VersionWatch().async_hooks(),
         )
+
+    def __repr__(self) -> str:
+        return f"AsyncClient({self._url!r})"
 
     async def __aenter__(self) -> Self:
         return self
@@ -93,19 +98,19 @@ class AsyncClient(AsyncModelMethods, AsyncPathwayMethods):
 
     async def generate(self, prompt: Prompt, **options: Unpack[GenerateOptions]) -> Generated:
         """Return the text that continues a prompt, with what the model showed of itself."""
-        return (await self._send(calls.generate([prompt], options)))[0]
+        return (await self._send(calls.generate(prompt, options)))[0]
 
     async def generate_many(
         self, prompts: Sequence[Prompt], **options: Unpack[GenerateOptions]
     ) -> list[Generated]:
         """Return one text to each prompt, in order; they share the server's running batch."""
-        return await self._send(calls.generate(prompts, options))
+        return await self._send(calls.generate_many(prompts, options))
 
     def stream(
         self, prompt: Prompt, **options: Unpack[GenerateOptions]
     ) -> AsyncIterator[StreamedPiece]:
         """Yield the text that continues a prompt as it comes; the last piece has all of it."""
-        return self._stream(calls.generate([prompt], options))
+        return self._stream(calls.generate(prompt, options))
 
     async def chat(self, messages: Messages, **options: Unpack[GenerateOptions]) -> Generated:
         """Return the answer to a conversation."""
@@ -221,6 +226,7 @@ class AsyncClient(AsyncModelMethods, AsyncPathwayMethods):
     async def health(self) -> Health:
         """Return whether the server lives and is ready; never raises."""
         try:
+            require_open(self, is_closed=self._http.is_closed)
             live, ready = [
                 (await self._http.get(path)).is_success for path in ("/livez", "/readyz")
             ]
@@ -247,6 +253,7 @@ class AsyncClient(AsyncModelMethods, AsyncPathwayMethods):
         self, call: Call[Any], headers: Mapping[str, str], *, stream: bool
     ) -> AsyncIterator[httpx.Response]:
         """Send until there is a success; what a full server turned away is sent again."""
+        require_open(self, is_closed=self._http.is_closed)
         request = self._http.build_request(
             call.method, call.path, content=call.content, headers={**headers, **call.headers}
         )

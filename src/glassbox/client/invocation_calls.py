@@ -11,6 +11,7 @@ from typing import Any, Literal, TypedDict
 import httpx
 import numpy as np
 
+from glassbox.client import given
 from glassbox.client.calls import Call
 from glassbox.stats.uncertainty import heuristic
 from glassbox.wire.sagemaker import InvocationAnswered, PackedStates, PooledStates
@@ -35,9 +36,10 @@ class InvocationOptions(TypedDict, total=False):
 
 def invoke(text: str, options: InvocationOptions) -> Call[InvocationAnswered]:
     """Return the request for a text with the hidden states of its prompt."""
+    given.known_options(options, InvocationOptions)
     parameters: dict[str, Any] = dict(options)
     if "target_layers" in parameters:
-        parameters["target_layers"] = list(parameters["target_layers"])
+        parameters["target_layers"] = given.many("target_layers", parameters["target_layers"])
     body = {"inputs": text, "parameters": parameters}
     return Call("POST", "/invocations", _read, body)
 

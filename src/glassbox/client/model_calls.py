@@ -10,6 +10,7 @@ from urllib.parse import quote, urlencode
 import httpx
 import orjson
 
+from glassbox.client import given
 from glassbox.client.answers import reader
 from glassbox.client.calls import Call
 from glassbox.wire.alerts import AlertsAnswered
@@ -101,7 +102,9 @@ def predict(
     segment_key: str | None,
 ) -> Call[PredictAnswered]:
     """Return the request for one prediction."""
-    body = _given({"features": dict(features), "model": model, "segment_key": segment_key})
+    body = _given(
+        {"features": given.features(features), "model": model, "segment_key": segment_key}
+    )
     path = _path("/predict", wait_shadow_s=wait_shadow_s or None)
     headers = {} if request_id is None else {"x-request-id": request_id}
     return Call("POST", path, reader(PredictAnswered), body, headers)
@@ -109,7 +112,8 @@ def predict(
 
 def predict_batch(rows: Sequence[Mapping[str, Any]], *, model: str) -> Call[BatchAnswered]:
     """Return the request for several predictions."""
-    body = {"rows": [{"features": dict(each)} for each in rows], "model": model}
+    asked = [{"features": given.features(each)} for each in given.many("rows", rows)]
+    body = {"rows": asked, "model": model}
     return Call("POST", f"{BASE}/predict/batch", reader(BatchAnswered), body)
 
 
@@ -267,8 +271,8 @@ def _many(model: type[M]) -> Callable[[httpx.Response], list[M]]:
 
 
 def _path(path: str, **query: Any) -> str:
-    given = _given(query)
-    return f"{BASE}{path}?{urlencode(given)}" if given else f"{BASE}{path}"
+    asked = _given(query)
+    return f"{BASE}{path}?{urlencode(asked)}" if asked else f"{BASE}{path}"
 
 
 def _given(fields: Mapping[str, Any]) -> dict[str, Any]:

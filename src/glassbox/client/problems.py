@@ -19,6 +19,7 @@ from glassbox.errors import (
     DeadlineExceeded,
     GlassboxError,
     IntegrityError,
+    InvalidValue,
     QueueFull,
     Unreachable,
     UsageError,
@@ -67,6 +68,31 @@ class Retries:
             raise error_of(response)
         # Many clients turned away at once must not come back at once.
         return wait * (1.0 + random.random() / 4)
+
+
+def checked_retries(retries: Retries) -> Retries:
+    """Return the same, if it says how often and how long apart.
+
+    Raises:
+        InvalidValue: It does not, as a bare number.
+    """
+    if not isinstance(retries, Retries):
+        raise InvalidValue(
+            "retries", retries, "a glassbox.client.Retries, such as Retries(n=2); n=0 never repeats"
+        )
+    return retries
+
+
+def require_open(client: object, *, is_closed: bool) -> None:
+    """Do nothing if a client can still be used.
+
+    Raises:
+        UsageError: It was closed.
+    """
+    if is_closed:
+        raise UsageError(
+            f"{client!r} is closed, as at the end of its with block: make another, or ask before."
+        )
 
 
 def retry_after_s(response: httpx.Response) -> float | None:
@@ -211,4 +237,5 @@ def _all(kind: type[GlassboxError]) -> Iterator[type[GlassboxError]]:
         yield from _all(each)
 
 
-_CLASSES = {kind.code: kind for kind in _all(GlassboxError)}
+# Other modules derive from these for themselves, under the code of the class that they derive from.
+_CLASSES = {kind.code: kind for kind in _all(GlassboxError) if "code" in vars(kind)}

@@ -4,12 +4,14 @@ Each function returns a checked float64, bool or integer copy-or-view of what it
 raises one of our errors with the row that is at fault. It does not know what the numbers mean.
 """
 
-from typing import Final
+from operator import index
+from typing import Any, Final
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
-from glassbox.errors import InvalidData, InvalidValue, NotEnoughData
+from glassbox.errors import InvalidData, InvalidValue, NotEnoughData, first_line
+from glassbox.wording import counted
 
 ROW_SUM_TOLERANCE: Final = 1e-2
 """How far a row of label_probs may be from 1: rounding of a bfloat16 softmax stays within it."""
@@ -19,6 +21,8 @@ ROUNDING: Final = 1e-12
 """Spread, against the largest of some numbers, up to which they count as one: so much is left of a
 constant by taking off its mean."""
 
+_NUMBERS: Final = (bool, int, float, np.bool_, np.number)
+
 
 def checked_fraction(what: str, value: float, *, is_open: bool = True) -> float:
     """The value as a float, inside (0, 1), or inside [0, 1] if ``is_open`` is false.
@@ -26,21 +30,37 @@ def checked_fraction(what: str, value: float, *, is_open: bool = True) -> float:
     Raises:
         InvalidValue: Outside, or not a number.
     """
-    inside = 0.0 < value < 1.0 if is_open else 0.0 <= value <= 1.0
+    try:
+        inside = 0.0 < value < 1.0 if is_open else 0.0 <= value <= 1.0
+    except (TypeError, ValueError):
+        inside = False
     if not inside:
         raise InvalidValue(what, value, f"a fraction in {'(0, 1)' if is_open else '[0, 1]'}")
     return float(value)
 
 
 def checked_count(what: str, value: int, *, minimum: int = 1) -> int:
-    """The value, if it is at least ``minimum``.
+    """The value, if it is an integer of at least ``minimum``.
 
     Raises:
-        InvalidValue: It is smaller.
+        InvalidValue: It is smaller, or no integer.
     """
-    if value < minimum:
+    try:
+        whole = index(value)
+    except TypeError:
+        whole = minimum - 1
+    if whole < minimum:
         raise InvalidValue(what, value, f"an integer of at least {minimum}")
-    return int(value)
+    return whole
+
+
+def checked_numbers(what: str, values: Any) -> Float[np.ndarray, "..."]:
+    """A float64 array of any shape: of arrays, columns, and lists of lists as long as each other.
+
+    Raises:
+        InvalidData: Not numbers, or some are masked.
+    """
+    return _array(what, values, np.float64)
 
 
 def checked_vector(what: str, values: Shaped[np.ndarray, "..."]) -> Float[np.ndarray, " n"]:
@@ -50,7 +70,7 @@ def checked_vector(what: str, values: Shaped[np.ndarray, "..."]) -> Float[np.nda
         InvalidData: Not one-dimensional, or NaN or infinity in it.
         NotEnoughData: Empty.
     """
-    array = np.asarray(values, dtype=np.float64)
+    array = checked_numbers(what, values)
     if array.ndim != 1:
         raise InvalidData(f"{what} has shape {array.shape}; one value per row is needed")
     if array.size == 0:
@@ -77,12 +97,25 @@ def checked_correct(correct: Shaped[np.ndarray, "..."], n_rows: int) -> Bool[np.
     Raises:
         InvalidData: Another length, shape or value.
     """
-    array = np.asarray(correct)
+    array = _array("correct", correct)
     if array.shape != (n_rows,):
         raise InvalidData(f"correct has shape {array.shape}, confidence has ({n_rows},)")
-    if array.dtype != np.bool_:
-        _refuse_rows(~np.isin(array, (0, 1)), "correct", array, "true or false")
-    return array.astype(np.bool_)
+    return _truths("correct", array)
+
+
+def checked_truths(what: str, values: Shaped[np.ndarray, "..."]) -> Bool[np.ndarray, " n"]:
+    """A non-empty boolean vector, from booleans or from 0 and 1.
+
+    Raises:
+        InvalidData: Not one-dimensional, or another value.
+        NotEnoughData: Empty.
+    """
+    array = _array(what, values)
+    if array.ndim != 1:
+        raise InvalidData(f"{what} has shape {array.shape}; one value per row is needed")
+    if array.size == 0:
+        raise NotEnoughData(f"A statistic of {what}", 0, 1)
+    return _truths(what, array)
 
 
 def checked_outcomes(
@@ -108,7 +141,7 @@ def checked_label_probs(
             row whose sum is further than ``ROW_SUM_TOLERANCE`` from 1.
         NotEnoughData: No rows.
     """
-    array = np.asarray(label_probs, dtype=np.float64)
+    array = checked_numbers("label_probs", label_probs)
     if array.ndim != 2 or array.shape[1] < 2:
         raise InvalidData(f"label_probs has shape {array.shape}; (rows, at least 2 classes) needed")
     if n_classes is not None and array.shape[1] != n_classes:
@@ -130,7 +163,7 @@ def checked_labels(
     Raises:
         InvalidData: Another length or shape, not integers, or out of range.
     """
-    array = np.asarray(labels)
+    array = _array("labels", labels)
     if array.shape != (n_rows,):
         raise InvalidData(f"labels has shape {array.shape}, label_probs has {n_rows} rows")
     if not np.issubdtype(array.dtype, np.integer):
@@ -153,6 +186,27 @@ def vary(values: Float[np.ndarray, " n"], largest: float | None = None) -> bool:
     return bool(np.ptp(values) > ROUNDING * scale)
 
 
+def _array(what: str, values: Any, dtype: Any = None) -> Shaped[np.ndarray, "..."]:
+    if np.ma.is_masked(values):
+        raise InvalidData(f"{what} is masked in places; leave those rows out, here and elsewhere")
+    try:
+        return np.asarray(values, dtype=dtype)
+    except (TypeError, ValueError) as error:
+        raise InvalidData(f"{what} cannot be read as an array: {first_line(error)}") from error
+
+
+def _truths(what: str, array: Shaped[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
+    if array.dtype == np.bool_:
+        return array.astype(np.bool_)
+    if array.dtype == np.object_:
+        # A column of a table with gaps: what stands in them cannot even be compared.
+        is_truth = np.array([isinstance(each, _NUMBERS) and each in (0, 1) for each in array])
+    else:
+        is_truth = np.isin(array, (0, 1))
+    _refuse_rows(~is_truth, what, array, "true or false")
+    return array.astype(np.bool_)
+
+
 def _refuse_rows(
     is_wrong: Bool[np.ndarray, " n"], what: str, values: Shaped[np.ndarray, "n ..."], allowed: str
 ) -> None:
@@ -160,8 +214,9 @@ def _refuse_rows(
     if not is_wrong.any():
         return
     row = int(np.argmax(is_wrong))
-    shown = np.array2string(values[row], precision=6, threshold=8)
-    raise InvalidData(
-        f"{what} must hold {allowed}; row {row} (0-based) is {shown}, "
-        f"as are {int(is_wrong.sum()) - 1} others"
+    shown = np.array2string(np.asarray(values[row]), precision=6, threshold=8)
+    n_others = int(is_wrong.sum()) - 1
+    others = f", and {counted(n_others, 'other row is', 'other rows are')} wrong, too" * (
+        n_others > 0
     )
+    raise InvalidData(f"{what} must hold {allowed}; row {row} (0-based) is {shown}{others}")

@@ -25,6 +25,7 @@ from glassbox.techniques.running.open_desk import desk_of
 from glassbox.techniques.worker_spec import WorkerSpec
 from glassbox.testing import tiny_engine, tiny_loaded
 from tests.contracts.backend_world import answer, call_of, ended, fresh, until, untold
+from tests.untyped import outcomes
 
 
 def opened(_progress):
@@ -180,3 +181,16 @@ def test_a_far_half_that_went_away_leaves_lost_runs():
     backend.close_session("session-1")
     with pytest.raises(GlassboxError, match="killed"):
         backend.model_info()
+
+
+def test_errors_are_of_the_public_tree_whatever_else_is_imported():
+    setup = """
+import glassbox.engine.lora.tiers, glassbox.techniques.local.connections
+from glassbox.errors import CapacityError, Unreachable
+from glassbox.techniques.carrying.far_side import _error_fields, _error_of
+
+def again(error):
+    return type(_error_of(_error_fields(error))).__name__
+"""
+    found = outcomes(setup, ["again(CapacityError('full'))", "again(Unreachable('away'))"])
+    assert [text for _, text in found] == ["'CapacityError'", "'Unreachable'"]

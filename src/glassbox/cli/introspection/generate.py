@@ -139,7 +139,7 @@ def _by_own_model(
     wanted["probes"] = list(probes)
     with closing(runtime.open_engine(spec)) as engine:
         speaker = Speaker(engine, spec.model, probes=probes)
-        body = dict(calls.generate([prompt], wanted).body or {}) | {"model": spec.adapter}
+        body = dict(calls.generate(prompt, wanted).body or {}) | {"model": spec.adapter}
         try:
             asked = CompletionAsked.model_validate(body)
         except ValidationError as error:

@@ -46,6 +46,7 @@ from glassbox.engine.model.files import (
 from glassbox.errors import (
     CorruptArtifact,
     DependencyMissing,
+    InvalidValue,
     OutOfMemory,
     UnknownName,
     UnsupportedModel,
@@ -92,12 +93,15 @@ def load_model(spec: ModelSpec) -> LoadedModel:
     """Return a model and its tokenizer on the device they will run on.
 
     Raises:
+        InvalidValue: The model is given as a bare name.
         UnknownName: No such folder, hub name, revision or embedded model.
         UnsupportedModel: Not a causal language model in safetensors, or not on this machine.
         CorruptArtifact: A file is damaged, or weights are missing.
         OutOfMemory: It does not fit into the host's or the device's memory.
         DependencyMissing: Quantised loading without bitsandbytes.
     """
+    if not isinstance(spec, ModelSpec):
+        raise InvalidValue("spec", spec, "a ModelSpec, such as ModelSpec('tiny')")
     device = choose_device(spec.device)
     dtype = choose_dtype(device, spec.dtype)
     quantization = _quantization(spec.quantization, device, dtype)

@@ -106,15 +106,15 @@ def choose_calibrator(
 
     Raises:
         InvalidData: NaN, out of range, or labels out of range.
-        InvalidValue: No kinds.
+        InvalidValue: No kinds, or a single one that stands in no list; fewer than two folds.
         NotEnoughData: Fewer rows than folds, or none of the kinds can be fitted.
         UnknownName: No such kind.
 
     Source: Stone 1974 (cross-validatory choice); Kohavi 1995 (stratification).
     """
     checked_count("n_folds", n_folds, minimum=2)
-    if not kinds:
-        raise InvalidValue("kinds", (), f"at least one of {', '.join(KINDS)}")
+    if isinstance(kinds, str) or not kinds:
+        raise InvalidValue("kinds", kinds, f"a list of at least one of {', '.join(KINDS)}")
     label_probs, labels = checked_fit_rows(label_probs, labels, need=n_folds)
     fold = stratified_folds(labels, n_folds=n_folds, seed=seed)
     results: list[CandidateResult] = []

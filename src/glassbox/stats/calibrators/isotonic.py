@@ -64,7 +64,7 @@ class Isotonic:
 
         Source: Zadrozny & Elkan 2002; Laplace 1774 for the clipping.
         """
-        n_classes = np.shape(label_probs)[-1]
+        n_classes = checked_label_probs(label_probs).shape[1]
         need = ROWS_PER_PARAMETER * n_classes
         label_probs, labels = checked_fit_rows(label_probs, labels, need=need)
         require_every_class(labels, n_classes, "Isotonic calibration")

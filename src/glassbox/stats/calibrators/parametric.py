@@ -186,7 +186,7 @@ class Platt:
         Source: Platt 1999, equation 1 without its prior; Alexandari, Kundaje & Shrikumar 2020
             (bias-corrected temperature scaling) for more than two classes.
         """
-        n_classes = np.shape(label_probs)[-1]
+        n_classes = checked_label_probs(label_probs).shape[1]
         need = ROWS_PER_PARAMETER * n_classes
         label_probs, labels = checked_fit_rows(label_probs, labels, need=need)
         require_every_class(labels, n_classes, "Platt scaling")

@@ -261,16 +261,22 @@ def check_classes(
     is a warning light, not a second guarantee.
 
     Raises:
-        InvalidData: NaN, out of range, different lengths, or a predicted class out of range.
-        InvalidValue: A fraction outside its range.
+        InvalidData: NaN, out of range, different lengths, or predicted classes that are no
+            integers or out of range.
+        InvalidValue: A fraction outside its range, or fewer than two classes.
         NotEnoughData: No rows.
     """
     confidence, correct = checked_outcomes(confidence, correct)
     checked_fraction("max_error", max_error)
     checked_fraction("threshold", threshold, is_open=False)
+    checked_count("n_classes", n_classes, minimum=2)
     predicted = np.asarray(predicted)
     if predicted.shape != confidence.shape:
         raise InvalidData(f"predicted has shape {predicted.shape}, not {confidence.shape}")
+    if not np.issubdtype(predicted.dtype, np.integer):
+        raise InvalidData(
+            f"predicted has dtype {predicted.dtype}; integer class indices are needed"
+        )
     if ((predicted < 0) | (predicted >= n_classes)).any():
         raise InvalidData(f"predicted must hold class indices in 0 … {n_classes - 1}")
     is_automated = confidence >= threshold

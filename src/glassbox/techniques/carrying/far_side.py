@@ -359,4 +359,5 @@ def _all(kind: type[GlassboxError]) -> Iterator[type[GlassboxError]]:
         yield from _all(each)
 
 
-_CLASSES = {kind.code: kind for kind in _all(GlassboxError)}
+# Other modules derive from these for themselves, under the code of the class that they derive from.
+_CLASSES = {kind.code: kind for kind in _all(GlassboxError) if "code" in vars(kind)}

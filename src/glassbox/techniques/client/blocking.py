@@ -6,7 +6,7 @@ returns what it returns. Importing this needs no torch.
 
 import copy
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Self
@@ -121,6 +121,8 @@ class InterpClient:
         opened, unmet = open_backend(
             backend, spec, wanted, Reach(api_key=api_key, address=address, deploy=deploy)
         )
+        where = backend if isinstance(backend, str) else type(backend).__name__
+        self._shown = f"InterpClient({app_name!r}, {model_name!r}, backend={where!r})"
         notes = Notes()
         for note in (*translated, *unmet):
             notes(note)
@@ -132,6 +134,9 @@ class InterpClient:
             on_line=on_line or (None if quiet else show_line),
             caller=new_caller(),
         )
+
+    def __repr__(self) -> str:
+        return self._shown
 
     def __enter__(self) -> Self:
         return self
@@ -168,7 +173,7 @@ class InterpClient:
         return self._calls.submit(technique, [list(args), kwargs], self._choices)
 
     def map(
-        self, technique: str | Technique, inputs: Sequence[Any], /, *args: Any, **kwargs: Any
+        self, technique: str | Technique, inputs: Iterable[Any], /, *args: Any, **kwargs: Any
     ) -> list[Any]:
         """Return one result for each input, in order; everything travels once.
 
@@ -185,7 +190,7 @@ class InterpClient:
         return list(_waited_for(self.submit_map(technique, inputs, *args, **kwargs)))
 
     def submit_map(
-        self, technique: str | Technique, inputs: Sequence[Any], /, *args: Any, **kwargs: Any
+        self, technique: str | Technique, inputs: Iterable[Any], /, *args: Any, **kwargs: Any
     ) -> TechniqueRun:
         """Return the handle of a map at once; its result is a list.
 

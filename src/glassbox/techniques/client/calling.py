@@ -6,7 +6,7 @@ Finds the function that was meant, packs what it is given, and knows how its res
 import inspect
 import threading
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic
@@ -44,6 +44,15 @@ class Choices:
     """Called with each printed line as it comes."""
     caller: str = ""
     """Turns are shared fairly between callers."""
+
+    def __post_init__(self) -> None:
+        """Check what would otherwise fail where nobody can tell why, or in another thread."""
+        if not isinstance(self.limits, Limits):
+            raise InvalidValue(
+                "limits", self.limits, "glassbox.techniques.Limits, such as Limits(wall_s=60)"
+            )
+        if self.on_line is not None and not callable(self.on_line):
+            raise InvalidValue("on_line", self.on_line, "a function of one line")
 
 
 @dataclass(frozen=True)
@@ -126,11 +135,17 @@ class Calls:
         """Return the function that was meant, or the id of a built-in one.
 
         Raises:
+            InvalidValue: Neither a function nor a name.
             UnknownName: No such file or function.
             InvalidData: The file raises when it is loaded.
         """
         if callable(technique):
             return technique
+        if not isinstance(technique, str):
+            raise InvalidValue(
+                "technique", technique, "a function, or the name of one",
+                remedy="Give fn and its arguments, not what fn(…) returns.",
+            )  # fmt: skip
         file, colon, name = technique.rpartition(":")
         if colon and file.endswith(".py"):
             return function_of(Path(file), name)
@@ -143,13 +158,20 @@ class Calls:
         return technique if colon else LIBRARY + technique
 
     def inputs_of(
-        self, technique: str | Technique, inputs: Sequence[Any], given: Mapping[str, Any]
+        self, technique: str | Technique, inputs: Iterable[Any], given: Mapping[str, Any]
     ) -> list[dict[str, Any]]:
         """Return one mapping of arguments for each input; a bare value is the first parameter's.
 
         Raises:
-            InvalidValue: A bare value, and nothing tells which parameter it is for.
+            InvalidValue: A single text or mapping, or nothing that can be gone through; or a bare
+                value, and nothing tells which parameter it is for.
         """
+        if isinstance(inputs, str | bytes | Mapping) or not isinstance(inputs, Iterable):
+            raise InvalidValue(
+                "inputs", inputs, "a list", remedy="Put a single one into square brackets."
+            )
+        # Gone through more than once, which a generator cannot be.
+        inputs = list(inputs)
         if all(isinstance(each, Mapping) for each in inputs):
             return [dict(each) for each in inputs]
         first = _first_parameter(self.meant(technique), given)

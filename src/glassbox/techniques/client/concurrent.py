@@ -7,7 +7,7 @@ the run.
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for_all
 from pathlib import Path
@@ -268,6 +268,9 @@ class AsyncInterpClient:
         self._threads = _Threads()
         self._last: Finished | None = None
 
+    def __repr__(self) -> str:
+        return f"Async{self._client!r}"
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -291,7 +294,7 @@ class AsyncInterpClient:
         return AsyncTechniqueRun(run, self._threads, self._remember)
 
     async def map(
-        self, technique: str | Technique, inputs: Sequence[Any], /, *args: Any, **kwargs: Any
+        self, technique: str | Technique, inputs: Iterable[Any], /, *args: Any, **kwargs: Any
     ) -> list[Any]:
         """Return one result for each input, in order; everything travels once."""
         run = await self._threads.submitted(

@@ -97,6 +97,9 @@ class TechniqueRun:
         self._finished: Finished | None = None
         self._take(run)
 
+    def __repr__(self) -> str:
+        return f"TechniqueRun({self.name!r}, {self.id!r}, last heard: {self._run.status})"
+
     @property
     def id(self) -> str:
         """Names the run."""

@@ -36,6 +36,9 @@ class RemoteSession:
         # same, because a backend of several puts before it which of them.
         self._over_there: str | None = None
 
+    def __repr__(self) -> str:
+        return f"RemoteSession({self.id!r})"
+
     def __enter__(self) -> Self:
         return self
 
@@ -67,8 +70,10 @@ class RemoteSession:
         """Return the value that a reference of this session stands for.
 
         Raises:
-            InvalidValue: It belongs to another session.
+            InvalidValue: It belongs to another session, or is no reference.
         """
+        if not isinstance(reference, RemoteValue):
+            raise InvalidValue("reference", reference, "what put or keep of this session returned")
         if reference.session != self._over_there:
             raise InvalidValue("reference", reference.describes, "a reference of this session")
         return self._submit(_given, (reference,), {}, keep=False).result()
