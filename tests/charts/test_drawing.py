@@ -337,3 +337,15 @@ def test_labels_that_would_be_cut_alike_show_where_they_differ():
     ends = ["very long label name, kind A", "very long label name, kind B"]
     assert style.shorten_apart(ends, 22) == [style.shorten_middle(each, 22) for each in ends]
     assert style.shorten("a  long\nlabel", 7) == "a long…"
+
+
+def test_labels_that_no_font_can_write(monkeypatch):
+    assert style.without_font(("café", "گُل", "a\nb")) == ""
+    assert style.without_font(("a \U00012000", "b \U00012000\u20dd")) == "\U00012000\u20dd"
+    # A font that is installed is asked next; one that is not is passed over.
+    monkeypatch.setattr(style, "_OTHER_FONTS", ("No Such Font", "STIXGeneral"))
+    assert style.without_font(("a \U00012000", "b \U00012000\u20dd")) == "\U00012000"
+    labels = ("\U00012000", "\u20dd")
+    chart = label_confusion(LabelConfusion("B", "base", "part", labels, np.eye(2, dtype=int)))
+    assert picture(chart, "png").startswith(b"\x89PNG")
+    assert picture(chart, "svg")

@@ -10,7 +10,7 @@ from glassbox.confidence.reporting.report import report_of
 from glassbox.confidence.run import RunFolder
 from glassbox.engine.model.codec import TokenizerCodec
 from glassbox.engine.protocol import AdapterFit, AdapterRecipe
-from glassbox.errors import AdapterMismatch, InvalidData, OutOfMemory
+from glassbox.errors import AdapterMismatch, ConflictError, InvalidData, OutOfMemory
 from glassbox.testing.tiny import CONTEXT, tiny_engine, tiny_tokenizer
 from glassbox.types import ModelSpec
 from tests.e2e.jobs import silent
@@ -77,6 +77,19 @@ def test_a_folder_that_holds_a_run_on_other_rows_says_so(tmp_path):
     assert "test_set.json is damaged and is written anew" in begun(tmp_path)[1][0]
 
 
+@pytest.mark.parametrize("name", ["run.json", "test_set.json"])
+def test_the_run_of_a_newer_glassbox_is_not_overwritten(tmp_path, name):
+    rows = [f"Number {i} is fine,{'ab'[i % 2]}\n" for i in range(200)]
+    (tmp_path / "texts.csv").write_text("text,label\n" + "".join(rows))
+    (tmp_path / "run").mkdir()
+    kept = tmp_path / "run" / name
+    kept.write_text('{"schema_version": 2, "later": 1}')
+    job = Job(ModelSpec("tiny"), DataChoice(str(tmp_path / "texts.csv")), tmp_path / "run")
+    with pytest.raises(ConflictError, match=rf"{name} was written by a newer Glassbox\. Upgrade"):
+        MainJob(job, lambda _spec: tiny_engine(), silent, [].append).evaluate()
+    assert kept.read_text() == '{"schema_version": 2, "later": 1}'
+
+
 def sized(folder, policy) -> tuple[Outcome, list[str]]:
     """A run over texts about as long as the context, tuned and reworded, and what it says."""
     rows = [f"{'x' * (160 + 7 * i % 90)} {i},{'ab'[i * i % 7 % 2]}\n" for i in range(400)]
@@ -104,7 +117,7 @@ def sized(folder, policy) -> tuple[Outcome, list[str]]:
 def test_texts_over_the_context_are_counted_wherever_they_are_read(tmp_path, policy, field, words):
     outcome, said = sized(tmp_path, policy)
     material = prepare(Job(ModelSpec("random"), DataChoice(str(tmp_path / "texts.csv")), tmp_path))
-    prompts = PromptBuilder(default_labels("ab"), TokenizerCodec(tiny_tokenizer()), CONTEXT)
+    prompts = PromptBuilder(default_labels(["a", "b"]), TokenizerCodec(tiny_tokenizer()), CONTEXT)
     split, texts = material.split, material.texts.texts
     n_asked, n_tuned = (
         prompts.n_overlong([texts[i] for i in rows])

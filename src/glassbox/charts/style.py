@@ -6,7 +6,8 @@ label and no layout solver runs. Knows nothing of what is drawn.
 """
 
 import colorsys
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -56,8 +57,19 @@ Role = Literal["base", "tuned", "wrong", "other", "highlight", "baseline"]
 
 _ROLES: Final[tuple[Role, ...]] = ("base", "tuned", "wrong", "other", "highlight", "baseline")
 
+_FONT: Final = "DejaVu Sans"
+"""Comes with matplotlib, so that pictures are the same everywhere."""
+
+_OTHER_FONTS: Final = (
+    "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans CJK KR", "Source Han Sans SC",
+    "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "Droid Sans Fallback", "Hiragino Sans",
+    "Hiragino Sans GB", "Apple SD Gothic Neo", "Arial Unicode MS", "Microsoft YaHei", "Yu Gothic",
+    "Malgun Gothic", "Nirmala UI", "Noto Sans", "Noto Sans Devanagari", "Noto Sans Bengali",
+    "Noto Sans Tamil", "Noto Sans Thai", "Noto Emoji",
+)  # fmt: skip
+"""Fonts of systems for what that one cannot write, such as Chinese; those that are installed."""
+
 _SETTINGS: Final[dict[str, Any]] = {
-    "font.family": ["DejaVu Sans"],
     "font.size": 10,
     "text.color": INK,
     "axes.labelcolor": INK,
@@ -103,8 +115,28 @@ def drawing() -> Iterator[None]:
         import matplotlib.style as styles
     except ImportError as error:
         raise DependencyMissing("matplotlib", "charts") from error
-    with styles.context(["default", STYLE_SHEET, _SETTINGS]):
+    look = _SETTINGS | {"font.family": _fonts()}
+    with styles.context(["default", STYLE_SHEET, look]), warnings.catch_warnings():
+        # Said once and in plain words by whoever asks ``without_font``.
+        warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from font")
         yield
+
+
+def _fonts() -> list[str]:
+    """Return the fonts that are installed, first choice first."""
+    from matplotlib.font_manager import fontManager
+
+    names = fontManager.get_font_names()
+    return [_FONT, *(each for each in _OTHER_FONTS if each in names)]
+
+
+def without_font(texts: Iterable[str]) -> str:
+    """Return the characters of some texts that no font here can write, each once, in order."""
+    from matplotlib.font_manager import findfont, get_font
+
+    known: set[int] = set().union(*(get_font(findfont(each)).get_charmap() for each in _fonts()))
+    signs = dict.fromkeys("".join(texts))
+    return "".join(each for each in signs if each.isprintable() and ord(each) not in known)
 
 
 def face(role: Role) -> str:

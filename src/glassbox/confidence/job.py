@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from glassbox.confidence.data.labelled import BadRows
 from glassbox.engine.protocol import AdapterRecipe, Engine
+from glassbox.errors import InvalidValue
 from glassbox.stats.selective.business import Costs
 from glassbox.types import ModelSpec, OverlongPolicy
 
@@ -84,6 +85,19 @@ class Job:
     """Decides split, bootstrap and order of training."""
     charts: bool = True
     """Whether charts are drawn."""
+
+    def __post_init__(self) -> None:
+        """Refuse the bare texts of the command line, which would fail in the middle of a run.
+
+        Raises:
+            InvalidValue: Model, data or folder is given as something else than its type.
+        """
+        if not isinstance(self.model, ModelSpec):
+            raise InvalidValue("model", self.model, "a ModelSpec, such as ModelSpec('tiny')")
+        if not isinstance(self.data, DataChoice):
+            raise InvalidValue("data", self.data, "a DataChoice, such as DataChoice('texts.csv')")
+        if not isinstance(self.out, Path):
+            raise InvalidValue("out", self.out, "a pathlib.Path, such as Path('runs/first')")
 
     def describe(self) -> dict[str, Any]:
         """Return the job as JSON values, for ``run.json``."""

@@ -226,9 +226,16 @@ def default_labels(names: Iterable[str]) -> LabelSet:
     """Return the label set of some class names, sorted, with default verbalisers and prompt.
 
     Raises:
-        InvalidLabels: Fewer than two names, or two that differ in nothing a model would say.
+        InvalidLabels: Fewer than two names, or two that differ in nothing a model would say; or
+            names that are no texts.
     """
-    classes = tuple(sorted(set(names)))
+    if isinstance(names, str):
+        raise InvalidLabels(f"Class names are a list of texts, not the single text {names!r}.")
+    given = list(names)
+    for each in given:
+        if not isinstance(each, str):
+            raise InvalidLabels(f"Class names are texts, and {each!r} is none.")
+    classes = tuple(sorted(set(given)))
     _check_classes(classes)
     return LabelSet(
         classes=classes,
@@ -255,7 +262,7 @@ class _LabelsFile(BaseModel):
     order: list[str] | None = None
 
 
-def load_labels(path: Path) -> LabelSet:
+def load_labels(path: str | Path) -> LabelSet:
     """Return the label set that a ``labels.toml`` describes; the module's docstring has the keys.
 
     Raises:
@@ -263,6 +270,7 @@ def load_labels(path: Path) -> LabelSet:
         InvalidSetting: A key that nobody reads, or a value of the wrong kind.
         InvalidLabels: Not TOML, or classes and templates that cannot be used.
     """
+    path = Path(path)
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, IsADirectoryError):

@@ -6,7 +6,7 @@ rows are independent draws from one population and does not know whether they ar
 from ``scipy.special``: ``scipy.stats`` gives the same numbers and takes a second to import.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,7 +15,13 @@ from jaxtyping import Bool, Float, Int, Shaped
 from scipy.special import bdtr, betaincinv, ndtri
 
 from glassbox.errors import InvalidData
-from glassbox.stats.checking import checked_count, checked_fraction, checked_vector
+from glassbox.stats.checking import (
+    checked_count,
+    checked_fraction,
+    checked_numbers,
+    checked_truths,
+    checked_vector,
+)
 
 CHUNK_CELLS: Final = 2_000_000
 """Simulated cells held at once; bounds memory at a few tens of megabytes."""
@@ -123,10 +129,10 @@ def proportion_interval(events: Bool[np.ndarray, " n"], *, level: float = 0.95) 
     """Share of true rows (an accuracy, for example) with its Clopper-Pearson interval.
 
     Raises:
-        InvalidData: NaN or not one value per row.
+        InvalidData: Not one value per row, or another than true and false.
         NotEnoughData: No rows.
     """
-    checked = checked_vector("events", events)
+    checked = checked_truths("events", events)
     low, high = clopper_pearson(int(checked.sum()), checked.size, level=level)
     return Interval(float(checked.mean()), float(low), float(high), level)
 
@@ -151,22 +157,55 @@ def bootstrap_interval(
         n_draws: Resamples.
         seed: Fixes the resamples, so that two statistics can be compared on the same ones.
 
+    Raises:
+        InvalidData: The statistic returns something else than one value for each resample.
+        InvalidValue: A level outside (0, 1), or no rows or draws.
+
     Source: Efron 1979; Efron & Tibshirani 1993, chapter 13.
+    """
+    tail = (1 - checked_fraction("level", level)) / 2
+    resamples = resampled_rows(n_rows, n_draws=n_draws, seed=seed)
+    on_all = np.asarray(statistic(np.arange(n_rows)[None, :]))
+    if on_all.shape != (1,):
+        raise InvalidData(
+            f"the statistic of one resample has shape {on_all.shape}, not (1,): it is given a "
+            "matrix with one resample in each row, and returns one value for each"
+        )
+    estimate = float(on_all[0])
+    values = np.concatenate([statistic(rows) for rows in resamples])
+    low, high = np.quantile(values, (tail, 1 - tail))
+    return Interval(estimate, float(low), float(high), level)
+
+
+def resampled_rows(n_rows: int, *, n_draws: int, seed: int) -> Iterator[Int[np.ndarray, "draws n"]]:
+    """Row numbers drawn with replacement, one resample per row, in chunks that fit in memory.
+
+    Raises:
+        InvalidValue: No rows or no resamples.
     """
     checked_count("n_draws", n_draws)
     checked_count("n_rows", n_rows)
-    tail = (1 - checked_fraction("level", level)) / 2
     rng = np.random.default_rng(seed)
-    estimate = float(statistic(np.arange(n_rows)[None, :])[0])
     chunk = max(1, CHUNK_CELLS // n_rows)
-    values = np.concatenate(
-        [
-            statistic(rng.integers(n_rows, size=(min(chunk, n_draws - start), n_rows)))
-            for start in range(0, n_draws, chunk)
-        ]
+    return (
+        rng.integers(n_rows, size=(min(chunk, n_draws - start), n_rows))
+        for start in range(0, n_draws, chunk)
     )
-    low, high = np.quantile(values, (tail, 1 - tail))
-    return Interval(estimate, float(low), float(high), level)
+
+
+def resampled_counts(
+    n_rows: int, *, n_draws: int, seed: int
+) -> Iterator[Int[np.ndarray, "draws n"]]:
+    """How often each row is in each resample, for the same resamples as ``resampled_rows``.
+
+    A sum over a resample is then a product, so that many sums share the drawing.
+
+    Raises:
+        InvalidValue: No rows or no resamples.
+    """
+    for rows in resampled_rows(n_rows, n_draws=n_draws, seed=seed):
+        cells = rows + n_rows * np.arange(len(rows))[:, None]
+        yield np.bincount(cells.ravel(), minlength=rows.size).reshape(rows.shape)
 
 
 def paired_difference(
@@ -208,7 +247,7 @@ def paired_share_difference(
     one stays open as far as so many rows leave it.
 
     Raises:
-        InvalidData: Different lengths.
+        InvalidData: Different lengths, or values other than true and false.
         NotEnoughData: No rows.
 
     Source: Bonett & Price 2012, J. Educ. Behav. Stat. 37(4): Wald's interval with one row added to
@@ -232,7 +271,7 @@ def mcnemar(
     """McNemar's exact test of whether two models are right equally often on the same rows.
 
     Raises:
-        InvalidData: Different lengths.
+        InvalidData: Different lengths, or values other than true and false.
         NotEnoughData: No rows.
 
     Source: McNemar 1947, Psychometrika 12(2); exact form by the binomial distribution.
@@ -250,8 +289,7 @@ def _paired(
     first: Bool[np.ndarray, " n"], second: Bool[np.ndarray, " n"]
 ) -> tuple[Bool[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
     one, two = (
-        checked_vector(name, values).astype(bool)
-        for name, values in (("first", first), ("second", second))
+        checked_truths(name, values) for name, values in (("first", first), ("second", second))
     )
     if one.size != two.size:
         raise InvalidData(f"first has {one.size} rows, second has {two.size}; pair the rows")
@@ -261,9 +299,11 @@ def _paired(
 def _checked_counts(
     n_events: Shaped[np.ndarray, "*shape"] | int, n_rows: Shaped[np.ndarray, "*shape"] | int
 ) -> tuple[Float[np.ndarray, "*shape"], Float[np.ndarray, "*shape"]]:
-    events, rows = np.broadcast_arrays(
-        np.asarray(n_events, dtype=np.float64), np.asarray(n_rows, dtype=np.float64)
-    )
+    events, rows = checked_numbers("n_events", n_events), checked_numbers("n_rows", n_rows)
+    try:
+        events, rows = np.broadcast_arrays(events, rows)
+    except ValueError:
+        raise InvalidData(f"n_events has shape {events.shape}, n_rows has {rows.shape}") from None
     if not ((events >= 0) & (events <= rows)).all():
         raise InvalidData("counts must satisfy 0 <= n_events <= n_rows")
     return events, rows

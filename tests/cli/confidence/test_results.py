@@ -1,8 +1,10 @@
 """What a finished evaluation prints about its files."""
 
+from dataclasses import replace
+
 import pytest
 
-from glassbox.cli.confidence.results import print_outcome
+from glassbox.cli.confidence.results import print_outcome, tell_of_fonts
 from glassbox.confidence.analysis.whole_run import Question, analyse
 from glassbox.confidence.job import Promise
 from glassbox.confidence.run import RunFolder
@@ -28,3 +30,12 @@ def test_a_report_of_an_earlier_evaluation_is_not_shown_as_new(
     assert expected in printed
     assert ("Report: " in printed) == is_drawn
     assert ("earlier one" in printed) == (was_there and not is_drawn)
+
+
+@pytest.mark.parametrize("name", ["label", "\U00012000"])
+def test_labels_that_no_font_here_can_write_are_told_of(name, tmp_path, capsys):
+    rows = drawn_rows(200)
+    rows = replace(rows, classes=(name, *rows.classes[1:]))
+    tell_of_fonts(analyse({"base": rows}, (), Question(Promise())), RunFolder(tmp_path))
+    said = " ".join(capsys.readouterr().err.split())
+    assert ("No font here can write '\U00012000'" in said) == (name != "label")

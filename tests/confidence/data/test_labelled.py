@@ -236,7 +236,8 @@ def test_columns_by_name(write):
         ("x.csv", "text,label\none,a\ntwo,b,c\n", r"line 3: 3 cells where the header has 2"),
         ("x.csv", 'text,label\none,a\n"two,b\n', r"line 3: cannot be read as CSV"),
         ("x.csv", 'text,label\n"on\ne",a\n,b\n', r"line 4: the text is empty"),
-        ("x.csv", "text,text\none,a\n", r"line 1: two columns are called 'text'"),
+        ("x.csv", "text,text\none,a\n", r"line 1: two columns are called 'text'; rename or"),
+        ("x.csv", "Tickets 2026;;\ntext;label;\n", r"line 1: names 1 of 3 columns, .* a title"),
         ("x.csv", "text,label\n", r"x\.csv: there are no rows"),
         ("x.csv", "text,label\none,a\ntwo,a\n", r"every row has the label 'a'; at least two"),
         ("x.csv", "text,label\nA b,a\n a  B,b\n", r"all 2 rows have the same text"),
@@ -339,6 +340,16 @@ def test_a_long_cell_is_not_shown_whole(write):
     with pytest.raises(InvalidData, match=r"column 'text' holds \['word', .*…, not a text") as told:
         read_texts(path)
     assert len(str(told.value)) < 1000
+
+
+def test_columns_without_a_name_go_by_their_place(tmp_path):
+    path = tmp_path / "export.csv"
+    path.write_text(";text;;label;;\n0;one;x;a;;\n1;two;y;b;;\n")
+    data = read_texts(path)
+    assert (data.texts, data.labels) == (("one", "two"), ("a", "b"))
+    assert read_texts(path, label_column="column 3").labels == ("x", "y")
+    with pytest.raises(UnknownName, match="Known: column 1, column 3, label, column 5"):
+        read_texts(path, label_column="")
 
 
 def test_a_parquet_file_with_two_columns_of_one_name(tmp_path):

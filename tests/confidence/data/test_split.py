@@ -97,13 +97,37 @@ def test_too_few_rows_says_how_many():
 def test_a_part_without_a_class():
     data = labelled(1_000)
     rare = replace(data, labels=("rare", *["a", "b"] * 499, "a"))
-    with pytest.raises(
-        NotEnoughData, match=r"part that holds class 'rare' \(1 of 1000 rows\)"
-    ) as e:
+    with pytest.raises(NotEnoughData, match=r"equal texts counted once: 'rare' \(1\)\. Add") as e:
         split_rows(rare)
     assert e.value.need > 10_000
     with pytest.raises(NotEnoughData, match=r"Class 'c' needs.*take the class out of labels.toml"):
         split_rows(data, classes=("class0", "class1", "c"))
+
+
+def test_so_many_rows_as_it_asks_for_are_enough():
+    def of_five_classes(n_rows: int) -> LabelledTexts:
+        names = ("a", "a", "a", "a", "b", "c", "d", "e")
+        return replace(labelled(n_rows), labels=tuple(names[i % 8] for i in range(n_rows)))
+
+    with pytest.raises(NotEnoughData, match="each of 5 classes in all five parts needs") as told:
+        split_rows(of_five_classes(120), seed=1)
+    assert told.value.have == 120
+    for seed in range(20):
+        split_rows(of_five_classes(told.value.need), seed=seed)
+
+
+def test_one_text_repeated_until_it_leaves_parts_empty():
+    texts = (*("the same",) * 1_000, *(f"text {i}" for i in range(27)))
+    data = replace(labelled(1_027), texts=texts)
+    with pytest.raises(NotEnoughData, match=r"all five parts needs .* there are 28\."):
+        split_rows(data)
+
+
+def test_a_long_list_of_rare_classes_is_cut():
+    rare = tuple(f"rare {i}" for i in range(9))
+    data = replace(labelled(1_000), labels=(*rare, *["a"] * 991))
+    with pytest.raises(NotEnoughData, match=r"'rare 4' \(1\) and 4 more\. Add rows of them"):
+        split_rows(data)
 
 
 @pytest.fixture

@@ -12,12 +12,14 @@ from glassbox.stats.calibration.error import (
     debiased_calibration_error,
     ece,
     ece_interval,
+    ece_intervals,
     mce,
     null_level,
     rms_calibration_error,
     spiegelhalter,
 )
 from glassbox.stats.calibration.smooth_error import smooth_ece
+from glassbox.stats.intervals import resampled_counts, resampled_rows
 from tests.stats.worlds import calibrated, outcomes, unchecked
 
 
@@ -174,6 +176,32 @@ def test_ece_interval_contains_its_estimate_and_is_seeded():
         # Resampling a calibrated model's few rows makes nearly every ECE larger than its own.
         interval = ece_interval(*calibrated(120, seed, 5, 1.5), n_draws=200)
         assert interval.low <= interval.estimate <= interval.high
+
+
+def test_ece_intervals_are_those_of_each_resample_measured_by_itself():
+    confidence, correct = calibrated(400, 3)
+    answers = [(confidence, correct), (confidence**2, correct), (np.full(400, 0.7), ~correct)]
+    found = ece_intervals(answers, level=0.9, n_draws=60, seed=4)
+    for (sure, right), interval in zip(answers, found, strict=True):
+        rows = np.random.default_rng(4).integers(400, size=(60, 400))
+        low, high = np.quantile([ece(sure[each], right[each]) for each in rows], (0.05, 0.95))
+        estimate = ece(sure, right)
+        expected = (estimate, min(low, estimate), max(high, estimate))
+        assert (interval.estimate, interval.low, interval.high) == pytest.approx(
+            expected, abs=1e-12
+        )
+        assert interval.level == 0.9
+    with pytest.raises(InvalidData, match=r"answers have \[399, 400\] rows"):
+        ece_intervals([(confidence, correct), (confidence[1:], correct[1:])])
+
+
+@pytest.mark.parametrize(("n_rows", "n_draws"), [(7, 30), (3_000, 1_000)])
+def test_resampled_counts_count_the_resampled_rows(n_rows, n_draws):
+    """The larger one is drawn in several chunks."""
+    rows = np.concatenate(list(resampled_rows(n_rows, n_draws=n_draws, seed=2)))
+    counts = np.concatenate(list(resampled_counts(n_rows, n_draws=n_draws, seed=2)))
+    expected = [np.bincount(each, minlength=n_rows) for each in rows]
+    assert np.array_equal(counts, expected)
 
 
 def test_spiegelhalter_published_example_and_degenerate_cases():

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from glassbox.confidence.analysis.whole_run import RunAnalysis
     from glassbox.confidence.run import RunFolder
 
+MOST_SIGNS = 20
+"""Characters without a font that a sentence shows."""
+
 RunName = Annotated[
     str, typer.Argument(help="Run folder, a run's name, or 'shipped'.", metavar="RUN")
 ]
@@ -139,8 +142,21 @@ def draw_charts(analysis: "RunAnalysis", folder: "RunFolder", out: Path | None =
 
     with progress("Drawing the charts") as report:
         drawn = write_charts(analysis, folder, out, report)
+    tell_of_fonts(analysis, folder)
     with progress("Writing the report"):
         write_report(analysis, folder, drawn, out)
+
+
+def tell_of_fonts(analysis: "RunAnalysis", folder: "RunFolder") -> None:
+    """Say so where labels hold characters that no font of this machine can draw."""
+    from glassbox.charts.style import without_font
+
+    if signs := without_font(analysis.final.rows.classes):
+        note(
+            f"No font here can write '{signs[:MOST_SIGNS]}', so the charts show boxes instead. "
+            "Install one, such as Noto Sans CJK for Chinese, Japanese and Korean; then "
+            f"'glassbox charts {folder.root}' draws them anew."
+        )
 
 
 def print_results_table(analysis: "RunAnalysis") -> None:

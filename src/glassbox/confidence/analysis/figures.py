@@ -5,8 +5,8 @@ calibrator part, the threshold is chosen on the threshold part and every metric 
 test part, so no figure is measured on rows that shaped it.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -20,7 +20,7 @@ from glassbox.stats.calibration.error import (
     NullLevel,
     SpiegelhalterTest,
     debiased_calibration_error,
-    ece_interval,
+    ece_intervals,
     mce,
     null_level,
     spiegelhalter,
@@ -235,8 +235,14 @@ def fit_all(
     return {kind: fit_calibrator(kind, probs, labels) for kind in usable}, choice, bias
 
 
-def measure(answers: Answers, *, seed: int = 0) -> Metrics:
-    """Return all metrics of some answers."""
+def measure(answers: Sequence[Answers], *, seed: int = 0) -> list[Metrics]:
+    """Return all metrics of several answers to the same rows."""
+    outcomes = [(each.confidence, each.correct) for each in answers]
+    errors = ece_intervals(outcomes, seed=seed)
+    return [_metrics(each, error, seed) for each, error in zip(answers, errors, strict=True)]
+
+
+def _metrics(answers: Answers, error: Interval, seed: int) -> Metrics:
     confidence, correct = answers.confidence, answers.correct
     curve = risk_coverage_curve(confidence, correct)
     return Metrics(
@@ -246,7 +252,7 @@ def measure(answers: Answers, *, seed: int = 0) -> Metrics:
         nll=nll(answers.probs, answers.labels),
         brier=brier(answers.probs, answers.labels),
         brier_split=brier_split(confidence, correct),
-        ece=ece_interval(confidence, correct, seed=seed),
+        ece=error,
         null=null_level(confidence, correct, seed=seed),
         mce=mce(confidence, correct),
         debiased_ece=None
@@ -290,7 +296,7 @@ def analyse_model(
         calibrators=calibrators,
         choice=choice,
         answers=answers,
-        metrics={kind: measure(each, seed=seed) for kind, each in answers.items()},
+        metrics=dict(zip(answers, measure(list(answers.values()), seed=seed), strict=True)),
         thresholds={},
         classes=(),
         outcome=None,
@@ -308,7 +314,10 @@ def promised(model: ModelAnalysis, promise: Promise, costs: Costs | None) -> Mod
     part = model.rows.part("threshold")
     raw, labels = probs_of(part, model.bias), part.held_out.labels
     asked = {kind: Answers(each.apply(raw), labels) for kind, each in model.calibrators.items()}
-    thresholds = {kind: _choose(each, promise) for kind, each in asked.items()}
+    thresholds = {
+        kind: choose_threshold(each.confidence, each.correct, **asdict(promise))
+        for kind, each in asked.items()
+    }
     value, final = thresholds[model.chosen].value, model.answers[model.chosen]
     return replace(
         model,
@@ -321,15 +330,6 @@ def promised(model: ModelAnalysis, promise: Promise, costs: Costs | None) -> Mod
     )
 
 
-def _choose(answers: Answers, promise: Promise) -> Threshold:
-    return choose_threshold(
-        answers.confidence,
-        answers.correct,
-        max_error=promise.max_error,
-        confidence_level=promise.confidence_level,
-    )
-
-
 def _check(answers: Answers, value: float | None, promise: Promise) -> tuple[ClassCheck, ...]:
     if value is None:
         return ()
@@ -339,8 +339,7 @@ def _check(answers: Answers, value: float | None, promise: Promise) -> tuple[Cla
         answers.predicted,
         threshold=value,
         n_classes=answers.probs.shape[1],
-        max_error=promise.max_error,
-        confidence_level=promise.confidence_level,
+        **asdict(promise),
     )
 
 

@@ -246,7 +246,7 @@ def _kept(
         fitted = {
             name: _fitted(each, str(folder.calibrators)) for name, each in content["models"].items()
         }
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CorruptArtifact(folder.calibrators, f"incomplete ({error})") from error
     rows = {name: EvaluatedRows.load(folder.evaluation / f"{name}.parquet") for name in fitted}
     paraphrases = tuple(map(EvaluatedRows.load, _paraphrase_files(folder.evaluation)))

@@ -17,7 +17,14 @@ from glassbox.artifacts import Classifier
 from glassbox.confidence.asking.scoring import LabelModel
 from glassbox.confidence.labels import LabelSet
 from glassbox.engine.protocol import Engine
-from glassbox.errors import AdapterMismatch, CorruptArtifact, GlassboxError, TextTooLong
+from glassbox.errors import (
+    AdapterMismatch,
+    CorruptArtifact,
+    GlassboxError,
+    InvalidData,
+    InvalidValue,
+    TextTooLong,
+)
 from glassbox.stats.calibrators.choice import calibrator_from_json
 from glassbox.stats.calibrators.label_bias import LabelBias
 from glassbox.stats.calibrators.parametric import Calibrator
@@ -92,13 +99,19 @@ class Labeller:
         self.threshold = threshold
         self.digest = digest
 
-    def classify(self, texts: Sequence[str]) -> list[Classification | None]:
+    def classify(self, texts: Iterable[str]) -> list[Classification | None]:
         """Return the answer to each text; None where the policy is to skip it as too long.
 
+        Args:
+            texts: A list, an array or a column of a table.
+
         Raises:
+            InvalidValue: A single text.
+            InvalidData: Something in it is no text, such as a missing value.
             TextTooLong: A text does not fit and the policy is ``error``.
             NonFiniteOutput: The model answered NaN or infinity.
         """
+        texts = _checked_texts(texts)
         if not texts:
             return []
         try:
@@ -136,6 +149,18 @@ class Labeller:
             "policy for long texts; one evaluated with 'truncate' reads their beginning."
         )
         return TextTooLong(n_tokens, prompts.limit, which=which, remedy=remedy)
+
+
+def _checked_texts(texts: Iterable[str]) -> list[str]:
+    if isinstance(texts, str):
+        raise InvalidValue(
+            "texts", texts[:60], "a list of texts", remedy="Put a single one into square brackets."
+        )
+    found = list(texts)
+    for row, each in enumerate(found):
+        if not isinstance(each, str):
+            raise InvalidData(f"texts must be texts; row {row} (0-based) is {each!r}")
+    return found
 
 
 def bring_to_life(manifest: Classifier, folder: Path, engine: Engine) -> Labeller:

@@ -212,18 +212,29 @@ def tsv_cells(line: str) -> list[str]:
 
 
 def header(first: tuple[int, list[str]], source: str) -> tuple[str, ...]:
-    """Return the column names in a table's first row.
+    """Return the column names in a table's first row; one without a name goes by its place.
+
+    Spreadsheets write their empty columns, and data frames their row numbers, without a name.
 
     Raises:
-        InvalidData: Two columns share a name, or one has none.
+        InvalidData: Two columns share a name, or hardly any has one, as in a title above a table.
     """
     line, cells = first
-    columns = tuple(cell.strip() for cell in cells)
+    names = [cell.strip() for cell in cells]
+    n_named = sum(map(bool, names))
+    if n_named < 2 < len(names):
+        raise InvalidData(
+            f"names {n_named} of {len(names)} columns, but the first line must name them: remove "
+            "a title or notes above the header",
+            source=source,
+            line=line,
+        )
+    columns = tuple(name or f"column {place}" for place, name in enumerate(names, start=1))
     for name in columns:
-        if not name and len(columns) > 1 and columns.count("") > 1:
-            raise InvalidData(f"columns without a name: {columns}", source=source, line=line)
         if columns.count(name) > 1:
-            raise InvalidData(f"two columns are called {name!r}", source=source, line=line)
+            raise InvalidData(
+                f"two columns are called {name!r}; rename or remove one", source=source, line=line
+            )
     return columns
 
 

@@ -9,8 +9,9 @@ stopping come out of the training rows. Knows nothing of models.
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Literal
 
 from glassbox.artifacts import digest_json
@@ -30,7 +31,10 @@ THRESHOLD_FRACTION = 0.35
 """Share of the held-out rows that choose the threshold; the rest is the test part."""
 
 MISSING_CLASS_PROBABILITY = 0.01
-"""Accepted chance that a part lacks a class, when rows needed are forecast."""
+"""Accepted chance that any part lacks any class, when rows needed are forecast."""
+
+MOST_CLASSES_SHOWN = 5
+"""Classes that are too rare which a message names."""
 
 PartName = Literal["train", "validation", "calibrator", "threshold", "test"]
 
@@ -160,10 +164,7 @@ def split_rows(data: LabelledTexts, *, seed: int = 0, classes: Sequence[str] = (
         seed=seed,
         data_digest=data.digest,
     )
-    for row_part, rows in zip(
-        ("train", "validation", *HELD_OUT_PARTS), split._parts(), strict=True
-    ):
-        check_classes(row_part, [data.labels[row] for row in rows], data.labels, wanted)
+    _check_classes(split, data, groups, wanted)
     return split
 
 
@@ -180,43 +181,64 @@ def rows_needed(n_classes: int) -> int:
     return n_rows
 
 
-def check_classes(
-    part: str, labels: Sequence[str], all_labels: Sequence[str], classes: Sequence[str]
+def _check_classes(
+    split: Split, data: LabelledTexts, groups: Sequence[tuple[int, ...]], classes: Sequence[str]
 ) -> None:
-    """Refuse a part that lacks a class.
-
-    Args:
-        part: Name of the part.
-        labels: Labels in it.
-        all_labels: Labels of all rows it was drawn from.
-        classes: Classes it must hold.
+    """Refuse a split whose parts do not all hold every class.
 
     Raises:
-        NotEnoughData: A class is absent; says how many rows would hold it with probability 0.99.
+        NotEnoughData: Names the classes, and how many texts as they come would do.
     """
-    present = set(labels)
-    for name in classes:
-        if name in present:
-            continue
-        n_class, n_all = all_labels.count(name), len(all_labels)
-        if n_class == 0:
-            raise NotEnoughData(
-                f"Class {name!r}",
-                0,
-                rows_needed(len(classes)),
-                remedy="The data have none of it: add some, or take the class out of labels.toml.",
-            )
+    # Equal texts are never parted, so a class may be spread as widely as it has different texts.
+    n_texts = Counter(label for group in groups for label in {data.labels[row] for row in group})
+    held = [{data.labels[row] for row in rows} for rows in split._parts()]
+    absent = [name for name in classes if not all(name in part for part in held)]
+    if not absent:
+        return
+    if unseen := [name for name in absent if not n_texts[name]]:
         raise NotEnoughData(
-            f"A {part!r} part that holds class {name!r} ({n_class} of {n_all} rows)",
-            n_all,
-            _rows_for_class(n_class / n_all, len(labels) / n_all, n_all),
-            remedy="Add rows, most of all of that class, or merge it with another.",
+            f"Class {unseen[0]!r}",
+            0,
+            rows_needed(len(classes)),
+            remedy="The data have none of it: add some, or take the class out of labels.toml.",
+        )
+    rarest = sorted(absent, key=lambda name: n_texts[name])
+    shown = ", ".join(f"{name!r} ({n_texts[name]:,})" for name in rarest[:MOST_CLASSES_SHOWN])
+    if (more := len(rarest) - MOST_CLASSES_SHOWN) > 0:
+        shown += f" and {more} more"
+    # What the parts are meant to hold: repeated texts may have left one empty.
+    of_parts = [size / len(data.texts) for size in astuple(part_sizes(len(data.texts)))]
+    of_classes = [n_texts[name] / len(groups) for name in classes]
+    raise NotEnoughData(
+        f"A split that has each of {len(classes)} classes in all five parts",
+        len(groups),
+        max(len(groups) + 1, _texts_for_classes(of_classes, of_parts)),
+        remedy=f"Too rare, equal texts counted once: {shown}. "
+        "Add rows of them, or merge them with others in labels.toml.",
+    )
+
+
+def _texts_for_classes(of_classes: Sequence[float], of_parts: Sequence[float]) -> int:
+    """Return how many texts of such shares hold every class in every part, all but certainly.
+
+    The expected number of absences, which bounds their probability, is then at most
+    ``MISSING_CLASS_PROBABILITY``.
+    """
+
+    def absences(n_texts: int) -> float:
+        return math.fsum(
+            math.pow(1 - share, n_texts * part) for share in of_classes for part in of_parts
         )
 
-
-def _rows_for_class(class_fraction: float, part_fraction: float, n_rows: int) -> int:
-    per_part = math.log(MISSING_CLASS_PROBABILITY) / math.log1p(-min(class_fraction, 0.999))
-    return max(n_rows + 1, math.ceil(per_part / max(part_fraction, 1 / n_rows)))
+    few, many = 0, 1
+    while absences(many) > MISSING_CLASS_PROBABILITY:
+        few, many = many, 2 * many
+    while many - few > 1:
+        middle = (few + many) // 2
+        few, many = (
+            (middle, many) if absences(middle) > MISSING_CLASS_PROBABILITY else (few, middle)
+        )
+    return many
 
 
 def _share(n_rows: int, fraction: float) -> int:

@@ -83,12 +83,13 @@ def compare_runs(first: RunAnalysis, second: RunAnalysis, names: tuple[str, str]
         _take(run, [places[key] for key in shared])
         for run, places in zip((first, second), rows, strict=True)
     )
+    first_metrics, second_metrics = measure((one, two))
     return RunComparison(
         names=names,
         n_shared=len(shared),
         n_only_first=len(rows[0]) - len(shared),
         n_only_second=len(rows[1]) - len(shared),
-        metrics=(measure(one), measure(two)),
+        metrics=(first_metrics, second_metrics),
         thresholds=(first.final.threshold.value, second.final.threshold.value),
         accuracy=paired_share_difference(one.correct, two.correct),
         nll=paired_difference(row_nll(one.probs, one.labels), row_nll(two.probs, two.labels)),

@@ -5,13 +5,15 @@ calibrated model would show at the same number of rows. A small calibration erro
 how well confidence separates right from wrong: see ``selective.ranking``.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
+from scipy.sparse import csr_array, hstack
 from scipy.special import ndtr
 
-from glassbox.errors import NotEnoughData, UnknownName
+from glassbox.errors import InvalidData, NotEnoughData, UnknownName
 from glassbox.stats.calibration.binning import (
     DEFAULT_BINS,
     bin_edges,
@@ -23,9 +25,10 @@ from glassbox.stats.checking import (
     checked_confidence,
     checked_correct,
     checked_count,
+    checked_fraction,
     checked_outcomes,
 )
-from glassbox.stats.intervals import Interval, bootstrap_interval
+from glassbox.stats.intervals import Interval, resampled_counts
 
 
 @dataclass(frozen=True)
@@ -200,18 +203,54 @@ def ece_interval(
         InvalidData: NaN, out of range, or different lengths.
         NotEnoughData: No rows.
     """
-    confidence, correct = checked_outcomes(confidence, correct)
+    return ece_intervals(
+        [(confidence, correct)], n_bins=n_bins, level=level, n_draws=n_draws, seed=seed
+    )[0]
+
+
+def ece_intervals(
+    answers: Sequence[tuple[Float[np.ndarray, " n"], Bool[np.ndarray, " n"]]],
+    *,
+    n_bins: int = DEFAULT_BINS,
+    level: float = 0.95,
+    n_draws: int = 1000,
+    seed: int = 0,
+) -> list[Interval]:
+    """``ece_interval`` of several (confidence, correct) for the same rows, resampled once for all.
+
+    Raises:
+        InvalidData: NaN, out of range, or different lengths.
+        NotEnoughData: No rows.
+    """
+    tail = (1 - checked_fraction("level", level)) / 2
+    checked = [checked_outcomes(*each) for each in answers]
+    sizes = {confidence.size for confidence, _ in checked}
+    if len(sizes) != 1:
+        raise InvalidData(f"answers have {sorted(sizes)} rows; they must be to the same rows")
+    (n_rows,) = sizes
+    gaps = hstack([_gap_by_bin(*each, n_bins) for each in checked], format="csr")
+
+    def errors(counts: Float[np.ndarray, "draws n"]) -> Float[np.ndarray, "draws n_answers"]:
+        sums = (counts @ gaps).reshape(len(counts), len(checked), n_bins)
+        return np.asarray(np.abs(sums).sum(axis=2) / n_rows)
+
+    estimates = errors(np.ones((1, n_rows)))[0]
+    resamples = resampled_counts(n_rows, n_draws=n_draws, seed=seed)
+    values = np.concatenate([errors(counts.astype(np.float64)) for counts in resamples])
+    lows, highs = np.quantile(values, (tail, 1 - tail), axis=0)
+    return [
+        Interval(float(found), float(min(low, found)), float(max(high, found)), level)
+        for found, low, high in zip(estimates, lows, highs, strict=True)
+    ]
+
+
+def _gap_by_bin(
+    confidence: Float[np.ndarray, " n"], correct: Bool[np.ndarray, " n"], n_bins: int
+) -> csr_array:
+    """Each row's gap between right and confidence in the column of its bin: ``(n, n_bins)``."""
     bins = bin_numbers(confidence, bin_edges(confidence, n_bins=n_bins))
-    gap = correct - confidence
-
-    def resampled(rows: Int[np.ndarray, "draws n"]) -> Float[np.ndarray, " draws"]:
-        n_sets, size = rows.shape
-        cell = bins[rows] + n_bins * np.arange(n_sets)[:, None]
-        sums = np.bincount(cell.ravel(), gap[rows].ravel(), minlength=n_bins * n_sets)
-        return np.asarray(np.abs(sums.reshape(n_sets, n_bins)).sum(axis=1) / size)
-
-    found = bootstrap_interval(resampled, confidence.size, level=level, n_draws=n_draws, seed=seed)
-    return replace(found, low=min(found.low, found.estimate), high=max(found.high, found.estimate))
+    one_in_each = np.arange(confidence.size + 1)
+    return csr_array((correct - confidence, bins, one_in_each), shape=(confidence.size, n_bins))
 
 
 def null_level(
