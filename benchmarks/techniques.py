@@ -2,9 +2,9 @@
 
 ``overhead``  a warm call of an empty function: in this process, through the local worker, over
               HTTP; beside it nnsight's empty trace, its capture of three layers and the bare pass.
-``capture``   three layers of one sentence, and of a batch of 32: forward hooks set by hand on a
-              second copy of the model, in the calling thread and in one of their own, against the
-              same hooks in a technique, in turn.
+``capture``   three layers of one sentence, and of a batch of 32: forward hooks set by hand on
+              modules of their own that share the model's weights, in the calling thread and in
+              one of their own, against the same hooks in a technique, in turn.
 ``map``       one map of 100 inputs against 100 runs of the same, over HTTP: with one thread, and
               with all of the machine's, as a server has by default.
 ``result``    a tensor of 100 MB over loopback.
@@ -37,12 +37,13 @@ import torch
 
 from benchmarks.machine import as_json, describe_machine
 from glassbox import InterpClient
-from glassbox.engine.model.load import find_model, load_model, quiet_library
+from glassbox.engine.model.load import LoadedModel, find_model, load_model, quiet_library
+from glassbox.engine.protocol import Engine
+from glassbox.engine.resident import load_engine
 from glassbox.techniques.local.backend import LocalBackend
-from glassbox.techniques.running.open_desk import open_desk
+from glassbox.techniques.running.open_desk import desk_of
 from glassbox.techniques.technique import technique
 from glassbox.techniques.worker_spec import WorkerSpec
-from glassbox.types import ModelSpec
 
 TEXT = "The film was wonderful, the actors were brilliant and I would see it again."
 LAYERS = (2, 4, 6)
@@ -174,13 +175,11 @@ def overhead(clients: dict[str, InterpClient], n: int) -> dict[str, float]:
     return {name: median_ms(partial(each.run, empty), n) for name, each in clients.items()}
 
 
-def captures(client: InterpClient, n: int) -> dict[str, Paired]:
+def captures(client: InterpClient, own: LoadedModel, n: int) -> dict[str, Paired]:
     """Return what a technique adds to hooks set by hand, in this thread and in one of their own.
 
     Of one sentence, and of a batch of 32.
     """
-    with quiet_library():
-        own = load_model(ModelSpec("tiny", dtype="float32", device="cpu"))
     texts = [TEXT]
     batch = [TEXT + " It was fine." * (row % 3) for row in range(32)]
     found = {}
@@ -194,6 +193,20 @@ def captures(client: InterpClient, n: int) -> dict[str, Paired]:
             found[name] = paired(by_hand, ours, n)
             found[f"{name}, own thread"] = paired(apart, ours, n)
     return found
+
+
+def beside(engine: Engine) -> LoadedModel:
+    """Return the same model once more, with the engine's own weights.
+
+    With a copy of them, each of two ways in turn would empty the caches of the other's.
+    """
+    with quiet_library():
+        own = load_model(SPEC.model_spec)
+    with engine.lend(lease_s=60.0) as lent, torch.no_grad():
+        theirs = dict([*lent.model.named_parameters(), *lent.model.named_buffers()])
+        for name, tensor in [*own.model.named_parameters(), *own.model.named_buffers()]:
+            tensor.data = theirs[name].data
+    return own
 
 
 def _on_a_thread(pool: ThreadPoolExecutor, call: Callable[[], object]) -> object:
@@ -300,7 +313,9 @@ def nnsight_times(python: str | None, n: int) -> dict[str, Any] | None:
 def measure(folder: Path, *, rounds: int, nnsight_python: str | None) -> dict[str, Any]:
     """Return every figure."""
     torch.set_num_threads(THREADS)
-    desk = open_desk(SPEC, lambda _doing, _share: None)
+    engine = load_engine(SPEC.model_spec, threads=THREADS)
+    by_hand = beside(engine)
+    desk = desk_of(engine, SPEC, on_close=engine.close)
     # A socket's path has about 100 characters, so its folder is short.
     local = LocalBackend(SPEC, folder=folder)
     inside = InterpClient(backend=desk, quiet=True)
@@ -316,7 +331,9 @@ def measure(folder: Path, *, rounds: int, nnsight_python: str | None) -> dict[st
             name: median_ms(partial(client.run, capture, [TEXT], LAYERS), rounds)
             for name, client in (("in-process", inside), ("local", near), ("http", far[0]))
         }
-        found["paired"] = {name: asdict(each) for name, each in captures(inside, rounds).items()}
+        found["paired"] = {
+            name: asdict(each) for name, each in captures(inside, by_hand, rounds).items()
+        }
         found["map"] = maps(far[0], "one thread")
         found["rate"] = {"local": rate(near), "http": rate(far[0])}
         found["served"] = fairness(far)
