@@ -136,7 +136,11 @@ def test_what_is_no_number_is_refused_however_it_comes(client, sent, missing):
     assert not sent
 
 
-@pytest.mark.parametrize("value", [object(), 2**70, "\ud800", {1: 2}], ids=repr)
+@pytest.mark.parametrize(
+    "value",
+    [object(), 2**70, "\ud800", {1: 2}],
+    ids=["object", "huge", "surrogate", "int-key"],
+)
 def test_what_json_cannot_hold_is_our_error(client, sent, value):
     with pytest.raises(UsageError, match="cannot be written as JSON"):
         client.predict({"age": value})
