@@ -196,14 +196,15 @@ def serving_model(model: Path, dtype: str, threads: int | None) -> Iterator[int]
                 command, env={**os.environ, **variables}, stdout=log, stderr=log
             )
             try:
-                _wait_for(server, port, Path(folder) / "log")
+                wait_for(server, port, Path(folder) / "log")
                 yield port
             finally:
                 server.terminate()
                 server.wait(40)
 
 
-def _wait_for(server: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
+def wait_for(server: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
+    """Wait until a server is ready, or end with what it has logged."""
     until = time.monotonic() + STARTS_S
     while time.monotonic() < until and server.poll() is None:
         try:

@@ -36,6 +36,7 @@ import numpy as np
 import torch
 
 from benchmarks.machine import as_json, describe_machine
+from benchmarks.served import wait_for
 from glassbox import InterpClient
 from glassbox.engine.model.load import LoadedModel, find_model, load_model, quiet_library
 from glassbox.engine.protocol import Engine
@@ -279,23 +280,11 @@ def server(folder: Path, threads: int = THREADS) -> Iterator[str]:
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         try:
-            wait_for(port, process, folder / "server.log")
+            wait_for(process, port, folder / "server.log")
             yield f"http://127.0.0.1:{port}"
         finally:
             process.terminate()
             process.wait(30)
-
-
-def wait_for(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    """Wait until a port answers."""
-    until = time.monotonic() + 90
-    while time.monotonic() < until:
-        if process.poll() is not None:
-            raise SystemExit(f"the server ended:\n{log.read_text()}")
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
-        time.sleep(0.1)
-    raise SystemExit("the server does not answer")
 
 
 def nnsight_times(python: str | None, n: int) -> dict[str, Any] | None:
