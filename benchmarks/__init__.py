@@ -1,1 +1,1 @@
-"""Measurements against named baselines; each prints ratios found in one run."""
+"""Measurements against named baselines, each a command; each prints ratios found in one run."""

@@ -30,8 +30,8 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from benchmarks.machine import as_json, describe_machine, timed
-from benchmarks.model import D_VOCAB, model_folder
+from benchmarks.apparatus.machine import as_json, describe_machine, timed
+from benchmarks.apparatus.model import D_VOCAB, model_folder
 from glassbox.engine.lora.bank import AdapterBank, AdapterPlaces
 from glassbox.engine.lora.weights import BaseModel
 from glassbox.engine.model.devices import keep_freed_memory

@@ -43,7 +43,7 @@ def measure() -> dict[str, float]:
     """Return milliseconds of each figure in this process."""
     import torch
 
-    from benchmarks.model import model_folder
+    from benchmarks.apparatus.model import model_folder
     from glassbox.engine.resident import load_engine
     from glassbox.types import ModelSpec
 

@@ -11,7 +11,7 @@ import time
 
 import torch
 
-from benchmarks.machine import describe_machine
+from benchmarks.apparatus.machine import describe_machine
 from glassbox.confidence.asking.consistency import features
 from glassbox.confidence.asking.scoring import LabelModel
 from glassbox.confidence.labels import default_labels

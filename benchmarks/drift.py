@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from scipy import spatial, stats
 
-from benchmarks.machine import describe_machine
+from benchmarks.apparatus.machine import describe_machine
 from glassbox.rollout.drift.comparison import compare_windows
 from glassbox.rollout.drift.windows import Column, Window
 from glassbox.stats.intervals import clopper_pearson

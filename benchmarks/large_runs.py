@@ -21,6 +21,7 @@ import numpy as np
 import orjson
 from jaxtyping import Float
 
+from benchmarks.apparatus.peaks import UNIT_BYTES
 from glassbox.artifacts import Classifier
 from glassbox.confidence.analysis import whole_run
 from glassbox.confidence.evaluation.rows import EvaluatedRows, HeldOut
@@ -32,7 +33,6 @@ COMMANDS = ("charts", "threshold", "calibrate", "compare")
 MODELS = {"base": (1.8, 0.8), "tuned": (1.3, 0.2), "tfidf": (0.7, 1.2)}
 """Of each model how far its logits are stretched, and the noise in them."""
 MIB = 2**20
-_UNIT_BYTES = 1 if sys.platform == "darwin" else 1024
 
 
 def _log_softmax(logits: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:
@@ -104,7 +104,19 @@ def taken(command: Sequence[str]) -> tuple[float, float, float]:
     if status:
         raise RuntimeError(f"glassbox {' '.join(command)} ended with status {status}")
     seconds = time.perf_counter() - started
-    return seconds, used.ru_utime + used.ru_stime, used.ru_maxrss * _UNIT_BYTES
+    return seconds, used.ru_utime + used.ru_stime, used.ru_maxrss * UNIT_BYTES
+
+
+def measured(name: str, run: Path) -> str:
+    """Return the line of one command: what it took, and how large what it wrote is."""
+    runs = [str(run)] * (2 if name == "compare" else 1)
+    wall_s, processor_s, peak = taken([name, *runs])
+    line = f"{name:<10}{wall_s:>8.1f}{processor_s:>9.1f}{peak / MIB:>10.0f}"
+    if name != "charts":
+        return line
+    files = [each for each in (run / "charts").rglob("*") if each.is_file()]
+    size, report = sum(each.stat().st_size for each in files), (run / "report.html").stat().st_size
+    return f"{line}{size / MIB:>12.1f}{report / MIB:>12.1f}"
 
 
 def main() -> None:
@@ -120,16 +132,7 @@ def main() -> None:
                 run = Path(folder) / "run"
                 write_run(run, n_rows, n_labels)
                 for name in COMMANDS:
-                    runs = [str(run)] * (2 if name == "compare" else 1)
-                    wall, processor, peak = taken([name, *runs])
-                    line = f"{n_rows:>8}{n_labels:>8}  {name:<10}{wall:>8.1f}{processor:>9.1f}"
-                    line += f"{peak / MIB:>10.0f}"
-                    if name == "charts":
-                        files = [each for each in (run / "charts").rglob("*") if each.is_file()]
-                        size = sum(each.stat().st_size for each in files)
-                        line += f"{size / MIB:>12.1f}"
-                        line += f"{(run / 'report.html').stat().st_size / MIB:>12.1f}"
-                    print(line, flush=True)
+                    print(f"{n_rows:>8}{n_labels:>8}  {measured(name, run)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -27,14 +27,14 @@ from typing import Any
 
 import torch
 
-from benchmarks.arrivals import goodput, percentile, poisson, search
-from benchmarks.capacity import Bench as MeasuredBench
-from benchmarks.capacity import compared, curves, with_sizes
-from benchmarks.flights import Flown, Start, closed_loop, open_loop
-from benchmarks.machine import as_json, describe_machine, matmul_flops
-from benchmarks.model import make_model, model_folder
-from benchmarks.requests_of import Works
-from benchmarks.served import Caller, served_works, serving_model
+from benchmarks.apparatus.arrivals import goodput, percentile, poisson, search
+from benchmarks.apparatus.capacity import Bench as MeasuredBench
+from benchmarks.apparatus.capacity import compared, curves, with_sizes
+from benchmarks.apparatus.flights import Flown, Start, closed_loop, open_loop
+from benchmarks.apparatus.machine import as_json, describe_machine, matmul_flops
+from benchmarks.apparatus.model import make_model, model_folder
+from benchmarks.apparatus.requests_of import Works
+from benchmarks.apparatus.served import Caller, served_works, serving_model
 from glassbox.deploy.plan.capacity import Capacity as MeasuredCapacity
 from glassbox.deploy.plan.capacity import write_capacity
 from glassbox.engine.batching.answering import Capacity

@@ -36,10 +36,17 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from benchmarks.arrivals import goodput
-from benchmarks.flights import Times, closed_loop
-from benchmarks.machine import as_json, describe_machine
-from benchmarks.model import D_MODEL, N_HEADS, N_KV_HEADS, N_LAYERS, model_folder, sentences
+from benchmarks.apparatus.arrivals import goodput
+from benchmarks.apparatus.flights import Times, closed_loop
+from benchmarks.apparatus.machine import as_json, describe_machine
+from benchmarks.apparatus.model import (
+    D_MODEL,
+    N_HEADS,
+    N_KV_HEADS,
+    N_LAYERS,
+    model_folder,
+    sentences,
+)
 from glassbox.engine.batching.answering import Capacity
 from glassbox.engine.lora.bank import AdapterPlaces
 from glassbox.engine.model.load import quiet_library

@@ -8,7 +8,6 @@ Run: ``GLASSBOX_TEST_DATA=... python -m benchmarks.memory [--lines 1000 100000]`
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -16,17 +15,12 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from benchmarks.model import INSTRUCTION, LABELS, model_folder, sentences
+from benchmarks.apparatus.model import INSTRUCTION, LABELS, model_folder, sentences
+from benchmarks.apparatus.peaks import peak_bytes
 from glassbox.engine.resident import load_engine
 from glassbox.types import ModelSpec
 
 CHUNK_LINES = 512
-_UNIT_BYTES = 1 if sys.platform == "darwin" else 1024
-
-
-def peak_bytes() -> int:
-    """Return the largest resident size of this process so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _UNIT_BYTES
 
 
 def chunks(path: Path) -> Iterator[list[str]]:

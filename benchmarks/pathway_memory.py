@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.model import N_LAYERS, model_folder, sentences
+from benchmarks.apparatus.model import N_LAYERS, model_folder, sentences
 from benchmarks.sweep import LOWEST_TARGET, N_FIRING, N_TOKENS, random_sae
 from benchmarks.tokens import FIRING_SHARE, N_CALIBRATION, dictionaries, make_corpus
 from glassbox.engine.model.devices import return_freed_memory

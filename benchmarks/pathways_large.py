@@ -33,7 +33,7 @@ from pathlib import Path
 import torch
 from transformers import LlamaForCausalLM
 
-from benchmarks.large_world import (
+from benchmarks.apparatus.large_world import (
     Run,
     Shape,
     corpus_like,

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from benchmarks.machine import matmul_flops, timed
+from benchmarks.apparatus.machine import matmul_flops, timed
 from benchmarks.serving import N_NEW, N_REQUESTS, Contest, open_contest
 from glassbox.engine.model.packed_linear import PackedLinears
 

@@ -23,8 +23,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import httpx
 import psutil
+
+from benchmarks.apparatus.starting import wait_for
 
 IN_FLIGHT = 32
 N_NEW = 32
@@ -134,15 +135,7 @@ def plain_server(bundle: Path, folder: Path, port: int) -> Iterator[None]:
     with (folder / "plain.log").open("wb") as log:
         server = subprocess.Popen(command, stdout=log, stderr=log)
         try:
-            for _ in range(600):
-                if server.poll() is not None:
-                    raise SystemExit((folder / "plain.log").read_text())
-                try:
-                    if httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 200:
-                        break
-                except httpx.HTTPError:
-                    pass
-                time.sleep(0.1)
+            wait_for(server, port, folder / "plain.log")
             yield
         finally:
             server.terminate()

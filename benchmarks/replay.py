@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.machine import as_json, describe_machine, matmul_flops, timed
+from benchmarks.apparatus.machine import as_json, describe_machine, matmul_flops, timed
 from benchmarks.sweep import N_CONTEXTS, N_LATENTS, N_TOKENS, Contest, make_contest
 from glassbox.engine.model.devices import keep_freed_memory
 from glassbox.pathways.blocks.forward import run_context

@@ -27,8 +27,8 @@ import numpy as np
 import torch
 from transformers import GenerationConfig, LlamaForCausalLM
 
-from benchmarks.machine import as_json, describe_machine, matmul_flops, timed
-from benchmarks.model import N_TEXTS, Workload, model_folder, n_block_parameters, workload
+from benchmarks.apparatus.machine import as_json, describe_machine, matmul_flops, timed
+from benchmarks.apparatus.model import N_TEXTS, Workload, model_folder, n_block_parameters, workload
 from glassbox.engine.model.load import quiet_library
 from glassbox.engine.resident import ResidentEngine, load_engine
 from glassbox.types import ModelSpec

@@ -28,8 +28,8 @@ from typing import Any, Literal
 import torch
 from transformers import GenerationConfig, LlamaForCausalLM
 
-from benchmarks.machine import as_json, describe_machine, matmul_flops, timed
-from benchmarks.model import model_folder, workload
+from benchmarks.apparatus.machine import as_json, describe_machine, matmul_flops, timed
+from benchmarks.apparatus.model import model_folder, workload
 from glassbox.engine.batching.answering import Capacity
 from glassbox.engine.model.load import quiet_library
 from glassbox.engine.requests import Request, Sampling

@@ -31,7 +31,8 @@ from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
 
-from benchmarks.shadow_models import OUTSTANDING, rounds_of
+from benchmarks.apparatus.shadow_models import OUTSTANDING, rounds_of
+from benchmarks.apparatus.starting import wait_for
 from glassbox.rollout.prediction import Prediction
 from glassbox.rollout.routing import Routing
 from glassbox.rollout.shadow.process import Origin
@@ -46,7 +47,6 @@ PRIMARY_S = 0.001
 ARMS = ("off", "process", "thread")
 SETTLE_S = 1.5
 """Seconds after a change of aliases: the server looks every half second."""
-STARTS_S = 90.0
 PREDICT = "/api/v2/models/predict"
 N_OFFERS = 4000
 
@@ -170,7 +170,7 @@ def at(ordered: list[float], share: float) -> float:
 def register(registry: Registry) -> None:
     """Register the functions; one of them answers."""
     for name in ("primary", "challenger", "primary_with_thread"):
-        source = f"benchmarks.shadow_models:{name}"
+        source = f"benchmarks.apparatus.shadow_models:{name}"
         digest = import_function(source)[1]
         registry.register(DEFAULT_MODEL, "callable", source, digest, name=name, actor="benchmark")
     point(registry, "off")
@@ -214,30 +214,13 @@ def serving(
         stderr=log,
     )
     try:
-        wait_for(server, port, folder / "log", features)
+        body = json.dumps({"features": features})
+        wait_for(server, port, folder / "log", path=PREDICT, body=body)
         yield port, registry
     finally:
         server.terminate()
         server.wait(30)
         log.close()
-
-
-def wait_for(
-    server: "subprocess.Popen[bytes]", port: int, log: Path, features: Mapping[str, object]
-) -> None:
-    """Wait until the server answers predictions."""
-    until = time.monotonic() + STARTS_S
-    body = json.dumps({"features": features})
-    while time.monotonic() < until and server.poll() is None:
-        try:
-            client = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-            client.request("POST", PREDICT, body, {"Content-Type": "application/json"})
-            if client.getresponse().status == 200:
-                return
-        except OSError:
-            pass
-        time.sleep(0.2)
-    raise SystemExit("The server does not answer:\n" + log.read_text(encoding="utf-8")[-3000:])
 
 
 def point(registry: Registry, arm: str) -> None:

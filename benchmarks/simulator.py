@@ -10,13 +10,13 @@ Run: ``python -m benchmarks.simulator [--json FILE]``
 
 import argparse
 import json
-import resource
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.apparatus.peaks import peak_bytes
 from glassbox.deploy.plan.day import simulate_day
 from glassbox.deploy.plan.one_by_one import simulate_one_by_one
 from glassbox.deploy.plan.simulator import ServerModel
@@ -76,8 +76,7 @@ def main() -> None:
             f"{each.one_by_one_s / each.seconds:.0f} x; p50 {each.p50_s:.2f} s, "
             f"p99 {each.p99_s:.2f} s"
         )
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f"memory at its peak: {peak:.2f} GiB")
+    print(f"memory at its peak: {peak_bytes() / 2**30:.2f} GiB")
     if options.json is not None:
         options.json.write_text(json.dumps([asdict(each) for each in found], indent=2) + "\n")
 

@@ -5,7 +5,7 @@ fire at each token; 64 targets on layers 3 to 11, each in 4 texts of 96 real tok
 turns, so that a noisy machine disturbs all alike; figures are medians over the rounds, for one
 target in one text. Slow ways do a part of the targets, every n-th of them in order of layer.
 
-``literal``     the spec's: SAEs in the graph, a forward and a backward pass a target.
+``literal``     the study's plan: SAEs in the graph, a forward and a backward pass a target.
 ``no SAEs``     the same without SAEs in the graph.
 ``shared``      one forward pass a text, then a backward pass a target.
 ``replicated``  16 equal rows a text, targets in order of layer, one backward pass for 16 targets,
@@ -30,8 +30,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.machine import as_json, describe_machine, matmul_flops, timed
-from benchmarks.model import D_MODEL, N_LAYERS, model_folder, sentences
+from benchmarks.apparatus.machine import as_json, describe_machine, matmul_flops, timed
+from benchmarks.apparatus.model import D_MODEL, N_LAYERS, model_folder, sentences
 from glassbox.engine.model.devices import keep_freed_memory
 from glassbox.engine.model.load import load_model
 from glassbox.pathways.blocks.forward import run_context
@@ -67,7 +67,7 @@ class Contest:
     rows: dict[int, LatentRows]
 
     def literal(self, every: int) -> int:
-        """Run the spec's way for every n-th target; return how many pairs that were."""
+        """Go the way of the study's plan for every n-th target; return how many pairs that were."""
         sources = {layer: SourceLayer(sae) for layer, sae in self.saes.items()}
         pairs = self._pairs(every)
         for context, target in pairs:

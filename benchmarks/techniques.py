@@ -35,8 +35,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.machine import as_json, describe_machine
-from benchmarks.served import wait_for
+from benchmarks.apparatus.machine import as_json, describe_machine
+from benchmarks.apparatus.starting import wait_for
 from glassbox import InterpClient
 from glassbox.engine.model.load import LoadedModel, find_model, load_model, quiet_library
 from glassbox.engine.protocol import Engine

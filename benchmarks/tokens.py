@@ -10,8 +10,8 @@ both alike; the median over the batches is told.
 ``read``        the same pass with all 600 latents read on every counted position.
 ``statistics``  counts, Fisher's test, log-odds, turns, for each condition and three offsets; the
                 median of five runs.
-``per latent``  the spec's way: for each latent a pass of the corpus and the whole dictionary of its
-                layer; a few latents on a part of the corpus, scaled to all.
+``per latent``  the study's plan: for each latent a pass of the corpus and the whole dictionary of
+                its layer; a few latents on a part of the corpus, scaled to all.
 
 Run: ``GLASSBOX_TEST_DATA=... python -m benchmarks.tokens [--threads N] [--json FILE]``
 """
@@ -27,8 +27,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.machine import as_json, describe_machine, timed
-from benchmarks.model import D_MODEL, N_LAYERS, model_folder, sentences
+from benchmarks.apparatus.machine import as_json, describe_machine, timed
+from benchmarks.apparatus.model import D_MODEL, N_LAYERS, model_folder, sentences
 from glassbox.engine.model.load import load_model
 from glassbox.engine.states.taps import Taps
 from glassbox.pathways.association.associating import associate
@@ -53,7 +53,7 @@ N_DOCUMENTS = 240
 N_ROUNDS = 4
 """Times that the corpus goes through the model in each way."""
 N_PARTS = 6
-"""Parts of the corpus; the spec's way is timed on one."""
+"""Parts of the corpus; the plan's way is timed on one."""
 N_ALONE = 2
 CONDITIONS = ("a", "b", "c", "d", "e", "f")
 BAR = 0.05
@@ -76,7 +76,7 @@ class Figures:
     """Statistics over the plain pass."""
     per_latent_s: float
     times_faster: float
-    """The spec's way over ours, statistics included."""
+    """The plan's way over ours, statistics included."""
 
 
 def make_corpus(tokenizer: Any, numbers: range) -> Corpus:
@@ -149,7 +149,7 @@ def with_and_without(
 
 
 def per_latent(model: Any, corpus: Corpus, rows: dict[int, LatentRows]) -> None:
-    """Go the spec's way for some latents: a pass each, with the whole dictionary of the layer."""
+    """Go the plan's way for some latents: a pass each, with the whole dictionary of the layer."""
     for layer in np.linspace(0, N_LAYERS - 1, N_ALONE).astype(int).tolist():
         read_activations(model, corpus, {layer: rows[layer]})
 

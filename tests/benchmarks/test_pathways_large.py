@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import LlamaForCausalLM
 
-from benchmarks.large_world import random_model, shape_8b, shape_tiny
+from benchmarks.apparatus.large_world import random_model, shape_8b, shape_tiny
 from benchmarks.pathways_large import make_slice, print_report, require_room
 from glassbox.pathways.blocks.forward import run_context
 from glassbox.pathways.discovery.sources import StreamedSources

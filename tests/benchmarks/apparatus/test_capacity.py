@@ -5,8 +5,16 @@ import dataclasses
 import numpy as np
 import pytest
 
-from benchmarks.capacity import IN_FLIGHT, Opened, Seen, compared, curves, sizes_of, with_sizes
-from benchmarks.served import Reserved, Served
+from benchmarks.apparatus.capacity import (
+    IN_FLIGHT,
+    Opened,
+    Seen,
+    compared,
+    curves,
+    sizes_of,
+    with_sizes,
+)
+from benchmarks.apparatus.served import Reserved, Served
 from glassbox.deploy.plan.simulator import simulate
 from tests.deploy.plan.worlds import CAPACITY
 

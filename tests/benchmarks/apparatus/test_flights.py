@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from benchmarks.flights import Times, closed_loop, open_loop
+from benchmarks.apparatus.flights import Times, closed_loop, open_loop
 from glassbox.errors import QueueFull
 
 

@@ -22,8 +22,9 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from benchmarks.flights import Pending, Start, Times
-from benchmarks.model import sentences
+from benchmarks.apparatus.flights import Pending, Start, Times
+from benchmarks.apparatus.model import sentences
+from benchmarks.apparatus.starting import wait_for
 
 N_GIVEN = 32
 """Tokens of a given response, about."""
@@ -31,7 +32,6 @@ N_CLIENTS = 160
 """Threads that ask: more requests than that are never under way."""
 KEPT_S = 2.0
 """Seconds a connection is used again after: the server closes those that are idle for longer."""
-STARTS_S = 90.0
 NAME = "measured"
 
 
@@ -201,18 +201,3 @@ def serving_model(model: Path, dtype: str, threads: int | None) -> Iterator[int]
             finally:
                 server.terminate()
                 server.wait(40)
-
-
-def wait_for(server: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
-    """Wait until a server is ready, or end with what it has logged."""
-    until = time.monotonic() + STARTS_S
-    while time.monotonic() < until and server.poll() is None:
-        try:
-            client = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-            client.request("GET", "/readyz")
-            if client.getresponse().status == 200:
-                return
-        except OSError:
-            pass
-        time.sleep(0.2)
-    raise SystemExit("The server does not answer:\n" + log.read_text(encoding="utf-8")[-3000:])

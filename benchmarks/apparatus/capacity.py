@@ -3,7 +3,7 @@
 For each kind of work so many requests are always under way, in turn 1, 2, 4 and on; what is
 finished in a second is the curve that the simulator's server goes by. Then requests arrive by a
 seeded Poisson process, and what they felt stands beside what the simulation says of the very same
-requests at the very same times. ``benchmarks/served.py`` sends them.
+requests at the very same times. ``benchmarks/apparatus/served.py`` sends them.
 """
 
 import statistics
@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from benchmarks.arrivals import goodput, percentile, poisson
-from benchmarks.flights import closed_loop, open_loop
-from benchmarks.served import Caller, Reserved, Served
+from benchmarks.apparatus.arrivals import goodput, percentile, poisson
+from benchmarks.apparatus.flights import closed_loop, open_loop
+from benchmarks.apparatus.served import Caller, Reserved, Served
 from glassbox.deploy.plan.capacity import Capacity, Compared, Point, Work
 from glassbox.deploy.plan.simulator import simulate
 

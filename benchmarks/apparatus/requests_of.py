@@ -7,8 +7,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
 
-from benchmarks.flights import Pending, Start, Times
-from benchmarks.model import LABELS, sentences, workload
+from benchmarks.apparatus.flights import Pending, Start, Times
+from benchmarks.apparatus.model import LABELS, sentences, workload
 from glassbox.engine.requests import Request, Sampling, Ticket
 from glassbox.engine.resident import ResidentEngine
 from glassbox.types import Capture, HookPoint

@@ -5,7 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.arrivals import Bracket, Span, goodput, n_late_allowed, percentile, poisson, search
+from benchmarks.apparatus.arrivals import (
+    Bracket,
+    Span,
+    goodput,
+    n_late_allowed,
+    percentile,
+    poisson,
+    search,
+)
 
 
 def test_arrivals_are_a_poisson_process():

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from benchmarks.arrivals import Span, n_late_allowed
+from benchmarks.apparatus.arrivals import Span, n_late_allowed
 from glassbox.errors import QueueFull
 
 LOOK_S = 0.005
