@@ -35,13 +35,14 @@ def test_relative_paths_are_relative_to_the_file(tmp_path):
     config = load_config(
         written(
             tmp_path,
-            "study: {out: results}\nsaes: {files: {3: l3}}\ndata: {checkpoints: c}\n"
-            "model: {name: weights}\n",
+            "study: {out: results}\nsaes: {files: {3: l3}}\nmodel: {name: weights}\n"
+            "data: {checkpoints: c, response_logs: l}\n",
         )
     )
     assert config.out == tmp_path / "results"
     assert config.saes.files == {3: str(tmp_path / "l3")}
     assert config.data.checkpoints == str(tmp_path / "c")
+    assert config.data.response_logs == str(tmp_path / "l")
     assert config.model.name == str(tmp_path / "weights")
 
 
@@ -66,7 +67,10 @@ def test_a_saved_configuration_reads_back_as_itself(tmp_path):
         ("replay: {doses: [triple]}", "'ablate', 'half' or 'double'"),
         ("replay: {doses: [half, half]}", "stands there twice"),
         ("contexts: {top: 0, spread: 0}", "a target needs a context"),
-        ("saes: {files: {first: a}}", "valid integer"),
+        ("saes: {files: {first: a}}", r"'saes\.files\.first' is 'first': .*valid integer"),
+        # The other half would come of an experiment of hours, about other latents.
+        ("data: {checkpoints: c}", "'data' is .*name both, or neither"),
+        ("data: {response_logs: l}", "name both, or neither"),
         ("study: {name: ../up}", "should match pattern"),
     ],
 )

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glassbox.errors import OutOfMemory
-from glassbox.pathways.halving import by_halves, within_memory
+from glassbox.pathways.halving import by_halves
 
 SHORT = (
     torch.OutOfMemoryError("CUDA out of memory"),
@@ -109,9 +109,3 @@ def test_who_asked_lets_go_once_for_each_try_that_failed():
     list(by_halves([1, 2, 3, 4, 5], run, too_much=nothing_said, let_go=lambda: let_go.append(1)))
     assert given == [5, 3, 2, 1, 2]
     assert len(let_go) == 2
-
-
-def test_within_memory_tells_that_less_is_to_be_tried():
-    run, _ = fits(2)
-    assert within_memory(lambda: run([1, 2]), n=2, too_much=str) == [1, 2]
-    assert within_memory(lambda: run([1, 2, 3]), n=3, too_much=str) is None

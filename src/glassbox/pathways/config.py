@@ -141,7 +141,8 @@ NEUTRAL: Final = frozenset(
 
 def _refused(error: ValidationError, source: str) -> InvalidSetting:
     first = error.errors()[0]
-    parts = [str(part) for part in first["loc"]]
+    # The library marks what is wrong with a key itself.
+    parts = [str(part) for part in first["loc"] if part != "[key]"]
     if first["type"] == "extra_forbidden":
         fields = StudyConfig.model_fields
         known: Iterable[str] = fields

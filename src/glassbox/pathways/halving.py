@@ -1,16 +1,12 @@
 """Work that may be too large for the memory: all of it, or else its halves.
 
-The one place where running out is caught. Knows nothing of what is worked on.
+Knows nothing of what is worked on.
 """
 
 from collections.abc import Callable, Iterator
-from traceback import clear_frames
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
-import torch
-
-from glassbox.engine.model.devices import is_out_of_memory
-from glassbox.errors import OutOfMemory
+from glassbox.engine.model.memory import within_memory
 
 
 @runtime_checkable
@@ -28,43 +24,6 @@ class Sliceable(Protocol):
 
 S = TypeVar("S", bound=Sliceable)
 R = TypeVar("R")
-
-
-def within_memory(
-    run: Callable[[], R],
-    *,
-    n: int,
-    too_much: Callable[[], str],
-    let_go: Callable[[], None] = lambda: None,
-) -> R | None:
-    """Return what comes of some work; none where memory did not suffice, so that less is tried.
-
-    Whatever else goes wrong is raised as it is.
-
-    Args:
-        run: The work; what it returns is never none.
-        n: How many things it works on. One of them cannot be halved.
-        too_much: What is said where one alone does not fit, with what to do.
-        let_go: Lets go of what was held for the work outside of it; then a GPU's free memory is
-            gathered, so that less finds room.
-
-    Raises:
-        OutOfMemory: Memory did not suffice for a single thing.
-    """
-    try:
-        return run()
-    except (RuntimeError, MemoryError, OSError) as error:
-        if not is_out_of_memory(error):
-            raise
-        # What another thread raised is kept by its future, and that by a frame of the traceback: a
-        # circle, in which the tensors that did not fit would stay while less is tried.
-        clear_frames(error.__traceback__)
-        if n <= 1:
-            raise OutOfMemory(too_much()) from error
-    # Outside the handler, where nothing holds the traceback any more.
-    let_go()
-    torch.cuda.empty_cache()
-    return None
 
 
 def by_halves(

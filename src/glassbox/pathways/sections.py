@@ -72,6 +72,15 @@ class DataSection(Section):
     response_logs: str | None = None
     """Folder with the response logs, *.json; relative to the configuration file."""
 
+    @model_validator(mode="after")
+    def _both(self) -> Self:
+        if (self.checkpoints is None) != (self.response_logs is None):
+            raise ValueError(
+                "checkpoints and response_logs are of one study: name both, or neither to have "
+                "'experiment' make them"
+            )
+        return self
+
 
 class ExperimentSection(Section):
     """The patching study that is made where there is none."""

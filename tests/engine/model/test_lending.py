@@ -10,6 +10,7 @@ import torch
 
 from glassbox.engine.lens import LensRequest
 from glassbox.engine.model import lending, lent_weights
+from glassbox.engine.model.lent_surroundings import SurroundingsRecord
 from glassbox.engine.protocol import AdapterRecipe, Example
 from glassbox.engine.requests import Request, Sampling
 from glassbox.engine.resident import ResidentEngine
@@ -266,6 +267,18 @@ def test_random_state_is_put_back(engine, draw):
         numpy_state(),
         torch.get_rng_state().tolist(),
     )
+
+
+def test_random_state_of_apples_devices_is_put_back(monkeypatch):
+    # Torch's own functions, over a generator of the processor: only the device is missing.
+    generator = torch.Generator()
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(torch.mps, "_get_default_mps_generator", lambda: generator)
+    record, before = SurroundingsRecord(), generator.get_state()
+    assert record.restore() == ()
+    torch.rand(3, generator=generator)
+    assert record.restore() == ("random state put back (MPS's)",)
+    assert torch.equal(generator.get_state(), before)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ import pytest
 
 from glassbox.artifacts import read_json
 from glassbox.cli.main import main
+from glassbox.cli.terminal.exit_codes import ExitCode
 from glassbox.errors import ConflictError, CorruptArtifact, OutOfMemory
 from glassbox.pathways.config_file import save_config
 from glassbox.pathways.integration.results import read_study
@@ -25,6 +26,7 @@ from glassbox.pathways.layout import STEPS, StudyFolder
 from glassbox.pathways.orchestration.candidates_file import read_kept
 from glassbox.pathways.orchestration.memory import MemoryMeter
 from glassbox.pathways.orchestration.steps import do_step, run_study
+from glassbox.pathways.study.selection_file import read_selection
 from glassbox.runtime import Runtime
 from glassbox.types import ModelSpec
 from tests.pathways.orchestration.small_study import config_in, place_of, results_of
@@ -270,6 +272,49 @@ def test_another_configuration_is_refused_by_name(finished, engine, tmp_path):
     place = place_of(config_in(paths.root, discover={"mode": "frozen"}), engine)
     with pytest.raises(ConflictError, match=r'discover\.mode was "total" and is "frozen"'):
         do_step(place, "discover")
+
+
+def test_no_step_builds_on_results_of_another_configuration(finished, engine, tmp_path, capsys):
+    paths = copy_of(finished, tmp_path / "other")
+    before = results_of(paths.root)
+    # The rehearsal goes the sweep's way, and forecasts the replays.
+    config = config_in(paths.root, discover={"path": "through"})
+    with pytest.raises(ConflictError, match=r'discover\.path was "past" and is "through"'):
+        do_step(place_of(config, engine), "prototype")
+    with pytest.raises(ConflictError, match=r"'validate' builds on results of 'discover' .*past"):
+        do_step(place_of(config, engine), "validate", fresh=True)
+    file = tmp_path / "study.json"
+    save_config(config, file)
+    assert main(["pathways", "forecast", str(file)]) == ExitCode.CONFLICT
+    assert "Run 'glassbox pathways prototype' with --fresh first" in " ".join(
+        capsys.readouterr().err.split()
+    )
+    # The report would tell of doses that nobody gave.
+    config = config_in(paths.root, replay={"doses": ["ablate", "double"]})
+    with pytest.raises(ConflictError, match=r"'integrate' builds on.*replay\.doses was"):
+        do_step(place_of(config, engine), "integrate", fresh=True)
+    assert results_of(paths.root) == before
+
+
+def test_every_source_of_the_sample_below_the_cut_has_its_random_directions(
+    finished, engine, tmp_path
+):
+    paths = copy_of(finished, tmp_path / "other")
+    config = config_in(
+        paths.root,
+        discover={"sources": "all", "top": 1},
+        replay={"below_cut": 1.0, "max_below": 200},
+    )
+    place = place_of(config, engine)
+    do_step(place, "discover", fresh=True)
+    kept, _ = read_kept(paths.candidates)
+    # Layers without a selected latent and without a kept source are sampled, too.
+    own = {each.latent.layer for each in read_selection(paths.causal_features).latents}
+    assert set(range(max(own))) - own - {source.layer for _, source in kept}
+    do_step(place, "validate", fresh=True)
+    summary = read_json(paths.validated)["summary"]
+    assert summary["missed_n_sampled"] > 100
+    assert summary["n_unmatched"] == 0
 
 
 def test_what_will_not_fit_is_refused_before_it_begins(finished, engine, tmp_path):

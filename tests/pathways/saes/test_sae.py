@@ -120,7 +120,3 @@ def test_a_normalising_dictionary_needs_the_vectors_to_decode():
     )
     with pytest.raises(InvalidValue, match="output depends on them"):
         sae.decode(f)
-
-
-def test_size_counts_every_tensor():
-    assert make_sae().n_bytes == 4 * (20 * 6 + 20 + 20 * 6 + 6 + 20)

@@ -6,9 +6,8 @@ Knows nothing of how they are counted.
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from glassbox.artifacts import read_json
 from glassbox.cli.terminal.console import Column, note, print_json, print_table, print_text
-from glassbox.errors import InvalidData
+from glassbox.cli.terminal.sizes import size_of
 from glassbox.wording import counted
 
 if TYPE_CHECKING:
@@ -57,13 +56,11 @@ def show_study_forecast(folder: "StudyFolder", *, json: bool) -> None:
 
     Raises:
         InvalidData: There is none yet.
+        CorruptArtifact: Its file is damaged or of another schema.
     """
-    if not folder.single_feature_test.is_file():
-        raise InvalidData(
-            "not there yet: run 'glassbox pathways prototype' first",
-            source=str(folder.single_feature_test),
-        )
-    found = read_json(folder.single_feature_test)["forecast"]
+    from glassbox.pathways.orchestration.prototype_file import read_prototype
+
+    found = read_prototype(folder.single_feature_test)["forecast"]
     if json:
         print_json(found)
         return
@@ -158,11 +155,3 @@ def duration(seconds: float) -> str:
     if seconds < 5400:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
-
-
-def size_of(n_bytes: float) -> str:
-    """Return a size for people."""
-    for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if n_bytes >= unit:
-            return f"{n_bytes / unit:.1f} {name}"
-    return f"{n_bytes:.0f} B"

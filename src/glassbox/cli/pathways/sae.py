@@ -15,6 +15,7 @@ from glassbox.cli.pathways.sae_texts import read_plain_texts
 from glassbox.cli.terminal.console import Column, note, print_json, print_table, progress
 from glassbox.errors import InvalidData, InvalidValue, UnknownName
 from glassbox.runtime import Runtime
+from glassbox.wording import percent
 
 if TYPE_CHECKING:
     from glassbox.pathways.saes.inspecting import Inspection
@@ -190,8 +191,8 @@ def _show_trained(metrics: "Sequence[SaeMetrics]") -> None:
     rows = [
         (
             each.layer, f"{each.l0:.1f}", f"{each.explained_variance:.3f}",
-            f"{each.dead_share:.1%}", f"{each.cross_entropy:.3f}",
-            f"{each.cross_entropy_clean:.3f}", f"{each.recovered:.1%}",
+            percent(each.dead_share, 1), f"{each.cross_entropy:.3f}",
+            f"{each.cross_entropy_clean:.3f}", percent(each.recovered, 1),
         )
         for each in metrics
     ]  # fmt: skip
@@ -296,8 +297,8 @@ def _show_measured(found: "list[Inspection]") -> None:
             (
                 report.layer, f"{report.l0:.1f} ± {report.l0_sd:.1f}",
                 None if special is None else f"{special:.1f}", f"{report.explained_variance:.3f}",
-                f"{report.dead_share:.1%}", f"{report.dense_share:.1%}", f"{report.n_tokens:,}",
-                "; ".join(one.problems) or "plausible",
+                percent(report.dead_share, 1), percent(report.dense_share, 1),
+                f"{report.n_tokens:,}", "; ".join(one.problems) or "plausible",
             )
         )  # fmt: skip
     print_table(columns, rows)

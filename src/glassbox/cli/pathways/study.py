@@ -180,7 +180,11 @@ def forecast(
     from glassbox.cli.pathways.forecast_showing import show_forecast, show_study_forecast
 
     if config is not None:
-        show_study_forecast(open_place(config, quiet=json).folder, json=json)
+        from glassbox.pathways.orchestration.steps import require_settings
+
+        place = open_place(config, quiet=json)
+        require_settings(place, "prototype", "The forecast is among")
+        show_study_forecast(place.folder, json=json)
         return
     show_forecast(
         contexts, doses, null, close, tokens, responses, rate=rate, measure=measure, json=json

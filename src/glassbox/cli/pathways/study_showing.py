@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from glassbox.artifacts import read_json
-from glassbox.cli.pathways.forecast_showing import duration, size_of
+from glassbox.cli.pathways.forecast_showing import duration
 from glassbox.cli.terminal.console import Column, print_json, print_table, print_text
+from glassbox.cli.terminal.sizes import size_of
 from glassbox.wording import counted
 
 if TYPE_CHECKING:
@@ -94,8 +94,9 @@ def show_selection(folder: "StudyFolder") -> None:
 def show_prototype(folder: "StudyFolder") -> None:
     """Print the rehearsal: candidates of one latent, memory by stage, and the forecast."""
     from glassbox.cli.pathways.forecast_showing import show_study_forecast
+    from glassbox.pathways.orchestration.prototype_file import read_prototype
 
-    found = read_json(folder.single_feature_test)
+    found = read_prototype(folder.single_feature_test)
     print_text(
         f"{found['feature']} at position {found['position']} of {found['n_tokens']} tokens, "
         f"activation {found['activation']:.3f}."

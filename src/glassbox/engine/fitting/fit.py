@@ -9,8 +9,7 @@ the step, so a killed fit goes on and ends with the same bits. Knows nothing of 
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 
@@ -31,9 +30,9 @@ from glassbox.engine.lora.files import (
     write_adapter,
 )
 from glassbox.engine.lora.weights import BaseModel
-from glassbox.engine.model.devices import is_out_of_memory
+from glassbox.engine.model.memory import running_out_named
 from glassbox.engine.protocol import AdapterFit, AdapterRecipe, ContinuationLoss, Example, FitPoint
-from glassbox.errors import NonFiniteOutput, NotEnoughData, OutOfMemory, TextTooLong
+from glassbox.errors import NonFiniteOutput, NotEnoughData, TextTooLong
 from glassbox.types import TokenIds
 
 Forward = Callable[[Sequence[TokenIds]], Float[torch.Tensor, "batch n_continuations"]]
@@ -188,7 +187,7 @@ class _Fit:
             group["lr"] = rate
         total = 0.0
         self.trainee.training(True)
-        with out_of_memory_named(self.recipe):
+        with running_out_named(self._too_large):
             for number, rows in enumerate(batches):
                 self.trainee.source.seed(_dropout_seed(self.recipe.seed, step, number))
                 loss = self._loss(self.task.train, rows) * (len(rows) / n_rows)
@@ -249,7 +248,7 @@ class _Fit:
         lengths = [len(example.prompt) for example in examples]
         self.trainee.training(False)
         total = 0.0
-        with torch.no_grad(), out_of_memory_named(self.recipe):
+        with torch.no_grad(), running_out_named(self._too_large):
             for rows in sorted_batches(lengths, self.recipe.batch_size):
                 total += self._loss(examples, rows).item() * len(rows)
         return total / len(examples)
@@ -280,26 +279,15 @@ class _Fit:
                 }
         _LOG.info("Resuming the fit in %s after step %d.", path.parent, state.step)
 
+    def _too_large(self) -> str:
+        return (
+            f"A batch of {self.recipe.batch_size} examples did not fit into memory. Halve "
+            f"batch_size and double accumulation (it is {self.recipe.accumulation}): the fit stays "
+            "the same."
+        )
+
     def _seconds_before(self) -> float:
         return self.state.curve[-1].seconds if self.state.curve else 0.0
-
-
-@contextmanager
-def out_of_memory_named(recipe: AdapterRecipe) -> Iterator[None]:
-    """Turn the allocator's failure into our error, with what can be changed.
-
-    Raises:
-        OutOfMemory: Device or host memory did not suffice.
-    """
-    try:
-        yield
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise OutOfMemory(
-            f"A batch of {recipe.batch_size} examples did not fit into memory. Halve batch_size "
-            f"and double accumulation (it is {recipe.accumulation}): the fit stays the same."
-        ) from error
 
 
 def _check_examples(task: FitTask, context: int) -> None:

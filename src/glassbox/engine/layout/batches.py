@@ -6,12 +6,10 @@ fails at once. Knows lengths and budgets; knows nothing of models.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
-import torch
-
-from glassbox.engine.model.devices import is_out_of_memory
-from glassbox.errors import OutOfMemory
+from glassbox.engine.model.memory import within_memory
 
 T = TypeVar("T")
 
@@ -24,6 +22,12 @@ few-shot prompts room without letting attention outgrow the linear layers.
 
 READ_LOGITS = 1 << 25
 """Logits that a batch may read (128 MiB in float32)."""
+
+
+NO_TEXT_FITS = (
+    "Not even one text fits into memory beside the model. Shorten the text, choose a smaller model "
+    "or number format, or free memory."
+)
 
 
 @dataclass(frozen=True)
@@ -76,26 +80,9 @@ def run_batches(
     waiting = [list(batch) for batch in reversed(batches)]
     while waiting:
         rows = waiting.pop()
-        answer = _within_memory(rows, run)
+        answer = within_memory(partial(run, rows), n=len(rows), too_much=lambda: NO_TEXT_FITS)
         if answer is not None:
             yield rows, answer
             continue
         half = (len(rows) + 1) // 2
         waiting += [rows[half:], rows[:half]]
-
-
-def _within_memory(rows: list[int], run: Callable[[list[int]], T]) -> T | None:
-    try:
-        return run(rows)
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        if len(rows) == 1:
-            raise OutOfMemory(
-                "Not even one text fits into memory beside the model. Shorten the text, choose a "
-                "smaller model or number format, or free memory."
-            ) from error
-    # Outside the handler, where the traceback no longer holds the tensors that did not fit.
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    return None

@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 from jaxtyping import Int
 
 from glassbox.engine.lora.files import read_adapter
@@ -25,13 +24,12 @@ from glassbox.engine.lora.tiers import AdapterTiers
 from glassbox.engine.lora.update import Update, update_of_one, update_of_rows, updating
 from glassbox.engine.lora.urls import NamedUrls
 from glassbox.engine.lora.weights import AdapterWeights, BaseModel, linear_layers, prepare
-from glassbox.engine.model.devices import is_out_of_memory
+from glassbox.engine.model.memory import running_out_named
 from glassbox.engine.requests import AdapterInfo
 from glassbox.errors import (
     ConflictError,
     CorruptArtifact,
     InvalidValue,
-    OutOfMemory,
     UnknownName,
 )
 
@@ -352,16 +350,15 @@ class AdapterBank:
         return weights
 
     def _upload(self, weights: AdapterWeights) -> AdapterWeights:
-        try:
-            return weights.to(self.base.model.device)
-        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-            raise OutOfMemory(
+        def too_much() -> str:
+            return (
                 f"Adapter {weights.digest[:12]} does not fit beside the model: "
                 f"{weights.n_bytes:,} bytes. Free device memory, or lower "
                 "engine.adapter_device_bytes so that fewer adapters are kept there."
-            ) from error
+            )
+
+        with running_out_named(too_much):
+            return weights.to(self.base.model.device)
 
     def _forget(self, slot: int) -> None:
         last = self._last

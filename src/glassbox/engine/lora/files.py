@@ -25,18 +25,18 @@ from glassbox.artifacts import (
     write_bytes,
     write_json,
 )
+from glassbox.engine.lora.curve import CURVE_FILE, read_curve, write_curve
 from glassbox.engine.protocol import AdapterFit, AdapterRecipe, FitPoint
 from glassbox.errors import CorruptArtifact, UnknownName, UnsupportedModel
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
-CURVE_FILE = "training_curve.json"
 ORIGIN_FILE = "glassbox.json"
 README_FILE = "README.md"
 STATE_FILE = "fit-state.safetensors"
 
 ORIGIN_SCHEMA = 1
-"""Version of the layout of ``glassbox.json`` and ``training_curve.json``."""
+"""Version of the layout of ``glassbox.json``."""
 
 _KEY = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<side>[AB])\.weight")
 
@@ -196,14 +196,7 @@ def write_adapter(
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     write_bytes(folder / WEIGHTS_FILE, save(plain, metadata={"format": "pt"}))
     write_bytes(folder / CONFIG_FILE, orjson.dumps(dict(config), option=_PRETTY))
-    write_json(
-        folder / CURVE_FILE,
-        {
-            "schema_version": ORIGIN_SCHEMA,
-            "best_step": origin.best_step,
-            "points": [asdict(point) for point in curve],
-        },
-    )
+    write_curve(folder, curve, origin.best_step)
     digest = adapter_digest(folder)
     write_bytes(folder / README_FILE, _readme(origin, digest, curve).encode())
     described = {"schema_version": ORIGIN_SCHEMA, "kind": "adapter", "digest": digest}
@@ -223,9 +216,8 @@ def read_finished(folder: Path, fingerprint: str) -> AdapterFit | None:
     if described.get("fingerprint") != fingerprint:
         return None
     adapter = read_adapter(folder)
-    curve_file = read_object(folder / CURVE_FILE, schema=ORIGIN_SCHEMA)
+    curve = read_curve(folder)
     try:
-        curve = tuple(FitPoint(**point) for point in curve_file["points"])
         fields = {name: described[name] for name in Origin.__dataclass_fields__}
         origin = Origin(**(fields | {"recipe": AdapterRecipe(**fields["recipe"])}))
     except (KeyError, TypeError) as error:

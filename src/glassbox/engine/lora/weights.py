@@ -3,6 +3,7 @@
 The low-rank update of a layer is ``x @ A.T @ B`` with the scale already in B. Whether the
 configuration and the weights tell the same story is checked here, once, before anything is served.
 Knows PEFT's configuration and the names of the model's layers; knows nothing of batches or memory.
+PEFT itself is imported with the first adapter: whoever has none does not wait for it.
 
 Source: Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models", equation 3.
 """
@@ -11,19 +12,21 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
-from peft import LoraConfig
-from peft.tuners.tuners_utils import check_target_module_exists
-from peft.utils.other import get_pattern_key
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.pytorch_utils import Conv1D
 
 from glassbox.engine.lora.files import CONFIG_FILE, AdapterFolder, LoraPair
 from glassbox.errors import AdapterMismatch, CorruptArtifact
+from glassbox.importing import importing_libraries
 from glassbox.wording import counted
+
+if TYPE_CHECKING:
+    from peft import LoraConfig
 
 ALL_LINEAR = "all-linear"
 """PEFT's word for every linear layer but the output head."""
@@ -127,7 +130,9 @@ def prepare(
         ) from error
 
 
-def _updates(adapter: AdapterFolder, config: LoraConfig, base: BaseModel) -> dict[str, LayerUpdate]:
+def _updates(
+    adapter: AdapterFolder, config: "LoraConfig", base: BaseModel
+) -> dict[str, LayerUpdate]:
     updates = {}
     for name, pair in adapter.pairs.items():
         rank = _from_pattern(config.rank_pattern, name, config.r)
@@ -170,12 +175,15 @@ def check_fit(adapter: AdapterFolder, base: BaseModel, layers: Mapping[str, nn.M
             )
 
 
-def config_of(adapter: AdapterFolder) -> LoraConfig:
+def config_of(adapter: AdapterFolder) -> "LoraConfig":
     """Return PEFT's configuration of an adapter.
 
     Raises:
         CorruptArtifact: PEFT does not take it.
     """
+    with importing_libraries():
+        from peft import LoraConfig
+
     try:
         config: LoraConfig = LoraConfig.from_peft_type(**adapter.config)
     except (TypeError, ValueError) as error:
@@ -186,9 +194,11 @@ def config_of(adapter: AdapterFolder) -> LoraConfig:
 
 
 def _check_layers(
-    adapter: AdapterFolder, config: LoraConfig, base: BaseModel, layers: Mapping[str, nn.Module]
+    adapter: AdapterFolder, config: "LoraConfig", base: BaseModel, layers: Mapping[str, nn.Module]
 ) -> None:
     """Check that the weights are those of the layers that the configuration names."""
+    from peft.tuners.tuners_utils import check_target_module_exists
+
     targets = config.target_modules
     if targets is None:
         # PEFT's own choice for the architecture; it writes the names down when it saves.
@@ -208,6 +218,8 @@ def _check_layers(
 
 
 def _from_pattern(pattern: Mapping[str, int] | None, layer: str, otherwise: int) -> int:
+    from peft.utils.other import get_pattern_key
+
     pattern = pattern or {}
     return pattern.get(get_pattern_key(list(pattern), layer), otherwise)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 _WORDS_BYTES = 625 * 4
 """A position and 624 words: the state of a Mersenne twister."""
@@ -34,7 +35,7 @@ class SurroundingsRecord:
         self._numpy_words = _numpy_words()
         self._numpy = np.random.get_state()  # noqa: NPY002  the state that guests share
         self._torch = torch.get_rng_state()
-        self._cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
+        self._devices = _device_states()
 
     def restore(self) -> tuple[str, ...]:
         """Put everything back and return what was, in words."""
@@ -55,11 +56,11 @@ class SurroundingsRecord:
         if not torch.equal(torch.get_rng_state(), self._torch):
             torch.set_rng_state(self._torch)
             moved.append("torch's")
-        if self._cuda is not None:
-            now = torch.cuda.get_rng_state_all()
-            if not all(map(torch.equal, now, self._cuda)):
-                torch.cuda.set_rng_state_all(self._cuda)
-                moved.append("CUDA's")
+        devices = _device_states()
+        for name, before in self._devices.items():
+            if not all(map(torch.equal, devices[name], before)):
+                _set_device_states(name, before)
+                moved.append(name)
         if moved:
             yield f"random state put back ({', '.join(moved)})"
 
@@ -92,6 +93,23 @@ def _settings() -> dict[str, Any]:
         "matmul precision": torch.get_float32_matmul_precision(),
         "anomaly detection": torch.is_anomaly_enabled(),
     }
+
+
+def _device_states() -> dict[str, list[Tensor]]:
+    """Return the random states of the accelerators in use, by whose they are."""
+    states = {}
+    if torch.cuda.is_initialized():
+        states["CUDA's"] = torch.cuda.get_rng_state_all()
+    if torch.backends.mps.is_available():
+        states["MPS's"] = [torch.mps.get_rng_state()]
+    return states
+
+
+def _set_device_states(name: str, states: list[Tensor]) -> None:
+    if name == "CUDA's":
+        torch.cuda.set_rng_state_all(states)
+    else:
+        torch.mps.set_rng_state(states[0])
 
 
 def _python_words() -> tuple[bytes, Any] | None:

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from glassbox.engine.lens import LensRequest, LogitLens
-from glassbox.engine.model.devices import is_out_of_memory
 from glassbox.engine.model.distributions import entropy, largest_gap, require_finite
-from glassbox.errors import OutOfMemory, UnsupportedModel
+from glassbox.engine.model.memory import running_out_named
+from glassbox.errors import UnsupportedModel
 from glassbox.types import TokenIds
 
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.25, torch.float16: 0.05}
@@ -31,6 +31,11 @@ TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.25, torch.float16: 0.05}
 Both come from the same weights and the same state: only the size of the matrix product differs,
 and with it the order of its sums. A forgotten norm or scaling shows as whole nats.
 """
+
+_TOO_LONG = (
+    "This text does not fit into memory beside the model, layer by layer. Shorten it, or ask for "
+    "fewer positions."
+)
 
 
 def logit_lens(
@@ -74,15 +79,8 @@ def read_lens(model: PreTrainedModel, request: LensRequest) -> LogitLens:
         NonFiniteOutput: As ``logit_lens``.
         OutOfMemory: It does not fit.
     """
-    try:
+    with running_out_named(lambda: _TOO_LONG):
         return logit_lens(model, request.tokens, request.positions, top_k=request.top_k)
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise OutOfMemory(
-            "This text does not fit into memory beside the model, layer by layer. Shorten it, or "
-            "ask for fewer positions."
-        ) from error
 
 
 def blocks_of(model: PreTrainedModel) -> nn.ModuleList:

@@ -1,7 +1,7 @@
 """Which of all gradients are worth a look: sums over texts, and the cut.
 
 A target's gradients in all its texts become one row for each source latent. The cut is unit-free:
-the share of the target's summed |attribution| that a source has. The spec's own rule, a bound on
+the share of the target's summed |attribution| that a source has. The plan's own rule, a bound on
 |gradient| in the raw units of two dictionaries, is there as well, and each table says which rule
 it was made with and in which unit. Arithmetic on arrays; knows nothing of models.
 """

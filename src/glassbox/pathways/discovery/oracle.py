@@ -77,7 +77,7 @@ def target_gradients(
 ) -> dict[int, tuple[Float[Tensor, "positions n"], Float[Tensor, "positions n"]]]:
     """Return, by source layer, the gradient of one target by each latent, and its activations.
 
-    The spec's way for one feature: a forward pass with the SAEs in the graph, and a backward pass.
+    The plan's way for one latent: a forward pass with the SAEs in the graph, and a backward pass.
     """
     place = place_of(target.latent, targets)
     rows = targets[target.latent.layer]

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from glassbox.engine.model.memory import within_memory
 from glassbox.errors import InvalidData, InvalidValue
 from glassbox.pathways.blocks.tape import ContextTape, tape_context
 from glassbox.pathways.blocks.weights import ModelBlocks
@@ -31,7 +32,6 @@ from glassbox.pathways.discovery.gradients import (
 )
 from glassbox.pathways.discovery.sources import LayerSources, Sources, place_of
 from glassbox.pathways.discovery.workers import Together, n_workers, split_evenly, workers
-from glassbox.pathways.halving import within_memory
 from glassbox.pathways.saes.rows import LatentRows
 
 TILE_ROWS = {"cpu": 512, "cuda": 8192}

@@ -263,7 +263,7 @@ def _conventions(
     if resident is not None:
         dictionaries = resident.dictionaries
         sources = [dictionaries.reader(layer).facts for layer in dictionaries.layers]
-        formats = sorted({f"{each.format}, {each.convention}" for each in sources})
+        formats = sorted({f"{each.format} (convention: {each.convention})" for each in sources})
         words.append(("SAE files", "; ".join(formats)))
     return tuple(words)
 

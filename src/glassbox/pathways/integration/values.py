@@ -341,7 +341,7 @@ class DecisionPath:
     weight: float
     """Product of the weights of its edges; its sign says whether it pushes towards stopping."""
     verified: bool
-    """Whether every latent-to-latent and latent-to-decision edge on it was confirmed."""
+    """Whether replay confirmed every edge between latents, and the last one differs from 0."""
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from glassbox.pathways.orchestration.fitting import Rehearsed, forecast_run, req
 from glassbox.pathways.orchestration.lent_model import runnable, sweeper_of
 from glassbox.pathways.orchestration.memory import MemoryMeter
 from glassbox.pathways.orchestration.parts import StudyLatents, study_latents
+from glassbox.pathways.orchestration.prototype_file import SCHEMA
 from glassbox.pathways.orchestration.running import Done, file_inputs
 from glassbox.pathways.orchestration.workplace import Workplace
 from glassbox.pathways.replay.clean_text import Latents
@@ -38,9 +39,6 @@ from glassbox.pathways.shards import StepKey
 from glassbox.pathways.study.prompts_sample import read_prompts
 from glassbox.pathways.study.selection_file import read_selection
 from glassbox.wording import counted
-
-SCHEMA = 1
-"""Version of the layout of ``single_feature_test.json``."""
 
 MOST_TEXTS = 64
 """Representative prompts that are looked at."""

@@ -50,8 +50,6 @@ class Step:
     """Does it."""
     remains: Callable[[StudyFolder], Sequence[Path]]
     """Files and folders that are removed to have it made anew."""
-    schema: int = 1
-    """Version of its files."""
 
 
 @dataclass(frozen=True)
@@ -102,9 +100,7 @@ def run_step(place: Workplace, step: Step, *, fresh: bool = False) -> Finished:
     with place.alone():
         if fresh:
             forget_step(folder, step.name, step.remains(place.folder))
-        key = StepKey(
-            step.name, place.config.settings(step.sections), step.inputs(place), step.schema
-        )
+        key = StepKey(step.name, place.config.settings(step.sections), step.inputs(place))
         record = finished_step(folder, key)
         if record is not None:
             return _finished(step.name, record, was_there=True)

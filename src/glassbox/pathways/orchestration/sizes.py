@@ -37,8 +37,6 @@ class Chunking:
 
     targets: int = 256
     """``discover.chunk_targets``."""
-    positions: int = CHUNK_POSITIONS
-    """Positions whose tapes are held."""
     tile_rows: int = TILE_ROWS["cpu"]
     """Rows multiplied together."""
     workers: int = 1
@@ -115,7 +113,7 @@ def _chunks(contexts: Sequence[ContextShape], chunking: Chunking) -> list[list[C
             room = chunking.targets - sum(len(each.targets) for each in together)
             held = sum(each.n_tokens for each in together)
             first = waiting[0]
-            if not room or (together and held + first.n_tokens > chunking.positions):
+            if not room or (together and held + first.n_tokens > CHUNK_POSITIONS):
                 break
             waiting.pop(0)
             if len(first.targets) > room:

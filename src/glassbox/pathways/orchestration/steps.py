@@ -6,14 +6,15 @@ nothing of how they work.
 
 import importlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from glassbox.errors import UnknownName
+from glassbox.errors import ConflictError, UnknownName
 from glassbox.pathways.layout import STEPS, StudyFolder
 from glassbox.pathways.orchestration.running import Done, Finished, Step, run_step
 from glassbox.pathways.orchestration.workplace import Workplace
-from glassbox.pathways.shards import StepKey
+from glassbox.pathways.shards import StepKey, made_key
 
 _HERE: Final = "glassbox.pathways.orchestration"
 
@@ -70,8 +71,12 @@ TABLE: Final[Mapping[str, Step]] = {
         _step("experiment", ("model", "experiment"), "experiment_step", "experiment_inputs"),
         _step("audit", ("audit",), "file_steps", "data_inputs"),
         _step("select", ("audit", "select"), "file_steps", "selection_inputs"),
+        # What it measures goes the way of the sweep, and its forecast is of all that follows.
         _step(
-            "prototype", ("model", "saes", "contexts", "prototype"), "prototype", "prototype_inputs"
+            "prototype",
+            ("model", "saes", "contexts", "discover", "replay", "tokens", "prototype"),
+            "prototype",
+            "prototype_inputs",
         ),
         _step("tokens", ("model", "saes", "tokens", "contexts"), "tokens_step", "tokens_inputs"),
         _step(
@@ -89,8 +94,7 @@ TABLE: Final[Mapping[str, Step]] = {
 
 def steps_of(place: Workplace) -> tuple[str, ...]:
     """Return the steps of a whole study; one that is there already has no experiment."""
-    named = place.config.data
-    is_there = named.checkpoints is not None and named.response_logs is not None
+    is_there = place.config.data.checkpoints is not None
     return tuple(name for name in STEPS if not (is_there and name == "experiment"))
 
 
@@ -99,10 +103,41 @@ def do_step(place: Workplace, name: str, *, fresh: bool = False) -> Finished:
 
     Raises:
         UnknownName: There is no such step.
+        ConflictError: A step that it builds on was made under other settings; named.
     """
     if name not in TABLE:
         raise UnknownName("step", name, STEPS)
+    for earlier in STEPS[: STEPS.index(name)]:
+        # Nothing reads the rehearsal, and only a study that makes its own data the experiment.
+        if earlier != "prototype" and earlier in steps_of(place):
+            require_settings(place, earlier, f"'{name}' builds on")
     return run_step(place, TABLE[name], fresh=fresh)
+
+
+def require_settings(place: Workplace, name: str, why: str) -> None:
+    """Return if a step's files, where there are any, were made under the study's settings.
+
+    Args:
+        place: The study.
+        name: The step.
+        why: What they are needed for, as the beginning of a sentence that goes on with them.
+
+    Raises:
+        ConflictError: They were made under other ones; what differs is named.
+        CorruptArtifact: The step's record is damaged.
+    """
+    folder = place.folder.of_step(name)
+    if not (folder / f"{name}.step.json").is_file():
+        return
+    made = made_key(folder, name)
+    asked = replace(made, settings=place.config.settings(TABLE[name].sections))
+    if asked.digest != made.digest:
+        differences = "; ".join(asked.differences(made.to_json()))
+        raise ConflictError(
+            f"{why} results of '{name}' in {folder} that were made under another configuration: "
+            f"{differences}. {asked.ages(made.to_json())}Run 'glassbox pathways {name}' with "
+            "--fresh first, or use another study.out."
+        )
 
 
 def run_study(place: Workplace, *, fresh: bool = False) -> list[Finished]:

@@ -114,10 +114,7 @@ def open_replays(place: Workplace) -> Iterator[Work]:
         seed=settings.seed,
         limits=Limits(batch_tokens=settings.batch_tokens),
     )
-    layers = sorted(
-        {source.layer for _, source in kept} | {each.layer for each in selected_ids(place)}
-    )
-    pool = draw_pool(place.dictionaries, layers, seed=settings.seed)
+    pool = draw_pool(place.dictionaries, _source_layers(place), seed=settings.seed)
     with place.lend() as lent:
         model = runnable(lent.model)
         device = next(lent.model.parameters()).device
@@ -135,6 +132,13 @@ def open_replays(place: Workplace) -> Iterator[Work]:
             return arrays, {"documents": done}
 
         yield work
+
+
+def _source_layers(place: Workplace) -> list[int]:
+    """Return the layers whose latents may be replayed: above the cut, or of the sample below it."""
+    if place.config.discover.sources == "all":
+        return list(place.dictionaries.layers)
+    return sorted({each.layer for each in selected_ids(place)})
 
 
 @dataclass(frozen=True, eq=False)

@@ -197,14 +197,16 @@ def _missed(
     verified_z: Float[np.ndarray, " v"],
 ) -> Missed:
     """Return how many pairs below the cut go as far as the weakest verified one, at most."""
-    below = cells.take(cells.kind == BELOW)
+    z = scale.z(cells.take(cells.kind == BELOW))
+    # Where no random direction tells how far an effect is from chance, nothing was looked for.
+    z = np.abs(z[np.isfinite(z)])
     n_below = sum(each.n_below for each in measured)
-    if not len(below) or not len(verified_z):
-        return Missed(n_below, len(below), 0, None, None, None, None)
+    if not len(z) or not len(verified_z):
+        return Missed(n_below, len(z), 0, None, None, None, None)
     z_cut = float(verified_z.min())
-    n_found = int((np.abs(scale.z(below)) >= z_cut).sum())
-    high = float(clopper_pearson_upper(n_found, len(below), level=BOUND_LEVEL))
-    return Missed(n_below, len(below), n_found, n_found / len(below), high, high * n_below, z_cut)
+    n_found = int((z >= z_cut).sum())
+    high = float(clopper_pearson_upper(n_found, len(z), level=BOUND_LEVEL))
+    return Missed(n_below, len(z), n_found, n_found / len(z), high, high * n_below, z_cut)
 
 
 def _rows(

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from jaxtyping import Int
 
+from glassbox.engine.model.memory import within_memory
 from glassbox.errors import NonFiniteOutput
 from glassbox.pathways.blocks.weights import ModelBlocks
 from glassbox.pathways.corpus.contexts import Context
-from glassbox.pathways.halving import within_memory
 from glassbox.pathways.replay.batch_run import Reading, run_batch
 from glassbox.pathways.replay.changing import Held, Intended, first_changed, held_on, intended
 from glassbox.pathways.replay.clean_text import CleanText, Latents, run_clean

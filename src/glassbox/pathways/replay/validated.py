@@ -92,7 +92,7 @@ class Missed:
     n_below: int
     """(target, source) pairs of single texts below the cut."""
     n_sampled: int
-    """Of these, replayed."""
+    """Of these, replayed and held against random directions."""
     n_found: int
     """Of these, with an effect as far from random as that of the weakest verified pathway."""
     share: float | None

@@ -95,12 +95,6 @@ class Sae:
         """Width of what it writes; another one than ``d_in`` for some transcoders only."""
         return self.w_dec.shape[1]
 
-    @property
-    def n_bytes(self) -> int:
-        """Memory of all its tensors, bytes."""
-        tensors = (self.w_enc, self.b_enc, self.w_dec, self.b_dec, self.threshold, self.w_skip)
-        return sum(each.nbytes for each in tensors if each is not None)
-
     def preactivations(self, x: Float[torch.Tensor, "*n d_in"]) -> Float[torch.Tensor, "*n d_sae"]:
         """Return z, before any gate, for vectors of the residual stream."""
         x, _, _ = normalised(x.to(self.w_enc.dtype), self.input_norm)

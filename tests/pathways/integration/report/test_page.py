@@ -9,9 +9,11 @@ from glassbox.pathways.integration.assembly import assemble, write_study
 from glassbox.pathways.integration.report.layout import draw_graph
 from glassbox.pathways.integration.report.page import study_page, write_report
 from glassbox.pathways.integration.report.pictures import number, share
+from glassbox.pathways.integration.report.sections import n_driving
 from glassbox.pathways.integration.report.tokens import quoted, shown_context, visible
 from glassbox.pathways.integration.results import read_study
 from glassbox.pathways.integration.values import (
+    DecisionPath,
     LatentRow,
     PathwayRow,
     StoredCard,
@@ -123,6 +125,22 @@ def test_the_verdict_and_the_conventions_are_said(page, study):
     assert "past later SAEs" in words
     assert "about 3.2 would still look as strong as those that its rule" in words
     assert "risky_amplification has only 18 trials" in words
+
+
+def test_latents_on_paths_of_their_own_are_told_from_those_that_drive_others(page, study):
+    paths = [
+        DecisionPath(("token:a", "L0-1", "L2-2", "decision"), 0.5, True),
+        DecisionPath(("token:b", "L1-1", "L2-2", "decision"), 0.4, True),
+        DecisionPath(("token:a", "L2-9", "decision"), 0.9, True),
+        DecisionPath(("token:a", "L0-1", "L1-7", "decision"), 0.3, False),
+    ]
+    assert n_driving(paths) == 3
+    assert n_driving([]) == 0
+    words = " ".join(" ".join(read_page(page).words).split())
+    n = n_driving(study.decision_paths)
+    assert f"to the decision ({n} on verified pathways)" in words
+    assert f"{n} on paths on which one latent drives another" in words
+    assert "held against no effect at all" in words
 
 
 def test_nothing_of_the_data_is_taken_for_markup(tmp_path: Path):

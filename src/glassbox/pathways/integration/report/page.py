@@ -23,6 +23,7 @@ from glassbox.pathways.integration.report.pictures import (
 from glassbox.pathways.integration.report.sections import (
     Piece,
     communities_section,
+    n_driving,
     paths_section,
     pathways_section,
     subgraph_section,
@@ -97,14 +98,14 @@ def study_page(study: StudyResults, *, n_cards: int = 100) -> str:
         _graph_section(study),
         paths_section(study.decision_paths),
         pathways_section(rows, n_rows, replayed, study.summary),
-        subgraph_section(study.summary.subgraph),
+        subgraph_section(study.summary.subgraph, study.decision_paths),
         communities_section(study.communities, latents),
         _latents_section(latents, cards),
     ]
     if study.summary.warnings:
         parts.append((warnings_section(study.summary.warnings), None))
     summary = study.summary
-    tone, verdict = _verdict(summary)
+    tone, verdict = _verdict(summary, n_driving(study.decision_paths))
     report = Report(
         title=f"Pathways of {summary.name}",
         verdict=verdict,
@@ -122,7 +123,7 @@ def study_page(study: StudyResults, *, n_cards: int = 100) -> str:
     )
 
 
-def _verdict(summary: StudySummary) -> tuple[Tone, str]:
+def _verdict(summary: StudySummary, n_on_pathways: int) -> tuple[Tone, str]:
     if not summary.n_replayed:
         return "caution", (
             f"Gradients propose {counted(summary.n_candidates, 'pathway')} between "
@@ -139,8 +140,9 @@ def _verdict(summary: StudySummary) -> tuple[Tone, str]:
     if test is None or test.faithfulness is None:
         return ("good" if summary.n_verified else "caution"), f"{verified}."
     return ("good" if summary.n_verified and test.faithfulness > 0.5 else "caution"), (
-        f"{verified}; the {counted(test.n_kept, 'latent')} on the strongest verified paths to the "
-        f"decision {'keeps' if test.n_kept == 1 else 'keep'} {share(test.faithfulness)} of what "
+        f"{verified}; the {counted(test.n_kept, 'latent')} on the strongest paths to the "
+        f"decision ({n_on_pathways} on verified pathways) "
+        f"{'keeps' if test.n_kept == 1 else 'keep'} {share(test.faithfulness)} of what "
         "all of these latents do to it."
     )
 

@@ -76,7 +76,7 @@ def rates_picture(rates: Sequence[ConditionRate]) -> str:
         parts.append(
             f'<line class="grid" x1="{x:.0f}" x2="{x:.0f}" y1="2" y2="{row * len(rates) + 2}"/>'
             f'<text x="{x:.0f}" y="{row * len(rates) + 16}" text-anchor="middle">'
-            f"{mark:.0%}</text>"
+            f"{100 * mark:.0f}\u00a0%</text>"
         )
     for place, rate in enumerate(rates):
         y = row * place + 13
@@ -197,7 +197,7 @@ def faithfulness_picture(test: SubgraphTest) -> str:
 
     parts = [
         f'<line class="grid" x1="{left}" x2="{right}" y1="{y_of(v):.1f}" y2="{y_of(v):.1f}"/>'
-        f'<text x="{left - 8}" y="{y_of(v) + 4:.1f}" text-anchor="end">{v:.0%}</text>'
+        f'<text x="{left - 8}" y="{y_of(v) + 4:.1f}" text-anchor="end">{100 * v:.0f}\u00a0%</text>'
         for v in (0.0, 0.5, 1.0)
     ]
     line = " ".join(f"{x_of(p.n_kept):.1f},{y_of(p.faithfulness):.1f}" for p in test.curve)

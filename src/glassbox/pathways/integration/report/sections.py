@@ -25,6 +25,13 @@ MOST_PATHS: Final = 20
 MOST_WARNINGS: Final = 100
 """Warnings shown."""
 
+LAST_ARROW: Final = (
+    "The last arrow, from a latent to the decision, is held against no effect at all and not "
+    "against random directions, as those between latents are: most latents move the decision a "
+    "little. Its strength tells, 1 being the strongest latent's."
+)
+"""What an effect on the decision is and is not."""
+
 
 @dataclass(frozen=True)
 class Piece:
@@ -49,6 +56,7 @@ def paths_section(paths: Sequence[DecisionPath]) -> tuple[Section, Piece | None]
         "and before all the ways on which one latent drives another, weaker though they mostly "
         f"are; then the strongest.{rest} Strength is the product of the arrows' strengths; + "
         "pushes towards stopping, − towards going on.",
+        LAST_ARROW,
     )
     return Section("Paths to the decision", text), Piece("paths", paths[:MOST_PATHS])
 
@@ -107,14 +115,22 @@ def _calibration_words(figures: Mapping[str, float]) -> list[str]:
         words.append(f"Measured against predicted effects: {', '.join(known)}.")
     if "missed_share_high" in figures:
         words.append(
-            "Of the pathways below the cut a random sample was replayed too: at most "
-            f"{share(figures['missed_share_high'])} of them (95 %) would have been as strong as "
-            "the weakest verified one."
+            "Of the pathways below the cut a random sample was replayed too, each in one text: at "
+            f"most {share(figures['missed_share_high'])} of them (95 %) stand out there as far as "
+            "the weakest verified one does in the mean of its texts."
         )
     return words
 
 
-def subgraph_section(test: SubgraphTest | None) -> tuple[Section, Piece | None]:
+def n_driving(paths: Sequence[DecisionPath]) -> int:
+    """Return how many latents are on a verified way on which one latent drives another."""
+    long = (path.nodes[1:-1] for path in paths if path.verified)
+    return len({name for latents in long if len(latents) > 1 for name in latents})
+
+
+def subgraph_section(
+    test: SubgraphTest | None, paths: Sequence[DecisionPath]
+) -> tuple[Section, Piece | None]:
     """Return the section that tells how the found sub-graph stood the test."""
     title = "Faithfulness"
     if test is None:
@@ -132,7 +148,9 @@ def subgraph_section(test: SubgraphTest | None) -> tuple[Section, Piece | None]:
         "The framing's effect on the decision is the mean logit difference (stop less continue) "
         f"of safe prompts less that of risky ones. Untouched it is {number(test.full)}; with all "
         f"{counted(test.n_latents, 'latent')} of the study at their means {number(test.empty)}. "
-        "The sub-graph is the latents on the strongest verified paths. Faithfulness is the share "
+        "The sub-graph is the latents on the strongest verified paths: "
+        f"{n_driving(paths)} on paths on which one latent drives another, the others on paths of "
+        "a single latent, for their own effect on the decision. Faithfulness is the share "
         "of that difference which is left when only the sub-graph is left alone; completeness "
         "the share that ablating it takes away. Latents outside the "
         "study and the SAEs' errors are never touched: the figures say nothing of them.",
@@ -152,7 +170,8 @@ def subgraph_section(test: SubgraphTest | None) -> tuple[Section, Piece | None]:
         mean = sum(test.random_faithfulness) / len(test.random_faithfulness)
         notes.append(
             f"{len(test.random_faithfulness)} random sub-graphs with as many latents on every "
-            f"layer: mean faithfulness {share(mean)}; p = {number(test.p, 2)}."
+            f"layer: mean faithfulness {share(mean)}; p = {number(test.p, 2)}. The found one was "
+            "chosen by effects on these very prompts, they were not."
         )
     table = Table("Effect of the framing (logits)", ("Left alone", "effect", "share"), tuple(rows),
                   tuple(notes))  # fmt: skip
