@@ -79,11 +79,16 @@ def disk_errors(path: Path) -> Iterator[None]:
     """Turn the operating system's out-of-space answers into ``NoDiskSpace``.
 
     Raises:
-        NoDiskSpace: The device is full or the quota is used up.
+        NoDiskSpace: The device is full, the quota is used up, or a file may not become as large.
     """
     try:
         yield
     except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise NoDiskSpace(
+                f"A file of {path} is larger than its file system or this process may write "
+                "(ulimit -f). Raise that limit, or name a folder elsewhere."
+            ) from error
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise NoDiskSpace(
                 f"No space left to write {path}. Free some and run the same command again: "

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from glassbox.errors import CapacityError, ConflictError, InvalidValue
 from glassbox.storage.database import open_database
 from glassbox.storage.migrations import MIGRATIONS, Migration, migrate
+from tests import postgres as pg
 
 
 def test_a_new_file_gets_its_folder_and_its_tables(tmp_path: Path) -> None:
@@ -76,18 +77,53 @@ def test_processes_that_start_together_migrate_once(database_url: str) -> None:
     assert [found.get(timeout=5) for _ in processes] == [len(MIGRATIONS)] * 6
 
 
-def test_a_step_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
-    engine = sa.create_engine("sqlite://", poolclass=sa.pool.StaticPool)
-    from glassbox.storage import database as module
+def test_a_step_that_fails_leaves_nothing_behind(database_url: str) -> None:
+    database = open_database(database_url)
+    keys = sa.table(
+        "api_keys", *map(sa.column, ("id", "digest", "prefix", "name", "scopes", "created_s"))
+    )
+    row = {"prefix": "gb", "name": "same", "scopes": "predict", "created_s": 1.0}
+    with database.transaction() as connection:
+        connection.execute(keys.insert(), [{**row, "id": each, "digest": each} for each in "ab"])
+    last = len(MIGRATIONS)
+    more = (
+        Migration(last + 1, "good", ("CREATE TABLE one (a TEXT)",)),
+        Migration(last + 2, "bad", ("CREATE UNIQUE INDEX by_name ON api_keys (name)",)),
+    )
+    said = rf"Step {last + 2} \(bad\) failed: .*(unique|UNIQUE).*Nothing was changed"
+    with pytest.raises(ConflictError, match=said):
+        migrate(database._engine, (*MIGRATIONS, *more))
+    with database.reading() as connection:
+        assert not sa.inspect(connection).has_table("one")
+        assert connection.execute(sa.select(sa.func.count()).select_from(keys)).scalar() == 2
+        done = connection.exec_driver_sql("SELECT max(number) FROM schema_version").scalar()
+    assert done == last
+    database.close()
 
-    sa.event.listen(engine, "connect", module._prepare_sqlite)
-    sa.event.listen(engine, "begin", module._begin_sqlite)
-    bad = (Migration(1, "bad", ("CREATE TABLE one (a TEXT)", "CREATE TABLE")),)
-    with pytest.raises(sa.exc.OperationalError, match="incomplete input"):
-        migrate(engine, bad)
-    with engine.connect() as connection:
-        assert sa.inspect(connection).get_table_names() == []
+
+@pytest.mark.parametrize("table", ["api_keys (id INTEGER)", "schema_version (version INTEGER)"])
+def test_a_database_of_another_program_is_left_alone(database_url: str, table: str) -> None:
+    engine = sa.create_engine(database_url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"CREATE TABLE {table}")
+    with pytest.raises(
+        ConflictError, match=r"another program's, set storage\.url to a database of"
+    ):
+        open_database(database_url)
+    assert sa.inspect(engine).get_table_names() == [table.split()[0]]
     engine.dispose()
+
+
+def test_whoever_may_make_no_tables_is_told_what_to_allow(postgres_url: str) -> None:
+    url = sa.make_url(pg.new_database(postgres_url))
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"CREATE ROLE weak_{url.database} LOGIN")
+        connection.exec_driver_sql("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    engine.dispose()
+    weak = url.set(username=f"weak_{url.database}")
+    with pytest.raises(ConflictError, match=r"permission denied.*GRANT CREATE ON SCHEMA"):
+        open_database(weak.render_as_string(hide_password=False))
 
 
 def test_a_database_of_a_newer_version_is_refused(database_url: str) -> None:

@@ -86,6 +86,16 @@ def test_whoever_is_silent_goes_and_what_it_counted_stays(database: Database) ->
     assert total(store) == 7
 
 
+def test_a_moment_that_a_clock_set_back_has_yet_to_reach_is_silence(database: Database) -> None:
+    clock = Clock()
+    store = ReplicaStore(database, now=clock)
+    store.beat(replica("a", 3), is_new=True)
+    clock.now -= 40
+    assert store.remove_silent(50, together) == []
+    clock.now -= 40
+    assert store.remove_silent(50, together) == ["a"]
+
+
 def test_one_that_was_removed_is_told_so(database: Database) -> None:
     clock = Clock()
     store = ReplicaStore(database, now=clock)

@@ -342,3 +342,37 @@ def test_parts_are_counted_over_all_messages() -> None:
     assert len(ChatAsked.model_validate({"messages": messages}).messages) == 4
     with pytest.raises(ValidationError, match="16388 parts; allowed: at most 16384"):
         ChatAsked.model_validate({"messages": [*messages, {"role": "user", "content": [part] * 4}]})
+
+
+def test_messages_are_counted_before_any_is_looked_at() -> None:
+    # Of messages that are looked at first, it is told what is wrong with each.
+    with pytest.raises(ValidationError, match="4097 messages; allowed: at most 4096") as told:
+        ChatAsked.model_validate({"messages": [{"x": 1}] * 4097})
+    assert told.value.error_count() == 1
+
+
+@pytest.mark.parametrize(
+    ("features", "words"),
+    [
+        ({"a": [1] * 9_999}, None),
+        ({"a": [1] * 10_000}, "more than 10000 values"),
+        ({"a": [[]] * 5_000, "b": [{"c": 1}] * 2_499}, None),
+        ({"a": [[]] * 5_000, "b": [{"c": 1}] * 2_500}, "more than 10000 values"),
+    ],
+)
+def test_all_values_of_a_row_are_counted_at_every_level(
+    features: dict[str, Any], words: str | None
+) -> None:
+    if words is None:
+        assert BatchAsked.model_validate({"rows": [{"features": features}]}).rows
+        return
+    with pytest.raises(ValidationError, match=words):
+        BatchAsked.model_validate({"rows": [{"features": features}]})
+
+
+@pytest.mark.parametrize("field", ["prompt", "response"])
+def test_token_ids_of_a_lens_are_counted_before_they_are_looked_at(field: str) -> None:
+    asked = {"prompt": "a", field: [1] * (2**20 + 1)}
+    with pytest.raises(ValidationError, match="1048577 token ids; allowed: at most 1048576"):
+        LensAsked.model_validate(asked)
+    assert LensAsked.model_validate({"prompt": "a", field: [1] * 2**20})

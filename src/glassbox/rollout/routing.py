@@ -24,6 +24,8 @@ class Routing:
     """Answered before and is kept loaded, so that going back to it takes no time; None without."""
     rollout_id: str = ""
     """Rollout under way, if any."""
+    problem: str = ""
+    """Why the rollout under way is not followed; empty where it is, or where there is none."""
     revision: int = 0
     """Revision of the registry."""
 

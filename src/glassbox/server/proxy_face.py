@@ -10,9 +10,9 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from glassbox.server.access.entrance import ID_HEADER
 from glassbox.server.errors.refusals import LOST_CODE, Refusal
 from glassbox.server.errors.statuses import refusal_answered
+from glassbox.wire.headers import ID_HEADER
 
 LOST: Final = (
     "The replica that had the request went away before it answered. Its work is not "

@@ -123,6 +123,7 @@ def assemble(
     if guards is None:
         return _assembled(runtime, wanted, None, loaded, None)
     member, facts = join_fleet(runtime.replica_store(), guards, runtime.settings, wanted.address)
+    guards.early.callback(member.close)
     try:
         serving = _assembled(runtime, wanted, guards, loaded, member)
     except BaseException:

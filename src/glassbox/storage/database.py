@@ -178,7 +178,7 @@ def open_database(url: str) -> Database:
         InvalidValue: Not the address of a SQLite or PostgreSQL database.
         DependencyMissing: The driver is not installed.
         CapacityError: The database cannot be reached.
-        ConflictError: A newer Glassbox has changed its tables.
+        ConflictError: A newer Glassbox has changed its tables, or they are another program's.
     """
     parsed = _parse(url)
     engine = _sqlite(parsed) if parsed.get_backend_name() == "sqlite" else _postgres(parsed)

@@ -5,13 +5,17 @@ PostgreSQL both understand.
 """
 
 import math
+import sqlite3
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
 import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
 
-from glassbox.errors import ConflictError
+from glassbox.errors import ConflictError, first_line
 from glassbox.storage.tables import alerts, drift, fleet, inference, registry, rollouts
 
 READS_ONLY: Final = "glassbox_reads_only"
@@ -19,6 +23,9 @@ READS_ONLY: Final = "glassbox_reads_only"
 
 POSTGRES_LOCK = 7_264_551_009
 """Number of the advisory lock that migrating servers take turns by; any number, always this one."""
+
+NOT_ALLOWED: Final = "42501"
+"""PostgreSQL's state of who lacks a right. Source: PostgreSQL 17, appendix A."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +115,8 @@ def migrate(engine: sa.Engine, migrations: tuple[Migration, ...] = MIGRATIONS) -
     seen all of them is only read.
 
     Raises:
-        ConflictError: A newer Glassbox has changed the tables.
+        ConflictError: A newer Glassbox has changed the tables, or a step cannot be done with what
+            is there.
     """
     with engine.connect().execution_options(**{READS_ONLY: True}) as connection:
         if sa.inspect(connection).has_table("schema_version") and _done(connection) == len(
@@ -126,7 +134,8 @@ def migrate(engine: sa.Engine, migrations: tuple[Migration, ...] = MIGRATIONS) -
             connection.execute(
                 sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": POSTGRES_LOCK}
             )
-        connection.exec_driver_sql(_VERSIONS)
+        with _explained("To note which steps are done"):
+            connection.exec_driver_sql(_VERSIONS)
         done = _done(connection)
         if done > len(migrations):
             raise ConflictError(
@@ -135,8 +144,9 @@ def migrate(engine: sa.Engine, migrations: tuple[Migration, ...] = MIGRATIONS) -
             )
         for migration in migrations[done:]:
             only = migration.for_postgres if connection.dialect.name == "postgresql" else ()
-            for statement in (*migration.statements, *only):
-                connection.exec_driver_sql(statement)
+            with _explained(f"Step {migration.number} ({migration.name})"):
+                for statement in (*migration.statements, *only):
+                    connection.exec_driver_sql(statement)
             connection.execute(
                 sa.text("INSERT INTO schema_version VALUES (:number, :name, :applied_s)"),
                 {
@@ -149,4 +159,32 @@ def migrate(engine: sa.Engine, migrations: tuple[Migration, ...] = MIGRATIONS) -
 
 
 def _done(connection: sa.Connection) -> int:
-    return connection.execute(sa.text("SELECT max(number) FROM schema_version")).scalar() or 0
+    with _explained("To read which steps were done"):
+        return connection.execute(sa.text("SELECT max(number) FROM schema_version")).scalar() or 0
+
+
+@contextmanager
+def _explained(what: str) -> Iterator[None]:
+    """Say of a statement that the tables, their rows or the user's rights stand in the way of."""
+    try:
+        yield
+    except DBAPIError as error:
+        is_sqlites = getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
+        if not (is_sqlites or isinstance(error, ProgrammingError | IntegrityError)):
+            raise
+        # Further lines may quote rows.
+        reason = first_line(error.orig or error)
+        remedy = (
+            "If the tables are another program's, set storage.url to a database of Glassbox's own. "
+            "If they are Glassbox's, something in them is in the way; the version that made them "
+            "goes on with them as they are."
+        )
+        if getattr(error.orig, "sqlstate", None) == NOT_ALLOWED:
+            remedy = (
+                "As the database's owner, allow its user to make tables (GRANT CREATE ON SCHEMA "
+                "public TO …), or set storage.url to a database that belongs to that user."
+            )
+        raise ConflictError(
+            f"The database's tables cannot be brought up to date. {what} failed: {reason}. Nothing "
+            f"was changed. {remedy}"
+        ) from error

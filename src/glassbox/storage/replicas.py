@@ -160,9 +160,11 @@ class ReplicaStore:
             CapacityError: The database cannot be reached.
         """
         with self.database.transaction() as connection:
-            before_s = self._moment(connection) - silent_s
+            now_s = self._moment(connection)
+            # A word from a time to come was said before the database's clock was set back.
+            is_silent = sa.func.abs(_TABLE.c.beat_s - now_s) > silent_s
             # Whoever beats at the same moment either stays or is folded as it was: one statement.
-            removed = _TABLE.delete().where(_TABLE.c.beat_s < before_s).returning(*_TABLE.c)
+            removed = _TABLE.delete().where(is_silent).returning(*_TABLE.c)
             gone = [_replica(each) for each in connection.execute(removed)]
             if gone:
                 kept = fold([_departed(connection), *(each.body for each in gone)])

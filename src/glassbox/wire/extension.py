@@ -9,7 +9,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from glassbox.types import Pooling, Scope, Site
+from glassbox.types import FinishReason, Pooling, Scope, Site
 from glassbox.wire.shapes import Absent, Answered, Asked, Matrix, Vector
 
 DEFAULT_LAYERS = (-1, -4, -8)
@@ -139,7 +139,7 @@ class Timing(Answered):
 class GlassboxAnswered(Answered):
     """What the model shows of itself beside one text; natural logarithms throughout."""
 
-    finish_reason: Literal["stop", "length", "given", "deadline", "cancelled"]
+    finish_reason: FinishReason
     """Why the text ended; OpenAI's field calls a passed deadline `length`."""
     token_ids: list[int]
     """The tokens, the end-of-text token included."""

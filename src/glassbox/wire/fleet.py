@@ -4,12 +4,6 @@ from typing import Literal
 
 from glassbox.wire.shapes import Answered
 
-VERSION_HEADER = "glassbox-version"
-"""Header of an answer with the version of Glassbox that gave it."""
-
-REPLICA_HEADER = "glassbox-replica"
-"""Header of an answer with the id of the server that gave it."""
-
 FleetStage = Literal["loading", "ready", "failed", "draining", "left", "lost"]
 """`left` ended in good order; `lost` fell silent; both take no requests."""
 

@@ -14,6 +14,9 @@ from urllib.parse import quote, unquote
 
 from glassbox.errors import InvalidValue
 
+INVOCATIONS: Final = "/invocations"
+"""The platform's one route for requests."""
+
 ATTRIBUTES_HEADER: Final = "x-amzn-sagemaker-custom-attributes"
 """Header of the container's requests and answers."""
 

@@ -6,6 +6,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from glassbox.wire.openai_chat import MAX_MESSAGES, Message, few_parts
+from glassbox.wire.openai_completions import few_ids
 from glassbox.wire.shapes import Answered, Asked, FilledText
 
 MAX_COLUMNS = 64
@@ -23,13 +24,13 @@ class LensAsked(Asked):
 
     model: str | None = None
     """As for completions; the base model if left out."""
-    prompt: FilledText | list[int] | None = None
+    prompt: Annotated[FilledText | list[int] | None, BeforeValidator(few_ids)] = None
     """Text or token ids, as for completions; special tokens in it count as such."""
     messages: Annotated[list[Message] | None, BeforeValidator(few_parts)] = Field(
         default=None, min_length=1, max_length=MAX_MESSAGES
     )
     """Or a conversation, as for chat."""
-    response: str | list[int] | None = None
+    response: Annotated[str | list[int] | None, BeforeValidator(few_ids)] = None
     """What follows the prompt, as text or token ids (exact: `glassbox.token_ids` of an answer)."""
     first: int | None = Field(default=None, ge=0)
     """First token to show: counted in the response, or in the prompt where there is no response.

@@ -67,8 +67,17 @@ class Message(Asked):
 
 
 def few_parts(messages: Any) -> Any:
-    """Return messages that have no more parts than are taken; counted before any is looked at."""
+    """Return messages of which, and of whose parts, there are no more than are taken.
+
+    Counted before any is looked at, which the bound of a list behind this check would not be.
+    """
     if isinstance(messages, list):
+        if len(messages) > MAX_MESSAGES:
+            raise PydanticCustomError(
+                "messages",
+                "there are {n} messages; allowed: at most {most} in one request",
+                {"n": len(messages), "most": MAX_MESSAGES},
+            )
         contents = (each.get("content") for each in messages if isinstance(each, dict))
         n = sum(len(each) for each in contents if isinstance(each, list))
         if n > MAX_PARTS:

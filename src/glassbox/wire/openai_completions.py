@@ -66,13 +66,19 @@ def _checked_one(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
     return prompt
 
 
-def _checked_ids(ids: list[Any]) -> list[int]:
-    if len(ids) > MAX_IDS:
+def few_ids(value: Any) -> Any:
+    """Return a value; more token ids than ``MAX_IDS`` are refused before any is looked at."""
+    if isinstance(value, list) and len(value) > MAX_IDS:
         raise PydanticCustomError(
             "prompt",
             "there are {n} token ids; allowed: at most {most} in one prompt",
-            {"n": len(ids), "most": MAX_IDS},
+            {"n": len(value), "most": MAX_IDS},
         )
+    return value
+
+
+def _checked_ids(ids: list[Any]) -> list[int]:
+    few_ids(ids)
     if set(map(type, ids)) != {int}:
         raise _unknown()
     return ids

@@ -87,7 +87,8 @@ class RolloutBrief(Answered):
     challenger: str
     """Version that is to."""
     phase: str
-    """In Flagger's words, as `Progressing`, `Succeeded`, `Failed`."""
+    """In Flagger's words, as `Progressing`, `Succeeded`, `Failed`, or `Unreadable`: asking for that
+    one alone tells why."""
     paused: bool
     """Whether somebody holds it."""
     weight: float

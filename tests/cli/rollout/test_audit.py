@@ -49,7 +49,7 @@ def test_the_summary_is_that_of_the_window(url: str, capsys: pytest.CaptureFixtu
     assert found["shadow_max_diff"] == 0.7
     assert shell.main(["audit", "summary"]) == 0
     shown = capsys.readouterr().out
-    for text in ("87.50%, 1 failed", "0.0000 to 0.7000", "country", "default_model_v1"):
+    for text in ("87.50 %, 1 failed", "0.0000 to 0.7000", "country", "default_model_v1"):
         assert text in shown
 
 

@@ -76,15 +76,15 @@ def test_registry_and_audit_are_one_for_all_replicas(world, database):
         until(lambda: client.fleet().agreement.n_ready == 2)
         asked = [client.predict({"text": f"a good book, {at}"}) for at in range(12)]
 
-        def all_are_known() -> bool:
-            replicas = client.fleet().replicas
-            is_ready = {each.status for each in replicas} == {"ready"}
-            return is_ready and {each.pid for each in replicas} == pids(world)
+        def all_agree() -> bool:
+            fleet = client.fleet()
+            ready = {each.pid for each in fleet.replicas if each.status == "ready"}
+            told = {each.kind for each in fleet.warnings}
+            return len(ready) == 2 and ready == pids(world) and told <= {"lost"}
 
-        # A replica answers before the cluster's own list has it as running, and may have taken the
-        # place of one that was slow to start.
-        until(all_are_known)
-        assert client.fleet().warnings == []
+        # A replica answers before the cluster's own list has it as running. One that the cluster
+        # killed, as it was slow, gave its place to another and stays known as lost for a while.
+        until(all_agree)
         # Whichever replica is asked knows what any of them answered.
         record = client.audit_record(asked[0].request_id)
         assert record.entry.model_version == asked[0].model_version

@@ -168,6 +168,21 @@ def test_a_process_that_dies_while_it_sends_sends_the_same_message_again(
     assert team.got[0].id == dying.got[0].id
 
 
+@pytest.mark.parametrize("has_died", [False, True])
+def test_a_clock_that_was_set_back_holds_no_message_up(
+    memory: Database, clock: Clock, has_died: bool
+) -> None:
+    team = Told()
+    clock.now += 86400.0
+    engine = AlertEngine(memory, [DIFFERS], {"team": team}, clock)
+    engine.look(BAD)
+    if has_died:
+        assert engine._outbox._store.claim("team", 1, clock.now, clock.now + CLAIM_S)
+    clock.now -= 86400.0
+    assert AlertEngine(memory, [DIFFERS], {"team": team}, clock).deliver() == 1
+    assert team.states == [("differs", "firing")]
+
+
 def test_two_servers_over_one_database_tell_once(database_url: str, clock: Clock) -> None:
     team = Told()
     databases = [open_database(database_url) for _ in range(2)]

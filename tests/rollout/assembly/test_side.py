@@ -7,11 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
+import sqlalchemy as sa
 
-from glassbox.errors import CapacityError, ConflictError, DeadlineExceeded
+from glassbox.errors import CapacityError, ConflictError, CorruptArtifact, DeadlineExceeded
+from glassbox.rollout.decisions.plan import RolloutPlan
+from glassbox.rollout.versions.registering import Offer
 from glassbox.storage.database import open_database
 from tests.rollout.answering.test_inference import until
-from tests.rollout.side_world import open_side
+from tests.rollout.side_world import SCHEMA, open_side
 
 
 @pytest.fixture(scope="module")
@@ -130,3 +133,58 @@ def test_the_log_is_walked_over_by_one_at_a_time(side, monkeypatch):
         gate.set()
         assert first.result(10).broken is None
     assert side.looks.verification().broken is None
+
+
+def test_a_rollout_that_cannot_be_read_is_its_models_trouble_alone(tmp_path):
+    with open_side(tmp_path, "steady", "other") as side:
+        for name, code in (("cheap", "steady"), ("dear", "other")):
+            offer = Offer(f"{tmp_path}/models.py:{code}", "prices", name, input_schema=SCHEMA)
+            side.registrar.register(offer, actor="test")
+        if side.registry.snapshot(is_fresh=True).aliased("champion", "prices") is None:
+            side.registry.move_alias(
+                "prices", "champion", 1, expected=None, actor="test", reason="set up"
+            )
+        broken = side.controller.start("dear", RolloutPlan(), model="prices", actor="test")
+        spoil(tmp_path, "rollouts", progress="{}")
+    # What a restart meets: it starts, answers for both, and follows what becomes of the other.
+    with open_side(tmp_path, "steady", "other") as side:
+        assert set(side.view.routings) == {"default", "prices"}
+        until(lambda: f"rollout {broken.id} of 'prices'" in side.view.failures.get("prices", ""))
+        assert "prices: rollout" in str(side.looks.health().components["primary"].reason)
+        started = side.controller.start("other", RolloutPlan(), actor="test")
+        side.view.refresh()
+        assert side.view.routings["default"].rollout_id == started.id
+        listed = side.looks.rollouts()
+        assert listed.current is not None
+        assert listed.current.id == started.id
+        assert {(each.id, each.phase) for each in listed.rollouts} == {
+            (started.id, "Initialized"),
+            (broken.id, "Unreadable"),
+        }
+        signals = side.looks.signals()
+        assert signals["rollout"]["id"] == started.id
+        assert signals["models"]["prices"]["rollout"] == {}
+
+
+def test_a_drift_report_that_cannot_be_read_blinds_no_other_rule(tmp_path):
+    with open_side(tmp_path, "steady") as side:
+        database = open_database(f"sqlite:///{tmp_path}/glassbox.db")
+        row = {"sequence": 1, "report_id": "default-d1", "time_s": 1.0, "model": "default"}
+        row |= {"verdict": "no_drift", "body": '{"later": 1}'}
+        with database.transaction() as connection:
+            connection.execute(sa.table("drift_reports", *map(sa.column, row)).insert().values(row))
+        database.close()
+        with pytest.raises(CorruptArtifact, match="default-d1"):
+            side.looks.drift()
+        signals = side.looks.signals()
+        assert signals["drift"] == signals["models"]["default"]["drift"] == {}
+        assert signals["summary"]["rolling_count"] == 0
+
+
+def spoil(folder, table, **values):
+    """Change what is kept in every row of a table, as a newer version would."""
+    database = open_database(f"sqlite:///{folder}/glassbox.db")
+    with database.transaction() as connection:
+        places = sa.table(table, *map(sa.column, values))
+        connection.execute(places.update().values(**values))
+    database.close()

@@ -159,7 +159,9 @@ def test_a_rollout_that_a_newer_glassbox_keeps_stops_no_other():
     with pytest.raises(CorruptArtifact, match=refused):
         world.controller.tick()
     assert world.store.load(status.id).revision > before
-    reads = (lambda: world.store.load("theirs"), world.store.briefs, world.store.active)
-    for read in reads:
+    for read in (lambda: world.store.load("theirs"), world.store.active):
         with pytest.raises(CorruptArtifact, match="upgrade this one"):
             read()
+    phases = {each.id: (each.model, each.phase) for each in world.store.briefs()}
+    assert phases == {status.id: ("default", "Waiting"), "theirs": ("another", "Unreadable")}
+    assert [each.id for each in world.store.latest()] == [status.id]

@@ -14,7 +14,8 @@ from glassbox.errors import (
 from glassbox.rollout.decisions.evidence import Folding
 from glassbox.rollout.decisions.gates import GateReading
 from glassbox.rollout.decisions.plan import GateLimits
-from glassbox.rollout.decisions.rollouts import Rollout, RolloutStore
+from glassbox.rollout.decisions.rollout_rows import Rollout
+from glassbox.rollout.decisions.rollouts import RolloutStore
 from glassbox.storage.database import open_database
 from tests.rollout.decisions.rides import ENDED, QUICK, drive, world_at
 from tests.rollout.traffic import Behaviour, World, new_world
@@ -226,6 +227,14 @@ def test_a_failed_challenger_cools_down_first():
     with pytest.raises(ConflictError, match="Try again in 60 s"):
         world.controller.start("v2", QUICK, actor="ann")
     world.controller.start("v3", QUICK, actor="ann")
+
+
+def test_a_failure_dated_by_a_clock_that_was_far_ahead_cools_nothing_down():
+    world = new_world({"v2": Behaviour(error_rate=0.9)})
+    status = world.controller.start("v2", QUICK, actor="ann")
+    drive(world, status.id, until=ENDED)
+    world.clock.now_s -= 86400.0
+    world.controller.start("v2", QUICK, actor="ann")
 
 
 def test_only_one_rollout_of_a_model_is_under_way():

@@ -270,6 +270,29 @@ def test_an_adapter_from_elsewhere_is_kept_with_the_version_and_nowhere_else(
     registry.close()
 
 
+@pytest.mark.parametrize("damage", ["half", "missing"])
+def test_a_damaged_adapter_is_refused_where_it_lies_and_nothing_is_kept(
+    tmp_path: Path, damage: str
+) -> None:
+    copied = tmp_path / "run"
+    shutil.copytree(SHIPPED_RUN, copied)
+    weights = copied / "adapter" / "adapter_model.safetensors"
+    if damage == "half":
+        weights.write_bytes(weights.read_bytes()[:1000])
+        refusal = f"{copied / 'adapter'}: the adapter has digest .* damaged or another one"
+    else:
+        weights.unlink()
+        refusal = f"{copied / 'adapter'}: the adapter's {weights.name} cannot be found"
+    runtime = Runtime.load(places(tmp_path / "home"))
+    registry = open_registry(runtime.settings)
+    store = VersionStore(runtime.settings.paths.versions)
+    held = sorted(store.folder.iterdir())
+    with pytest.raises(CorruptArtifact, match=refusal):
+        Registrar(registry, store).register(Offer(str(copied)), actor="ann")
+    assert sorted(store.folder.iterdir()) == held
+    registry.close()
+
+
 def test_a_damaged_adapter_is_found_before_a_model_is_loaded(tmp_path: Path) -> None:
     runtime = Runtime.load(places(tmp_path))
     registry = open_registry(runtime.settings)

@@ -1,12 +1,14 @@
 """Files of versions: named by their content, never changed, damage found before use."""
 
+import errno
 import os
+import resource
 import threading
 from pathlib import Path
 
 import pytest
 
-from glassbox.errors import CorruptArtifact, UnknownName
+from glassbox.errors import CorruptArtifact, NoDiskSpace, UnknownName
 from glassbox.rollout.version import Version
 from glassbox.rollout.versions.store_of_versions import VersionStore
 
@@ -55,6 +57,38 @@ def test_names_and_boundaries_count(
     store: VersionStore, one: dict[str, bytes], other: dict[str, bytes]
 ) -> None:
     assert store.put(one, {}) != store.put(other, {})
+
+
+def test_where_a_file_may_not_become_so_large_nothing_of_a_version_is_left(
+    store: VersionStore,
+) -> None:
+    whole = store.put({"m.json": b"{}"}, {})
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(NoDiskSpace, match=r"ulimit -f.*name a folder elsewhere"):
+            store.put({"a.json": b"{}", "weights": b"x" * 200_000}, {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [each.name for each in store.folder.iterdir()] == [whole]
+
+
+def test_a_repair_that_finds_the_disk_full_leaves_what_was_there(
+    store: VersionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = store.put({"m.json": b"{}"}, {})
+    (store.folder / digest / "m.json").write_bytes(b"damaged")
+
+    def full(_handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as changed:
+        changed.setattr(os, "fsync", full)
+        with pytest.raises(NoDiskSpace, match="run the same command again"):
+            store.put({"m.json": b"{}"}, {})
+    assert [each.name for each in store.folder.iterdir()] == [digest]
+    assert store.put({"m.json": b"{}"}, {}) == digest
+    assert (store.checked(version(digest)) / "m.json").read_bytes() == b"{}"
 
 
 def _flip(path: Path) -> None:

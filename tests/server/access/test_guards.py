@@ -10,11 +10,10 @@ from fastapi.testclient import TestClient
 
 from glassbox.errors import InvalidValue, QueueFull, TextTooLong, UnknownName
 from glassbox.server.access.dependencies import Administering, Deadline, Observing, Predicting
-from glassbox.server.access.entrance import ACCESS_LOG, FaultFormatter
+from glassbox.server.access.entrance import ACCESS_LOG, MOST_OPENED, FaultFormatter
 from glassbox.server.access.guards import Guards
 from glassbox.server.access.key_ring import REMEMBER_S, KeyRing
 from glassbox.server.app import create_app
-from glassbox.server.errors.statuses import ERROR_HEADER
 from glassbox.server.routes import health
 from glassbox.server.serving import Served, Serving
 from glassbox.server.translation.speech import Speaker
@@ -22,6 +21,7 @@ from glassbox.settings import ServerSettings
 from glassbox.storage.database import Database, open_database
 from glassbox.storage.keys import KeyStore
 from glassbox.testing import FakeEngine
+from glassbox.wire.headers import ERROR_HEADER
 from glassbox.wire.shapes import Asked
 
 router = APIRouter()
@@ -228,6 +228,17 @@ def test_ten_megabytes_are_refused_by_default(client: TestClient) -> None:
     assert answer.status_code == 413
     assert answer.json()["code"] == "body-too-large"
     assert "at most" in answer.json()["detail"] or "the most" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("bracket", ["[", "{"])
+def test_a_body_of_too_many_parts_is_refused(client: TestClient, bracket: str) -> None:
+    headers = {"content-type": "application/json"}
+    for n, status in ((MOST_OPENED - 1, 200), (MOST_OPENED, 413)):
+        content = f'{{"text": "{bracket * n}"}}'
+        answer = client.post("/trial", content=content, headers=headers)
+        assert answer.status_code == status
+    assert answer.json()["code"] == "body-too-large"
+    assert "more than 262,144 brackets" in answer.json()["detail"]
 
 
 def test_a_body_that_does_not_say_how_large_it_is_is_counted() -> None:

@@ -16,28 +16,39 @@ from glassbox.techniques.remote.signing import AHEAD_S, WINDOW_S, signed
 
 def test_a_nonce_is_taken_once_for_each_key():
     nonces = Nonces()
-    assert nonces.is_new("a", "n", 100.0)
-    assert not nonces.is_new("a", "n", 100.0)
-    assert nonces.is_new("b", "n", 100.0)
+    assert nonces.is_new("a", "n", 100.0, now_s=100.0)
+    assert not nonces.is_new("a", "n", 100.0, now_s=100.0)
+    assert nonces.is_new("b", "n", 100.0, now_s=100.0)
 
 
 def test_a_nonce_is_remembered_as_long_as_its_request_could_be_good():
     nonces = Nonces()
-    nonces.is_new("a", "n", 100.0)
     # Dated as far ahead as it may be, the request is good for a window from then on.
-    assert not nonces.is_new("a", "n", 100.0 + WINDOW_S + AHEAD_S)
-    assert nonces.is_new("a", "n", 100.1 + WINDOW_S + AHEAD_S)
+    signed_s = 100.0 + AHEAD_S
+    nonces.is_new("a", "n", signed_s, now_s=100.0)
+    assert not nonces.is_new("a", "n", signed_s, now_s=signed_s + WINDOW_S)
+    late_s = signed_s + WINDOW_S + 0.1
+    assert nonces.is_new("a", "n", late_s, now_s=late_s)
+
+
+def test_a_clock_that_jumps_ahead_and_back_lets_no_replay_in():
+    nonces = Nonces()
+    assert nonces.is_new("a", "n", 100.0, now_s=100.0)
+    assert nonces.is_new("a", "of an hour later", 3700.0, now_s=3700.0)
+    assert not nonces.is_new("a", "n", 100.0, now_s=110.0)
+    assert nonces.is_new("a", "signed anew", 110.0, now_s=110.0)
 
 
 def test_a_full_memory_refuses_rather_than_forgets():
     nonces = Nonces(most=3)
     for number in range(3):
-        assert nonces.is_new("a", str(number), 0.0)
+        assert nonces.is_new("a", str(number), 0.0, now_s=0.0)
     with pytest.raises(CapacityError, match="3 signed requests within 65 s"):
-        nonces.is_new("a", "more", 0.0)
-    assert not nonces.is_new("a", "0", 0.0)
-    assert nonces.is_new("b", "more", 0.0)
-    assert nonces.is_new("a", "more", 2 * WINDOW_S + 1)
+        nonces.is_new("a", "more", 0.0, now_s=0.0)
+    assert not nonces.is_new("a", "0", 0.0, now_s=0.0)
+    assert nonces.is_new("b", "more", 0.0, now_s=0.0)
+    later_s = 2 * WINDOW_S + 1
+    assert nonces.is_new("a", "more", later_s, now_s=later_s)
 
 
 class Keys:

@@ -112,6 +112,12 @@ def test_weights_that_stay_different_under_one_revision_are_said():
     assert "answer differently under the same revision 4" in message
 
 
+def test_one_that_fell_silent_before_the_databases_clock_was_set_back_is_lost():
+    found = shown(row("a"), row("b", beat_s=NOW + 3600))
+    assert [each.status for each in found.replicas] == ["ready", "lost"]
+    assert [each.kind for each in found.warnings] == ["lost"]
+
+
 @pytest.mark.parametrize("status", ["left", "failed"])
 def test_one_that_ended_is_neither_lost_nor_compared(status):
     found = shown(row("a"), row("b", status=status, beat_s=NOW - 300, version="0.0.9"))

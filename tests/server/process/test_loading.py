@@ -6,6 +6,9 @@ import time
 
 import pytest
 
+from glassbox.errors import ConflictError
+from glassbox.runtime import Runtime
+from glassbox.server import start
 from glassbox.server.access.guards import Guards
 from glassbox.server.app import create_app
 from glassbox.server.process import running
@@ -14,6 +17,8 @@ from glassbox.server.process.running import run_server
 from glassbox.server.serving import Serving
 from glassbox.server.translation.speech import Speaker
 from glassbox.settings import ServerSettings
+from glassbox.storage.database import open_database
+from glassbox.storage.replicas import ReplicaStore
 from glassbox.testing import FakeEngine
 
 
@@ -22,7 +27,7 @@ def quiet_logs(monkeypatch):
     monkeypatch.setattr(running, "set_up_logs", lambda: None)
 
 
-def run(load, guards, *, stop=None, monkeypatch=None):
+def run(load, guards, *, stop=None, when=lambda: True, monkeypatch=None):
     """Serve on a thread; return what was raised, None where the server ended well."""
     raised, made = [], []
     listener = bind("127.0.0.1", 0)
@@ -44,7 +49,7 @@ def run(load, guards, *, stop=None, monkeypatch=None):
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
     if stop is not None:
-        while not made or not made[0].started:
+        while not made or not made[0].started or not when():
             time.sleep(0.01)
         made[0].handle_exit(signal.SIGTERM, None)
         stop.set()
@@ -78,6 +83,27 @@ def test_a_server_that_is_told_to_stop_while_it_loads_stops(monkeypatch):
     guards = Guards(limits=ServerSettings(drain_s=0.2))
     assert run(load, guards, stop=is_told, monkeypatch=monkeypatch) is None
     assert guards.lifecycle.stage == "draining"
+
+
+def test_a_server_that_ends_while_it_loads_is_not_taken_for_lost(tmp_path, monkeypatch):
+    url = f"sqlite:///{tmp_path}/glassbox.db"
+    runtime = Runtime.load({"storage.url": url, "paths.versions": str(tmp_path / "versions")})
+    database = open_database(url)
+    store = ReplicaStore(database)
+    release, is_told = threading.Event(), threading.Event()
+
+    def load_slowly(*_):
+        release.wait(20)
+        raise ConflictError("It came too late.")
+
+    monkeypatch.setattr(start, "_assembled", load_slowly)
+    guards = Guards(limits=ServerSettings(drain_s=0.2))
+    load = lambda: start.assemble(runtime, start.Wanted(), guards)  # noqa: E731
+    is_known = lambda: bool(store.fleet().replicas)  # noqa: E731
+    assert run(load, guards, stop=is_told, when=is_known, monkeypatch=monkeypatch) is None
+    assert [each.status for each in store.fleet().replicas] == ["left"]
+    release.set()
+    database.close()
 
 
 def test_a_model_that_is_busy_for_long_does_not_keep_the_process(monkeypatch):

@@ -23,6 +23,7 @@ from glassbox.cli.demo.server import HOST, check_port, serving, taking_alerts
 from glassbox.cli.demo.traffic import Told, Traffic
 from glassbox.cli.terminal.console import Column, note, output, print_table, print_text
 from glassbox.errors import DeadlineExceeded
+from glassbox.rollout.decisions.policy import ENDED
 from glassbox.runtime import SHIPPED_RUN
 from glassbox.wire.rollouts import GateAnswered
 from glassbox.wording import counted
@@ -89,8 +90,6 @@ SLOW: Final = (
     "answer slow: run the demo again when it is not."
 )
 """Said of a challenger that was taken back for its latency alone."""
-
-_DONE: Final = ("Succeeded", "Failed")
 
 _DECIDED: Final = ("Promoting", "Failed")
 """Phases that are entered for what the gates said."""
@@ -210,7 +209,7 @@ def _rollout(client: "Client", title: str, challenger: str, reason: str, alerts:
     output().print(f"\n[bold]{title}[/bold]: {challenger} sees a copy of every request.")
     status = client.start_rollout(challenger, plan=PLAN, reason=reason)
     n_seen = 0
-    while status.phase not in _DONE and time.monotonic() - began_s < ACT_S:
+    while status.phase not in ENDED and time.monotonic() - began_s < ACT_S:
         time.sleep(0.3)
         status = client.rollout(status.id)
         for each in status.transitions[n_seen:]:
@@ -219,10 +218,10 @@ def _rollout(client: "Client", title: str, challenger: str, reason: str, alerts:
             why = each.reason if each.after != "Promoting" else "All gates pass."
             _tell(told_s - began_s, f"{each.after:<12} {why}")
         n_seen = len(status.transitions)
-        if time.monotonic() - told_s > TELL_S and status.phase not in _DONE:
+        if time.monotonic() - told_s > TELL_S and status.phase not in ENDED:
             told_s = time.monotonic()
             _tell(told_s - began_s, f"{'':<12} {_so_far(status)}")
-    if status.phase not in _DONE:
+    if status.phase not in ENDED:
         raise DeadlineExceeded(f"{challenger} was neither promoted nor taken back in {ACT_S:g} s: "
                                f"{status.decision.reason}")  # fmt: skip
     gates = _deciding_gates(status)

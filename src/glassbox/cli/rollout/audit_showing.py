@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from glassbox.cli.terminal.console import Column, note, print_table
-from glassbox.wording import counted
+from glassbox.wording import counted, percent
 
 if TYPE_CHECKING:
     from glassbox.audit import Summary
@@ -91,7 +91,7 @@ def show_summary(found: "Summary", kept: "StoreCounts") -> None:
     latency = found.latency_percentiles_ms
     levels = (latency.p50, latency.p90, latency.p95, latency.p99)
     spread = " / ".join(_number(each, 1) or "-" for each in levels)
-    window = f"{found.rolling_count:,} ({found.ring_utilisation:.0%} of the window is used)"
+    window = f"{found.rolling_count:,} ({percent(found.ring_utilisation)} of the window is used)"
     rows = [
         ("predictions", window),
         ("answered", _share(found.success_rate, found.error_count)),
@@ -167,7 +167,7 @@ def _between(found: "Summary") -> str | None:
 
 
 def _share(rate: float | None, n_errors: int) -> str | None:
-    return None if rate is None else f"{rate:.2%}, {n_errors:,} failed"
+    return None if rate is None else f"{percent(rate, 2)}, {n_errors:,} failed"
 
 
 def _number(value: float | None, digits: int = 4, unit: str = "") -> str | None:

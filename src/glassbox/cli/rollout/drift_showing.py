@@ -9,7 +9,7 @@ from glassbox.cli.terminal.console import Column, note, print_table, print_text
 from glassbox.errors import UnknownName
 from glassbox.rollout.drift.drift_store import Point
 from glassbox.rollout.drift.report import DriftReport, FeatureDrift, Quality, Verdict
-from glassbox.wording import counted
+from glassbox.wording import counted, percent
 
 BARS: Final = "▁▂▃▄▅▆▇█"
 """Heights of a share beside the largest of its row."""
@@ -62,8 +62,8 @@ def show_report(report: DriftReport) -> None:
     if season is not None:
         used = "the same hours" if season.applied else "all of the reference"
         print_text(
-            f"{season.column} follows the {season.period} ({season.effect:.0%} of its variance "
-            f"over {season.n_cycles} of them): compared with {used}."
+            f"{season.column} follows the {season.period} ({percent(season.effect)} of its "
+            f"variance over {season.n_cycles} of them): compared with {used}."
         )
     for each in report.notes:
         note(each)
@@ -157,15 +157,16 @@ def _fell(quality: Quality) -> str | None:
 def _change(feature: FeatureDrift) -> str:
     numbers = feature.statistics
     if abs(numbers["missing_current"] - numbers["missing_reference"]) > 0.01:
-        return f"missing {numbers['missing_reference']:.1%} → {numbers['missing_current']:.1%}"
+        shares = [percent(numbers[f"missing_{window}"], 1) for window in ("reference", "current")]
+        return f"missing {' → '.join(shares)}"
     if feature.kind == "numeric" and "current_mean" in numbers:
         mean = f"mean {numbers['reference_mean']:.4g} → {numbers['current_mean']:.4g}"
         outside = numbers["outside"]
-        return f"{mean}; {outside:.1%} beyond its range" if outside >= 0.01 else mean
+        return f"{mean}; {percent(outside, 1)} out of range" if outside >= 0.01 else mean
     moves = [now - before for before, now in zip(feature.reference, feature.current, strict=True)]
     place = max(range(len(moves)), key=lambda index: abs(moves[index]))
     before, now = feature.reference[place], feature.current[place]
-    return f"share of {feature.edges[place]}: {before:.1%} → {now:.1%}"
+    return f"share of {feature.edges[place]}: {percent(before, 1)} → {percent(now, 1)}"
 
 
 def _bars(feature: FeatureDrift, shares: Sequence[float]) -> str:

@@ -4,13 +4,13 @@ Works on the database directly; a running server carries a rollout on, and follo
 Parses, makes one call, prints.
 """
 
-import getpass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from glassbox.cli.arguments import options
+from glassbox.cli.rollout.acting import Reason, actor
 from glassbox.cli.rollout.experiment import app as experiment
 from glassbox.cli.terminal.console import note, print_json
 from glassbox.errors import ConflictError, UnknownName
@@ -32,7 +32,6 @@ Which = Annotated[
     str | None, typer.Argument(help="Rollout, as 'status --all' lists it; by default the latest.")
 ]
 ModelOption = Annotated[str, typer.Option("--model", help="Registered model.")]
-Reason = Annotated[str | None, typer.Option("--reason", help="Why; kept in the history.")]
 
 
 @app.callback()
@@ -70,7 +69,7 @@ def start(
     if confirm:
         asked = replace(asked, confirm=True)
     status = _controller().start(
-        challenger, asked, model=model, actor=_actor(), reason=reason or "", dry_run=dry_run
+        challenger, asked, model=model, actor=actor(), reason=reason or "", dry_run=dry_run
     )
     _told(status, json=json)
     if not json:
@@ -137,7 +136,7 @@ def pause(
     """Hold a rollout where it is; a gate that fails takes it back all the same."""
     controller = _controller()
     which = _under_way(controller, rollout_id, model)
-    _told(controller.pause(which, actor=_actor(), reason=reason or ""), json=json)
+    _told(controller.pause(which, actor=actor(), reason=reason or ""), json=json)
 
 
 @app.command()
@@ -150,7 +149,7 @@ def resume(
     """Let a held rollout go on."""
     controller = _controller()
     which = _under_way(controller, rollout_id, model)
-    _told(controller.resume(which, actor=_actor(), reason=reason or ""), json=json)
+    _told(controller.resume(which, actor=actor(), reason=reason or ""), json=json)
 
 
 @app.command()
@@ -166,7 +165,7 @@ def promote(
     """Confirm a rollout that waits for it, or end its bake."""
     controller = _controller()
     which = _under_way(controller, rollout_id, model)
-    done = controller.promote(which, actor=_actor(), reason=reason or "", force=force)
+    done = controller.promote(which, actor=actor(), reason=reason or "", force=force)
     _told(done, json=json)
 
 
@@ -180,7 +179,7 @@ def abort(
     """Roll back at once, wherever the rollout stands."""
     controller = _controller()
     which = _under_way(controller, rollout_id, model)
-    _told(controller.abort(which, actor=_actor(), reason=reason or ""), json=json)
+    _told(controller.abort(which, actor=actor(), reason=reason or ""), json=json)
 
 
 @app.command()
@@ -237,18 +236,10 @@ def _under_way(controller: "Controller", rollout_id: str | None, model: str) -> 
     return now.id
 
 
-def _told(done: Any, *, json: bool) -> None:
+def _told(done: "RolloutStatus", *, json: bool) -> None:
     from glassbox.cli.rollout.rollouts_showing import show_line
 
     if json:
         print_json(done)
     else:
         show_line(done)
-
-
-def _actor() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        # A container's user may have a number but no name.
-        return "command line"

@@ -10,6 +10,7 @@ from glassbox.cli.arguments.moments import to_second
 from glassbox.cli.terminal.console import Column, note, output, print_table, print_text, visible
 from glassbox.rollout.decisions.plan import RolloutPlan
 from glassbox.rollout.decisions.status import RolloutBrief, RolloutStatus
+from glassbox.wording import percent
 
 if TYPE_CHECKING:
     from glassbox.rollout.decisions.controller import Controller
@@ -53,7 +54,7 @@ def show_list(rollouts: Sequence[RolloutBrief]) -> None:
                 each.champion,
                 each.challenger,
                 _phase(each),
-                f"{each.weight:.0%}",
+                percent(each.weight),
                 to_second(each.started_s),
             )
             for each in rollouts
@@ -105,7 +106,7 @@ def show_story(status: RolloutStatus) -> None:
             (
                 to_second(each.time_s),
                 each.after,
-                f"{each.evidence.get('weight', 0.0):.0%}",
+                percent(each.evidence.get("weight", 0.0)),
                 each.actor,
                 each.reason,
             )
@@ -168,7 +169,7 @@ def _number(value: float | None) -> str | None:
 
 
 def _where(status: RolloutBrief) -> str:
-    share = f", {status.weight:.0%} of requests" if status.weight else ""
+    share = f", {percent(status.weight)} of requests" if status.weight else ""
     return f"{status.champion} → {status.challenger}: {_phase(status)}{share}"
 
 

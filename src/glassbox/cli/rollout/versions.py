@@ -5,13 +5,13 @@ second. Parses, makes one call, prints.
 """
 
 import difflib
-import getpass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from glassbox.cli.arguments import options
+from glassbox.cli.rollout.acting import Reason, actor
 from glassbox.cli.terminal.console import note, print_json, print_text, progress
 from glassbox.errors import InvalidData, InvalidValue
 from glassbox.rollout.version import (
@@ -19,6 +19,7 @@ from glassbox.rollout.version import (
     CHAMPION,
     DEFAULT_MODEL,
     PREVIOUS_CHAMPION,
+    AliasMove,
     Version,
 )
 from glassbox.rollout.versions.registry import Registry
@@ -38,7 +39,6 @@ ModelOption = Annotated[
 What = Annotated[
     str, typer.Argument(help="Name, number, alias, or address as models:/default@champion.")
 ]
-Reason = Annotated[str | None, typer.Option("--reason", help="Why; kept in the history.")]
 Expected = Annotated[
     str | None,
     typer.Option(
@@ -111,7 +111,7 @@ def register(
     )
     with progress("Loading it once", quiet=json):
         loaders = None if unchecked else runtime.version_loaders()
-        made = runtime.registrar(registry, loaders).register(offer, actor=_actor())
+        made = runtime.registrar(registry, loaders).register(offer, actor=actor())
     version = made.version
     seed(registry, runtime.settings.rollout, is_strict=False)
     now = registry.snapshot(is_fresh=True)
@@ -207,7 +207,7 @@ def alias(
             name,
             None,
             expected=_expected(registry, model, name, expected),
-            actor=_actor(),
+            actor=actor(),
             reason=reason or "removed by hand",
         )
     _told(registry, line, json=json)
@@ -226,7 +226,7 @@ def rollback(
     line = registry.rollback(
         model,
         expected_champion=_expected(registry, model, CHAMPION, expected),
-        actor=_actor(),
+        actor=actor(),
         reason=reason or "rolled back by hand",
     )
     _told(registry, line, json=json)
@@ -282,7 +282,7 @@ def export_mlflow(
 
 def _point(
     registry: Registry, alias: str, version: Version, reason: str, expected: str | None = None
-) -> Any:
+) -> AliasMove:
     now = registry.snapshot(is_fresh=True)
     if alias.startswith(CHALLENGER) and now.aliased(CHAMPION, version.model) is None:
         raise InvalidValue(
@@ -296,7 +296,7 @@ def _point(
         alias,
         version.number,
         expected=_expected(registry, version.model, alias, expected),
-        actor=_actor(),
+        actor=actor(),
         reason=reason,
     )
 
@@ -308,7 +308,7 @@ def _expected(registry: Registry, model: str, alias: str, given: str | None) -> 
     return None if given == "none" else registry.version(given, model).number
 
 
-def _told(registry: Registry, line: Any, *, json: bool) -> None:
+def _told(registry: Registry, line: AliasMove, *, json: bool) -> None:
     from glassbox.cli.rollout.versions_showing import show_move
 
     if json:
@@ -349,11 +349,3 @@ def _read_json(content: bytes, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InvalidData("expected a JSON object", source=where)
     return value
-
-
-def _actor() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        # A container's user may have a number but no name.
-        return "command line"

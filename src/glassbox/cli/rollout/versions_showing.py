@@ -6,6 +6,7 @@ from typing import Any
 from glassbox.cli.arguments.moments import to_minute
 from glassbox.cli.terminal.console import Column, print_table, print_text
 from glassbox.rollout.version import AliasMove, Snapshot, Version
+from glassbox.wording import with_interval
 
 KINDS = {
     "llm-classifier": "LLM classifier",
@@ -149,8 +150,8 @@ def _measured_at_length(known: Mapping[str, Any]) -> str | None:
     found = []
     for name, value in known.get("metrics", {}).items():
         around = known.get("intervals", {}).get(name)
-        bounds = f" ({around['low']:.3f} to {around['high']:.3f})" if around else ""
-        found.append(f"{name} {value:.3f}{bounds}")
+        figure = with_interval(value, around["low"], around["high"]) if around else f"{value:.3f}"
+        found.append(f"{name} {figure}")
     where = f" on {known.get('n_rows')} rows of the {known.get('measured_on')} part"
     return "; ".join(found) + where if found else None
 

@@ -14,6 +14,7 @@ from glassbox.cli.arguments import options
 from glassbox.cli.arguments.named import named_folders, named_runs
 from glassbox.cli.terminal.console import note
 from glassbox.errors import InvalidValue, UnknownName
+from glassbox.importing import importing_libraries
 from glassbox.runtime import Runtime
 from glassbox.settings import effective, load_settings, sagemaker_model, sagemaker_port
 
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from glassbox.deploy.bundle import Opened
     from glassbox.server.serving import Serving
     from glassbox.server.start import Wanted
-
-BUNDLE_FILE = "bundle.json"
-"""What a folder holds that is a bundle and not a bare model."""
 
 MODEL_FOLDER = "/opt/ml/model"
 """Where SageMaker unpacks a model. Source: Amazon SageMaker, "Custom Inference Code with Hosting
@@ -140,19 +138,19 @@ def serve(
         if keys is not None and runtime.settings.techniques.mode == "shared":
             raise typer.Exit(supervised(listener))
 
-    from glassbox.server.process.running import run_server
-    from glassbox.server.start import (
-        Wanted,
-        assemble,
-        open_gate,
-        sagemaker_app,
-        whole_app,
-    )
-    from glassbox.server.telemetry.tracing import open_tracing
+    with importing_libraries():
+        from glassbox.server.process.running import run_server
+        from glassbox.server.start import (
+            Wanted,
+            assemble,
+            open_gate,
+            sagemaker_app,
+            whole_app,
+        )
+        from glassbox.server.telemetry.tracing import open_tracing
 
     at_end = ExitStack()
     gate = None if keys is None else open_gate(runtime, keys, listener.getsockname()[1], at_end)
-    tracing = open_tracing(runtime.settings.telemetry)
     asked = Wanted(
         name=name,
         adapters=tuple(adapters.items()),
@@ -178,7 +176,13 @@ def serve(
     app = (
         sagemaker_app(limits)
         if keys is None
-        else whole_app(limits, keys, gate, tracing, runtime.settings.paths.studies)
+        else whole_app(
+            limits,
+            keys,
+            gate,
+            open_tracing(runtime.settings.telemetry),
+            runtime.settings.paths.studies,
+        )
     )
     guards = None if keys is None else app.state.guards
     with at_end:
@@ -273,15 +277,15 @@ def packed_in(
         UnknownName: There is no bundle.
         CorruptArtifact: It is not what it says it is.
     """
-    if bundle is None and platform is not None:
+    if bundle is None and platform is None:
+        return None
+    from glassbox.deploy.bundle import BUNDLE_FILE, opened
+
+    if bundle is None:
         folder = Path(load_settings(platform).engine.model).expanduser()
         # A bundle lies where a model would; its base model is wherever it says.
         bundle, model = (folder, None) if (folder / BUNDLE_FILE).is_file() else (None, model)
-    if bundle is None:
-        return None
-    from glassbox.deploy.bundle import opened
-
-    return opened(bundle, base=model)
+    return None if bundle is None else opened(bundle, base=model)
 
 
 def in_force(

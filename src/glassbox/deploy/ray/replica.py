@@ -128,6 +128,7 @@ class ReplicaServer:
         if serving is not None:
             serving.close()
         if self._app is not None:
+            self._app.state.guards.early.close()
             self._app.state.guards.tracing.close()
 
     async def _begin(self, path: str, digest: str) -> None:
@@ -149,9 +150,10 @@ class ReplicaServer:
             open_tracing(settings.telemetry),
             settings.paths.studies,
         )
+        self._app = app
         serving = await asyncio.to_thread(lambda: assemble(runtime, found.wanted, app.state.guards))
         begin_serving(app, serving)
-        self._app, self._serving, self._bundle = app, serving, bundle
+        self._serving, self._bundle = serving, bundle
         _log.info("ready: %s, bundle %s", serving.name, bundle.digest[:12])
 
     def _read(self, path: str, digest: str) -> Bundle:

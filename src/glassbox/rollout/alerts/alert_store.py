@@ -22,6 +22,10 @@ AlertKey = tuple[str, str]
 MOST_WAITING: Final = 1000
 """Messages of one receiver that are looked at at a time."""
 
+FARTHEST_S: Final = 900.0
+"""Seconds ahead beyond which a claim or a next attempt was dated by a clock that has been set back
+since: longer than any that is made."""
+
 
 def _table(name: str, columns: str) -> sa.TableClause:
     return sa.table(name, *(sa.column(each) for each in columns.split()))
@@ -196,7 +200,8 @@ class AlertStore:
     ) -> tuple[AlertMessage, ...]:
         """Return messages that this caller alone sends until a time, oldest first.
 
-        What comes after a message about the same alert that is not sent yet waits for it.
+        What comes after a message about the same alert that is not sent yet waits for it. A moment
+        farther ahead than ``FARTHEST_S`` holds nothing up.
         """
         waits = (
             sa.select(_MESSAGES, _DELIVERIES.c.next_attempt_s, _DELIVERIES.c.claimed_until_s)
@@ -218,8 +223,8 @@ class AlertStore:
         with self._database.transaction() as connection:
             for row in connection.execute(waits):
                 key = (row.rule, row.signal)
-                is_claimed = row.claimed_until_s is not None and row.claimed_until_s > now_s
-                if key in held or is_claimed or row.next_attempt_s > now_s:
+                ends_s = (row.claimed_until_s or now_s, row.next_attempt_s)
+                if key in held or any(now_s < each <= now_s + FARTHEST_S for each in ends_s):
                     held.add(key)
                 elif len(taken) < most:
                     tried = (Delivery(receiver, row.attempts, None, ""),)

@@ -226,7 +226,7 @@ class RoutingView:
                 if standby is not None and standby.digest not in self._loaded:
                     missing.standing_by.append(standby)
                 elif not absent:
-                    self._failures.pop(model, None)
+                    self._failed(model, routing.problem)
                 if not absent:
                     routings[model] = routing
                 elif model in before:
@@ -275,6 +275,10 @@ class RoutingView:
             self._hosts.keep(frozenset(kept.union(self._loading)))
 
     def _failed(self, model: str, reason: str) -> None:
+        """Note why a routing is not what it should be; without a reason, that it is again."""
+        if not reason:
+            self._failures.pop(model, None)
+            return
         if self._failures.get(model) != reason:
             _log.error("routing of %s: %s", model or "all models", reason)
         self._failures[model] = reason

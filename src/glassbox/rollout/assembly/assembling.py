@@ -9,7 +9,7 @@ import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
 from glassbox.audit.feature_hash import open_hasher
 from glassbox.audit.records import InferenceEvent
@@ -30,10 +30,9 @@ from glassbox.rollout.assembly.looks import Looks, Parts
 from glassbox.rollout.assembly.side import RolloutSide
 from glassbox.rollout.decisions.controller import Controller
 from glassbox.rollout.decisions.rollouts import RolloutStore
-from glassbox.rollout.drift.apart import DriftApart
+from glassbox.rollout.drift.apart import IN_MEMORY, DriftApart
 from glassbox.rollout.drift.desk import DriftDesk
 from glassbox.rollout.drift.drift_store import DriftStore
-from glassbox.rollout.drift.watch import DriftWatch
 from glassbox.rollout.shadow.in_engine import Busy, in_engine
 from glassbox.rollout.shadow.process import Origin
 from glassbox.rollout.shadow.shadows import Shadows
@@ -45,6 +44,9 @@ from glassbox.rollout.versions.registry import Registry
 from glassbox.rollout.versions.store_of_versions import VersionStore
 from glassbox.settings import Settings, names_in
 from glassbox.storage.database import Database, open_database
+
+if TYPE_CHECKING:
+    from glassbox.rollout.drift.watch import DriftWatch
 
 RETENTION_S: Final = 60.0
 """Seconds between two removals of what is too old."""
@@ -142,7 +144,7 @@ def assemble_side(settings: Settings, given: Given) -> RolloutSide:
         alerts=_alerts(settings, database),
         charts=VersionStore(settings.paths.versions).charts,
     )
-    watch = DriftWatch(store, drift_store, settings.drift)
+    watch = _watch_here(settings, store, drift_store)
     apart = DriftApart(settings.storage.url, settings.drift, drift_store, here=watch)
     drift = DriftDesk(apart, drift_store, store)
     looks = Looks(parts)
@@ -196,6 +198,17 @@ def _alerts(settings: Settings, database: Database) -> AlertEngine:
     given = settings.alerts
     file = AlertFile() if given.rules is None else read_alert_file(given.rules)
     return AlertEngine(database, file.rules, file.receivers(), interval_s=given.interval_s)
+
+
+def _watch_here(
+    settings: Settings, store: InferenceStore, drifts: DriftStore
+) -> "DriftWatch | None":
+    """Return what compares in this process: only a database in memory is seen by no other."""
+    if settings.storage.url not in IN_MEMORY:
+        return None
+    from glassbox.rollout.drift.watch import DriftWatch
+
+    return DriftWatch(store, drifts, settings.drift)
 
 
 def _alerted(looks: Looks, parts: Parts, watchers: Watchers) -> None:

@@ -5,13 +5,14 @@ Each method asks what it needs and returns what travels. Knows no HTTP.
 
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from glassbox.audit.records import InferenceRecord
 from glassbox.audit.ring import AuditRing
 from glassbox.audit.store import InferenceStore
-from glassbox.errors import ConflictError, UnknownName
+from glassbox.errors import ConflictError, CorruptArtifact, UnknownName
 from glassbox.rollout.alerts.engine import AlertEngine
 from glassbox.rollout.answering.routing_view import RoutingView
 from glassbox.rollout.assembly.background import JobStatus
@@ -216,7 +217,7 @@ class Looks:
     def rollouts(self, model: str | None = None) -> RolloutsAnswered:
         """Return the rollout under way, in full, and the latest ones in short."""
         store = self._parts.rollouts
-        active = store.active(model)
+        active, _ = store.watched(model)
         current = rollout_shown(store.status(active[0])) if active else None
         latest = store.briefs(model, MOST_ROLLOUTS)
         return RolloutsAnswered(current=current, rollouts=[brief_shown(each) for each in latest])
@@ -276,11 +277,10 @@ class Looks:
         under way; ``models`` has the three of each model that has a champion.
         """
         models = {model: self._signals_of(model) for model in self._parts.view.routings}
-        drift = self.drift().report
         found: dict[str, Any] = {
             "health": self.health().model_dump(),
             "rollout": self._latest_rollout(),
-            "drift": {} if drift is None else drift.model_dump(),
+            "drift": self._latest_report(DEFAULT_MODEL),
             "alerts": self.alerts(1).model_dump() | {"waiting": self._parts.alerts.waiting()},
             "models": models,
         }
@@ -289,17 +289,24 @@ class Looks:
         return found
 
     def _signals_of(self, model: str) -> dict[str, Any]:
-        drift = self.drift(model).report
         return {
             "summary": self.summary(model).model_dump(),
             "rollout": self._latest_rollout(model),
-            "drift": {} if drift is None else drift.model_dump(),
+            "drift": self._latest_report(model),
         }
+
+    def _latest_report(self, model: str) -> dict[str, Any]:
+        # One that cannot be read must not blind the rules about everything else.
+        with suppress(CorruptArtifact):
+            report = self.drift(model).report
+            return {} if report is None else report.model_dump()
+        return {}
 
     def _latest_rollout(self, model: str | None = None) -> dict[str, Any]:
         """Return the rollout under way, or else the latest: how it ended is worth telling."""
         store = self._parts.rollouts
-        latest = store.active(model)[:1] or store.latest(model, 1)
+        active, _ = store.watched(model)
+        latest = active[:1] or store.latest(model, 1)
         return rollout_shown(store.status(latest[0])).model_dump() if latest else {}
 
     def _found(self, request_id: str) -> InferenceRecord | None:

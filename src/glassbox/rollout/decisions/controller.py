@@ -16,7 +16,8 @@ from glassbox.rollout.decisions.evidence import Evidence
 from glassbox.rollout.decisions.moves import Moves, is_champion, is_taken_over, words
 from glassbox.rollout.decisions.plan import RolloutPlan
 from glassbox.rollout.decisions.policy import CANARY_PHASES, Decision, State, at_phase, decide
-from glassbox.rollout.decisions.rollouts import Rollout, RolloutStore, under_way
+from glassbox.rollout.decisions.rollout_rows import Rollout
+from glassbox.rollout.decisions.rollouts import RolloutStore, under_way
 from glassbox.rollout.decisions.seen import Events, Seen
 from glassbox.rollout.decisions.status import DecisionSaid, RolloutBrief, RolloutStatus, Transition
 from glassbox.rollout.decisions.verbs import (
@@ -212,9 +213,11 @@ class Controller:
         snapshot = snapshot or self._registry.snapshot()
         champion = champion_of(snapshot, model)
         shadows = tuple(each for each in snapshot.challengers(model) if each.name != champion.name)
-        found = self._rollouts.active(model)
+        found, unread = self._rollouts.watched(model)
         if not found:
-            return Routing(model, champion, shadows, revision=snapshot.revision)
+            # Who cannot tell what a rollout wants lets the champion answer alone.
+            problem = "".join(str(each) for each in unread.values())
+            return Routing(model, champion, shadows, revision=snapshot.revision, problem=problem)
         rollout = found[0]
         canary, standby = None, None
         if rollout.state.phase in CANARY_PHASES and rollout.champion == champion.name:
@@ -310,15 +313,9 @@ class Controller:
             self._moves.restore(rollout, actor, words(rollout, reason), evidence_of(rollout))
         failed = at_phase(rollout.state, "Failed")
         step = self._transition(rollout, failed, actor, reason)
-        after = self._rollouts.save(
-            replace(
-                rollout,
-                state=failed,
-                decision=DecisionSaid("rollback", reason),
-                updated_s=self._clock(),
-            ),
-            [step],
-        )
+        said = DecisionSaid("rollback", reason)
+        ended = replace(rollout, state=failed, decision=said, updated_s=self._clock())
+        after = self._rollouts.save(ended, [step])
         if not rollout.dry_run:
             self._moves.dismiss(rollout, actor, words(rollout, reason), evidence_of(rollout))
         return after

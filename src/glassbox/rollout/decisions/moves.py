@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import Any
 
 from glassbox.errors import ConflictError, InvalidValue
-from glassbox.rollout.decisions.rollouts import Rollout
+from glassbox.rollout.decisions.rollout_rows import Rollout
 from glassbox.rollout.version import (
     CHALLENGER,
     CHAMPION,

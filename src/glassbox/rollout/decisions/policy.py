@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 from glassbox.rollout.decisions.evidence import Evidence, Stage
 from glassbox.rollout.decisions.gates import BAKE, CANARY, SHADOW, GateReading, read_gates
 from glassbox.rollout.decisions.plan import RolloutPlan
-from glassbox.wording import counted
+from glassbox.wording import counted, percent
 
 Phase = Literal[
     "Initialized",
@@ -167,7 +167,7 @@ def _shadow(
         reason = "Dry run: all gates of the shadow pass; the challenger would now get a share."
         return Decision("finish", reason, at_phase(state, "Succeeded"), gates)
     after = at_phase(state, "Progressing", weight=min(plan.step_weight, plan.max_weight))
-    reason = f"All gates of the shadow pass: the challenger answers {after.weight:.0%}."
+    reason = f"All gates of the shadow pass: the challenger answers {percent(after.weight)}."
     return Decision("advance", reason, after, gates)
 
 
@@ -190,7 +190,7 @@ def _canary(
         weight = min(round(state.weight + plan.step_weight, 9), plan.max_weight)
         after = at_phase(state, "Progressing", weight=weight, n_answers=n_answers)
         return Decision(
-            "advance", f"No gate fails: the challenger answers {weight:.0%}.", after, gates
+            "advance", f"No gate fails: the challenger answers {percent(weight)}.", after, gates
         )
     if waits := _waits(plan, state, doubt):
         return Decision("wait", waits, state, gates)

@@ -8,7 +8,7 @@ from glassbox.audit.record_queries import EventPlace
 from glassbox.audit.records import InferenceEvent, InferenceRecord
 from glassbox.rollout.decisions.earlier import Earlier, earlier_of
 from glassbox.rollout.decisions.evidence import Evidence, Folding
-from glassbox.rollout.decisions.rollouts import Rollout
+from glassbox.rollout.decisions.rollout_rows import Rollout
 
 PAGE: Final = 1000
 """Events read at once."""

@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from glassbox.rollout.decisions.gates import GateReading
 from glassbox.rollout.decisions.policy import Phase, Verdict
 
 MOST_POINTS: Final = 200
 """Points of one gate that are kept for charts; of more, every other one is left out."""
+
+UNREADABLE: Final = "Unreadable"
+"""Phase of one whose row cannot be read: who asks for it alone is told why."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ class RolloutBrief:
     """Name of the version that answered when it began."""
     challenger: str
     """Name of the version that is to."""
-    phase: Phase
+    phase: Phase | Literal["Unreadable"]
     """Where it stands."""
     paused: bool
     """Whether somebody holds it."""

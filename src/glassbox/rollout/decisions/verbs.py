@@ -8,7 +8,7 @@ from glassbox.errors import ConflictError, InvalidValue, UnknownName
 from glassbox.rollout.decisions.gates import GateReading
 from glassbox.rollout.decisions.plan import RolloutPlan
 from glassbox.rollout.decisions.policy import State, at_phase
-from glassbox.rollout.decisions.rollouts import Rollout
+from glassbox.rollout.decisions.rollout_rows import Rollout
 from glassbox.rollout.version import CHAMPION, Snapshot, Version
 
 
@@ -64,7 +64,8 @@ def refuse_hot(
     for each in earlier:
         if each.challenger != version.name or each.state.phase != "Failed" or each.dry_run:
             continue
-        left = plan.cooldown_s - max(now_s - each.updated_s, 0.0)
+        # One far ahead was dated by a clock that has been set back since.
+        left = plan.cooldown_s - abs(now_s - each.updated_s)
         if left > 0:
             raise ConflictError(
                 f"{version.name} failed in rollout {each.id}: {each.decision.reason} Try again "

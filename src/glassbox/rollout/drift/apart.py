@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import orjson
 
@@ -17,10 +17,12 @@ from glassbox.errors import CapacityError, DeadlineExceeded, GlassboxError
 from glassbox.rollout.drift.drift_store import DriftStore
 from glassbox.rollout.drift.reference import Reference
 from glassbox.rollout.drift.report import DriftReport
-from glassbox.rollout.drift.watch import DriftWatch
 from glassbox.rollout.version import DEFAULT_MODEL
 from glassbox.settings import DriftSettings
 from glassbox.storage.database import open_database
+
+if TYPE_CHECKING:
+    from glassbox.rollout.drift.watch import DriftWatch
 
 TIMEOUT_S: Final = 300.0
 """Seconds that a comparison may take before its process is ended."""
@@ -49,7 +51,7 @@ class DriftApart:
         settings: DriftSettings,
         store: DriftStore,
         *,
-        here: DriftWatch | None = None,
+        here: "DriftWatch | None" = None,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
         self._url = url
@@ -144,6 +146,9 @@ class DriftApart:
 
 def answer(question: bytes) -> bytes:
     """Return the answer to one question, both as JSON: an ``id``, or an ``error``."""
+    # Only the process that compares takes the half second that this import lasts.
+    from glassbox.rollout.drift.watch import DriftWatch
+
     asked = orjson.loads(question)
     try:
         database = open_database(asked["url"])

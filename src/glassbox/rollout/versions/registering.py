@@ -182,6 +182,7 @@ class Registrar:
         manifest = Classifier.load(folder)
         answering: dict[str, Path | bytes] = {CLASSIFIER_FILE: folder / CLASSIFIER_FILE}
         if manifest.adapter is not None:
+            _check_adapter(folder / manifest.adapter.path, manifest.adapter.digest)
             answering |= _adapter_files(folder, manifest.adapter.path)
             if manifest.adapter.path != ADAPTER:
                 # Of the version it is a part like any other, wherever the run found it.
@@ -261,6 +262,28 @@ def _adapter_files(folder: Path, path: str) -> dict[str, Path]:
     place = folder / path
     files = place.rglob("*") if path == ADAPTER else (place / name for name in ADAPTER_FILES)
     return {f"{ADAPTER}/{each.relative_to(place)}": each for each in files if each.is_file()}
+
+
+def _check_adapter(place: Path, digest: str) -> None:
+    """Do nothing if an adapter is the one that its run was measured with.
+
+    Loading would find the same of the copy that is kept, whose path nobody has given.
+
+    Raises:
+        CorruptArtifact: Its files are missing, damaged or another adapter's.
+    """
+    # Where it comes from, the third, is no part of what answers.
+    files = [place / name for name in ADAPTER_FILES[:2]]
+    absent = [each.name for each in files if not each.is_file()]
+    if absent:
+        raise CorruptArtifact(place, f"the adapter's {' and '.join(absent)} cannot be found")
+    if (found := digest_files(files)) != digest:
+        raise CorruptArtifact(
+            place,
+            f"the adapter has digest {found[:12]}, not {digest[:12]} with which the run was "
+            "measured: it is damaged or another one",
+            remedy="Restore it, or run 'glassbox evaluate' again.",
+        )
 
 
 def kind_of(source: str) -> VersionKind:

@@ -1,6 +1,6 @@
 """What people type for a version, and which one they mean. Pure."""
 
-from typing import Final
+from typing import Final, TypeGuard
 
 from glassbox.errors import UnknownName
 from glassbox.rollout.version import DEFAULT_MODEL, Snapshot, Version
@@ -33,6 +33,11 @@ def find_version(snapshot: Snapshot, name: str, model: str | None = None) -> Ver
     if found is None:
         raise unknown_version(snapshot, name)
     return found
+
+
+def is_registered(model: str | None) -> TypeGuard[str]:
+    """Whether a request's model is the address of a registered version."""
+    return model is not None and model.startswith(URI)
 
 
 def unknown_version(snapshot: Snapshot, name: str) -> UnknownName:

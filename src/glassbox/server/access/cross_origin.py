@@ -11,6 +11,13 @@ from starlette.types import ASGIApp
 
 from glassbox.errors import InvalidValue
 from glassbox.settings import names_in
+from glassbox.wire.headers import (
+    ERROR_HEADER,
+    ID_HEADER,
+    REPLICA_HEADER,
+    TIMEOUT_HEADER,
+    VERSION_HEADER,
+)
 
 METHODS: Final = ("GET", "POST", "PUT", "DELETE")
 """Methods that the routes know."""
@@ -20,18 +27,18 @@ SENT: Final = (
     "content-type",
     "if-none-match",
     "traceparent",
-    "x-request-id",
-    "x-request-timeout",
+    ID_HEADER,
+    TIMEOUT_HEADER,
 )
 """Headers that a page may send."""
 
 READ: Final = (
     "etag",
-    "glassbox-replica",
-    "glassbox-version",
+    REPLICA_HEADER,
+    VERSION_HEADER,
     "retry-after",
-    "x-glassbox-error",
-    "x-request-id",
+    ERROR_HEADER,
+    ID_HEADER,
 )
 """Headers of an answer that a page may read."""
 

@@ -17,9 +17,7 @@ from glassbox.server.access.host_names import check_host, check_origin
 from glassbox.server.access.key_ring import Caller
 from glassbox.server.errors.refusals import Refusal
 from glassbox.storage.keys import KeyScope
-
-TIMEOUT_HEADER = "x-request-timeout"
-"""Seconds after which a request is given up; a body may say so too, the shorter one counts."""
+from glassbox.wire.headers import TIMEOUT_HEADER
 
 _BEARER = HTTPBearer(
     auto_error=False, scheme_name="key", description="A key that 'glassbox keys create' made."

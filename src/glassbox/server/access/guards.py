@@ -6,6 +6,7 @@ Routes take it as a dependency, ``Guarded``. Knows no route and nothing of the m
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -51,6 +52,8 @@ class Guards:
     """What is counted."""
     lifecycle: Lifecycle = field(default_factory=Lifecycle)
     """Loading, ready, draining."""
+    early: ExitStack = field(default_factory=ExitStack)
+    """What ends also with a server that ends before its model is there."""
     replica_id: str = field(default_factory=new_replica_id)
     """Names this server among those of its database, and in its answers."""
     hosts: frozenset[str] | None = None

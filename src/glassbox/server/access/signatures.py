@@ -40,17 +40,26 @@ class Nonces:
     def __init__(self, most: int = MOST_NONCES) -> None:
         self._most = most
         self._seen: dict[str, OrderedDict[str, float]] = {}
+        self._forgotten_s: dict[str, float] = {}
 
-    def is_new(self, key: str, nonce: str, now_s: float) -> bool:
+    def is_new(self, key: str, nonce: str, signed_s: float, *, now_s: float) -> bool:
         """Whether a nonce was not seen before; from now on it was.
+
+        Args:
+            key: Who signed.
+            nonce: Of the request.
+            signed_s: Unix time at which it was signed.
+            now_s: Unix time.
 
         Raises:
             CapacityError: The key has sent too many requests.
         """
         seen = self._seen.setdefault(key, OrderedDict())
         while seen and next(iter(seen.values())) < now_s - GOOD_S:
-            seen.popitem(last=False)
-        if nonce in seen:
+            self._forgotten_s[key] = seen.popitem(last=False)[1]
+        # One signed so early may be among the forgotten, which are good again where a clock that
+        # was ahead has been set back.
+        if nonce in seen or signed_s <= self._forgotten_s.get(key, -math.inf) + AHEAD_S:
             return False
         if len(seen) >= self._most:
             raise CapacityError(
@@ -160,10 +169,11 @@ class Signatures:
                 f"{AHEAD_S:.0f} s of it, and it cannot be known whether it came before. Sign it "
                 "anew."
             )
-        if not self._nonces.is_new(given.key, given.nonce, self._clock()):
+        if not self._nonces.is_new(given.key, given.nonce, given.time_s, now_s=self._clock()):
             raise Refusal(
                 401,
-                "This very request came before: a signed request is taken once. Sign it anew.",
+                "This very request came before, or so long ago that nobody can tell: a signed "
+                "request is taken once. Sign it anew.",
                 code="replayed-request",
             )
 

@@ -47,7 +47,7 @@ HTTP_CODES: Final[dict[str, tuple[int, str]]] = {
     "method-not-allowed": (405, "The route is there, but not for this method."),
     "not-acceptable": (406, "The route has no answer of a type that `Accept` allows."),
     "body-too-slow": (408, "The body did not come in time."),
-    "body-too-large": (413, "The body is larger than `server.max_body_bytes`."),
+    "body-too-large": (413, "The body is over `server.max_body_bytes`, or has too many parts."),
     "answer-too-large": (413, "The answer is larger than SageMaker carries."),
     "answer-not-stored": (502, "A large answer could not be put into the object store."),
     "unsupported-media-type": (415, "The body is not said to be `application/json`."),

@@ -32,10 +32,8 @@ from glassbox.errors import (
 )
 from glassbox.server.errors.openai_shape import openai_error, openai_refusal
 from glassbox.server.errors.refusals import CODES, Refusal
+from glassbox.wire.headers import ERROR_HEADER
 from glassbox.wire.problem import PROBLEM_TYPE, FieldProblem, Problem
-
-ERROR_HEADER = "x-glassbox-error"
-"""Response header with the stable code."""
 
 ERRORS_PAGE = "https://github.com/glassbox-llm/glassbox/blob/main/docs/reference/errors.md"
 """Page about every code."""

@@ -14,10 +14,12 @@ from typing import Any, Final
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric
 
+from glassbox.wire.invocation_attributes import INVOCATIONS
+
 NameOf = Callable[[Mapping[str, str]], str]
 """Makes a name of a sample's labels; an empty one is not counted."""
 
-PREFIXES: Final = ("/v1/", "/api/", "/invocations")
+PREFIXES: Final = ("/v1/", "/api/", INVOCATIONS)
 """Routes that do work; others hand out pages, or are asked by machines all the time."""
 
 WATCHED: Final = frozenset({"/v1/fleet", "/api/v2/models/events"})

@@ -76,7 +76,8 @@ def fleet_shown(fleet: Fleet, answered_by: str) -> FleetAnswered:
 
 def _replica(row: Replica, now_s: float) -> ReplicaAnswered:
     body = row.body
-    silent_s = max(0.0, now_s - row.beat_s)
+    # A word from a time to come was said before the database's clock was set back.
+    silent_s = abs(now_s - row.beat_s)
     stage = row.status if row.status in _STAGES else "ready"
     if stage not in _ENDED and silent_s > LOST_S:
         stage = "lost"

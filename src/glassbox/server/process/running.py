@@ -5,11 +5,14 @@ and leaves; a second signal ends it at once. Knows nothing of what is served.
 """
 
 import asyncio
+import atexit
 import logging
+import os
 import socket
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 from typing import Final
 
@@ -103,7 +106,8 @@ class _Loading:
         self._serving: Serving | None = None
         self._error: BaseException | None = None
         self._loop = asyncio.get_running_loop()
-        threading.Thread(target=self._work, name="glassbox-load", daemon=True).start()
+        self._thread = threading.Thread(target=self._work, name="glassbox-load", daemon=True)
+        self._thread.start()
 
     async def finished(self) -> Serving:
         await self._done.wait()
@@ -117,7 +121,21 @@ class _Loading:
             self._serving = self._load()
         except BaseException as error:  # noqa: BLE001  carried over to the loop's thread
             self._error = error
-        self._loop.call_soon_threadsafe(self._done.set)
+        # Where the server has ended meanwhile, nobody waits.
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._done.set)
+
+    def give_up(self) -> None:
+        """Let the process end in good order although the model is still on its way."""
+        atexit.register(self._end)
+
+    def _end(self) -> None:
+        # A thread inside the model's libraries, met by the interpreter's end, aborts the process.
+        if self._thread.is_alive():
+            logging.shutdown()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(0)
 
 
 def run_server(
@@ -155,6 +173,7 @@ async def _serve(
         serving = app.state.serving
         if serving is not None:
             serving.close()
+        guards.early.close()
         guards.tracing.close()
 
     def n_runs() -> int:
@@ -202,6 +221,7 @@ async def _serve(
         beginning.result()
     else:
         beginning.cancel()
+        loading.give_up()
     await _within(close, LAST_ANSWERS_S)
 
 

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from glassbox.confidence.asking.classify import LabelledLine, Labeller, classify_stream
 from glassbox.errors import UnknownName
 from glassbox.rollout.answering.labelled_rows import LabelledRow, Witness
+from glassbox.rollout.versions.version_names import is_registered
 from glassbox.server.access.dependencies import Deadline, Predicting
 from glassbox.server.access.guards import Guarded
 from glassbox.server.answers.responses import json_response
@@ -18,7 +19,6 @@ from glassbox.server.concurrency.slow_work import Allowance, slow_work
 from glassbox.server.concurrency.waiting import CLIENT_GONE, ClientGone
 from glassbox.server.errors.refusals import PROBLEMS
 from glassbox.server.serving import Served, Serving
-from glassbox.server.translation.registered import is_registered
 from glassbox.wire.classify import ClassifyAnswered, ClassifyAsked, LabelAnswered, RowError
 
 BATCH_ROWS = 64

@@ -20,7 +20,12 @@ from glassbox.server.sagemaker.invocations import (
 from glassbox.server.sagemaker.stream import LineStream, lines
 from glassbox.server.serving import Served
 from glassbox.server.translation.speech import check_ended
-from glassbox.wire.invocation_attributes import ADAPTER, ATTRIBUTES_HEADER, read_attributes
+from glassbox.wire.invocation_attributes import (
+    ADAPTER,
+    ATTRIBUTES_HEADER,
+    INVOCATIONS,
+    read_attributes,
+)
 from glassbox.wire.sagemaker import (
     NDJSON_TYPE,
     InvocationAnswered,
@@ -38,7 +43,7 @@ async def ping(_serving: Served) -> PingAnswered:
 
 
 @router.post(
-    "/invocations",
+    INVOCATIONS,
     response_model=None,
     responses={
         200: {"model": InvocationAnswered, "content": {NDJSON_TYPE: {}}},

@@ -17,16 +17,17 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from glassbox.errors import GlassboxError, InvalidValue, UnknownName
-from glassbox.server.access.dependencies import TIMEOUT_HEADER
 from glassbox.server.errors.refusals import Refusal
 from glassbox.server.errors.statuses import error_answered, refusal_answered
 from glassbox.server.sagemaker.invocations import echoed
 from glassbox.server.sagemaker.large_answers import LargeAnswers
+from glassbox.wire.headers import TIMEOUT_HEADER
 from glassbox.wire.invocation_attributes import (
     ADAPTER,
     ASKED,
     ATTRIBUTES_HEADER,
     CARRIED,
+    INVOCATIONS,
     LOCATION,
     METHOD,
     PATH,
@@ -37,9 +38,6 @@ from glassbox.wire.invocation_attributes import (
     write_attributes,
 )
 from glassbox.wire.sagemaker import NDJSON_TYPE
-
-INVOCATIONS: Final = "/invocations"
-"""The platform's one route for requests."""
 
 STREAMS: Final = ("text/event-stream", NDJSON_TYPE)
 """Types of answers that come in parts, which have no largest size."""

@@ -12,8 +12,9 @@ from typing import Final, Protocol, runtime_checkable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from glassbox.engine.requests import FinishReason, Generation
+from glassbox.engine.requests import Generation
 from glassbox.server.telemetry.inference_metrics import InferenceMetrics
+from glassbox.types import FinishReason
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 """Of the text format. Source: Prometheus, exposition formats."""

@@ -33,15 +33,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from glassbox.audit.records import InferenceEvent, PrimaryEvent, ShadowEvent
 from glassbox.engine.requests import Generation
 from glassbox.errors import InvalidSetting
-from glassbox.server.telemetry.tracing import Tracing
+from glassbox.server.telemetry.tracing import QUIET, Tracing
 from glassbox.server.translation.readings import openai_reason
 from glassbox.wire.openai_sampling import SamplingAsked
 
 SERVICE: Final = "glassbox"
 """Name of this service in traces."""
-
-QUIET: Final = frozenset({"/livez", "/readyz", "/ping", "/metrics"})
-"""Routes that machines ask all the time: no spans."""
 
 OPERATIONS: Final = {"/v1/chat/completions": "chat", "/v1/completions": "text_completion"}
 """What the conventions call our routes."""

@@ -15,6 +15,9 @@ from glassbox.errors import DependencyMissing
 from glassbox.settings.sections import TelemetrySettings
 from glassbox.wire.openai_sampling import SamplingAsked
 
+QUIET: Final = frozenset({"/livez", "/readyz", "/ping", "/metrics"})
+"""Routes that machines ask all the time: no spans, no line of log, not waited for at the end."""
+
 TRACE_HEADER: Final = b"traceparent"
 """Header of a caller's trace. Source: W3C Trace Context, section 3.2."""
 

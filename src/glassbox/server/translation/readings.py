@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Literal
 from glassbox.engine.protocol import EngineInfo, TextCodec
 from glassbox.engine.requests import (
     CapturedStates,
-    FinishReason,
     Generation,
     Piece,
     TokenReadings,
 )
 from glassbox.engine.states.places import hidden_state_of_point, point_of_hidden_state, whole_point
 from glassbox.errors import InvalidValue
-from glassbox.types import Capture, HookPoint
+from glassbox.types import Capture, FinishReason, HookPoint
 from glassbox.wire.extension import (
     DEFAULT_LAYERS,
     CaptureAsked,

@@ -5,7 +5,6 @@ the registry as it was last seen; knows nothing of routes.
 """
 
 from dataclasses import dataclass
-from typing import TypeGuard
 
 from glassbox.confidence.asking.classify import Labeller
 from glassbox.engine.protocol import Engine
@@ -14,7 +13,7 @@ from glassbox.rollout.assembly.side import RolloutSide
 from glassbox.rollout.shadow.in_engine import shares_base
 from glassbox.rollout.version import Version
 from glassbox.rollout.versions.kinds.labelled import LabelledPredictor
-from glassbox.rollout.versions.version_names import URI, find_version
+from glassbox.rollout.versions.version_names import find_version
 
 PREDICT = "POST /api/v2/models/predict asks versions of every kind."
 """Where what cannot be asked here can be."""
@@ -82,8 +81,3 @@ class RegisteredModels:
                 remedy=f"{version.name} is none. {PREDICT}",
             )
         return version
-
-
-def is_registered(model: str | None) -> TypeGuard[str]:
-    """Whether a request's model is the address of a registered version."""
-    return model is not None and model.startswith(URI)

@@ -7,12 +7,14 @@ knows nothing of HTTP and of how answers are waited for.
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from glassbox.engine.protocol import Engine
 from glassbox.engine.requests import Generation, Piece, Request, Sampling
 from glassbox.errors import AdapterMismatch, InvalidValue, UnknownName
 from glassbox.introspection.evidence.witness import Asked
 from glassbox.introspection.probes.norm_proxy import norm_proxy
+from glassbox.rollout.versions.version_names import is_registered
 from glassbox.server.translation.echoing import as_prompt, of_prompt, with_asked_scope
 from glassbox.server.translation.hiding import check_hidden, is_prompt_alone
 from glassbox.server.translation.probing import Probe, probe_answered, proxy_answered
@@ -23,7 +25,6 @@ from glassbox.server.translation.readings import (
     glassbox_answered,
     glassbox_chunk,
 )
-from glassbox.server.translation.registered import RegisteredModels, is_registered
 from glassbox.server.translation.state_sizes import MAX_JSON_STATES_BYTES, check_states
 from glassbox.types import Capture, HookPoint, Scope, TokenIds
 from glassbox.wire.extension import (
@@ -36,6 +37,10 @@ from glassbox.wire.extension import (
 from glassbox.wire.openai_chat import ChatAsked
 from glassbox.wire.openai_completions import CompletionAsked
 from glassbox.wire.openai_sampling import SamplingAsked
+
+if TYPE_CHECKING:
+    # A command that writes one text needs no registry, no database and no drift.
+    from glassbox.server.translation.registered import RegisteredModels
 
 DEFAULT_TEMPERATURE = 1.0
 """Where a request names none. Source: OpenAI's reference."""

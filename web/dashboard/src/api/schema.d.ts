@@ -5495,7 +5495,8 @@ export interface components {
             paused: boolean;
             /**
              * Phase
-             * @description In Flagger's words, as `Progressing`, `Succeeded`, `Failed`.
+             * @description In Flagger's words, as `Progressing`, `Succeeded`, `Failed`, or `Unreadable`: asking for that
+             *     one alone tells why.
              */
             phase: string;
             /**
@@ -5575,7 +5576,8 @@ export interface components {
             paused: boolean;
             /**
              * Phase
-             * @description In Flagger's words, as `Progressing`, `Succeeded`, `Failed`.
+             * @description In Flagger's words, as `Progressing`, `Succeeded`, `Failed`, or `Unreadable`: asking for that
+             *     one alone tells why.
              */
             phase: string;
             /**

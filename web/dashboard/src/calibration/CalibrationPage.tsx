@@ -16,7 +16,9 @@ export function CalibrationPage() {
   const [query, setQuery] = useSearchParams();
   const versions = useResource<Versions>(modelsPath("/versions"), { on: ["rollout"] });
   const all = versions.data?.versions.toReversed() ?? [];
-  const champion = all.find(({ aliases }) => aliases.includes("champion"));
+  const champions = all.filter(({ aliases }) => aliases.includes("champion"));
+  // Only what was evaluated has curves: of several models' champions, one of those comes first.
+  const champion = champions.find(({ kind }) => kind === "llm-classifier") ?? champions[0];
   const chosen = query.get("version") ?? champion?.name ?? all[0]?.name ?? null;
   // A version never changes, so its curves are asked for once.
   const curves = useResource<Calibration>(

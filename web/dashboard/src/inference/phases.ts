@@ -35,6 +35,7 @@ const named: Record<string, { name: string; tone: ChipTone }> = {
   finalising: { name: "Bakes", tone: "info" },
   succeeded: { name: "Promoted", tone: "good" },
   failed: { name: "Rolled back", tone: "bad" },
+  unreadable: { name: "Cannot be read", tone: "warn" },
 };
 
 /** Where a rollout stands, in words. */
