@@ -245,6 +245,20 @@ def test_no_rounding_changes_what_is_promised():
     assert "at 99.98\u00a0% or more" in texts(business_reliability_progression([panel]).figure)
 
 
+def test_a_threshold_is_in_the_key_where_there_is_one_to_see():
+    def key(chart) -> list[str]:
+        (legend,) = chart.figure.legends
+        return [each.get_text() for each in legend.get_texts()]
+
+    safe, none = worlds.business(worlds.TUNED), worlds.business(worlds.BASE, max_error=0.001)
+    assert safe.threshold.is_safe
+    assert not none.threshold.is_safe
+    assert "Chosen threshold" in key(business_reliability(safe))
+    assert "Chosen threshold" not in key(business_reliability(none))
+    assert "Chosen threshold" in key(business_reliability_progression([none, safe]))
+    assert "Chosen threshold" not in key(business_reliability_progression([none, none]))
+
+
 def test_histograms_share_their_axes_and_stack_wrong_answers():
     base, tuned = (worlds.histogram(each) for each in worlds.panels())
     chart = confidence_distribution_changes([base, tuned])

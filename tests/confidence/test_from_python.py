@@ -10,16 +10,15 @@ from tests.untyped import outcomes
 SCRIPT = """
 from pathlib import Path
 import numpy as np, pandas as pd
-from glassbox import Job, Labeller, ModelSpec, default_labels, load_engine
+from glassbox import DataChoice, Job, Labeller, ModelSpec, Promise, default_labels, load_engine
 from glassbox.confidence.asking.scoring import LabelModel
-from glassbox.confidence.job import DataChoice
 from glassbox.testing import FakeEngine
 
 engine = FakeEngine()
 labeller = Labeller(LabelModel(engine, default_labels(["a", "b"])))
 
-def job(model=ModelSpec("tiny"), data=DataChoice("tiny"), out=Path("run")):
-    return Job(model=model, data=data, out=out)
+def job(model=ModelSpec("tiny"), data=DataChoice("tiny"), out=Path("run"), **options):
+    return Job(model=model, data=data, out=out, **options)
 """
 
 
@@ -48,6 +47,11 @@ def test_what_has_the_wrong_type_is_refused_by_name():
         "job(model='tiny')": "model is 'tiny'; allowed: a ModelSpec, such as ModelSpec('tiny')",
         "job(data='texts.csv')": "data is 'texts.csv'; allowed: a DataChoice, such as DataChoice(",
         "job(out='runs/x')": "out is 'runs/x'; allowed: a pathlib.Path",
+        "job(seed=-1)": "seed is -1; allowed: an integer of at least 0",
+        "job(tuning='yes')": "tuning is 'yes'; allowed: one of no, missing, again",
+        "job(overlong='cut')": "overlong is 'cut'; allowed: one of error, truncate, skip",
+        "Promise(max_error=5)": "max_error is 5; allowed: a fraction in (0, 1)",
+        "Promise(confidence_level=1)": "confidence_level is 1; allowed: a fraction in (0, 1)",
         "load_engine('tiny')": "spec is 'tiny'; allowed: a ModelSpec, such as ModelSpec('tiny')",
         "engine.close()": "None",
     }

@@ -13,7 +13,11 @@ CORRECT = np.array([True, True, False, True])
 SCRIPT = """
 import numpy as np, pandas as pd, pyarrow as pa
 from glassbox import choose_threshold
-from glassbox.stats.calibrators.choice import choose_calibrator, fit_calibrator
+from glassbox.stats.calibration.error import ece_interval
+from glassbox.stats.calibrators.choice import (
+    calibrator_from_json, choose_calibrator, fit_calibrator
+)
+from glassbox.stats.selective.business import Costs
 from glassbox.stats.intervals import (
     bootstrap_interval, clopper_pearson, mcnemar, paired_share_difference, proportion_interval
 )
@@ -78,6 +82,15 @@ def test_what_cannot_be_read_is_an_error_of_ours_that_names_it():
         "bootstrap_interval(lambda rows: truth[rows].mean(), 4)": "has shape (), not (1,)",
         "choose_calibrator(probs, classes, kinds='platt')": "kinds is 'platt'; allowed: a list of",
         "choose_calibrator(probs, classes, n_folds=2.5)": "n_folds is 2.5; allowed: an integer",
+        "choose_calibrator(probs, classes, n_folds=2, seed=-1)": "seed is -1; allowed: an integer",
+        "choose_calibrator(probs, classes, n_folds=5)": "Cross-validation in 5 folds needs at "
+        "least 5 rows; there are 4. Ask for fewer folds.",
+        "choose_calibrator(probs, classes, n_folds=2, kinds=[3])": "No calibrator 3. Known: ident",
+        "fit_calibrator(['platt'], probs, classes)": "No calibrator ['platt']. Known: identity",
+        "calibrator_from_json({'kind': 'platt'})": "calibrator: JSON text is needed, as to_json()",
+        "calibrator_from_json(None)": "not a value of type NoneType",
+        "ece_interval(np.array(confidence), truth, seed=None)": "seed is None; allowed: an integer",
+        "Costs('a lot', 1.0)": "wrong_automated is 'a lot'; allowed: a finite amount",
         # Each was taken for something else: fractions for the truth, -1 for true.
         "proportion_interval(confidence)": "events must hold true or false; row 0 (0-based) is 0.9",
         "proportion_interval([-1, 1])": "row 0 (0-based) is -1",
@@ -85,7 +98,7 @@ def test_what_cannot_be_read_is_an_error_of_ours_that_names_it():
         "paired_share_difference(confidence, truth)": "first must hold true or false",
     }
     for (case, words), (kind, text) in zip(cases.items(), outcomes(SCRIPT, cases), strict=True):
-        assert kind in ("InvalidData", "InvalidValue"), case
+        assert kind in ("InvalidData", "InvalidValue", "NotEnoughData", "UnknownName"), case
         assert words in text, case
 
 

@@ -58,7 +58,7 @@ def business_reliability(panel: BusinessPanel) -> Chart:
         share.set_ylabel("Share automated")
         error.set_ylabel("Error among automated")
         error.set_xlabel("Threshold: automate at this confidence or above")
-        _key(figure, panel, left + width + 0.4, bottom + 2.45)
+        _key(figure, [panel], left + width + 0.4, bottom + 2.45)
         _story(figure, panel, left + width + 0.4, bottom + 2.85 + 2.3)
     return Chart(info, figure, plain({"panel": panel}), f"{info.alt} {_in_words(panel)}")
 
@@ -91,7 +91,7 @@ def business_reliability_progression(panels: Sequence[BusinessPanel]) -> Chart:
             else:
                 share.tick_params(labelleft=False)
                 error.tick_params(labelleft=False)
-        _key(figure, panels[0], left, 0.16, is_line=True)
+        _key(figure, panels, left, 0.16, is_line=True)
     words = " ".join(_in_words(each) for each in panels)
     return Chart(info, figure, plain({"panels": panels}), f"{info.alt} {words}")
 
@@ -143,14 +143,14 @@ def _highest_error(panels: Sequence[BusinessPanel]) -> float:
 
 
 def _key(
-    figure: Figure, panel: BusinessPanel, x: float, y: float, *, is_line: bool = False
+    figure: Figure, panels: Sequence[BusinessPanel], x: float, y: float, *, is_line: bool = False
 ) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
     dashes, dots = (0, (4, 3)), (0, (1, 1.6))
-    limit = style.exact_percent(panel.threshold.max_error)
-    level = style.percent(panel.curve.level, 0)
+    limit = style.exact_percent(panels[0].threshold.max_error)
+    level = style.percent(panels[0].curve.level, 0)
     handles = [
         Line2D([], [], color=style.stroke("wrong"), linewidth=1.8, label="Measured error"),
         Patch(facecolor=style.BAND, label=f"{level} bounds of the error"),
@@ -158,8 +158,9 @@ def _key(
         Line2D(
             [], [], color=style.INK, linestyle=dots, label=f"100{style.PERCENT} minus the threshold"
         ),
-        Line2D([], [], color=style.INK, linewidth=1.3, label="Chosen threshold"),
     ]
+    if any(each.threshold.value is not None for each in panels):
+        handles.append(Line2D([], [], color=style.INK, linewidth=1.3, label="Chosen threshold"))
     across, up = figure.get_size_inches()
     figure.legend(
         handles=handles, loc="lower left" if is_line else "upper left",

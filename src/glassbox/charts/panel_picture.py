@@ -10,13 +10,12 @@ import numpy as np
 from glassbox.charts import panel_heat, panel_text, style
 from glassbox.charts.panel_colours import BELOW, decimals, drawable, fixed
 from glassbox.charts.panels import Bars, HeatMap, Lines, Panel, Passages, TokenColouring
-from glassbox.charts.style import Figure, Role
+from glassbox.charts.style import Figure
 
 _NARROWEST: Final = 7.2
 _GAP: Final = 0.28
 _TALLEST_BARS: Final = 14.0
 _MARKERS: Final = "os^Dvx"
-_STROKES: Final[tuple[Role, ...]] = ("base", "tuned", "wrong", "other", "highlight", "baseline")
 
 
 def panels_png(title: str, panels: Sequence[Panel], note: str = "") -> bytes:
@@ -106,7 +105,7 @@ def _lines(figure: Figure, panel: Lines, y: float) -> None:
     axes = style.place(figure, (0.95, y - 2.95, 4.6, 2.5))
     for place, (name, values) in enumerate(panel.series.items()):
         axes.plot(
-            panel.x, values, color=style.stroke(_STROKES[place]), linewidth=1.8,
+            panel.x, values, color=style.stroke(style.ROLES[place]), linewidth=1.8,
             marker=_MARKERS[place], markersize=4.5, label=drawable(name),
         )  # fmt: skip
     axes.margins(y=0.1)

@@ -19,6 +19,7 @@ from glassbox.stats.calibration.binning import ReliabilityCurve
 from glassbox.stats.calibration.error import NullLevel
 from glassbox.stats.classification.detection import RocCurve
 from glassbox.stats.intervals import Interval
+from glassbox.wording import with_interval
 
 _CELL = 0.62
 """Width of a layer's column where there is room, in inches."""
@@ -283,4 +284,4 @@ def _words(figure: Figure, value: ProbabilityPanel, x: float, y: float) -> None:
 
 
 def _interval(value: Interval) -> str:
-    return f"{value.estimate:.3f} ({value.low:.3f} to {value.high:.3f})"
+    return with_interval(value.estimate, value.low, value.high)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from glassbox.charts.chart import Chart, picture
 from glassbox.charts.registry import ChartInfo
 from glassbox.errors import DependencyMissing, InvalidValue
+from glassbox.wording import units_bound
 
 if TYPE_CHECKING:
     from jinja2 import Environment, Template
@@ -23,9 +24,6 @@ else:
 
 _TEMPLATE = "report.html.j2"
 """The template's file name beside this module."""
-
-_UNIT = re.compile(r"(?<=\d) (?=(?:%|m?s|nats|points)(?!\w))")
-"""The space between a number and its unit, where no line may end."""
 
 _NUMBER = re.compile(
     r"^[<≤≥>~≈±+\-−]?\s*\$?\d[\d,.]*(e[+\-−]?\d+)?\s*(%|m?s)?"
@@ -168,11 +166,6 @@ def _is_number(cell: str) -> bool:
     return cell in ("", "–", "-", "—", "none") or _NUMBER.match(cell) is not None
 
 
-def _together(text: str) -> str:
-    """Return a sentence in which no line ends between a number and its unit."""
-    return _UNIT.sub("\u00a0", text)
-
-
 @cache
 def _template() -> Template:
     return report_environment().get_template(_TEMPLATE)
@@ -200,5 +193,5 @@ def report_environment(package: str = "glassbox.charts") -> Environment:
         keep_trailing_newline=True,
     )
     environment.tests["number"] = _is_number
-    environment.filters["together"] = _together
+    environment.filters["together"] = units_bound
     return environment

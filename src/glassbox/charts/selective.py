@@ -247,8 +247,9 @@ def _curves(
 
 
 def _scale(value: SampleSizes) -> tuple[float, float]:
-    """Return the ends of the axis of rows: whole decades that hold every curve."""
-    both = np.concatenate([value.rows_needed.ravel(), value.rows_for_power.ravel()])
+    """Return the ends of the axis of rows: whole decades that hold every curve and this run."""
+    here = [value.n_automated] if value.n_automated else []
+    both = np.concatenate([value.rows_needed.ravel(), value.rows_for_power.ravel(), here])
     lowest, highest = int(both.min()), int(both.max())
     return min(10.0 ** np.floor(np.log10(lowest)), 10.0), max(1.2 * highest, 10_000.0)
 

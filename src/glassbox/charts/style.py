@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from glassbox.errors import DependencyMissing
 from glassbox.wording import decimals_exact
@@ -55,7 +55,7 @@ DOTS_PER_INCH: Final = 150
 Role = Literal["base", "tuned", "wrong", "other", "highlight", "baseline"]
 """What a colour stands for, in the order of the style sheet's cycle."""
 
-_ROLES: Final[tuple[Role, ...]] = ("base", "tuned", "wrong", "other", "highlight", "baseline")
+ROLES: Final[tuple[Role, ...]] = get_args(Role)
 
 _FONT: Final = "DejaVu Sans"
 """Comes with matplotlib, so that pictures are the same everywhere."""
@@ -144,7 +144,7 @@ def face(role: Role) -> str:
     import matplotlib.style as styles
 
     cycle = styles.library[STYLE_SHEET]["axes.prop_cycle"].by_key()["color"]
-    return str(cycle[_ROLES.index(role)])
+    return str(cycle[ROLES.index(role)])
 
 
 def darker(colour: str, amount: float = EDGE_DARKENING) -> str:

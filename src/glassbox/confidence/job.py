@@ -6,11 +6,12 @@ A value, not behaviour: the command line, Python callers and ``run.json`` share 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from glassbox.confidence.data.labelled import BadRows
 from glassbox.engine.protocol import AdapterRecipe, Engine
 from glassbox.errors import InvalidValue
+from glassbox.stats.checking import checked_count, checked_fraction
 from glassbox.stats.selective.business import Costs
 from glassbox.types import ModelSpec, OverlongPolicy
 
@@ -52,6 +53,15 @@ class Promise:
     confidence_level: float = 0.9
     """Probability with which it must hold, a fraction in (0, 1)."""
 
+    def __post_init__(self) -> None:
+        """Refuse what no threshold can keep, before anything is measured for it.
+
+        Raises:
+            InvalidValue: One of the two is no fraction in (0, 1).
+        """
+        checked_fraction("max_error", self.max_error)
+        checked_fraction("confidence_level", self.confidence_level)
+
 
 @dataclass(frozen=True)
 class Job:
@@ -90,7 +100,8 @@ class Job:
         """Refuse the bare texts of the command line, which would fail in the middle of a run.
 
         Raises:
-            InvalidValue: Model, data or folder is given as something else than its type.
+            InvalidValue: Model, data or folder is given as something else than its type; there is
+                no such tuning or policy; the seed is negative.
         """
         if not isinstance(self.model, ModelSpec):
             raise InvalidValue("model", self.model, "a ModelSpec, such as ModelSpec('tiny')")
@@ -98,6 +109,10 @@ class Job:
             raise InvalidValue("data", self.data, "a DataChoice, such as DataChoice('texts.csv')")
         if not isinstance(self.out, Path):
             raise InvalidValue("out", self.out, "a pathlib.Path, such as Path('runs/first')")
+        for name, known in (("tuning", get_args(Tuning)), ("overlong", get_args(OverlongPolicy))):
+            if getattr(self, name) not in known:
+                raise InvalidValue(name, getattr(self, name), f"one of {', '.join(known)}")
+        checked_count("seed", self.seed, minimum=0)
 
     def describe(self) -> dict[str, Any]:
         """Return the job as JSON values, for ``run.json``."""

@@ -1,8 +1,9 @@
 """The main job from labelled texts to a classifier with a threshold, one stage after another.
 
 Every stage leaves its result in the run folder and finds it there when the same job is started
-again, so a kill costs at most the chunk that was being worked on. Knows nothing of terminals: it
-reports progress to whoever asked.
+again, so a kill costs at most the chunk that was being worked on. What is wrong with the data is
+told before torch and scikit-learn are imported. Knows nothing of terminals: it reports progress to
+whoever asked.
 """
 
 import shutil
@@ -11,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -27,10 +29,9 @@ from glassbox.confidence.asking.forecast import (
 )
 from glassbox.confidence.asking.scoring import LabelModel
 from glassbox.confidence.data.held_out import TEST_SET_SCHEMA, HeldOutRows
-from glassbox.confidence.data.labelled import LabelledTexts, read_texts
+from glassbox.confidence.data.labelled import MOST_NAMED, LabelledTexts, read_texts
 from glassbox.confidence.data.split import Split, split_rows
 from glassbox.confidence.data.tuned_rows import n_tuned_on, write_tuned_on
-from glassbox.confidence.evaluation.baseline import fit_baseline
 from glassbox.confidence.evaluation.cache import EvaluatorKey, RowCache
 from glassbox.confidence.evaluation.rows import (
     EvaluatedRows,
@@ -43,11 +44,13 @@ from glassbox.confidence.job import Job, OpenEngine
 from glassbox.confidence.labels import LabelSet, default_labels, load_labels
 from glassbox.confidence.record import manifest, run_record
 from glassbox.confidence.run import RunFolder
-from glassbox.confidence.tuning.plan import TuningPlan, check_own, is_unfinished, plan_tuning
-from glassbox.engine.lora.files import WEIGHTS_FILE
 from glassbox.engine.protocol import AdapterFit, Engine
 from glassbox.errors import AdapterMismatch, CorruptArtifact, InvalidValue
 from glassbox.progress import Progress, Say, Stages
+from glassbox.wording import percent
+
+if TYPE_CHECKING:
+    from glassbox.confidence.tuning.plan import TuningPlan
 
 
 @dataclass(frozen=True)
@@ -204,10 +207,12 @@ class MainJob:
         self._compare_rows(material.rows)
         sizes = material.split.sizes
         self._say(material.texts.describe())
+        names = material.labels.classes
+        more = f" and {len(names) - MOST_NAMED:,} more" * (len(names) > MOST_NAMED)
         self._say(
-            f"{len(material.labels.classes)} classes: {', '.join(material.labels.classes)}. "
-            f"Rows: train {sizes.train}, validation {sizes.validation}; held out: calibrator "
-            f"{sizes.calibrator}, threshold {sizes.threshold}, test {sizes.test}."
+            f"{len(names):,} classes: {', '.join(names[:MOST_NAMED])}{more}. "
+            f"Rows: train {sizes.train:,}, validation {sizes.validation:,}; held out: calibrator "
+            f"{sizes.calibrator:,}, threshold {sizes.threshold:,}, test {sizes.test:,}."
         )
         with self._stage("load", "Loading the model"):
             engine = self._open_engine(replace(self.job.model, adapter=None))
@@ -296,6 +301,8 @@ class MainJob:
 
     def _adapter_at_hand(self, engine: Engine, held_out: HeldOut) -> Path | None:
         """Return the adapter to be used as it is: brought along, or in the run folder."""
+        from glassbox.engine.lora.files import WEIGHTS_FILE
+
         job, own = self.job, self.folder.adapter
         if job.tuning != "no":
             return None
@@ -324,10 +331,12 @@ class MainJob:
                 "them are held out here, its figures are too good."
             )
 
-    def _tuning_plan(self, model: LabelModel, material: Material) -> TuningPlan | None:
+    def _tuning_plan(self, model: LabelModel, material: Material) -> "TuningPlan | None":
         """Return the fit that is asked for, before anything is written for it."""
         if self.job.tuning == "no":
             return None
+        from glassbox.confidence.tuning.plan import check_own, plan_tuning
+
         plan = plan_tuning(model, material.texts, material.split, self.job)
         if self.job.tuning == "missing":
             check_own(self.folder.adapter, plan, model.engine.info.digest)
@@ -336,7 +345,9 @@ class MainJob:
             self._say(f"For tuning {line}")
         return plan
 
-    def _fit(self, engine: Engine, material: Material, plan: TuningPlan) -> AdapterFit:
+    def _fit(self, engine: Engine, material: Material, plan: "TuningPlan") -> AdapterFit:
+        from glassbox.confidence.tuning.plan import is_unfinished
+
         own, task, recipe = self.folder.adapter, plan.task, plan.recipe
         # An unfinished fit is what an interrupted --retune left: it goes on.
         if self.job.tuning == "again" and own.exists() and not is_unfinished(own):
@@ -361,13 +372,15 @@ class MainJob:
         write_tuned_on(fit.folder, fit.digest, (material.texts.texts[i] for i in seen))
         self._say(
             f"Trained {fit.n_trainable:,} of {fit.n_parameters:,} parameters "
-            f"({fit.n_trainable / fit.n_parameters:.1%}); lowest validation loss "
+            f"({percent(fit.n_trainable / fit.n_parameters, 1)}); lowest validation loss "
             f"{min(point.validation_loss for point in fit.curve):.4f} at step {fit.best_step}."
         )
         return fit
 
 
 def _bag_of_words(material: Material) -> EvaluatedRows:
+    from glassbox.confidence.evaluation.baseline import fit_baseline
+
     texts, classes = material.texts, material.labels.classes
     train, validation = (
         ([texts.texts[i] for i in rows], [texts.labels[i] for i in rows])

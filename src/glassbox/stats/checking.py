@@ -4,6 +4,7 @@ Each function returns a checked float64, bool or integer copy-or-view of what it
 raises one of our errors with the row that is at fault. It does not know what the numbers mean.
 """
 
+from collections.abc import Sequence
 from operator import index
 from typing import Any, Final
 
@@ -20,6 +21,9 @@ ROW_SUM_TOLERANCE: Final = 1e-2
 ROUNDING: Final = 1e-12
 """Spread, against the largest of some numbers, up to which they count as one: so much is left of a
 constant by taking off its mean."""
+
+Values = Shaped[np.ndarray, "..."] | Sequence[float]
+"""Numbers as they come: an array, or a list, tuple or column of them."""
 
 _NUMBERS: Final = (bool, int, float, np.bool_, np.number)
 
@@ -54,6 +58,15 @@ def checked_count(what: str, value: int, *, minimum: int = 1) -> int:
     return whole
 
 
+def seeded(seed: int) -> np.random.Generator:
+    """Random numbers that a seed decides: none at all would be others each time.
+
+    Raises:
+        InvalidValue: The seed is negative, or no integer.
+    """
+    return np.random.default_rng(checked_count("seed", seed, minimum=0))
+
+
 def checked_numbers(what: str, values: Any) -> Float[np.ndarray, "..."]:
     """A float64 array of any shape: of arrays, columns, and lists of lists as long as each other.
 
@@ -63,7 +76,7 @@ def checked_numbers(what: str, values: Any) -> Float[np.ndarray, "..."]:
     return _array(what, values, np.float64)
 
 
-def checked_vector(what: str, values: Shaped[np.ndarray, "..."]) -> Float[np.ndarray, " n"]:
+def checked_vector(what: str, values: Values) -> Float[np.ndarray, " n"]:
     """A non-empty finite float64 vector.
 
     Raises:
@@ -79,7 +92,7 @@ def checked_vector(what: str, values: Shaped[np.ndarray, "..."]) -> Float[np.nda
     return array
 
 
-def checked_confidence(confidence: Shaped[np.ndarray, "..."]) -> Float[np.ndarray, " n"]:
+def checked_confidence(confidence: Values) -> Float[np.ndarray, " n"]:
     """A non-empty float64 vector of probabilities.
 
     Raises:
@@ -91,7 +104,7 @@ def checked_confidence(confidence: Shaped[np.ndarray, "..."]) -> Float[np.ndarra
     return array
 
 
-def checked_correct(correct: Shaped[np.ndarray, "..."], n_rows: int) -> Bool[np.ndarray, " n"]:
+def checked_correct(correct: Values, n_rows: int) -> Bool[np.ndarray, " n"]:
     """A boolean vector of ``n_rows``, from booleans or from 0 and 1.
 
     Raises:
@@ -119,7 +132,7 @@ def checked_truths(what: str, values: Shaped[np.ndarray, "..."]) -> Bool[np.ndar
 
 
 def checked_outcomes(
-    confidence: Shaped[np.ndarray, "..."], correct: Shaped[np.ndarray, "..."]
+    confidence: Values, correct: Values
 ) -> tuple[Float[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
     """Confidence and correctness of the same rows.
 

@@ -21,6 +21,7 @@ from glassbox.stats.checking import (
     checked_numbers,
     checked_truths,
     checked_vector,
+    seeded,
 )
 
 CHUNK_CELLS: Final = 2_000_000
@@ -185,7 +186,7 @@ def resampled_rows(n_rows: int, *, n_draws: int, seed: int) -> Iterator[Int[np.n
     """
     checked_count("n_draws", n_draws)
     checked_count("n_rows", n_rows)
-    rng = np.random.default_rng(seed)
+    rng = seeded(seed)
     chunk = max(1, CHUNK_CELLS // n_rows)
     return (
         rng.integers(n_rows, size=(min(chunk, n_draws - start), n_rows))

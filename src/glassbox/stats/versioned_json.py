@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from glassbox.errors import CorruptArtifact
+from glassbox.errors import CorruptArtifact, InvalidData
 
 
 def versioned_json(schema: str, version: int, fields: Mapping[str, Any]) -> str:
@@ -21,8 +21,15 @@ def read_versioned_json(text: str, schema: str, version: int, *, source: str) ->
     """The fields that ``versioned_json`` wrote, without the header.
 
     Raises:
+        InvalidData: No text.
         CorruptArtifact: Not JSON, or another schema or version.
     """
+    if not isinstance(text, str):
+        raise InvalidData(
+            f"JSON text is needed, as to_json() gives it, not a value of type "
+            f"{type(text).__name__}; json.dumps() makes text of a dict",
+            source=source,
+        )
     try:
         fields = json.loads(text)
     except json.JSONDecodeError as error:

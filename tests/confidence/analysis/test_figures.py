@@ -1,4 +1,7 @@
+import collections
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +15,12 @@ from glassbox.confidence.reporting import drawing
 from glassbox.confidence.reporting.comparing import compare_runs, comparison_table
 from glassbox.confidence.reporting.sentences import label_mass, off_task, overlong, verdict
 from glassbox.confidence.reporting.tables import (
+    MOST_LINES,
     all_methods,
     automation,
+    categories,
+    class_checks,
+    differences,
     terminal_tables,
     threshold_cell,
     truth,
@@ -62,6 +69,16 @@ def test_the_tuned_model_is_the_final_one_and_the_differences_are_paired(run):
     assert (pair.first, pair.second) == ("base", "tuned")
     base, tuned = (run.models[name].best.accuracy.estimate for name in ("base", "tuned"))
     assert pair.accuracy.estimate == pytest.approx(tuned - base)
+
+
+def test_the_model_named_first_is_the_one_whose_own_right_answers_come_first(run):
+    (pair,) = run.differences
+    ((name, points, _, only_first, only_second, _),) = differences(run).rows
+    assert name == "tuned − base"
+    assert int(only_first) - int(only_second) == round(
+        pair.accuracy.estimate * run.final.best.n_rows
+    )
+    assert points.startswith(f"{100 * pair.accuracy.estimate:+.1f}")
 
 
 def test_a_wording_that_some_texts_do_not_fit_is_compared_on_the_others(run):
@@ -139,6 +156,30 @@ def test_a_stricter_promise_automates_less(run):
     assert strict.final.threshold.coverage < run.final.threshold.coverage
 
 
+def test_of_very_many_classes_a_terminal_shows_the_worst_and_says_so(run):
+    checked = run.final.classes[0]
+    classes = tuple(
+        replace(checked, label=n % 2, n_errors=n, is_shown=n < 3) for n in range(MOST_LINES + 5)
+    )
+    category = run.final.categories[0]
+    accuracy = [replace(category.accuracy, estimate=n / 100) for n in range(MOST_LINES + 5)]
+    many = replace(
+        run.final,
+        classes=classes,
+        categories=tuple(
+            replace(category, name=f"c{n}", accuracy=each) for n, each in enumerate(accuracy)
+        ),
+    )
+    found = class_checks(replace(run, models={**run.models, many.name: many}), MOST_LINES)
+    assert [int(row[2]) for row in found.rows] == list(range(MOST_LINES + 4, 4, -1))
+    assert found.notes[0].startswith(f"Shown for 3 of {MOST_LINES + 5} classes. Those of most err")
+    lowest = categories(many, MOST_LINES)
+    assert [row[0] for row in lowest.rows] == [f"c{n}" for n in range(MOST_LINES)]
+    assert "the report has the other 5, too" in lowest.notes[0]
+    assert len(categories(many).rows) == MOST_LINES + 5
+    assert categories(many).notes == ()
+
+
 def test_an_impossible_promise_is_answered_honestly(run):
     none = with_promise(run, Promise(0.0005, 0.99), None)
     assert none.final.threshold.value is None
@@ -214,6 +255,21 @@ def test_charts_that_an_evaluation_no_longer_has_go(run, tmp_path, monkeypatch):
     assert list(folder.charts.rglob("*.*")) == [mine]
 
 
+@pytest.mark.parametrize("max_error", [0.0005, 0.009, 0.01, 0.04, 0.1, 0.12, 0.4, 0.995])
+def test_the_promise_of_a_run_lies_on_the_axes_that_say_what_it_takes(run, max_error):
+    asked = with_promise(run, Promise(max_error, 0.9), None)
+    made = drawing.charts_of(asked, RunFolder(Path("none")))
+    chart = next(each for each in made if each.info.name == "sample_size_thresholds")
+    for axes in chart.figure.axes:
+        (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+        assert left < max_error < right
+        if asked.final.threshold.n_automated:
+            assert low <= asked.final.threshold.n_automated <= high
+    limits = chart.values["max_error"]
+    assert limits == sorted(set(limits))
+    assert len(limits) == 7
+
+
 def test_a_folder_without_a_run_is_named_with_its_neighbours(tmp_path):
     RunFolder(tmp_path / "good").write_run({})
     with pytest.raises(UnknownName, match="good"):
@@ -236,6 +292,31 @@ def test_damaged_files_of_a_run_are_named(run, tmp_path):
     folder.calibrators.write_text('{"schema_version": 1}')
     with pytest.raises(CorruptArtifact, match="incomplete"):
         reopen(folder)
+    whole_run.save(run, (), folder)
+    content = json.loads(folder.calibrators.read_text())
+    content["question"]["promise"]["max_error"] = 5
+    folder.calibrators.write_text(json.dumps(content))
+    with pytest.raises(CorruptArtifact, match="max_error is 5"):
+        reopen(folder)
+
+
+@pytest.mark.parametrize(
+    ("content", "refusal"),
+    [
+        ('{"schema_version": 2, "points": []}', "schema_version is 2; this Glassbox reads 1"),
+        ('{"schema_version": 1}', "its points are incomplete"),
+        ('{"schema_version": 1, "points": [{"step": 1}]}', "its points are incomplete"),
+        ('{"schema_version": 1, "points": []}', "its points are missing or hold something else"),
+        ("[1, 2", "not valid JSON"),
+    ],
+)
+def test_a_training_curve_that_cannot_be_read_is_named(run, tmp_path, content, refusal):
+    folder = RunFolder(tmp_path)
+    folder.adapter.mkdir()
+    curve = folder.adapter / "training_curve.json"
+    curve.write_text(content)
+    with pytest.raises(CorruptArtifact, match=rf"{curve}: {refusal}"):
+        collections.deque(drawing.charts_of(run, folder), maxlen=0)
 
 
 def test_keeping_a_choice_changes_the_manifest(run, tmp_path):

@@ -34,7 +34,7 @@ def test_a_forecast_adds_up_sizes_and_scales_the_measured_step():
     assert found.trainable_fraction == pytest.approx(20_000 / 1_020_000)
     assert found.memory_bytes > 2_000_000
     assert found.sentence == (
-        "Tuning trains 2.0% of the parameters and will take about 3 min and 43 MiB of memory."
+        "Tuning trains 2.0 % of the parameters and will take about 3 min and 43 MiB of memory."
     )
     wider = forecast_tuning(INFO, measured, work, AdapterRecipe(batch_size=64))
     assert found.memory_bytes < wider.memory_bytes < 2 * found.memory_bytes

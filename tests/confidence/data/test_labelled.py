@@ -306,6 +306,18 @@ def test_named_line_format_that_does_not_fit(write):
         read_texts(path, encoding="utf8000")
 
 
+def test_a_sentence_names_few_labels_and_counts_many():
+    def said(n_labels: int) -> str:
+        rows = [(f"text {i}", f"label {i % n_labels}") for i in range(1200)]
+        texts, labels = zip(*rows, strict=True)
+        return LabelledTexts(texts=texts, labels=labels, source="x", format="csv").describe()
+
+    assert said(2) == "1,200 rows (label 0 600, label 1 600) from x, read as csv."
+    assert "label 9 120" in said(10)
+    assert said(150) == "1,200 rows (150 labels with 8 rows each) from x, read as csv."
+    assert "(11 labels with 109 to 110 rows each)" in said(11)
+
+
 def test_bad_rows_can_be_dropped_and_are_counted(write):
     content = "text,label\none,a\n,a\ntwo,b\nthree,\n  ,b\nfour,c\n\n"
     labels = default_labels(["a", "b"])

@@ -109,17 +109,30 @@ def test_so_many_rows_as_it_asks_for_are_enough():
         names = ("a", "a", "a", "a", "b", "c", "d", "e")
         return replace(labelled(n_rows), labels=tuple(names[i % 8] for i in range(n_rows)))
 
-    with pytest.raises(NotEnoughData, match="each of 5 classes in all five parts needs") as told:
+    with pytest.raises(NotEnoughData, match=r"each of 5 classes in all five parts .*needs") as told:
         split_rows(of_five_classes(120), seed=1)
     assert told.value.have == 120
     for seed in range(20):
         split_rows(of_five_classes(told.value.need), seed=seed)
 
 
+@pytest.mark.parametrize("n_rows", [28, 30, 40])
+def test_two_equal_labels_are_told_one_number_however_few_rows_there_are(n_rows):
+    data = labelled(n_rows)
+    told = set()
+    for seed in range(40):
+        try:
+            split_rows(data, seed=seed)
+        except NotEnoughData as error:
+            told.add(str(error).split(";")[0])
+    asked = "A split that has each of 2 classes in all five parts in 99 % of cases"
+    assert told == {f"{asked} needs at least 160 rows"}
+
+
 def test_one_text_repeated_until_it_leaves_parts_empty():
     texts = (*("the same",) * 1_000, *(f"text {i}" for i in range(27)))
     data = replace(labelled(1_027), texts=texts)
-    with pytest.raises(NotEnoughData, match=r"all five parts needs .* there are 28\."):
+    with pytest.raises(NotEnoughData, match=r"all five parts .*needs .* there are 28\."):
         split_rows(data)
 
 

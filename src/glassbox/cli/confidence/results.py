@@ -80,7 +80,7 @@ def threshold(
     from glassbox.confidence.analysis.whole_run import reopen, summary, with_promise
     from glassbox.confidence.job import Promise
     from glassbox.confidence.reporting.sentences import verdict
-    from glassbox.confidence.reporting.tables import automation, class_checks
+    from glassbox.confidence.reporting.tables import MOST_LINES, automation, class_checks
 
     chosen = Runtime.load(
         {"confidence.max_error": max_error, "confidence.confidence_level": confidence}
@@ -100,7 +100,7 @@ def threshold(
     for sentence in verdict(analysis)[:-1]:
         print_text(sentence)
     show(automation(analysis))
-    show(class_checks(analysis))
+    show(class_checks(analysis, MOST_LINES))
     print_text(
         "Assumption: the texts to come are drawn like the threshold rows. Where they drift, the "
         "promise ends; label some of them and run this again."

@@ -25,7 +25,7 @@ from glassbox.confidence.asking.consistency import ConsistencyValue, consistency
 from glassbox.confidence.evaluation.rows import EvaluatedRows, shared_rows
 from glassbox.confidence.job import Promise
 from glassbox.confidence.run import RunFolder
-from glassbox.errors import CorruptArtifact
+from glassbox.errors import CorruptArtifact, InvalidValue
 from glassbox.stats.calibrators.choice import (
     CalibratorChoice,
     CandidateResult,
@@ -246,7 +246,7 @@ def _kept(
         fitted = {
             name: _fitted(each, str(folder.calibrators)) for name, each in content["models"].items()
         }
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, InvalidValue) as error:
         raise CorruptArtifact(folder.calibrators, f"incomplete ({error})") from error
     rows = {name: EvaluatedRows.load(folder.evaluation / f"{name}.parquet") for name in fitted}
     paraphrases = tuple(map(EvaluatedRows.load, _paraphrase_files(folder.evaluation)))

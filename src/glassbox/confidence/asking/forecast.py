@@ -13,6 +13,7 @@ from glassbox.confidence.asking.scoring import LabelModel
 from glassbox.engine.protocol import AdapterRecipe, ContinuationLoss, Engine, EngineInfo, Example
 from glassbox.errors import NotEnoughData
 from glassbox.types import TokenIds
+from glassbox.wording import percent
 
 TRIED_TEXTS = 32
 """Texts that are asked before the others to see how long they take."""
@@ -57,7 +58,7 @@ class TuningForecast:
     def sentence(self) -> str:
         """It, for a reader."""
         return (
-            f"Tuning trains {self.trainable_fraction:.1%} of the parameters and will take "
+            f"Tuning trains {percent(self.trainable_fraction, 1)} of the parameters and will take "
             f"{_duration(self.seconds)} and {_size(self.memory_bytes)} of memory."
         )
 

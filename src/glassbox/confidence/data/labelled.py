@@ -33,6 +33,9 @@ from glassbox.errors import InvalidData, UnknownName
 BadRows = Literal["error", "drop"]
 """What happens to a row that cannot be used: stop with its line, or leave it out and count it."""
 
+MOST_NAMED = 10
+"""Labels that a sentence names one by one: of more it says how many there are."""
+
 
 @dataclass(frozen=True)
 class DroppedRows:
@@ -110,15 +113,19 @@ class LabelledTexts:
 
     def describe(self) -> str:
         """Return one paragraph that says what was read and what was odd about it."""
-        counts = ", ".join(f"{name} {n}" for name, n in self.counts.items())
-        parts = [f"{len(self)} rows ({counts}) from {self.source}, read as {self.format}"]
+        counts = ", ".join(f"{name} {n:,}" for name, n in self.counts.items())
+        if len(self.counts) > MOST_NAMED:
+            few, many = min(self.counts.values()), max(self.counts.values())
+            spread = f"{few:,}" if few == many else f"{few:,} to {many:,}"
+            counts = f"{len(self.counts):,} labels with {spread} rows each"
+        parts = [f"{len(self):,} rows ({counts}) from {self.source}, read as {self.format}"]
         if self.encoding:
             parts.append(f"encoding {self.encoding}")
-        parts += [f"{each.n_rows} dropped: {each.reason} ({each.first})" for each in self.dropped]
+        parts += [f"{each.n_rows:,} dropped: {each.reason} ({each.first})" for each in self.dropped]
         if self.n_duplicates:
-            parts.append(f"{self.n_duplicates} repeat an earlier text")
+            parts.append(f"{self.n_duplicates:,} repeat an earlier text")
         if self.n_contradictory:
-            parts.append(f"{self.n_contradictory} share a text with a row of another label")
+            parts.append(f"{self.n_contradictory:,} share a text with a row of another label")
         return "; ".join(parts) + "."
 
 

@@ -11,12 +11,13 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import Literal
 
 from glassbox.artifacts import digest_json
 from glassbox.confidence.data.labelled import LabelledTexts, normalise
 from glassbox.errors import NotEnoughData
+from glassbox.wording import percent
 
 HELD_OUT_FRACTION = 0.2
 """Share of all rows that tuning never sees."""
@@ -29,6 +30,15 @@ CALIBRATOR_FRACTION = 0.25
 
 THRESHOLD_FRACTION = 0.35
 """Share of the held-out rows that choose the threshold; the rest is the test part."""
+
+PART_SHARES = (
+    (1 - HELD_OUT_FRACTION) * (1 - VALIDATION_FRACTION),
+    (1 - HELD_OUT_FRACTION) * VALIDATION_FRACTION,
+    HELD_OUT_FRACTION * CALIBRATOR_FRACTION,
+    HELD_OUT_FRACTION * THRESHOLD_FRACTION,
+    HELD_OUT_FRACTION * (1 - CALIBRATOR_FRACTION - THRESHOLD_FRACTION),
+)
+"""Share of all rows in each part; few rows are rounded to other shares."""
 
 MISSING_CLASS_PROBABILITY = 0.01
 """Accepted chance that any part lacks any class, when rows needed are forecast."""
@@ -206,28 +216,27 @@ def _check_classes(
     shown = ", ".join(f"{name!r} ({n_texts[name]:,})" for name in rarest[:MOST_CLASSES_SHOWN])
     if (more := len(rarest) - MOST_CLASSES_SHOWN) > 0:
         shown += f" and {more} more"
-    # What the parts are meant to hold: repeated texts may have left one empty.
-    of_parts = [size / len(data.texts) for size in astuple(part_sizes(len(data.texts)))]
     of_classes = [n_texts[name] / len(groups) for name in classes]
     raise NotEnoughData(
-        f"A split that has each of {len(classes)} classes in all five parts",
+        f"A split that has each of {len(classes)} classes in all five parts in "
+        f"{percent(1 - MISSING_CLASS_PROBABILITY)} of cases",
         len(groups),
-        max(len(groups) + 1, _texts_for_classes(of_classes, of_parts)),
+        max(len(groups) + 1, _texts_for_classes(of_classes)),
         remedy=f"Too rare, equal texts counted once: {shown}. "
         "Add rows of them, or merge them with others in labels.toml.",
     )
 
 
-def _texts_for_classes(of_classes: Sequence[float], of_parts: Sequence[float]) -> int:
+def _texts_for_classes(of_classes: Sequence[float]) -> int:
     """Return how many texts of such shares hold every class in every part, all but certainly.
 
     The expected number of absences, which bounds their probability, is then at most
-    ``MISSING_CLASS_PROBABILITY``.
+    ``MISSING_CLASS_PROBABILITY``. An estimate: two digits, rounded up.
     """
 
     def absences(n_texts: int) -> float:
         return math.fsum(
-            math.pow(1 - share, n_texts * part) for share in of_classes for part in of_parts
+            math.pow(1 - share, n_texts * part) for share in of_classes for part in PART_SHARES
         )
 
     few, many = 0, 1
@@ -238,7 +247,8 @@ def _texts_for_classes(of_classes: Sequence[float], of_parts: Sequence[float]) -
         few, many = (
             (middle, many) if absences(middle) > MISSING_CLASS_PROBABILITY else (few, middle)
         )
-    return many
+    step = int(10 ** max(0, len(str(many)) - 2))
+    return -(-many // step) * step
 
 
 def _share(n_rows: int, fraction: float) -> int:

@@ -93,13 +93,14 @@ class RowCache:
 
     def _read(self, part: Path) -> None:
         try:
-            # The other reader imports pandas. A flipped bit would be another answer.
+            # pyarrow's other reader, and its to_numpy, import pandas for half a second. A flipped
+            # bit would be another answer.
             with pq.ParquetFile(part, page_checksum_verification=True) as file:
                 table = file.read(_COLUMNS.names).cast(_COLUMNS)
             is_whole = pc.equal(pc.list_value_length(table["logprobs"]), self.n_classes)
             keys, logprobs, entropy = table.filter(is_whole).drop_null().combine_chunks().columns
-            values = logprobs.combine_chunks().flatten().to_numpy(zero_copy_only=False)
-            rest = entropy.to_numpy()
+            values = np.from_dlpack(logprobs.combine_chunks().flatten())
+            rest = np.from_dlpack(entropy.combine_chunks())
         except (pa.ArrowException, KeyError, ValueError, OSError):
             self._set_aside(part)
             return

@@ -133,7 +133,8 @@ class EvaluatedRows:
             CorruptArtifact: The file is absent, damaged or lacks a column.
         """
         try:
-            # The other reader imports pandas. A flipped bit would be another figure.
+            # pyarrow's other reader, and its to_numpy, import pandas for half a second. A flipped
+            # bit would be another figure.
             with pq.ParquetFile(path, page_checksum_verification=True) as file:
                 table = file.read()
             metadata = table.schema.metadata or {}
@@ -155,7 +156,9 @@ class EvaluatedRows:
                 classes=classes,
                 held_out=held,
                 class_logprobs=_matrix(table.column("class_logprobs"), len(classes)),
-                entropy=np.array(table.column("entropy"), dtype=np.float64),
+                entropy=np.array(
+                    np.from_dlpack(table.column("entropy").combine_chunks()), dtype=np.float64
+                ),
             )
         except (pa.ArrowException, KeyError, ValueError, OSError) as error:
             raise CorruptArtifact(
@@ -169,9 +172,10 @@ def _matrix(column: pa.ChunkedArray, width: int) -> Float[np.ndarray, "n width"]
     """Return a column of lists without a Python object for each of its numbers.
 
     Raises:
-        ValueError: Lists of another length, or numbers that are missing.
+        ValueError: Lists of another length.
+        ArrowTypeError: Numbers that are missing.
     """
-    numbers = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    numbers = np.from_dlpack(column.combine_chunks().flatten())
     return np.array(numbers, dtype=np.float64).reshape(len(column), width)
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from glassbox.artifacts import read_json
 from glassbox.charts.business import (
     BusinessPanel,
     business_reliability,
@@ -46,6 +45,7 @@ from glassbox.charts.truth import TruthPanel, truth_versus_confidence
 from glassbox.confidence.analysis.figures import Answers, ModelAnalysis, known_probability
 from glassbox.confidence.analysis.whole_run import RunAnalysis, reopen
 from glassbox.confidence.run import RunFolder
+from glassbox.engine.lora.curve import CURVE_FILE, read_curve
 from glassbox.progress import Progress
 from glassbox.stats.calibration import corp
 from glassbox.stats.calibration.bands import binned_band
@@ -83,6 +83,12 @@ LONG_NAMES = {
 MAX_ERRORS = (0.01, 0.015, 0.02, 0.03, 0.05, 0.07, 0.10)
 """Allowed error rates along the axis of the sample-size chart."""
 
+DECADE = (0.01, 0.02, 0.03, 0.05, 0.07)
+"""Those of one decade, where the axis is moved to another."""
+
+NAMES_APART = 1.4
+"""Ratio of two error rates whose names do not touch on that axis."""
+
 SEEN_ERRORS = (0, 1, 2, 5, 10)
 """Curves of the sample-size chart."""
 
@@ -106,10 +112,11 @@ def charts_of(run: RunAnalysis, folder: RunFolder) -> Iterator[Chart]:
 
     Raises:
         DependencyMissing: matplotlib is not installed.
+        CorruptArtifact: The training curve is damaged or of another version of Glassbox.
     """
     for make in (_calibration, _automation, _insight, _fine_tuning):
         yield from make(run)
-    if "tuned" in run.models and (folder.adapter / "training_curve.json").exists():
+    if "tuned" in run.models and (folder.adapter / CURVE_FILE).exists():
         yield training_curve(_training(folder))
 
 
@@ -128,6 +135,7 @@ def write_charts(
 
     Raises:
         DependencyMissing: matplotlib is not installed.
+        CorruptArtifact: The training curve is damaged or of another version of Glassbox.
         NoDiskSpace: The device is full.
     """
     target = folder.charts if out is None else out / "charts"
@@ -249,13 +257,14 @@ def _series(model: ModelAnalysis, kind: str) -> RiskCoverageSeries:
 
 def _sample_sizes(run: RunAnalysis) -> SampleSizes:
     promise, level, power = run.question.promise, run.question.promise.confidence_level, 0.8
-    needed = [[rows_needed(each, level, n) for each in MAX_ERRORS] for n in SEEN_ERRORS]
+    limits = _limits(promise.max_error)
+    needed = [[rows_needed(each, level, n) for each in limits] for n in SEEN_ERRORS]
     powered = [
-        [rows_for_power(each, level, share * each, power=power) for each in MAX_ERRORS]
+        [rows_for_power(each, level, share * each, power=power) for each in limits]
         for share in ERROR_SHARES
     ]
     return SampleSizes(
-        max_error=MAX_ERRORS,
+        max_error=limits,
         confidence_level=level,
         n_errors=SEEN_ERRORS,
         rows_needed=np.array(needed),
@@ -265,6 +274,18 @@ def _sample_sizes(run: RunAnalysis) -> SampleSizes:
         n_automated=run.final.threshold.n_automated or None,
         asked_error=promise.max_error,
     )
+
+
+def _limits(asked: float) -> tuple[float, ...]:
+    """Return the error rates along the axis: the usual, or as many that end with an unusual one."""
+    if MAX_ERRORS[0] <= asked <= MAX_ERRORS[-1]:
+        return MAX_ERRORS
+    decades = [round(each * 10.0**power, 9) for power in range(-6, 2) for each in DECADE]
+    apart = [each for each in decades if max(each / asked, asked / each) >= NAMES_APART]
+    beside = len(MAX_ERRORS) - 1
+    if asked > MAX_ERRORS[-1]:
+        return (*[each for each in apart if each < asked][-beside:], asked)
+    return (asked, *[each for each in apart if each > asked][:beside])
 
 
 def _insight(run: RunAnalysis) -> Iterator[Chart]:
@@ -362,15 +383,15 @@ def _ece_bar(model: ModelAnalysis, kind: str) -> Bar:
 
 
 def _training(folder: RunFolder) -> TrainingCurve:
-    points = read_json(folder.adapter / "training_curve.json")["points"]
-    best = min(points, key=lambda each: each["validation_loss"])
+    points = read_curve(folder.adapter)
+    best = min(points, key=lambda each: each.validation_loss)
     parts = folder.read_run()["data"]["parts"]
     return TrainingCurve(
-        step=tuple(each["step"] for each in points),
-        epoch=tuple(each["epoch"] for each in points),
-        train_loss=tuple(each["train_loss"] for each in points),
-        validation_loss=tuple(each["validation_loss"] for each in points),
-        best_step=best["step"],
+        step=tuple(each.step for each in points),
+        epoch=tuple(each.epoch for each in points),
+        train_loss=tuple(each.train_loss for each in points),
+        validation_loss=tuple(each.validation_loss for each in points),
+        best_step=best.step,
         n_train=parts["train"],
         n_validation=parts["validation"],
     )

@@ -237,7 +237,7 @@ def _sizes(run: RunAnalysis, charts: tuple[ChartImage, ...]) -> Section:
 def _provenance(record: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     job, data, model = record["job"], record["data"], record["model"]
     machine = record["machine"]
-    parts = ", ".join(f"{name} {n}" for name, n in data["parts"].items())
+    parts = ", ".join(f"{name} {n:,}" for name, n in data["parts"].items())
     seconds = ", ".join(f"{name} {value:.1f} s" for name, value in record["seconds"].items())
     return (
         (

@@ -3,7 +3,8 @@
 Formats and arranges; computes nothing. Fractions become per cent here and nowhere below.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from glassbox.charts.report import Table
 from glassbox.confidence.analysis.figures import Metrics, ModelAnalysis
@@ -21,6 +22,10 @@ METHOD_NAMES = {
     "isotonic": "isotonic",
 }
 """How calibrators are called where people read."""
+
+
+MOST_LINES = 20
+"""Lines about single classes on a terminal: more of them push everything else off the screen."""
 
 
 def percent(value: float | None, digits: int = 1) -> str:
@@ -245,7 +250,7 @@ def coverage(run: RunAnalysis) -> Table:
                 f"{best.aurc:.4f}",
             )
         )
-    risks = [f"{float(risk):.0%} errors".replace("%", " %") for risk in run.final.best.coverage]
+    risks = [f"{percent(float(risk), 0)} errors" for risk in run.final.best.coverage]
     return Table(
         caption="Share of test rows that stays within an error rate (in hindsight, no promise)",
         header=("Model", *risks, "AURC"),
@@ -254,10 +259,14 @@ def coverage(run: RunAnalysis) -> Table:
     )
 
 
-def categories(model: ModelAnalysis) -> Table | None:
-    """Return one model's figures by category; None where the data have none."""
+def categories(model: ModelAnalysis, most: int | None = None) -> Table | None:
+    """Return one model's figures by category; None where the data have none.
+
+    Of more than ``most`` those of lowest accuracy.
+    """
     if not model.categories:
         return None
+    shown = _first(model.categories, most, lambda each: each.accuracy.estimate)
     return Table(
         caption=f"The {MODEL_NAMES[model.name]} model by category, calibrated, test rows",
         header=("Category", "Rows", "Accuracy", "Mean confidence", "Automated"),
@@ -269,16 +278,22 @@ def categories(model: ModelAnalysis) -> Table | None:
                 percent(each.mean_confidence),
                 percent(each.share_automated),
             )
-            for each in model.categories
+            for each in shown
         ),
+        notes=_left_out(len(model.categories) - len(shown), "The categories of lowest accuracy"),
     )
 
 
-def class_checks(run: RunAnalysis) -> Table | None:
-    """Return the promise looked at for each predicted class; None without a threshold."""
+def class_checks(run: RunAnalysis, most: int | None = None) -> Table | None:
+    """Return the promise looked at for each predicted class; None without a threshold.
+
+    Of more than ``most`` those of most errors.
+    """
     final = run.final
     if not final.classes:
         return None
+    shown = _first(final.classes, most, lambda each: (-each.n_errors, -each.n_automated))
+    n_kept = sum(each.is_shown for each in final.classes)
     return Table(
         caption="The promise for each predicted class alone, threshold rows",
         header=("Predicted class", "Automated", "Errors", "Error at most", "Shown"),
@@ -290,13 +305,25 @@ def class_checks(run: RunAnalysis) -> Table | None:
                 percent(each.error_upper_bound),
                 "yes" if each.is_shown else "no",
             )
-            for each in final.classes
+            for each in shown
         ),
         notes=(
+            *_left_out(
+                len(final.classes) - len(shown),
+                f"Shown for {n_kept:,} of {len(final.classes):,} classes. Those of most errors",
+            ),
             "The promise is made over all classes together. 'no' means that these rows alone are "
             "too few, or too often wrong, to show it for that class.",
         ),
     )
+
+
+def _first(all_of: Sequence[Any], most: int | None, key: Callable[[Any], Any]) -> Sequence[Any]:
+    return all_of if most is None or len(all_of) <= most else sorted(all_of, key=key)[:most]
+
+
+def _left_out(n: int, shown: str) -> tuple[str, ...]:
+    return (f"{shown}; the report has the other {n:,}, too.",) if n else ()
 
 
 def differences(run: RunAnalysis) -> Table | None:
@@ -318,13 +345,17 @@ def differences(run: RunAnalysis) -> Table | None:
                 f"{MODEL_NAMES[each.second]} − {MODEL_NAMES[each.first]}",
                 points_cell(each.accuracy),
                 difference_cell(each.nll),
-                str(each.mcnemar.n_first_only),
+                # The first of the table is the minuend, which is the second of the comparison.
                 str(each.mcnemar.n_second_only),
+                str(each.mcnemar.n_first_only),
                 f"{each.mcnemar.p_value:.2g}",
             )
             for each in run.differences
         ),
-        notes=("p: McNemar's exact test. An interval that holds 0 does not show a difference.",),
+        notes=(
+            "First: the model before the minus. p: McNemar's exact test. An interval that holds 0 "
+            "does not show a difference.",
+        ),
     )
 
 
@@ -363,5 +394,5 @@ def number(value: float | None) -> str:
 
 def terminal_tables(run: RunAnalysis) -> Sequence[Table]:
     """Return the tables that a finished evaluation prints."""
-    optional = (differences(run), categories(run.final))
+    optional = (differences(run), categories(run.final, MOST_LINES))
     return [overview(run), automation(run), *(table for table in optional if table is not None)]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from glassbox.stats.checking import checked_count
+from glassbox.stats.checking import checked_count, seeded
 from glassbox.stats.intervals import CHUNK_CELLS
 
 
@@ -21,7 +21,7 @@ def outcomes_under_calibration(
     A confidence of 1 is always right and one of 0 never, because draws lie in [0, 1).
     """
     checked_count("n_draws", n_draws)
-    rng = np.random.default_rng(seed)
+    rng = seeded(seed)
     chunk = max(1, CHUNK_CELLS // confidence.size)
     # Draws of 24 bits suffice: the error they make is far below the noise of any number of draws.
     limit = confidence.astype(np.float32)

@@ -24,7 +24,7 @@ from glassbox.stats.calibrators.parametric import (
     Temperature,
     checked_fit_rows,
 )
-from glassbox.stats.checking import checked_count
+from glassbox.stats.checking import checked_count, seeded
 from glassbox.stats.versioned_json import read_numbers, read_versioned_json
 
 KINDS: Final[tuple[CalibratorKind, ...]] = ("identity", "temperature", "platt", "isotonic")
@@ -80,7 +80,7 @@ def fit_calibrator(
         InvalidData: NaN, out of range, or labels out of range.
         NotEnoughData: Too few rows, or rows that do not determine it.
     """
-    if kind not in _FITS:
+    if not isinstance(kind, str) or kind not in _FITS:
         raise UnknownName("calibrator", kind, KINDS)
     return _FITS[kind](label_probs, labels)
 
@@ -106,7 +106,8 @@ def choose_calibrator(
 
     Raises:
         InvalidData: NaN, out of range, or labels out of range.
-        InvalidValue: No kinds, or a single one that stands in no list; fewer than two folds.
+        InvalidValue: No kinds, or a single one that stands in no list; fewer than two folds; a
+            negative seed.
         NotEnoughData: Fewer rows than folds, or none of the kinds can be fitted.
         UnknownName: No such kind.
 
@@ -115,7 +116,14 @@ def choose_calibrator(
     checked_count("n_folds", n_folds, minimum=2)
     if isinstance(kinds, str) or not kinds:
         raise InvalidValue("kinds", kinds, f"a list of at least one of {', '.join(KINDS)}")
-    label_probs, labels = checked_fit_rows(label_probs, labels, need=n_folds)
+    label_probs, labels = checked_fit_rows(label_probs, labels)
+    if labels.size < n_folds:
+        raise NotEnoughData(
+            f"Cross-validation in {n_folds:,} folds",
+            labels.size,
+            n_folds,
+            remedy="Ask for fewer folds.",
+        )
     fold = stratified_folds(labels, n_folds=n_folds, seed=seed)
     results: list[CandidateResult] = []
     fitted: dict[str, Calibrator] = {}
@@ -141,7 +149,7 @@ def stratified_folds(
     labels: Int[np.ndarray, " n"], *, n_folds: int, seed: int
 ) -> Int[np.ndarray, " n"]:
     """The fold of each row, 0 … n_folds - 1: classes spread evenly, sizes within one row."""
-    rng = np.random.default_rng(seed)
+    rng = seeded(seed)
     shuffled = rng.permutation(labels.size)
     by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
     fold = np.empty(labels.size, dtype=np.intp)
@@ -157,6 +165,7 @@ def calibrator_from_json(text: str, *, source: str = "calibrator") -> Calibrator
         source: Where it came from, for the error message.
 
     Raises:
+        InvalidData: No text.
         CorruptArtifact: Not JSON, another schema or version, an unknown kind, or fields that are
             missing, superfluous or out of range.
     """

@@ -12,7 +12,13 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
 from glassbox.errors import InvalidData, NotEnoughData
-from glassbox.stats.checking import checked_correct, checked_count, checked_fraction, checked_vector
+from glassbox.stats.checking import (
+    checked_correct,
+    checked_count,
+    checked_fraction,
+    checked_vector,
+    seeded,
+)
 from glassbox.stats.intervals import CHUNK_CELLS, Interval, wilson
 
 FEW_FALSE_ALARMS: Final = 0.01
@@ -207,7 +213,7 @@ def one_of_each(groups: Shaped[np.ndarray, " n"], *, seed: int) -> Int[np.ndarra
     Rows of one group are right or wrong together, so that a promise about independent rows may
     count one of them only.
     """
-    order = np.random.default_rng(seed).permutation(len(groups))
+    order = seeded(seed).permutation(len(groups))
     _, first = np.unique(groups[order], return_index=True)
     return np.sort(order[first])
 
@@ -244,7 +250,7 @@ def _bootstrap(
     checked_count("n_draws", n_draws)
     number = _group_numbers(groups, n_rows)
     n_groups = int(number.max()) + 1
-    rng = np.random.default_rng(seed)
+    rng = seeded(seed)
     estimate = float(statistic(np.ones((1, n_rows)))[0])
     chunk = max(1, CHUNK_CELLS // n_rows)
     values = []

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.stats import rankdata
 
 from glassbox.errors import InvalidData, NotEnoughData
-from glassbox.stats.checking import checked_count
+from glassbox.stats.checking import checked_count, seeded
 from glassbox.stats.intervals import Interval
 
 
@@ -77,7 +77,7 @@ def grouped_separation(
     checked_count("n_draws", n_draws)
     full = {name: value_auroc(each, correct) for name, each in readings.items()}
     members = [np.flatnonzero(groups == each) for each in np.unique(groups)]
-    rng = np.random.default_rng(seed)
+    rng = seeded(seed)
     drawn: dict[str, list[float]] = {name: [] for name in readings}
     for _ in range(n_draws):
         rows = np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))])

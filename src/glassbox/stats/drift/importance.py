@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from scipy import stats
 
 from glassbox.errors import InvalidData, NotEnoughData
-from glassbox.stats.checking import vary
+from glassbox.stats.checking import seeded, vary
 
 PERMUTATIONS: Final = 199
 """Random splits of the pooled rows: with the real one 200, so that the p-value is a multiple of
@@ -102,7 +102,7 @@ def importance_drift(
         raise InvalidData(f"{before.size} and {now.size} features cannot be compared")
     bins = np.concatenate([reference[0], current[0]])
     answers = np.concatenate([reference[1], current[1]])
-    n, generator = reference[1].size, np.random.default_rng(seed)
+    n, generator = reference[1].size, seeded(seed)
     distance = _distance(before, now)
     n_as_far = 0
     for _ in range(PERMUTATIONS):

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float, Int
 
-from glassbox.stats.checking import checked_confidence, checked_fraction
+from glassbox.stats.checking import checked_confidence, checked_fraction, seeded
 from glassbox.stats.intervals import Interval, wilson
 
 RESAMPLES: Final = 200
@@ -69,7 +69,7 @@ def estimate_auroc(
     expected = _expected_area(probs, places, n_places)
     if expected is None:
         return None
-    generator = np.random.default_rng(seed)
+    generator = seeded(seed)
     areas = []
     for _ in range(RESAMPLES):
         rows = generator.integers(0, probs.size, probs.size)

@@ -12,7 +12,7 @@ from jaxtyping import Float, Shaped
 from scipy.special import ndtr, ndtri, stdtrit
 
 from glassbox.errors import InvalidData, NotEnoughData
-from glassbox.stats.checking import checked_count, checked_fraction, checked_vector
+from glassbox.stats.checking import checked_count, checked_fraction, checked_vector, seeded
 from glassbox.stats.effects.effect_size import exact_table_p_values, hedges_factor
 from glassbox.stats.intervals import Interval, wilson
 
@@ -131,7 +131,7 @@ def bootstrap_g(
     first, second = checked_vector("treated", treated), checked_vector("baseline", baseline)
     checked_count("n_draws", n_draws)
     tail = (1 - checked_fraction("level", level)) / 2
-    rng = np.random.default_rng(seed)
+    rng = seeded(seed)
     if (treated_clusters is None) != (baseline_clusters is None):
         raise InvalidData("clusters are given for one group only; give both or none")
     if treated_clusters is None or baseline_clusters is None:

@@ -29,7 +29,7 @@ class Costs:
     def __post_init__(self) -> None:
         for name in ("wrong_automated", "human_review", "automated"):
             value = getattr(self, name)
-            if not (np.isfinite(value) and value >= 0):
+            if not isinstance(value, int | float | np.number) or not 0 <= value < np.inf:
                 raise InvalidValue(name, value, "a finite amount of at least 0")
 
 

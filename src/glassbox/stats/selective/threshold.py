@@ -10,7 +10,7 @@ Source: Angelopoulos et al. 2021, "Learn then test", section 3.2 (fixed-sequence
 exact binomial p-values; Bates et al. 2021 for the setting.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -183,8 +183,8 @@ class ClassCheck:
 
 
 def choose_threshold(
-    confidence: Float[np.ndarray, " n"],
-    correct: Bool[np.ndarray, " n"],
+    confidence: Float[np.ndarray, " n"] | Sequence[float],
+    correct: Bool[np.ndarray, " n"] | Sequence[bool],
     *,
     max_error: float,
     confidence_level: float = 0.9,

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 from glassbox.errors import InvalidValue, NotEnoughData
-from glassbox.stats.checking import checked_count, checked_fraction
+from glassbox.stats.checking import checked_count, checked_fraction, seeded
 from glassbox.stats.intervals import wilson
 from glassbox.stats.sequential.differences import (
     difference_bounds,
@@ -222,7 +222,7 @@ def rows_for_sequential(
     tail, most = (1 - level) / 2, 16 * fixed
     looks = np.unique(np.geomspace(max(fixed // 16, 1), most, 30).astype(int))
     steps = np.diff(looks, prepend=0)
-    rng = np.random.default_rng(seed)
+    rng = seeded(seed)
     ends = []
     for _ in range(n_runs):
         old, new = BoundedMean(), BoundedMean()
