@@ -1,6 +1,7 @@
 """Errors keep their words and what they know wherever they go."""
 
 import copy
+import inspect
 import pickle
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -9,8 +10,9 @@ from multiprocessing import get_context
 import numpy as np
 import pytest
 
-from glassbox import choose_threshold
+from glassbox import choose_threshold, errors
 from glassbox.errors import (
+    BY_CODE,
     CorruptArtifact,
     DependencyMissing,
     GlassboxError,
@@ -50,6 +52,13 @@ def test_a_copy_says_and_knows_the_same(error, carry):
     again = carry(error)
     assert type(again) is type(error)
     assert (str(again), again.args, vars(again)) == (str(error), error.args, vars(error))
+
+
+def test_each_class_of_the_tree_has_a_code_of_its_own():
+    tree = {each for _, each in inspect.getmembers(errors, inspect.isclass)}
+    tree = {each for each in tree if issubclass(each, GlassboxError)}
+    assert set(BY_CODE.values()) == tree
+    assert all("code" in vars(each) for each in tree)
 
 
 def test_a_process_pool_outlives_an_error():

@@ -12,6 +12,7 @@ import glassbox
 from glassbox.cli.machine.doctor import EXTRA_LIBRARIES
 
 ROOT = Path(__file__).parents[1]
+BENCHMARKS = ROOT / "benchmarks"
 SOURCES = sorted((ROOT / "src" / "glassbox").rglob("*.py"))
 PACKAGES = ["glassbox"] + [
     f"glassbox.{each.name}" for each in pkgutil.iter_modules(glassbox.__path__) if each.ispkg
@@ -59,6 +60,38 @@ def test_public_names_are_sorted_and_exist(name):
 
 def test_the_front_door_is_small():
     assert len(getattr(glassbox, "__all__", ())) <= 20
+
+
+def test_the_version_is_that_of_the_package_and_is_looked_up_when_asked_for():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert glassbox.__version__ == project["version"]
+    assert "__version__" not in vars(glassbox)
+
+
+def test_a_job_is_written_with_public_names_alone(tmp_path):
+    job = glassbox.Job(glassbox.ModelSpec("tiny"), glassbox.DataChoice("tiny"), tmp_path)
+    assert job.promise == glassbox.Promise()
+
+
+@pytest.mark.parametrize(
+    ("contract", "home"),
+    [("http", {"server"}), ("one-home", {"engine", "testing"}), ("drawing", {"charts"})],
+)
+def test_no_part_of_the_house_is_left_out_of_a_contract(contract, home):
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"][
+        "importlinter"
+    ]["contracts"]
+    (found,) = (each for each in contracts if each["id"] == contract)
+    parts = {each.name for each in pkgutil.iter_modules(glassbox.__path__)} - {"__main__"}
+    assert set(found["source_modules"]) == {f"glassbox.{each}" for each in parts - home}
+
+
+def test_what_benchmarks_share_is_apart_from_their_commands():
+    commands = {path: path.read_text(encoding="utf-8") for path in BENCHMARKS.glob("*.py")}
+    del commands[BENCHMARKS / "__init__.py"]
+    assert all('if __name__ == "__main__":' in text for text in commands.values())
+    for path in (BENCHMARKS / "apparatus").glob("*.py"):
+        assert "__main__" not in path.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("extra", EXTRA_LIBRARIES)

@@ -8,6 +8,9 @@ from glassbox.wording import (
     decimals_apart,
     decimals_exact,
     estimated,
+    percent,
+    units_bound,
+    with_interval,
 )
 
 PERCENTS = st.integers(0, 10**7).map(lambda each: each / 10**5)
@@ -42,3 +45,25 @@ def test_an_estimate_has_two_digits_that_say_something(number):
     shown = int(estimated(number).replace(",", ""))
     assert abs(shown - number) <= 0.051 * number
     assert len(str(shown).rstrip("0")) <= 2
+
+
+def test_a_fraction_is_told_in_per_cent_with_a_space():
+    assert (percent(0.59), percent(0.2875, 2), percent(1)) == ("59 %", "28.75 %", "100 %")
+
+
+def test_an_interval_stands_behind_its_figure():
+    assert with_interval(0.91251, 0.88, 1) == "0.913 (0.880 to 1.000)"
+
+
+@pytest.mark.parametrize(
+    ("text", "bound"),
+    [
+        ("12.5 % in 3 s, 40 ms", "12.5~% in 3~s, 40~ms"),
+        ("1.2 nats, 3 points", "1.2~nats, 3~points"),
+        ("3 sentences of 20 pointsmen", "3 sentences of 20 pointsmen"),
+        ("a % of", "a % of"),
+    ],
+)
+def test_only_units_are_bound_to_their_numbers(text, bound):
+    assert units_bound(text, "~") == bound
+    assert units_bound(text) == bound.replace("~", "\u00a0")

@@ -1,7 +1,8 @@
 """Glassbox: an open-weights language model with its internals open.
 
 The names below are the public Python interface; each is imported when it is first used, so that
-``import glassbox`` is instant and works without torch.
+``import glassbox`` is instant and works without torch. ``__version__`` is that of the installed
+package.
 """
 
 import importlib
@@ -10,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from glassbox.artifacts import Classifier
     from glassbox.client import AsyncClient, Client
-    from glassbox.confidence.asking.classify import Classification, Labeller
-    from glassbox.confidence.job import Job, Promise
+    from glassbox.confidence.asking.classify import Labeller
+    from glassbox.confidence.job import DataChoice, Job, Promise
     from glassbox.confidence.labels import LabelSet, default_labels, load_labels
     from glassbox.engine.protocol import Engine
     from glassbox.engine.resident import load_engine
@@ -24,11 +25,13 @@ if TYPE_CHECKING:
     from glassbox.techniques.conversion.standalone import convert_technique_to_standalone
     from glassbox.types import ModelSpec
 
+    __version__: str
+
 _HOMES = {
     "AsyncClient": "client",
-    "Classification": "confidence.asking.classify",
     "Classifier": "artifacts",
     "Client": "client",
+    "DataChoice": "confidence.job",
     "Engine": "engine.protocol",
     "GlassboxError": "errors",
     "InterpClient": "techniques.client.blocking",
@@ -49,9 +52,9 @@ _HOMES = {
 
 __all__ = [
     "AsyncClient",
-    "Classification",
     "Classifier",
     "Client",
+    "DataChoice",
     "Engine",
     "GlassboxError",
     "InterpClient",
@@ -72,10 +75,14 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version  # brings more than all the rest here
+
+        return version("glassbox-llm")
     if name not in _HOMES:
         raise AttributeError(f"module 'glassbox' has no attribute {name!r}")
     return getattr(importlib.import_module(f"glassbox.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return [*__all__, "__version__"]

@@ -35,8 +35,8 @@ mapping to HTTP statuses in ``server``.
 """
 
 import difflib
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
 
 from glassbox.wording import counted
 
@@ -52,7 +52,7 @@ class GlassboxError(Exception):
     def __reduce__(self) -> tuple[Any, ...]:
         # Python would call the initialiser with the message alone, which many classes here do not
         # take: a process pool that meets such an exception is broken for good.
-        return _made_again, (type(self), *self.args), vars(self)
+        return made_again, (type(self), *self.args), vars(self)
 
 
 class UsageError(GlassboxError):
@@ -81,7 +81,7 @@ class UnknownName(UsageError):
         parts = [f"No {kind} {name!r}."]
         if self.known:
             parts.append(f"Known: {', '.join(self.known)}.")
-            close = difflib.get_close_matches(name, self.known, n=1)
+            close = difflib.get_close_matches(str(name), self.known, n=1)
             if close:
                 parts.append(f"Did you mean {close[0]!r}?")
         if remedy:
@@ -350,9 +350,21 @@ class DependencyMissing(GlassboxError):
         )
 
 
-def _made_again(kind: type[GlassboxError], *args: object) -> GlassboxError:
+def made_again(kind: type[GlassboxError], *args: object) -> GlassboxError:
     """Return an error with its words as they were; its initialiser would make them anew."""
     return kind.__new__(kind, *args)
+
+
+def _tree(kind: type[GlassboxError]) -> Iterator[type[GlassboxError]]:
+    yield kind
+    for each in kind.__subclasses__():
+        yield from _tree(each)
+
+
+BY_CODE: Final[Mapping[str, type[GlassboxError]]] = {
+    each.code: each for each in _tree(GlassboxError)
+}
+"""The classes above. What other modules derive goes by the code of what it derives from."""
 
 
 def first_line(error: BaseException) -> str:

@@ -1,7 +1,11 @@
-"""How long work tells whoever waits what it is doing. Knows nothing of screens."""
+"""How, and from when on, long work tells whoever waits what it does. Knows nothing of screens."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import Final
+
+SHOW_AFTER_S: Final = 2.0
+"""Work that takes less shows nothing of its progress."""
 
 Progress = Callable[[int, int], None]
 """Told (done, in all) as work goes on; in all 0 means that the total is not known."""

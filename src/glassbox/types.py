@@ -4,7 +4,7 @@ Knows nothing of torch, files or HTTP.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal, get_args
 
 TokenIds = tuple[int, ...]
 """Vocabulary ids in reading order."""
@@ -20,8 +20,15 @@ mean over positions of the L2 norm (one number), or every position's vector."""
 Scope = Literal["prompt", "generated", "all"]
 """Which positions a capture covers; a hidden system prompt is never among them."""
 
+SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
+"""All of them."""
+
 Quantization = Literal["8bit", "4bit"]
 """Weight formats of bitsandbytes."""
+
+FinishReason = Literal["stop", "length", "given", "deadline", "cancelled"]
+"""``stop``: end of text or a stop string; ``length``: ``max_tokens`` or the context is used up;
+``given``: the response was given and has been read; ``deadline``: time ran out on the way."""
 
 OverlongPolicy = Literal["error", "truncate", "skip"]
 """What happens to a text that does not fit the context."""

@@ -1,10 +1,14 @@
-"""How a number reads in a sentence: with how many decimals, and with a noun in the right number.
+"""How a number reads in a sentence: its decimals, its interval, its unit, its noun.
 
 A promise of 1.25 % must not read as one of 1.2 %, nor a threshold of 99.98 % as one of 100 %; an
-estimate must not read as a count, nor one row as "1 rows".
+estimate must not read as a count, nor one row as "1 rows"; no line may end before a unit.
 """
 
+import re
 from typing import Final
+
+_UNIT = re.compile(r"(?<=\d) (?=(?:%|m?s|nats|points)(?!\w))")
+"""The space between a number and its unit."""
 
 MOST_DECIMALS: Final = 10
 """Decimals beyond which nobody reads, and floating point has nothing more to say."""
@@ -52,6 +56,36 @@ def counted(number: int, one: str, many: str | None = None) -> str:
         ('1 row', '1,234 rows', '2 files are')
     """
     return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+
+
+def percent(fraction: float, decimals: int = 0) -> str:
+    """Return a fraction in per cent.
+
+    Example:
+        >>> percent(0.05), percent(0.9109, 1)
+        ('5 %', '91.1 %')
+    """
+    return f"{100 * fraction:.{decimals}f} %"
+
+
+def with_interval(estimate: float, low: float, high: float) -> str:
+    """Return a figure with its interval, three decimals each.
+
+    Example:
+        >>> with_interval(0.91234, 0.88, 0.94)
+        '0.912 (0.880 to 0.940)'
+    """
+    return f"{estimate:.3f} ({low:.3f} to {high:.3f})"
+
+
+def units_bound(text: str, space: str = "\u00a0") -> str:
+    """Return a text in which ``space`` stands between each number and its unit.
+
+    Example:
+        >>> units_bound("1.5 s and 20 % of 3 rows", "_")
+        '1.5_s and 20_% of 3 rows'
+    """
+    return _UNIT.sub(space, text)
 
 
 def estimated(number: float) -> str:

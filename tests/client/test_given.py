@@ -94,9 +94,17 @@ def test_what_has_the_wrong_type_is_refused_by_name():
         # 0 was taken for nothing given: four repetitions.
         "Client(retries=0)": "retries is 0; allowed: a glassbox.client.Retries, such as Retries(n=",
         "AsyncClient(retries=3)": "retries is 3; allowed: a glassbox.client.Retries",
+        "Client(8787)": "url is 8787; allowed: an address",
+        "AsyncClient(None)": "url is None; allowed: an address",
     }
     for (case, words), (kind, text) in zip(cases.items(), outcomes(SCRIPT, cases), strict=True):
         assert (kind, text[: len(words)]) == ("InvalidValue", words), case
+
+
+def test_a_key_that_is_no_text_is_refused_and_not_shown():
+    refused = ("UsageError", "The API key is text, not of type bytes.")
+    cases = ("Client(key=b'secret')", "AsyncClient(key=b'secret')")
+    assert outcomes(SCRIPT, cases) == [refused, refused]
 
 
 def test_columns_arrays_and_whatever_can_be_gone_through_are_sent_as_lists():

@@ -9,7 +9,7 @@ import pytest
 from glassbox.client import AsyncClient, Client
 from glassbox.client.version_skew import VersionSkewWarning, VersionWatch, own_version, skew_of
 from glassbox.errors import UsageError, VersionMismatch
-from glassbox.wire.fleet import VERSION_HEADER
+from glassbox.wire.headers import VERSION_HEADER
 
 
 def server(version, status=200, body=b'{"object": "list", "data": []}'):

@@ -4,7 +4,14 @@ import json
 from pathlib import Path
 
 import pytest
-from transformers import AutoModelForCausalLM, BartConfig, LlamaConfig, MambaConfig, T5Config
+from transformers import (
+    CONFIG_MAPPING,
+    AutoModelForCausalLM,
+    BartConfig,
+    LlamaConfig,
+    MambaConfig,
+    T5Config,
+)
 
 from glassbox.cli import main as shell
 from glassbox.engine.batching.slots import Slots
@@ -62,6 +69,18 @@ def test_an_encoder_decoder_model_is_refused_in_a_sentence(config) -> None:
     with pytest.raises(UnsupportedModel, match="is an encoder-decoder model") as told:
         forecast(config, dtype="float32")
     assert len(str(told.value)) < 300
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta", "electra"])
+def test_an_encoder_is_refused_as_it_is_when_it_is_loaded(kind: str) -> None:
+    with pytest.raises(UnsupportedModel, match="each token looks at those that come later"):
+        forecast(CONFIG_MAPPING[kind](), dtype="float32")
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "gpt_neox", "falcon", "gemma2", "bloom"])
+def test_a_decoder_is_not_taken_for_an_encoder(kind: str) -> None:
+    # GPT-NeoX's configuration says that it is no decoder, and BLOOM's attention says nothing.
+    assert forecast(CONFIG_MAPPING[kind](), dtype="float32").n_parameters > 0
 
 
 def test_tied_embeddings_are_counted_once() -> None:

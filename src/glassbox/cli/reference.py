@@ -17,7 +17,6 @@ from glassbox.cli.commands import ENTRIES
 from glassbox.cli.main import app, load_command
 from glassbox.cli.terminal.command_help import kind_of
 from glassbox.cli.terminal.exit_codes import MEANINGS, exit_code
-from glassbox.errors import GlassboxError
 from glassbox.server.errors.refusals import HTTP_CODES
 from glassbox.server.errors.statuses import status_of
 from glassbox.settings import Settings, known_settings
@@ -111,7 +110,7 @@ def errors_page() -> str:
             str(status_of(each)),
             (inspect.getdoc(each) or "").partition("\n")[0],
         )
-        for each in error_classes()
+        for each in errors.BY_CODE.values()
     ]
     return "\n".join(
         [
@@ -132,15 +131,6 @@ def errors_page() -> str:
                 ],
             ),
         ]
-    )
-
-
-def error_classes() -> tuple[type[GlassboxError], ...]:
-    """Return the root and every error class of the tree, in the order of the source."""
-    return tuple(
-        each
-        for each in vars(errors).values()
-        if isinstance(each, type) and issubclass(each, GlassboxError)
     )
 
 

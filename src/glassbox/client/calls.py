@@ -31,6 +31,7 @@ from glassbox.types import Capture
 from glassbox.wire.adapters import AdapterAnswered, AdaptersAnswered
 from glassbox.wire.classify import ClassifyAnswered
 from glassbox.wire.extension import CaptureAsked
+from glassbox.wire.headers import TIMEOUT_HEADER
 from glassbox.wire.lens import LensAnswered
 from glassbox.wire.models import ServedModel, ServedModels
 from glassbox.wire.states import SAFETENSORS_TYPE, TextStates
@@ -43,9 +44,6 @@ DEFAULT_URL = "http://127.0.0.1:8787"
 
 TIMEOUT_S = 120.0
 """Seconds to wait for an answer, or between two parts of a stream."""
-
-DEADLINE_HEADER = "x-request-timeout"
-"""Tells the server after how many seconds nobody waits for the answer any more."""
 
 Messages = Sequence[Mapping[str, str]]
 """A conversation: each message has a ``role`` and a ``content``."""
@@ -120,7 +118,22 @@ def address(url: str) -> str:
     """
     if is_endpoint(url):
         return f"{SCHEME}://{endpoint_of(url).name}"
-    allowed = f"an address such as {DEFAULT_URL} or {EXAMPLE}"
+    return web_address(url, f"an address such as {DEFAULT_URL} or {EXAMPLE}")
+
+
+def web_address(url: str, allowed: str) -> str:
+    """Return a server's address without what follows it.
+
+    Args:
+        url: What was given for one.
+        allowed: What is, in words.
+
+    Raises:
+        InvalidValue: It is no address of a web server, or holds a user's name or password, which
+            is not shown.
+    """
+    if not isinstance(url, str):
+        raise InvalidValue("url", url, allowed)
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL as error:
@@ -146,14 +159,23 @@ def headers(key: str | None) -> dict[str, str]:
     """
     shared = {"content-type": "application/json"}
     key = client_key() if key is None else key
-    if key is None:
-        return shared
+    return shared if key is None else {**shared, "authorization": f"Bearer {checked_key(key)}"}
+
+
+def checked_key(key: str) -> str:
+    """Return an API key, if it can be one.
+
+    Raises:
+        UsageError: It cannot; the message does not show it.
+    """
+    if not isinstance(key, str):
+        raise UsageError(f"The API key is text, not of type {type(key).__name__}.")
     if not re.fullmatch(r"[!-~]+", key):
         raise UsageError(
             "The API key is empty or holds a space, a line break or a character that no key has. "
             "Give it as 'glassbox keys create' printed it."
         )
-    return {**shared, "authorization": f"Bearer {key}"}
+    return key
 
 
 def deadline(timeout_s: float) -> dict[str, str]:
@@ -164,7 +186,7 @@ def deadline(timeout_s: float) -> dict[str, str]:
     """
     if not isinstance(timeout_s, int | float | np.number) or not 0 < timeout_s < math.inf:
         raise InvalidValue("timeout_s", timeout_s, "a number of seconds above 0")
-    return {DEADLINE_HEADER: f"{timeout_s:g}"}
+    return {TIMEOUT_HEADER: f"{timeout_s:g}"}
 
 
 def generate(prompt: Prompt, options: GenerateOptions) -> Call[list[Generated]]:

@@ -14,6 +14,7 @@ import numpy as np
 from glassbox.client import given
 from glassbox.client.calls import Call
 from glassbox.stats.uncertainty import heuristic
+from glassbox.wire.invocation_attributes import INVOCATIONS
 from glassbox.wire.sagemaker import InvocationAnswered, PackedStates, PooledStates
 
 
@@ -41,7 +42,7 @@ def invoke(text: str, options: InvocationOptions) -> Call[InvocationAnswered]:
     if "target_layers" in parameters:
         parameters["target_layers"] = given.many("target_layers", parameters["target_layers"])
     body = {"inputs": text, "parameters": parameters}
-    return Call("POST", "/invocations", _read, body)
+    return Call("POST", INVOCATIONS, _read, body)
 
 
 def _read(response: httpx.Response) -> InvocationAnswered:

@@ -29,6 +29,7 @@ from glassbox.wire.drift import (
     ReferencesAnswered,
 )
 from glassbox.wire.fleet import FleetAnswered
+from glassbox.wire.headers import ID_HEADER
 from glassbox.wire.inference import (
     BatchAnswered,
     InferenceHealth,
@@ -106,7 +107,7 @@ def predict(
         {"features": given.features(features), "model": model, "segment_key": segment_key}
     )
     path = _path("/predict", wait_shadow_s=wait_shadow_s or None)
-    headers = {} if request_id is None else {"x-request-id": request_id}
+    headers = {} if request_id is None else {ID_HEADER: request_id}
     return Call("POST", path, reader(PredictAnswered), body, headers)
 
 

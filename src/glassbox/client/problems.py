@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from glassbox.client.version_skew import skew_hint
 from glassbox.errors import (
+    BY_CODE,
     AccessDenied,
     CapacityError,
     DeadlineExceeded,
@@ -23,7 +24,9 @@ from glassbox.errors import (
     QueueFull,
     Unreachable,
     UsageError,
+    made_again,
 )
+from glassbox.wire.headers import ERROR_HEADER
 
 RETRIED = frozenset({429, 503})
 """Statuses that say: come back later."""
@@ -114,8 +117,8 @@ def error_of(response: httpx.Response) -> GlassboxError:
     code, message = _read(response)
     if response.status_code in NOT_UNDERSTOOD:
         message += skew_hint(response)
-    if code in _CLASSES:
-        return _remade(_CLASSES[code], message, response)
+    if code in BY_CODE:
+        return _remade(BY_CODE[code], message, response)
     if response.status_code in (401, 403):
         return AccessDenied(message)
     if response.status_code == 429:
@@ -134,7 +137,7 @@ def stream_error(error: object) -> GlassboxError:
     if not isinstance(error, dict):
         return GlassboxError(str(error))
     code, message = str(error.get("code")), str(error.get("message"))
-    return _bare(_CLASSES.get(code, GlassboxError), message)
+    return made_again(BY_CODE.get(code, GlassboxError), message)
 
 
 @contextmanager
@@ -213,29 +216,12 @@ def _read(response: httpx.Response) -> tuple[str, str]:
     found = inner if isinstance(inner, dict) else body
     message = found.get("detail") or found.get("message") or text[:200]
     # OpenAI's clients look for codes of their own; ours stands beside them in a header.
-    code = response.headers.get("x-glassbox-error") or found.get("code")
+    code = response.headers.get(ERROR_HEADER) or found.get("code")
     return str(code), str(message)
 
 
 def _remade(kind: type[GlassboxError], message: str, response: httpx.Response) -> GlassboxError:
-    error = _bare(kind, message)
+    error = made_again(kind, message)
     if isinstance(error, QueueFull):
         error.retry_after_s = retry_after_s(response) or 0.0
     return error
-
-
-def _bare(kind: type[GlassboxError], message: str) -> GlassboxError:
-    """Return an error with the server's words; its constructor would make words of its own."""
-    error = kind.__new__(kind)
-    Exception.__init__(error, message)
-    return error
-
-
-def _all(kind: type[GlassboxError]) -> Iterator[type[GlassboxError]]:
-    yield kind
-    for each in kind.__subclasses__():
-        yield from _all(each)
-
-
-# Other modules derive from these for themselves, under the code of the class that they derive from.
-_CLASSES = {kind.code: kind for kind in _all(GlassboxError) if "code" in vars(kind)}

@@ -5,15 +5,12 @@ Knows nothing of HTTP; the wire's models are returned as they are elsewhere.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
+from glassbox.types import FinishReason
 from glassbox.wire.extension import GlassboxAnswered, ProbeAnswered, StatesAnswered, Timing
 from glassbox.wire.openai_sampling import Usage
-
-FinishReason = Literal["stop", "length", "given", "deadline", "cancelled"]
-"""Why a text ended."""
 
 
 @dataclass(frozen=True, eq=False)

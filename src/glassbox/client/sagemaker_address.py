@@ -44,7 +44,7 @@ class Endpoint:
 
 def is_endpoint(url: str) -> bool:
     """Return whether an address means an endpoint of SageMaker."""
-    return url.partition("://")[0].lower() == SCHEME
+    return isinstance(url, str) and url.partition("://")[0].lower() == SCHEME
 
 
 def endpoint_of(url: str) -> Endpoint:

@@ -28,6 +28,7 @@ from glassbox.errors import (
     first_line,
     is_not_signed_in,
 )
+from glassbox.wire.headers import ERROR_HEADER
 
 LIMIT_S: Final = 60
 """Seconds in which a container must have answered.
@@ -221,7 +222,7 @@ def _headers(message: str) -> dict[str, str]:
     inner = found.get("error")
     code = _OPENAI_CODES.get(str(inner.get("code"))) if isinstance(inner, dict) else None
     if code is not None:
-        headers["x-glassbox-error"] = code
+        headers[ERROR_HEADER] = code
     return headers
 
 

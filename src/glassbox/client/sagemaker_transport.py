@@ -15,11 +15,11 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from glassbox.client.calls import DEADLINE_HEADER
 from glassbox.client.sagemaker_address import Endpoint, endpoint_of, is_endpoint
 from glassbox.client.sagemaker_errors import answer_of, sagemaker_errors
 from glassbox.errors import AccessDenied, CorruptArtifact, DependencyMissing, UsageError
 from glassbox.wire import invocation_attributes as wire
+from glassbox.wire.headers import TIMEOUT_HEADER
 from glassbox.wire.sagemaker import StoredAnswered
 
 N_AT_ONCE: Final = 64
@@ -27,9 +27,6 @@ N_AT_ONCE: Final = 64
 
 CONNECT_S: Final = 10.0
 """Seconds to wait for a connection."""
-
-INVOCATIONS: Final = "/invocations"
-"""Route that a request reaches when it names none."""
 
 _HEALTH = ("/livez", "/readyz")
 _EVENTS = "text/event-stream"
@@ -71,7 +68,7 @@ def asked_of(request: httpx.Request, endpoint: Endpoint) -> Asked:
         # The platform sends nothing to a container that is not well: any answer says enough.
         path = "/v1/models"
     attributes: dict[str, str] = {}
-    if (method, path) != ("POST", INVOCATIONS):
+    if (method, path) != ("POST", wire.INVOCATIONS):
         if (method, path) not in wire.CARRIED:
             carried = ", ".join(sorted(f"{verb} {each}" for verb, each in wire.CARRIED))
             raise UsageError(
@@ -79,8 +76,8 @@ def asked_of(request: httpx.Request, endpoint: Endpoint) -> Asked:
                 f"carries {carried}. Ask a server of your own for the rest."
             )
         attributes |= {wire.PATH: path, wire.METHOD: method}
-    if DEADLINE_HEADER in request.headers:
-        attributes[wire.TIMEOUT] = request.headers[DEADLINE_HEADER]
+    if TIMEOUT_HEADER in request.headers:
+        attributes[wire.TIMEOUT] = request.headers[TIMEOUT_HEADER]
     body = request.content or b"{}"
     if len(body) > wire.MOST_BODY_BYTES:
         raise UsageError(

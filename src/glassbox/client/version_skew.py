@@ -14,7 +14,7 @@ from typing import Any, Literal
 import httpx
 
 from glassbox.errors import VersionMismatch
-from glassbox.wire.fleet import VERSION_HEADER
+from glassbox.wire.headers import VERSION_HEADER
 
 Skew = Literal["none", "minor", "major"]
 """How far two versions are apart."""

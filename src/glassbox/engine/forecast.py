@@ -194,6 +194,12 @@ def count_parameters(config: PretrainedConfig) -> int:
             f"A {config.model_type!r} configuration makes no causal language model "
             f"({first_line(error)})."
         ) from error
+    if _reads_ahead(model):
+        raise UnsupportedModel(
+            f"A {config.model_type!r} configuration makes no causal language model: each token "
+            "looks at those that come later, as encoders' do. Choose a model that was made to "
+            "write."
+        )
     # Shared weights are one parameter only once they are tied, which from_config has done.
     return sum(parameter.numel() for parameter in model.parameters())
 
@@ -230,3 +236,13 @@ def read_config(name: str) -> PretrainedConfig:
             f"its own, which is never run ({error})."
         ) from error
     return text_part(config)
+
+
+def _reads_ahead(model: torch.nn.Module) -> bool:
+    """Whether all attention of a model says that tokens look at later ones.
+
+    The library makes causal models of encoders' configurations, too, which then write nonsense.
+    Attention that says nothing shows it when the model is loaded.
+    """
+    said = {each.is_causal for each in model.modules() if hasattr(each, "is_causal")}
+    return said == {False}

@@ -14,11 +14,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from glassbox.errors import CapacityError, DeadlineExceeded, InvalidValue
-from glassbox.types import Capture, HookPoint, Scope, TokenIds
-
-FinishReason = Literal["stop", "length", "given", "deadline", "cancelled"]
-"""``stop``: end of text or a stop string; ``length``: ``max_tokens`` or the context is used up;
-``given``: the response was given and has been read; ``deadline``: time ran out on the way."""
+from glassbox.types import Capture, FinishReason, HookPoint, Scope, TokenIds
 
 
 @dataclass(frozen=True)

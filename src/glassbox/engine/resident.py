@@ -16,7 +16,6 @@ from torch import Tensor
 from glassbox.engine.batching.answering import Answering, Capacity
 from glassbox.engine.batching.loans import Loans
 from glassbox.engine.batching.ticket import FutureTicket
-from glassbox.engine.fitting.fit import FitTask, fit
 from glassbox.engine.layout.trie import build_trie
 from glassbox.engine.lens import LensRequest, LogitLens
 from glassbox.engine.lora.bank import AdapterBank, AdapterPlaces
@@ -313,6 +312,8 @@ class ResidentEngine:
             CorruptArtifact: The state in the folder is damaged.
             ConflictError: The engine was closed meanwhile.
         """
+        from glassbox.engine.fitting.fit import FitTask, fit  # PEFT takes its time to import.
+
         trie = build_trie(continuations)
 
         def forward(prompts: Sequence[TokenIds]) -> Float[Tensor, "batch n_continuations"]:

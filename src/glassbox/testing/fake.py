@@ -28,7 +28,7 @@ from glassbox.engine.protocol import (
     Lent,
     Logprobs,
 )
-from glassbox.engine.requests import AdapterInfo, FinishReason, Generation, Listener, Request
+from glassbox.engine.requests import AdapterInfo, Generation, Listener, Request
 from glassbox.errors import (
     CorruptArtifact,
     InvalidValue,
@@ -42,7 +42,7 @@ from glassbox.progress import Progress
 from glassbox.testing.fake_generation import D_MODEL, N_LAYERS, FakeWriter, check_request
 from glassbox.testing.one_by_one import OneByOne
 from glassbox.testing.tiny import CONTEXT, D_VOCAB, tiny_tokenizer
-from glassbox.types import TokenIds
+from glassbox.types import FinishReason, TokenIds
 
 NextLogits = Callable[[TokenIds], Float[np.ndarray, " d_vocab"]]
 """Logits of the next token after some tokens."""

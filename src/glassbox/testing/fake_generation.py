@@ -18,7 +18,6 @@ from glassbox.engine.batching.plain_generation import choose, held_back, sampled
 from glassbox.engine.model.codec import TokenizerCodec
 from glassbox.engine.requests import (
     CapturedStates,
-    FinishReason,
     Generation,
     Listener,
     Piece,
@@ -26,7 +25,7 @@ from glassbox.engine.requests import (
     TokenReadings,
 )
 from glassbox.errors import InvalidHookPoint, InvalidValue, TextTooLong
-from glassbox.types import HookPoint, Scope, TokenIds
+from glassbox.types import FinishReason, HookPoint, Scope, TokenIds
 
 N_LAYERS = 4
 D_MODEL = 8

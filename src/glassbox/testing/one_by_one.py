@@ -4,7 +4,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from glassbox.engine.batching.ticket import FutureTicket
-from glassbox.engine.requests import FinishReason, Generation, Listener, Request
+from glassbox.engine.requests import Generation, Listener, Request
+from glassbox.types import FinishReason
 
 Answer = Callable[[Request, Listener | None, Callable[[], FinishReason | None]], Generation]
 """Answers one request; the last argument is asked before each step whether to stop."""

@@ -53,7 +53,7 @@ def test_a_plan_needs_no_account(run, capsys):
     assert "in an account where nothing is" in out
     assert "p99 above 0.5 s (500,000 µs)" in out
     assert "331,785" in out
-    assert "Nobody was asked." in err
+    assert "AWS was not asked." in err
 
 
 def test_a_plan_as_json_has_the_very_requests(run, capsys):

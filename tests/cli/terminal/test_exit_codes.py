@@ -2,9 +2,9 @@
 
 import pytest
 
-from glassbox.cli.reference import error_classes
 from glassbox.cli.terminal.exit_codes import MEANINGS, TABLE, ExitCode, exit_code
 from glassbox.errors import (
+    BY_CODE,
     AdapterMismatch,
     CorruptArtifact,
     DependencyMissing,
@@ -30,7 +30,7 @@ def test_a_class_takes_the_code_of_its_family(error, code):
 
 
 def test_every_error_but_the_root_has_its_own_code():
-    for error in error_classes():
+    for error in BY_CODE.values():
         if error is not GlassboxError:
             assert exit_code(error) is not ExitCode.UNEXPECTED, error
 

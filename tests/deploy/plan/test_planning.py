@@ -52,7 +52,7 @@ def test_a_plan_keeps_both_aims(plan):
 def test_notes_say_what_the_plan_stands_on(plan):
     text = " ".join(plan.notes)
     assert "Measured on two cores, priced as ml.g5.2xlarge" in text
-    assert "off by +25% to +25%" in text
+    assert "off by +25 % to +25 %" in text
     assert "$1.515 an hour in us-east-1, 2026-11-21" in text
 
 
@@ -104,7 +104,7 @@ def test_without_a_comparison_none_is_drawn(plan):
 def test_rows_tell_the_instances_the_times_and_the_money(plan):
     rows = dict(plan_rows(plan))
     assert rows["instances"].startswith(f"{plan.instances}, by ")
-    assert "with 36% off" in rows["a month"]
+    assert "with 36 % off" in rows["a month"]
     assert "requests simulated" in rows["the whole day"]
 
 

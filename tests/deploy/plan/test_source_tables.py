@@ -40,11 +40,11 @@ def test_the_designs_disagreements_are_said_with_their_figures():
     text = " ".join(disagreements())
     for figure in (
         "1,000/s", "500 instances", "$547,500", "$130K", "119 instances", "$1,109.60", "720 hours",
-        "$5,475", "$273,750", "$176,000", "$175,200", "20%", "6.8 s", "19 tokens",
+        "$5,475", "$273,750", "$176,000", "$175,200", "20 %", "6.8 s", "19 tokens",
     ):  # fmt: skip
         assert figure in text, figure
     text = " ".join(adapter_disagreements())
-    for figure in ("$912.50", "120 hours", "16%", "$912,500", "6.1", "$1,825", "500"):
+    for figure in ("$912.50", "120 hours", "16 %", "$912,500", "6.1", "$1,825", "500"):
         assert figure in text, figure
 
 

@@ -12,7 +12,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glassbox.engine import resident
 from glassbox.engine.batching import answering, row, running_batch
 from glassbox.engine.batching.answering import Capacity
 from glassbox.engine.batching.text_out import TextOut
@@ -464,7 +463,7 @@ def test_a_stream_that_is_cut_short_ends_with_its_whole_text(engine, monkeypatch
 
 def fitting(engine, monkeypatch, fit):
     """Return a thread that fits, and what became of it."""
-    monkeypatch.setattr(resident, "fit", fit)
+    monkeypatch.setattr("glassbox.engine.fitting.fit.fit", fit)
     ended = []
 
     def run():

@@ -20,7 +20,7 @@ def test_the_least_recently_used_goes_first():
     for name in ("a", "b", "a", "c", "a", "b"):
         cache.get((None, (ord(name),)), make(name))
     assert made == ["a", "b", "c", "b"]
-    assert (cache.n_hits, cache.n_misses, cache.n_bytes) == (2, 4, 2 * size)
+    assert cache.n_bytes == 2 * size
     cache.clear()
     assert cache.n_bytes == 0
 

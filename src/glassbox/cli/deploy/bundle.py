@@ -92,7 +92,7 @@ def make(
         },
     )
     packs = out.name.endswith((".tar.gz", ".tgz")) if archive is None else archive
-    with progress("Packing", quiet=json) as report:
+    with progress("Packing bytes", quiet=json) as report:
         bundle = make_bundle(
             Runtime.load(),
             contents,
@@ -126,7 +126,7 @@ def verify(path: Place, json: options.AsJson = False) -> None:
     """Hash every file of a bundle and list every fault; exit code 5 if there is one."""
     from glassbox.deploy.bundle import verify_bundle
 
-    with progress("Hashing", quiet=json) as report:
+    with progress("Hashing bytes", quiet=json) as report:
         found = verify_bundle(path, report=report)
     if json:
         print_json(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from glassbox.deploy.modal.definition import Definition
     from glassbox.deploy.modal.deploying import Functions, Rehearsal
     from glassbox.storage.key_record import KeyRecord
+    from glassbox.techniques.remote.modal_account import Upload
 
 
 def modal(
@@ -225,7 +226,7 @@ def _show(definition: "Definition", functions: "Functions | None") -> None:
         note(f"- Functions: {functions.call}")
 
 
-def _upload(upload: Any) -> str:
+def _upload(upload: "Upload") -> str:
     return f"{size_of(upload.n_bytes)} to {upload.place}"
 
 

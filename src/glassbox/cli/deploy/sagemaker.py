@@ -224,7 +224,11 @@ def _show_and_do(
         if as_json:
             print_json(plan_json(steps))
         elif not steps.is_done:
-            note("Nothing was changed. Do it with --apply." if aws else "Nobody was asked.")
+            note(
+                "Nothing was changed. Do it with --apply."
+                if aws
+                else "AWS was not asked. Without --offline the plan sees what is there already."
+            )
         return
     if not yes:
         _ask(mode, steps)

@@ -14,7 +14,7 @@ from glassbox.cli.arguments import options
 from glassbox.cli.terminal.console import Column, output, print_json, print_table, progress, visible
 from glassbox.cli.terminal.token_colours import CERTAINTY, PROBABILITY, coloured, legend
 from glassbox.errors import ConflictError, InvalidValue
-from glassbox.types import Pooling, Scope
+from glassbox.types import SCOPES, Pooling
 
 if TYPE_CHECKING:
     from glassbox.client.calls import GenerateOptions
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
 POOLINGS: tuple[Pooling, ...] = ("mean", "last", "norm")
 """Forms that the command can show; every position's vector is for files, not for terminals."""
-
-SCOPES: tuple[Scope, ...] = ("prompt", "generated", "all")
-"""Positions that a capture may cover."""
 
 COLOURS = ("probability", "entropy", "none")
 """What the tokens' colours may mean."""

@@ -13,10 +13,13 @@ from glassbox.cli.terminal.console import Column, note, print_json, print_table,
 from glassbox.cli.terminal.console import progress as progress_bar
 from glassbox.errors import InvalidValue, UnknownName
 from glassbox.runtime import Runtime
+from glassbox.types import SCOPES
+from glassbox.wording import with_interval
 
 if TYPE_CHECKING:
     from glassbox.introspection.probes.figures import Detection, DomainFigures
     from glassbox.introspection.probes.training import TrainedProbe
+    from glassbox.stats.intervals import Interval
 
 app = typer.Typer(
     help="Linear probes: what a model's hidden states say about a text or an answer.",
@@ -25,7 +28,6 @@ app = typer.Typer(
 """The ``probes`` group."""
 
 POOLINGS: Final = ("last", "mean")
-SCOPES: Final = ("prompt", "generated", "all")
 
 Rows = Annotated[
     Path,
@@ -375,11 +377,11 @@ def _place(fields: dict[str, Any]) -> str:
     return f"layer {fields['point']['layer']}, {fields['pooling']} of {fields['scope']}"
 
 
-def _interval(value: Any) -> str:
-    return f"{value.estimate:.3f} ({value.low:.3f} to {value.high:.3f})"
+def _interval(value: "Interval") -> str:
+    return with_interval(value.estimate, value.low, value.high)
 
 
-def _json_interval(value: Any) -> str:
+def _json_interval(value: dict[str, float] | None) -> str:
     if value is None:
         return "–"
-    return f"{value['estimate']:.3f} ({value['low']:.3f} to {value['high']:.3f})"
+    return with_interval(value["estimate"], value["low"], value["high"])

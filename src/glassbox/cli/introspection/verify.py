@@ -93,6 +93,11 @@ def judge(
 
     A prompt that is the name of a command goes after 'judge'.
     """
+    if verifier is not None:
+        from glassbox.introspection.verifier.file import VerifierManifest
+
+        # What is not there is told before a model is loaded for it.
+        VerifierManifest.load(verifier)
     runtime = Runtime.load()
     engine = runtime.open_engine(runtime.model_spec(model))
     try:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from glassbox.cli.terminal.console import Column, note, print_json, print_table
 from glassbox.cli.terminal.exit_codes import ExitCode
 from glassbox.errors import InvalidValue
+from glassbox.importing import importing_libraries
 from glassbox.settings import load_settings
 from glassbox.wording import counted
 
@@ -27,10 +28,11 @@ def show_forecast(model: str, *, memory: str | None, as_json: bool) -> ExitCode:
         UnsupportedModel: No causal language model.
         InvalidValue: A memory that is no size.
     """
-    from glassbox.engine.batching.answering import Capacity
-    from glassbox.engine.forecast import Load, fitted, read_config
-    from glassbox.engine.model.devices import describe_devices
-    from glassbox.engine.resident import BATCH_TOKENS
+    with importing_libraries():
+        from glassbox.engine.batching.answering import Capacity
+        from glassbox.engine.forecast import Load, fitted, read_config
+        from glassbox.engine.model.devices import describe_devices
+        from glassbox.engine.resident import BATCH_TOKENS
 
     engine = load_settings().engine
     device = describe_devices()[0]

@@ -4,7 +4,6 @@ Results go to standard output, everything else to standard error, so that a pipe
 only. Colour and bars appear on a terminal alone. Knows nothing of what is printed.
 """
 
-import re
 import shutil
 import sys
 import threading
@@ -33,13 +32,11 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from glassbox.progress import Progress, untold
+from glassbox.progress import SHOW_AFTER_S, Progress, untold
+from glassbox.wording import units_bound
 
 PIPED_WIDTH = 120
 """Columns of a table that goes to a file or pipe and not to a terminal."""
-
-SHOW_AFTER_S = 2.0
-"""Work shorter than this shows no progress."""
 
 LINE_EVERY_S = 5.0
 """Time between progress lines where there is no terminal."""
@@ -64,12 +61,9 @@ _PICTURES = {
 """Control characters to their pictures. Source: Unicode, "Control Pictures"; the second set of
 control characters (C1) has none."""
 
-
-_UNIT = re.compile(r"(?<=\d) (?=(?:%|m?s|nats|points)(?!\w))")
-"""The space between a number and its unit."""
 _BOUND = "\ufdd0"
-"""Stands for that space while lines are broken: no character, so no text has it, and one cell wide.
-The library breaks lines at no-break spaces, too."""
+"""Stands for the space before a unit while lines are broken: no character, so no text has it, and
+one cell wide. The library breaks lines at no-break spaces, too."""
 
 
 @dataclass(frozen=True)
@@ -176,7 +170,7 @@ def print_text(text: str) -> None:
     No line ends between a number and its unit.
     """
     console = output()
-    bound = Text(_UNIT.sub(_BOUND, visible(text)))
+    bound = Text(units_bound(visible(text), _BOUND))
     lines = [line.plain for line in bound.wrap(console, console.width)]
     console.print(Text("\n".join(lines).replace(_BOUND, " ")), soft_wrap=True)
 

@@ -12,6 +12,7 @@ from glassbox.artifacts import digest_files
 from glassbox.deploy.bundle.description import BASE_FOLDER, Base, BaseKind, Bundle
 from glassbox.engine.model.files import at_revision, model_files
 from glassbox.errors import InvalidValue, UnknownName, UnsupportedModel
+from glassbox.importing import importing_libraries
 
 TINY: Final = "tiny"
 """Name of the embedded model."""
@@ -59,7 +60,8 @@ def find_base(
         CorruptArtifact: Its files are damaged.
         InvalidValue: A hub model that is neither here nor named by its commit.
     """
-    from glassbox.engine.model.load import cached_model, check_files, find_model
+    with importing_libraries():
+        from glassbox.engine.model.load import cached_model, check_files, find_model
 
     kind = kind_of_base(reference)
     packs = kind == "folder" if with_weights is None else with_weights

@@ -30,6 +30,7 @@ from glassbox.deploy.plan.words import (
     source_table,
     verdict,
 )
+from glassbox.wording import percent
 
 SCHEMA_VERSION: Final = 1
 
@@ -161,7 +162,7 @@ def _report(plan: Plan, charts: Mapping[str, Chart]) -> Report:
     capacity, cost = plan.capacity, plan.cost
     figures = [
         ("instances", f"{plan.instances:,}"),
-        ("utilisation at the busiest moment", f"{plan.at_random.utilisation:.0%}"),
+        ("utilisation at the busiest moment", percent(plan.at_random.utilisation)),
         ("99th percentile then", seconds(plan.at_random.p99_s)),
     ]
     if cost is not None:

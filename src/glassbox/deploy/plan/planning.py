@@ -245,7 +245,7 @@ def _notes(
     if errors:
         notes.append(
             f"Against the server that was measured the simulated 99th percentile was off by "
-            f"{min(errors):+.0%} to {max(errors):+.0%}."
+            f"{100 * min(errors):+.0f} % to {100 * max(errors):+.0f} %."
         )
     else:
         notes.append(

@@ -22,6 +22,7 @@ from glassbox.deploy.plan.sizing import (
 )
 from glassbox.deploy.plan.traffic import DAY_S
 from glassbox.deploy.prices import HOURS_PER_MONTH, Price
+from glassbox.wording import percent
 
 INSTANCE: Final = "ml.g5.2xlarge"
 USD_PER_MONTH: Final = 1095.0
@@ -153,11 +154,11 @@ def disagreements() -> tuple[str, ...]:
         f"5 instances at ${USD_PER_MONTH:,.0f} are ${5 * USD_PER_MONTH:,.0f}, 50 are "
         f"${50 * USD_PER_MONTH:,.0f}, 250 are ${250 * USD_PER_MONTH:,.0f}: the table rounds up by "
         "as much as $1,250.",
-        f"36% off ${whole.usd:,.0f} leaves ${whole.usd * (1 - DISCOUNT):,.0f}; off "
+        f"36 % off ${whole.usd:,.0f} leaves ${whole.usd * (1 - DISCOUNT):,.0f}; off "
         f"${250 * USD_PER_MONTH:,.0f} it leaves ${250 * USD_PER_MONTH * (1 - DISCOUNT):,.0f}, the "
         "about $175,000 that it says.",
         f"The third row leaves {MOST_INSTANCES - whole.instances} of {MOST_INSTANCES} instances "
-        f"for a spike: {MOST_INSTANCES / whole.instances - 1:.0%}.",
+        f"for a spike: {percent(MOST_INSTANCES / whole.instances - 1)}.",
         f"Writing {WRITTEN} tokens, its default, takes at least {token_s * WRITTEN:.1f} s on this "
         f"GPU: {WEIGHTS_BYTES / 1e9:.0f} GB of weights are read for each token at "
         f"{MEMORY_BYTES_PER_S / 1e9:.0f} GB/s. A p99 of 500 ms can hold for reading an answer, "
@@ -239,7 +240,7 @@ def adapter_disagreements() -> tuple[str, ...]:
     one, many = SOURCE_USD["adapters"], SOURCE_USD["one for each"]
     return (
         f"${ADAPTER_USD_PER_HOUR:g} an hour is ${month:,.2f} a month, not ${one:,.0f}: that pays "
-        f"for {one / ADAPTER_USD_PER_HOUR:.0f} hours, {one / month:.0%} of a month.",
+        f"for {one / ADAPTER_USD_PER_HOUR:.0f} hours, {percent(one / month)} of a month.",
         f"{CUSTOMERS:,} endpoints are ${CUSTOMERS * month:,.0f} a month, not ${many:,.0f}. The "
         f"ratio of {CUSTOMERS:,} holds, because both are too low by the same factor of "
         f"{month / one:.1f}.",

@@ -16,6 +16,7 @@ from glassbox.deploy.plan.source_tables import (
     tables_again,
 )
 from glassbox.deploy.prices import SHIPPED, Price, Prices, price_of
+from glassbox.wording import percent
 
 _WHY = {
     "utilisation": "by the utilisation aimed at",
@@ -45,8 +46,8 @@ def verdict(plan: Plan) -> str:
     cost = "" if plan.cost is None else f", {money(plan.cost.fixed_discounted)} a month"
     plural = "instance" if plan.instances == 1 else "instances"
     return (
-        f"{plan.instances:,} {plural}{cost}: at the busiest moment {felt.utilisation:.0%} of what "
-        f"they can answer, and the 99th percentile, {seconds(felt.p99_s)}, {kept} "
+        f"{plan.instances:,} {plural}{cost}: at the busiest moment {percent(felt.utilisation)} of "
+        f"what they can answer, and the 99th percentile, {seconds(felt.p99_s)}, {kept} "
         f"{seconds(limit_s)}."
     )
 
@@ -69,7 +70,7 @@ def plan_rows(plan: Plan) -> list[tuple[str, str]]:
             f"at most {server.peak_rate:,.2f}/s; {seconds(server.alone_s)} for a request alone",
         ),
         ("instances", f"{plan.instances:,}, {_WHY[plan.by]}"),
-        ("for the utilisation", f"{plan.for_target:,} keep it at {plan.aims.target:.0%}"),
+        ("for the utilisation", f"{plan.for_target:,} keep it at {percent(plan.aims.target)}"),
         (
             "for the time allowed",
             f"none keeps {seconds(plan.aims.limit_s)}"
@@ -102,8 +103,8 @@ def plan_rows(plan: Plan) -> list[tuple[str, str]]:
         (
             "scaling itself",
             f"{plan.ordinary.mean_servers:,.1f} instances on average, at most "
-            f"{plan.ordinary.peak_servers:,}; {plan.ordinary.share_late:.2%} of requests late, "
-            "waits by chance aside",
+            f"{plan.ordinary.peak_servers:,}; {percent(plan.ordinary.share_late, 2)} of requests "
+            "late, waits by chance aside",
         )
     )
     spike = plan.aims.spike
@@ -111,8 +112,8 @@ def plan_rows(plan: Plan) -> list[tuple[str, str]]:
         (
             "with a spike",
             f"{spike.factor:g} times as much for {spike.length_s / 60:g} min: "
-            f"{plan.spiked.share_late:.2%} of the day's requests late or turned away "
-            f"({plan.spiked.share_turned_away:.2%} turned away), for "
+            f"{percent(plan.spiked.share_late, 2)} of the day's requests late or turned away "
+            f"({percent(plan.spiked.share_turned_away, 2)} turned away), for "
             f"{plan.spiked.late_s / 60:.1f} min; the longest took "
             f"{seconds(plan.spiked.longest_s)}",
         )
@@ -127,7 +128,7 @@ def _months(plan: Plan) -> str:
     assert cost is not None
     parts = [f"{money(cost.fixed)} for the fleet as it is"]
     if plan.aims.discount:
-        parts.append(f"{money(cost.fixed_discounted)} with {plan.aims.discount:.0%} off")
+        parts.append(f"{money(cost.fixed_discounted)} with {percent(plan.aims.discount)} off")
     if cost.scaled is not None:
         parts.append(f"{money(cost.scaled)} if it scales itself")
     return ", ".join(parts)
@@ -141,7 +142,7 @@ SOURCE_FIGURES = (
     "at $1,095",
     "at $1.52/h",
     "at our price",
-    "36% off",
+    "36 % off",
     "p99, any",
     "p99, least busy",
 )
@@ -182,7 +183,7 @@ def source_notes(price: Price | None = None) -> tuple[str, ...]:
     price = price or price_of(INSTANCE)
     return (
         "Nobody measured the design's instance. Its table implies two requests a second of each at "
-        "80%; simulated is what that means if requests are answered one after another, 0.4 s "
+        "80 %; simulated is what that means if requests are answered one after another, 0.4 s "
         "each.",
         f"Our price: {price.instance_type} ${price.usd_per_hour:g} an hour, {price.region}, "
         f"{price.as_of} ({price.source}).",
@@ -226,8 +227,8 @@ def adapter_notes(rate_of_one: float, kept: float) -> tuple[str, ...]:
     """Return what the comparison stands on, and where the design disagrees with itself."""
     return (
         f"{ADAPTER_INSTANCE} at the design's ${ADAPTER_USD_PER_HOUR:g} an hour, at most "
-        f"{rate_of_one:g} requests a second of one instance (assumed), of which {kept:.0%} are "
-        "left when requests of many adapters come mixed. The design says "
+        f"{rate_of_one:g} requests a second of one instance (assumed), of which {percent(kept)} "
+        "are left when requests of many adapters come mixed. The design says "
         f"{money(SOURCE_USD['one for each'])} against {money(SOURCE_USD['adapters'])}.",
         *adapter_disagreements(),
     )

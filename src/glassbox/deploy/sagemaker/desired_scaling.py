@@ -9,6 +9,7 @@ from typing import Any, Final
 from glassbox.deploy.sagemaker.calls import Call
 from glassbox.deploy.sagemaker.naming import VARIANT, Names
 from glassbox.settings import EndpointSettings
+from glassbox.wording import percent
 
 US_PER_S: Final = 1_000_000
 """``ModelLatency`` is in microseconds: a threshold of 500 would be half a millisecond."""
@@ -93,7 +94,7 @@ def _metric(settings: EndpointSettings, names: Names) -> tuple[dict[str, Any], s
                 "Statistic": "Average",
                 "Unit": "Percent",
             },
-        }, f"{settings.gpu_target:.0%} of the GPU's time"
+        }, f"{percent(settings.gpu_target)} of the GPU's time"
     kind = (
         "SageMakerInferenceComponentConcurrentRequestsPerCopyHighResolution"
         if settings.components

@@ -18,7 +18,8 @@ from glassbox.engine.batching.running_batch import NextRow
 from glassbox.engine.lora.bank import AdapterBank
 from glassbox.engine.model.attempt import attempt
 from glassbox.engine.model.codec import TokenizerCodec
-from glassbox.engine.requests import FinishReason, Generation, Piece
+from glassbox.engine.requests import Generation, Piece
+from glassbox.types import FinishReason
 
 
 class PlainBatch:

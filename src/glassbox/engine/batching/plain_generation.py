@@ -22,7 +22,6 @@ from glassbox.engine.model.devices import in_float64
 from glassbox.engine.model.distributions import MIN_TEMPERATURE, entropy, require_finite
 from glassbox.engine.requests import (
     CapturedStates,
-    FinishReason,
     Generation,
     Listener,
     Piece,
@@ -33,7 +32,7 @@ from glassbox.engine.requests import (
 from glassbox.engine.scoring.forward import last_layer
 from glassbox.engine.scoring.plain_forward import rotation_switch
 from glassbox.errors import InvalidHookPoint
-from glassbox.types import HookPoint, Scope, TokenIds
+from glassbox.types import FinishReason, HookPoint, Scope, TokenIds
 
 
 @dataclass

@@ -18,7 +18,6 @@ from glassbox.engine.model.attempt import attempt
 from glassbox.engine.model.codec import TokenizerCodec
 from glassbox.engine.requests import (
     CapturedStates,
-    FinishReason,
     Generation,
     Listener,
     Piece,
@@ -27,7 +26,7 @@ from glassbox.engine.requests import (
     TokenReadings,
 )
 from glassbox.engine.states.pooling import Covered, covered_places
-from glassbox.types import HookPoint
+from glassbox.types import FinishReason, HookPoint
 
 AHEAD_TOKENS = 128
 """Places that are kept free ahead of a row that writes: between this many and twice as many."""

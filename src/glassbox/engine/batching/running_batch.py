@@ -24,8 +24,9 @@ from glassbox.engine.layout.batches import READ_LOGITS
 from glassbox.engine.model.attempt import attempt
 from glassbox.engine.model.devices import return_freed_memory
 from glassbox.engine.model.distributions import not_finite, require_finite
-from glassbox.engine.requests import FinishReason, Generation
+from glassbox.engine.requests import Generation
 from glassbox.engine.states.pooling import Pools, Reduced, no_states
+from glassbox.types import FinishReason
 
 NextRow = Callable[[Callable[[Row], Verdict]], Row | None]
 """Gives the next waiting row for which the verdict is that it starts now."""

@@ -20,9 +20,10 @@ from glassbox.engine.batching.row import Row
 from glassbox.engine.batching.running_batch import NextRow
 from glassbox.engine.model.attempt import attempt
 from glassbox.engine.model.turns import Turns
-from glassbox.engine.requests import FinishReason, Generation, Piece
+from glassbox.engine.requests import Generation, Piece
 from glassbox.engine.states.pooling import no_states
 from glassbox.errors import ConflictError, DeadlineExceeded, IntegrityError, QueueFull
+from glassbox.types import FinishReason
 
 LOOK_S = 0.05
 """How often waiting requests are looked through for those cancelled or too late."""

@@ -23,17 +23,13 @@ class PrefixCache:
     def __init__(self, capacity_bytes: int) -> None:
         self.capacity_bytes = capacity_bytes
         self.n_bytes = 0
-        self.n_hits = 0
-        self.n_misses = 0
         self._kept: OrderedDict[PrefixName, PrefixStates] = OrderedDict()
 
     def get(self, name: PrefixName, compute: Callable[[], PrefixStates]) -> PrefixStates:
         """Return the states under a name, computed if they are not kept."""
         if name in self._kept:
-            self.n_hits += 1
             self._kept.move_to_end(name)
             return self._kept[name]
-        self.n_misses += 1
         states = compute()
         size = states_bytes(states)
         if size <= self.capacity_bytes:

@@ -22,7 +22,7 @@ from glassbox.stats.calibration.corp import corp_curve
 from glassbox.stats.calibration.error import ece_interval, null_level
 from glassbox.stats.intervals import proportion_interval
 from glassbox.stats.selective.ranking import risk_coverage_curve
-from glassbox.wording import counted
+from glassbox.wording import counted, with_interval
 
 PART = "test part"
 """Where everything is measured."""
@@ -110,7 +110,7 @@ def _report(trained: Trained, images: tuple[ChartImage, ...]) -> Report:
         ),
         summary=(
             f"A right response gets less uncertainty than a wrong one with probability "
-            f"{fused.estimate:.3f} ({fused.low:.3f} to {fused.high:.3f}).",
+            f"{with_interval(fused.estimate, fused.low, fused.high)}.",
         ),
         figures=(
             ("AUROC of the fusion", f"{fused.estimate:.3f}"),
