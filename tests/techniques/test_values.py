@@ -18,6 +18,8 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 from hypothesis import given
@@ -366,6 +368,20 @@ def test_references_are_resolved_wherever_they_are():
 def test_what_cannot_travel_is_named_with_its_place(value, words):
     with pytest.raises(NotShippable, match=words):
         values.pack(value)
+
+
+def test_tables_are_refused_with_what_of_them_travels():
+    frame = pd.DataFrame({"text": ["a", "b"], "n": [1, 2]})
+    for value, words in (
+        ({"table": frame}, r"result\['table'\] is a DataFrame.* Let \.to_dict\('list'\) travel"),
+        (frame["n"], r"result is a Series.* Let \.to_list\(\) or \.to_numpy\(\) travel"),
+        (frame.index, r"result is an index of pandas.* Let \.to_list\(\)"),
+        (pa.table({"n": [1]}), r"result is a table of pyarrow.* Let \.to_pydict\(\) travel"),
+    ):
+        with pytest.raises(NotShippable, match=words):
+            values.pack(value)
+    for kept in (frame.to_dict("list"), frame["n"].to_list(), frame.index.to_list()):
+        assert values.unpack(values.pack(kept)) == kept
 
 
 @pytest.mark.filterwarnings("ignore:.*quantized tensor creation:UserWarning")

@@ -4,15 +4,21 @@ A call names a function by the digest of its shipment (or a built-in by name) an
 arguments. A run is what becomes of a call.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
+
+from glassbox.errors import InvalidValue
 
 RunStatus = Literal["queued", "running", "succeeded", "failed", "cancelled", "lost"]
 """Waiting for the model; on it; ended in one of four ways, the last: its worker went away."""
 
 FINAL: frozenset[RunStatus] = frozenset({"succeeded", "failed", "cancelled", "lost"})
 """Statuses after which nothing changes."""
+
+NEVER_STARTED = "never-started"
+"""Code of a lost run that had not begun: it may be submitted again without harm."""
 
 LIBRARY = "library:"
 """Start of a technique's id when it is a built-in one, which is named and never shipped."""
@@ -66,6 +72,18 @@ class Limits:
     """Memory that it may take beyond the model's; bounded in a process of its own only."""
     result_bytes: int | None = None
     """Size of its packed result."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is no limit, before anything travels.
+
+        Raises:
+            InvalidValue: A number of seconds or bytes that is none, or not above 0.
+        """
+        for name, value in vars(self).items():
+            kinds, unit = (int, "bytes") if name.endswith("_bytes") else (int | float, "seconds")
+            is_number = isinstance(value, kinds) and not isinstance(value, bool)
+            if value is not None and not (is_number and 0 < value < math.inf):
+                raise InvalidValue(name, value, f"a number of {unit} above 0, or None")
 
 
 @dataclass(frozen=True, eq=False)

@@ -123,7 +123,9 @@ def container(
     notes: list[str] = []
     if keep_warm is not None:
         min_containers = _translated(
-            ("keep_warm", int(keep_warm)), ("min_containers", min_containers, 0), notes
+            ("keep_warm", int(keep_warm) if isinstance(keep_warm, bool) else keep_warm),
+            ("min_containers", min_containers, 0),
+            notes,
         )
     if container_idle_timeout is not None:
         scaledown_window = _translated(
@@ -142,8 +144,10 @@ def gpu_named(name: str) -> Gpu:
 
     Raises:
         UnknownName: No such GPU.
-        InvalidValue: More than one GPU, which one resident model does not use.
+        InvalidValue: More than one GPU, which one resident model does not use; or no name.
     """
+    if not isinstance(name, str):
+        raise InvalidValue("gpu", name, "one name, such as A100 or any")
     base, colon, count = name.strip().partition(":")
     if colon and count != "1":
         raise InvalidValue("gpu", name, "one GPU, because a model is resident on one device")

@@ -9,7 +9,7 @@ import os
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import orjson
 
@@ -56,8 +56,16 @@ class WorkerSpec:
     """Seconds between asking a run to end and ending its process."""
 
     def __post_init__(self) -> None:
-        if not self.app_name.strip():
-            raise InvalidValue("app_name", self.app_name, "a name that is not empty")
+        for name in ("app_name", "model", "device"):
+            given = getattr(self, name)
+            if not isinstance(given, str) or not given.strip():
+                raise InvalidValue(name, given, "a name that is not empty")
+        if self.dtype not in get_args(Dtype):
+            raise InvalidValue("dtype", self.dtype, ", ".join(get_args(Dtype)))
+        hidden: object = self.hidden_system_prompt
+        if not isinstance(hidden, str | None):
+            kind = type(hidden).__name__
+            raise InvalidValue("hidden_system_prompt", kind, "one text, or None")
         if self.idle_s is not None and not self.idle_s > 0:
             raise InvalidValue("idle_s", self.idle_s, "more than 0 seconds, or None to stay")
         # A worker's working folder is another one.

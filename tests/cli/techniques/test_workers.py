@@ -62,6 +62,18 @@ def test_a_worker_that_stays_for_good_is_listed_and_ended(folder, capsys):
         backend.stop()
 
 
+def test_a_worker_of_another_version_is_listed_as_one(folder, capsys):
+    process, state = stand_in(folder, "a1")
+    try:
+        assert main(["technique", "workers"]) == 0
+        told = " ".join(capsys.readouterr().err.split())
+        assert f"{state.instance[:8]} runs Glassbox 1, and this is" in told
+        assert "programs of this version do not use it" in told
+    finally:
+        process.kill()
+        process.wait(5)
+
+
 def test_all_are_ended_wherever_they_are_found(folder, tmp_path, capsys):
     one, _ = stand_in(folder, "a1")
     two, state = stand_in(tmp_path / "server", "b2", "gpt2")
@@ -101,7 +113,7 @@ def test_without_any_worker_that_is_said(folder, capsys):
 
 def test_an_id_must_mean_one_worker(tmp_path):
     found = [
-        Worker(name, "tiny", "app", pid, 1, 0.0, tmp_path, tmp_path)
+        Worker(name, "tiny", "app", pid, 1, 0.0, tmp_path, tmp_path, "1")
         for name, pid in (("abc0", 10), ("abd0", 11), ("1000", 12))
     ]
     assert chosen(found, "abd") == (found[1],)

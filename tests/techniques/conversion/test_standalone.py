@@ -343,3 +343,12 @@ def test_every_expression_becomes_the_one_with_names_exchanged(expressions):
 
     assert ast.unparse(ast.parse(new)) == ast.unparse(Exchange().visit(ast.parse(old)))
     assert new.count("# self.model") == len(expressions)
+
+
+def test_a_file_is_converted_by_its_path(tmp_path):
+    file = tmp_path / "old.py"
+    text = "def technique(self, a):\n    return self.model(a)\n"
+    file.write_text(text, encoding="utf-8-sig")
+    assert convert_technique_to_standalone(file) == convert_technique_to_standalone(text)
+    with pytest.raises(InvalidData, match=r"none\.py"):
+        convert_technique_to_standalone(tmp_path / "none.py")

@@ -93,6 +93,9 @@ def test_patching_is_what_hooks_by_hand_do(architecture, site):
         model, tokenizer, CLEAN, CORRUPTED, " the", " positive", site=site, batch_size=5
     )
     the, positive = (_token(tokenizer, each) for each in (" the", " positive"))
+    names = [repr(tokenizer.decode([each])) for each in (the, positive)]
+    assert found.measured == " against ".join(names)
+    assert found.measured in found.view().note
     with torch.no_grad():
         runs = [model(_ids(tokenizer, each)).logits[0, -1] for each in (CLEAN, CORRUPTED)]
     clean, corrupted = (float(each[the] - each[positive]) for each in runs)
@@ -115,6 +118,7 @@ def test_the_last_layers_last_state_brings_the_whole_answer_back(architecture):
     model, tokenizer = world(architecture)
     found = activation_patching(model, tokenizer, CLEAN, CORRUPTED, " the", site="resid_post")
     assert found.recovered[-1, -1] == pytest.approx(1, abs=1e-3)
+    assert found.measured == repr(tokenizer.decode([_token(tokenizer, " the")]))
     # Before the first difference, both runs are the same.
     assert found.effect[:, :2] == pytest.approx(np.zeros((2, 2)), abs=1e-4)
     assert found.effect[-1, :-1] == pytest.approx(np.zeros(len(found.tokens) - 1), abs=1e-4)
@@ -315,7 +319,7 @@ def test_what_cannot_be_written_is_refused():
     model, tokenizer = world("llama")
     with pytest.raises(InvalidValue, match="temperature is -1"):
         temperature_sweep(model, tokenizer, "a", [-1.0])
-    with pytest.raises(InvalidValue, match="continuations is 0"):
+    with pytest.raises(InvalidValue, match="n_samples is 0"):
         temperature_sweep(model, tokenizer, "a", n_samples=0)
     with pytest.raises(InvalidValue, match="max_new_tokens is 0"):
         prefill_attack(model, tokenizer, "a", "b", max_new_tokens=0)

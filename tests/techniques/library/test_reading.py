@@ -13,12 +13,13 @@ from glassbox.techniques.library.fit_affine_lens import fit_affine_lens
 from glassbox.techniques.library.induction_scores import induction_scores
 from glassbox.techniques.library.logit_lens import logit_lens
 from glassbox.techniques.library.make_steering_vector import make_steering_vector
+from glassbox.techniques.library.prefill_attack import prefill_attack
 from glassbox.techniques.library.residual_norms import residual_norms
 from glassbox.techniques.library.token_surprisal import token_surprisal
 from glassbox.techniques.measures.anatomy import PARTS, Anatomy, Spot
 from glassbox.techniques.measures.encoding import encode, next_token, pieces
 from glassbox.techniques.running.hidden_prompt import HiddenPrompt
-from tests.techniques.library.worlds import EVERY, MORE, world
+from tests.techniques.library.worlds import EVERY, MORE, ending, world
 
 TEXT = "the bear on the hill is a positive one"
 every = pytest.mark.parametrize("architecture", EVERY)
@@ -33,6 +34,27 @@ def _states(model, tokenizer, text, **options):
     ids = torch.tensor([tokenizer(text)["input_ids"]])
     with torch.no_grad():
         return ids[0], model(ids, output_hidden_states=True, use_cache=False, **options)
+
+
+def test_an_end_of_text_that_a_tokenizer_adds_is_not_read_in_the_texts_place():
+    model, tokenizer = world("llama")
+    told = []
+    for each in (tokenizer, ending(tokenizer)):
+        norms = residual_norms(model, each, [TEXT, "it"])
+        vector = make_steering_vector(model, each, [TEXT], ["it is"], layer=1)
+        told.append(
+            (
+                [len(found.tokens) for found in token_surprisal(model, each, [TEXT, "it"])],
+                [found.norms.tolist() for found in norms],
+                vector.vector.tolist(),
+                direct_logit_attribution(model, each, TEXT, " the").logit,
+                logit_lens(model, each, TEXT).tokens,
+                prefill_attack(model, each, "it is", " a", max_new_tokens=4).completion,
+                next_token(each, "it is a", " positive one"),
+            )
+        )
+    assert ending(tokenizer)(TEXT)["input_ids"] == [*tokenizer(TEXT)["input_ids"], 1]
+    assert told[0] == told[1]
 
 
 @every

@@ -5,6 +5,7 @@ from functools import cache
 from typing import Any
 
 import torch
+from tokenizers import processors
 from transformers import (
     AutoModelForCausalLM,
     Gemma2Config,
@@ -63,6 +64,15 @@ def _made(architecture: str) -> Any:
             if parameter.dim() == 1:
                 parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.2)
     return model
+
+
+def ending(tokenizer: Any) -> Any:
+    """Return a tokenizer that also adds ``</s>`` behind a text, as some do."""
+    made = copy.deepcopy(tokenizer)
+    made.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 1)]
+    )
+    return made
 
 
 def world(architecture: str) -> tuple[Any, Any]:

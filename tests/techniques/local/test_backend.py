@@ -2,6 +2,7 @@
 
 # ruff: noqa: T201
 
+import contextlib
 import os
 import signal
 import socket
@@ -219,6 +220,53 @@ def test_a_cancelled_run_ends(client):
     run.cancel()
     assert run.wait(10)
     assert run.status == "cancelled"
+
+
+def test_who_waits_while_anothers_run_takes_the_worker_down_does_not_hear_of_it(
+    client, backend, folder
+):
+    def stubborn(model, tokenizer):
+        print("begun")
+        while True:
+            with contextlib.suppress(BaseException):
+                time.sleep(0.1)
+
+    worker = client.run(process_id)
+    holding = client.submit(stubborn)
+    assert next(holding.lines()) == "begun"
+    with InterpClient(backend=LocalBackend(SPEC, folder=folder), quiet=True) as other:
+        waiting = other.submit(process_id)
+        asked_late = other.submit(process_id)
+        assert waiting.status == "queued"
+        holding.cancel()
+        assert waiting.result() != worker
+        assert asked_late.result() == waiting.result()
+    with pytest.raises(DeadlineExceeded, match="lost with its worker process"):
+        holding.result()
+
+
+def test_a_run_that_ended_unasked_is_not_taken_for_one_that_never_began(tmp_path):
+    def noting(model, tokenizer, path):
+        with path.open("a") as file:
+            file.write("begun\n")
+
+    backend = LocalBackend(SPEC, folder=tmp_path / "workers")
+    with InterpClient(backend=backend, quiet=True) as client:
+        first = client.submit(endless)
+        assert next(first.lines()) == "begun"
+        waiting = client.submit(noting, tmp_path / "log")
+        assert waiting.status == "queued"
+        first.cancel()
+        assert first.wait(60)
+        with InterpClient(backend=LocalBackend(SPEC, folder=tmp_path / "workers")) as other:
+            # In line behind it: once this has run, it has ended.
+            assert other.run(process_id) > 0
+            with pytest.raises(TechniqueFailed, match="exit code 3"):
+                other.run(lambda model, tokenizer: os._exit(3))
+        with pytest.raises(TechniqueFailed, match="lost with its worker process"):
+            waiting.result()
+    assert (tmp_path / "log").read_text() == "begun\n"
+    backend.stop()
 
 
 def test_memory_beyond_the_limit_is_refused_to_the_technique(client):
@@ -456,6 +504,44 @@ def test_a_worker_of_ones_own_ends_with_the_program(tmp_path):
     assert running(tmp_path) == ()
     watcher.wait(60)
     assert list(tmp_path.iterdir()) == [], "each start of a server would leave some behind"
+
+
+NO_ROOM = """
+import resource, sys
+from pathlib import Path
+from glassbox.errors import NoDiskSpace
+from glassbox.techniques.local.backend import LocalBackend
+from glassbox.techniques.worker_spec import WorkerSpec
+
+backend = LocalBackend(WorkerSpec(app_name="no room"), folder=Path(sys.argv[1]))
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+try:
+    backend.start(lambda *_: None)
+except NoDiskSpace as error:
+    print(error)
+"""
+
+
+def test_no_room_for_a_workers_files_is_said(tmp_path):
+    ended = subprocess.run(
+        [sys.executable, "-c", NO_ROOM, str(tmp_path)],
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert ended.stdout.startswith(f"A file of {tmp_path} is larger than"), ended.stderr
+    assert running(tmp_path) == ()
+    assert not list(tmp_path.glob(".*")), "nothing half-written is left"
+
+
+def test_what_leads_to_a_worker_goes_with_it_even_if_its_end_cannot_be_noted(tmp_path):
+    backend = LocalBackend(SPEC, folder=tmp_path)
+    watcher = psutil.Process(InterpClient(backend=backend, quiet=True).run(process_id)).parent()
+    assert watcher is not None
+    stem = backend._connections.files.stem
+    (tmp_path / f"{stem}.end.json").mkdir()
+    watcher.terminate()
+    watcher.wait(60)
+    left = {each.name for each in tmp_path.iterdir()}
+    assert left == {f"{stem}.end.json", f"{stem}.lock", f"{stem}.log"}
 
 
 def test_a_worker_that_nobody_calls_ends_and_the_next_call_starts_another(tmp_path):

@@ -5,8 +5,9 @@ import os
 import socket
 import stat
 import threading
-from dataclasses import replace
+from dataclasses import asdict, replace
 
+import orjson
 import psutil
 import pytest
 from rich.console import Console
@@ -90,9 +91,29 @@ def test_a_worker_clears_away_its_own_files_alone(tmp_path):
     assert files.state() == STATE
     files.clear("life")
     assert files.state() is None
-    end = WorkerEnd("life", "exit", "why", "run", "caller")
+    end = WorkerEnd("life", "exit", "why", "run", "caller", ("run", "one before"))
     files.write_end(end)
     assert files.end() == end
+
+
+def test_what_another_version_noted_is_read_as_far_as_it_is_known(tmp_path):
+    files = worker_files(tmp_path, "stem")
+    note = tmp_path / "stem.json"
+    note.write_bytes(orjson.dumps({**asdict(STATE), "colour": "blue"}))
+    assert running(tmp_path) == (STATE,)
+    note.write_bytes(orjson.dumps({"instance": "life", "colour": "blue"}))
+    assert running(tmp_path) == ()
+    end = WorkerEnd("life", "exit", "why")
+    (tmp_path / "stem.end.json").write_bytes(orjson.dumps({**asdict(end), "colour": "blue"}))
+    assert files.end() == end
+
+
+def test_a_note_that_cannot_be_written_leaves_nothing_behind(tmp_path):
+    files = worker_files(tmp_path, "stem")
+    (tmp_path / "stem.json").mkdir()
+    with pytest.raises(OSError, match=r"stem\.json"):
+        files.write_state(STATE)
+    assert [each.name for each in tmp_path.iterdir()] == ["stem.json"]
 
 
 def test_one_program_starts_a_worker_at_a_time(tmp_path):

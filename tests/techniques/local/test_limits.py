@@ -44,6 +44,19 @@ def test_what_is_posted_is_read(board):
     assert board.read().leaving == "idle"
 
 
+def test_the_latest_runs_that_had_begun_stay_on_the_board(board):
+    assert board.begun() == ()
+    board.post(Posted("run-0"))
+    board.post(Posted())
+    assert board.begun() == ("run-0",)
+    for number in range(1, 200):
+        board.post(Posted(f"run-{number:060d}", "somebody", 1.5, 2.5, 3, "idle"))
+    latest = board.begun()
+    assert set(latest) == {f"run-{number:060d}" for number in range(200 - len(latest), 200)}
+    assert len(latest) > 50
+    assert board.read().leaving == "idle"
+
+
 def test_killing_is_brought_forward_and_never_put_off(board):
     board.post(Posted("run-1", kill_at_s=100.0))
     board.hasten("run-2", 50.0)

@@ -26,7 +26,7 @@ from glassbox.errors import (
     UnknownName,
 )
 from glassbox.techniques import transport, values
-from glassbox.techniques.calls import Call, Limits
+from glassbox.techniques.calls import NEVER_STARTED, Call, Limits
 from glassbox.techniques.protocol import Backend
 from glassbox.techniques.running import run_book, sessions
 from glassbox.techniques.running.desk import Desk
@@ -557,19 +557,30 @@ def test_the_input_that_fails_is_named(desk):
     assert run.error.message.endswith("in input 1 of 2 (counted from 0)")
 
 
-def test_weights_that_cannot_be_put_back_close_the_desk(monkeypatch):
+def test_weights_that_cannot_be_put_back_close_the_desk(monkeypatch, tmp_path):
     monkeypatch.setattr(lent_weights, "COPY_BYTES", 0)
     engine = ResidentEngine(tiny_loaded())
     desk = Desk(engine)
 
-    def spoil(model, tokenizer):
+    def spoil(model, tokenizer, gate):
+        import time
+
         import torch
 
+        while not gate.exists():
+            time.sleep(0.01)
         with torch.no_grad():
             model.lm_head.weight.zero_()
 
-    run = failure(desk, spoil)
+    gate = tmp_path / "gate"
+    spoiling = desk.submit(call(spoil, gate))
+    waiting = desk.submit(call(ids_of, "a"))
+    gate.touch()
+    run = desk.run(spoiling.id, wait_s=WAIT_S)
     assert "changed weight" in run.error.message
+    other = desk.run(waiting.id, wait_s=WAIT_S)
+    assert (other.status, other.error.code) == ("lost", NEVER_STARTED), "it may run elsewhere"
+    assert "changed weight" in other.error.message
     assert "Load the model again" in desk.failure
     with pytest.raises(ConflictError, match="changed weight"):
         desk.submit(call(ids_of, "a"))

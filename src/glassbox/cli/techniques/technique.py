@@ -25,10 +25,12 @@ from glassbox.cli.techniques.finding import (
 )
 from glassbox.cli.terminal.console import note, print_json, print_json_line, print_text
 from glassbox.cli.terminal.exit_codes import ExitCode
-from glassbox.errors import ConflictError, InvalidData, InvalidValue, TechniqueFailed
+from glassbox.errors import ConflictError, InvalidValue, TechniqueFailed
 from glassbox.runtime import Runtime
 
 if TYPE_CHECKING:
+    from glassbox.techniques.calls import Limits
+    from glassbox.techniques.measures.views import View
     from glassbox.techniques.shipping.rehearsal import Rehearsal
 
 app = typer.Typer(
@@ -176,12 +178,9 @@ def convert(
     Comments stay. What cannot be rewritten is left as it is and named.
     """
     from glassbox.techniques.conversion.standalone import convert as converted
+    from glassbox.techniques.conversion.standalone import read_source
 
-    try:
-        source = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidData(str(error), source=str(file)) from error
-    found = converted(source)
+    found = converted(read_source(file))
     if out is not None:
         out.write_text(found.source, encoding="utf-8")
     if json:
@@ -288,7 +287,7 @@ def workers(
         raise typer.Exit(ExitCode.INCOMPLETE)
 
 
-def _limits(timeout: float | None) -> Any:
+def _limits(timeout: float | None) -> "Limits":
     from glassbox.techniques.calls import Limits
 
     return Limits(wall_s=timeout)
@@ -323,7 +322,7 @@ def _show_view(value: object) -> bool:
     return True
 
 
-def _view(value: object) -> Any:
+def _view(value: object) -> "View | None":
     """Return a result's view, of a few results theirs together; None where there is none."""
     if isinstance(value, list) and 1 <= len(value) <= MOST_VIEWS:
         from glassbox.techniques.measures.views import View, together
@@ -338,24 +337,23 @@ def _view(value: object) -> Any:
         inspect.signature(made).bind()
     except (TypeError, ValueError):
         return None
-    view = made()
+    view: Any = made()
     return view if hasattr(view, "panels") else None
 
 
 def _write(value: object, png: Path | None, html: Path | None, tensors: Path | None) -> list[Path]:
     """Write what was asked for and return the files."""
     written: list[Path] = []
-    view: Any = _view(value) if png or html else None
-    if (png or html) and view is None:
-        raise InvalidValue(
-            "--png" if png else "--html",
-            str(png or html),
-            f"a result that has a view(); this is a {type(value).__name__}",
-        )
-    if png is not None:
-        written.append(view.png(png))
-    if html is not None:
-        written.append(view.html(html))
+    if png is not None or html is not None:
+        view = _view(value)
+        if view is None:
+            raise InvalidValue(
+                "--html" if png is None else "--png",
+                str(html if png is None else png),
+                f"a result that has a view(); this is a {type(value).__name__}",
+            )
+        written += [] if png is None else [view.png(png)]
+        written += [] if html is None else [view.html(html)]
     if tensors is not None:
         from glassbox.techniques.packed.tensor_files import write_tensors
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
@@ -47,6 +48,8 @@ class Worker:
     """Where programs connect to it."""
     log: Path
     """What it wrote to its standard error."""
+    glassbox: str
+    """Version of Glassbox that it runs."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,13 @@ def show_workers(found: Sequence[Worker]) -> None:
             for each in found
         ],
     )
+    ours = version("glassbox-llm")
+    for each in found:
+        if each.glassbox != ours:
+            note(
+                f"{each.id[:ID_LENGTH]} runs Glassbox {each.glassbox}, and this is {ours}: "
+                "programs of this version do not use it and start their own."
+            )
     note("End one: glassbox technique workers --stop ID")
 
 
@@ -155,6 +165,7 @@ def _told(folder: Path, state: WorkerState) -> Worker:
         started_s=state.created_s,
         socket=WorkerFiles(folder.absolute(), log.name.removesuffix(".log")).socket,
         log=log,
+        glassbox=state.glassbox,
     )
 
 

@@ -8,7 +8,7 @@ half. Knows neither Ray nor Modal.
 import gc
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,13 @@ from uuid import uuid4
 
 import orjson
 
-from glassbox.errors import GlassboxError, IntegrityError, TechniqueFailed
+from glassbox.errors import (
+    BY_CODE,
+    GlassboxError,
+    IntegrityError,
+    TechniqueFailed,
+    made_again,
+)
 from glassbox.techniques.calls import (
     Call,
     Environment,
@@ -343,21 +349,10 @@ def _error_fields(error: GlassboxError) -> dict[str, object]:
 
 def _error_of(fields: Mapping[str, Any]) -> GlassboxError:
     """Return an error of ours again, in the words of the other side."""
-    kind = _CLASSES.get(fields["code"])
+    kind = BY_CODE.get(fields["code"])
     if kind is None:
         return IntegrityError(f"{fields['message']} (unknown code {fields['code']!r})")
-    error = kind.__new__(kind)
-    Exception.__init__(error, fields["message"])
+    error = made_again(kind, fields["message"])
     for name, value in fields["attributes"].items():
         setattr(error, name, value)
     return error
-
-
-def _all(kind: type[GlassboxError]) -> Iterator[type[GlassboxError]]:
-    yield kind
-    for each in kind.__subclasses__():
-        yield from _all(each)
-
-
-# Other modules derive from these for themselves, under the code of the class that they derive from.
-_CLASSES = {kind.code: kind for kind in _all(GlassboxError) if "code" in vars(kind)}

@@ -78,11 +78,11 @@ class InterpClient:
     def __init__(  # noqa: PLR0913  the options of one place that is named once
         self,
         app_name: str = "default",
-        model_name: str | None = None,
+        model_name: str | Path | None = None,
         *,
         backend: str | Backend = "local",
         gpu: str | None = None,
-        base_model: str | None = None,
+        base_model: str | Path | None = None,
         is_peft: bool = False,
         hidden_system_prompt: str | None = None,
         min_containers: int = 0,
@@ -108,7 +108,9 @@ class InterpClient:
             keep_warm=keep_warm,
             container_idle_timeout=container_idle_timeout,
         )
-        model, adapter = model_and_adapter(model_name or "tiny", base_model, is_peft)
+        model, adapter = model_and_adapter(
+            "tiny" if model_name is None else model_name, base_model, is_peft
+        )
         spec = WorkerSpec(
             model=model,
             adapter=adapter,
@@ -122,11 +124,12 @@ class InterpClient:
             backend, spec, wanted, Reach(api_key=api_key, address=address, deploy=deploy)
         )
         where = backend if isinstance(backend, str) else type(backend).__name__
-        self._shown = f"InterpClient({app_name!r}, {model_name!r}, backend={where!r})"
+        named = None if model_name is None else str(model_name)
+        self._shown = f"InterpClient({app_name!r}, {named!r}, backend={where!r})"
         notes = Notes()
         for note in (*translated, *unmet):
             notes(note)
-        self._calls = Calls(opened, notes, model_name if is_address(backend) else None)
+        self._calls = Calls(opened, notes, named if is_address(backend) else None)
         self._choices = Choices(
             limits=limits or Limits(),
             allow_pickle=allow_pickle,

@@ -14,20 +14,15 @@ from typing import Any
 
 from glassbox.errors import InvalidValue, UnknownName
 from glassbox.techniques import values
-from glassbox.techniques.calls import LIBRARY, Call, Limits, Shipment
+from glassbox.techniques.calls import LIBRARY, Call, Limits, Run, Shipment
 from glassbox.techniques.client.folders import Technique, function_of
 from glassbox.techniques.client.handle import Finished, OnLine, Reading, TechniqueRun
 from glassbox.techniques.client.link import Link, Notes, has_torch
+from glassbox.techniques.packed.live_things import is_frame
 from glassbox.techniques.protocol import Backend
 
 QUICK_S = 0.25
 """How long the first question waits: a technique that is done by then costs a single one."""
-
-N_TRIES = 3
-"""How often a call is submitted that others' runs took the worker from before it had begun."""
-
-NEVER_STARTED = "never-started"
-"""Code of a lost run that had not begun: it may be submitted again without harm."""
 
 
 @dataclass(frozen=True)
@@ -114,11 +109,11 @@ class Calls:
         shipment = None if isinstance(function, str) else self.link.shipment(function)
         call = _call(function, shipment, given, choices, where or Where())
         call = replace(call, is_map=is_map) if is_map else call
-        run = self.link.submit(call, shipment, wait_s=QUICK_S, quiet=choices.quiet)
-        for _ in range(N_TRIES - 1):
-            if run.error is None or run.error.code != NEVER_STARTED or call.session is not None:
-                break
-            run = self.link.submit(call, shipment, wait_s=QUICK_S, quiet=choices.quiet)
+
+        def submitted() -> Run:
+            return self.link.submit(call, shipment, wait_s=QUICK_S, quiet=choices.quiet)
+
+        run = submitted()
         load_s = self.link.take_load_s()
         reading = Reading(
             name=call.name,
@@ -128,6 +123,8 @@ class Calls:
             load_s=run.timing.load_s or load_s,
             on_line=choices.on_line,
             on_finished=self._remember,
+            # What a session kept is gone with its worker.
+            again=submitted if call.session is None else None,
         )
         return TechniqueRun(self.link.backend, run, reading, since)
 
@@ -163,9 +160,14 @@ class Calls:
         """Return one mapping of arguments for each input; a bare value is the first parameter's.
 
         Raises:
-            InvalidValue: A single text or mapping, or nothing that can be gone through; or a bare
-                value, and nothing tells which parameter it is for.
+            InvalidValue: A single text or mapping, a data frame, or nothing that can be gone
+                through; or a bare value, and nothing tells which parameter it is for.
         """
+        if is_frame(inputs):
+            raise InvalidValue(
+                "inputs", type(inputs).__name__, "one input for each row",
+                remedy="Give .to_dict('records') of pandas, or .to_dicts() of polars.",
+            )  # fmt: skip
         if isinstance(inputs, str | bytes | Mapping) or not isinstance(inputs, Iterable):
             raise InvalidValue(
                 "inputs", inputs, "a list", remedy="Put a single one into square brackets."

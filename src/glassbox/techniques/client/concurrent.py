@@ -262,7 +262,7 @@ class AsyncInterpClient:
     """
 
     def __init__(
-        self, app_name: str = "default", model_name: str | None = None, **options: Any
+        self, app_name: str = "default", model_name: str | Path | None = None, **options: Any
     ) -> None:
         self._client = InterpClient(app_name, model_name, **options)
         self._threads = _Threads()

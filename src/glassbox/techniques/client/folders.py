@@ -15,7 +15,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from glassbox.engine.model.attempt import attempt
-from glassbox.errors import InvalidData, UnknownName
+from glassbox.errors import InvalidData, InvalidValue, UnknownName
 
 Technique = Callable[..., Any]
 """Takes the model, the tokenizer and its own arguments."""
@@ -49,7 +49,10 @@ def load_techniques_from_dir(path: str | Path) -> TechniqueFolder:
 
     Raises:
         UnknownName: There is no such folder.
+        InvalidValue: No path at all.
     """
+    if not isinstance(path, str | Path):
+        raise InvalidValue("path", path, "a folder with Python files")
     folder = Path(path).expanduser()
     if not folder.is_dir():
         raise UnknownName("folder of techniques", str(path))

@@ -9,14 +9,25 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
-from glassbox.errors import DeadlineExceeded
+from glassbox.errors import DeadlineExceeded, InvalidValue
 from glassbox.techniques import values
-from glassbox.techniques.calls import FINAL, Packed, Run, RunStatus, Timing, Undone
+from glassbox.techniques.calls import (
+    FINAL,
+    NEVER_STARTED,
+    Packed,
+    Run,
+    RunStatus,
+    Timing,
+    Undone,
+)
 from glassbox.techniques.protocol import Backend
 from glassbox.techniques.running import remote_errors
 
 POLL_S = 10.0
 """Longest that one question to the other side waits; another follows."""
+
+N_TRIES = 3
+"""How often a call is submitted that others' runs took the worker from before it had begun."""
 
 OnLine = Callable[[str], None]
 """Called with each line that a technique prints."""
@@ -72,6 +83,8 @@ class Reading:
     """Shown every line as it comes."""
     on_finished: Callable[[Finished], None] | None = None
     """Told once, when the value was handed to the caller."""
+    again: Callable[[], Run] | None = None
+    """Submits it anew where its worker ended before it had begun; None leaves it lost."""
 
 
 class TechniqueRun:
@@ -95,6 +108,10 @@ class TechniqueRun:
         self._run = run
         self._packed: Packed | None = None
         self._finished: Finished | None = None
+        self._load_s = reading.load_s
+        self._again = reading.again
+        self._n_tries = 1
+        self._is_unwanted = False
         self._take(run)
 
     def __repr__(self) -> str:
@@ -102,7 +119,7 @@ class TechniqueRun:
 
     @property
     def id(self) -> str:
-        """Names the run."""
+        """Names the run; another one after it was submitted anew, having never begun."""
         return self._run.id
 
     @property
@@ -124,7 +141,7 @@ class TechniqueRun:
     def timing(self) -> Timing:
         """Where its time went, as last heard; loading includes what the call had to wait for."""
         timing = self._run.timing
-        load_s = timing.load_s or self._reading.load_s
+        load_s = timing.load_s or self._load_s
         return Timing(load_s, timing.queue_s, timing.run_s)
 
     @property
@@ -172,6 +189,7 @@ class TechniqueRun:
     def cancel(self) -> None:
         """Ask it to end; one that has ended stays as it is."""
         if not self.has_ended:
+            self._is_unwanted = True
             self._backend.cancel(self.id)
 
     def result(self, timeout_s: float | None = None) -> Any:
@@ -183,10 +201,13 @@ class TechniqueRun:
             timeout_s: Seconds to wait; None waits for its end.
 
         Raises:
+            InvalidValue: No number of seconds.
             DeadlineExceeded: It has not ended in that time.
             TechniqueFailed: It failed, was cancelled or was lost; where the remote exception's
                 class exists here, that class is raised and this is its cause.
         """
+        if not isinstance(timeout_s, int | float | None):
+            raise InvalidValue("timeout_s", timeout_s, "a number of seconds, or None")
         if not self.wait(timeout_s):
             raise self.overdue(timeout_s)
         if self._run.status != "succeeded":
@@ -226,7 +247,17 @@ class TechniqueRun:
             self._asking.release()
 
     def _take(self, run: Run) -> None:
-        """Remember what was heard."""
+        """Remember what was heard; a run that never began is submitted anew."""
+        while self._may_try_again(run):
+            assert self._again is not None
+            self._n_tries += 1
+            self._run = run = self._again()
+            self._load_s = run.timing.load_s or self._load_s
+            if self._is_unwanted:
+                self._backend.cancel(run.id)
+        if run.status != "queued":
+            # It holds the arguments, which may be large.
+            self._again = None
         self._lines.extend(run.lines)
         if run.result is not None:
             self._packed = run.result
@@ -234,6 +265,12 @@ class TechniqueRun:
         if self._reading.on_line is not None:
             for line in run.lines:
                 self._reading.on_line(line)
+
+    def _may_try_again(self, run: Run) -> bool:
+        """Whether a run is lost that never began, and somebody still wants it."""
+        never_began = run.error is not None and run.error.code == NEVER_STARTED
+        is_wanted = self._n_tries < N_TRIES and not self._is_unwanted
+        return never_began and is_wanted and self._again is not None
 
     def _complete(self) -> Run:
         """Return what is known, with every line that was printed."""

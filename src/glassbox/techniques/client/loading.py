@@ -9,8 +9,7 @@ from time import monotonic
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-SHOW_AFTER_S = 2.0
-"""Loading that takes less shows nothing."""
+from glassbox.progress import SHOW_AFTER_S
 
 
 class LoadingBar:

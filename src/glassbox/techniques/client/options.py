@@ -15,6 +15,8 @@ from glassbox.techniques.worker_spec import WorkerSpec
 NAMES = ("local", "ray", "modal", "http://…", "https://…")
 """What ``backend`` may be, beside a backend itself."""
 
+_OWN = "One of your own has the methods of glassbox.techniques.protocol.Backend."
+
 
 @dataclass(frozen=True)
 class Reach:
@@ -29,13 +31,18 @@ class Reach:
 
 
 def model_and_adapter(
-    model_name: str, base_model: str | None, is_peft: bool
+    model_name: str | Path, base_model: str | Path | None, is_peft: bool
 ) -> tuple[str, str | None]:
     """Return which model to load and which adapter to put on it.
 
     Raises:
-        InvalidValue: A base model without an adapter, or an adapter whose base nobody names.
+        InvalidValue: A base model without an adapter, an adapter whose base nobody names, or
+            neither a name nor a folder.
     """
+    for what, given in (("model_name", model_name), ("base_model", base_model)):
+        if not isinstance(given, str | Path | None) or given == "":
+            raise InvalidValue(what, given, "a folder, a hub name, tiny, or None")
+    model_name, base_model = str(model_name), None if base_model is None else str(base_model)
     if not is_peft:
         if base_model is not None:
             raise InvalidValue(
@@ -68,16 +75,19 @@ def open_backend(
 
     Raises:
         UnknownName: No such backend.
+        InvalidValue: Neither a name nor a backend.
         UsageError: Something was asked for that another backend has.
         DependencyMissing: Its library is not installed.
     """
     if not isinstance(backend, str):
-        return backend, ()
+        if not isinstance(backend, Backend):
+            raise InvalidValue("backend", backend, ", ".join(NAMES), remedy=_OWN)
+        return backend, _idle("a backend of your own", spec, reach)
     if is_address(backend):
         from glassbox.settings import client_key
         from glassbox.techniques.remote.http_backend import HttpBackend
 
-        notes = meaningless("http", wanted)
+        notes = meaningless("http", wanted) + _idle("a server", spec, reach)
         if spec.hidden_system_prompt is not None:
             raise UsageError(
                 "hidden_system_prompt belongs to whoever starts the server: start it with one "
@@ -93,15 +103,31 @@ def open_backend(
         from glassbox.techniques.local.backend import LocalBackend
 
         folder = load_settings().paths.workers
-        return LocalBackend(spec, folder=folder), meaningless("local", wanted)
+        notes = meaningless("local", wanted) + _idle("backend='local'", spec, reach)
+        return LocalBackend(spec, folder=folder), notes
     if backend == "ray":
         from glassbox.techniques.remote.ray_backend import RayBackend
 
         address = reach.address or "local"
-        return RayBackend(spec, container=wanted, address=address), meaningless("ray", wanted)
+        notes = meaningless("ray", wanted) + _idle("backend='ray'", spec, reach)
+        return RayBackend(spec, container=wanted, address=address), notes
     if backend == "modal":
         from glassbox.techniques.remote.modal_backend import ModalBackend
 
         deployed = ModalBackend(spec, container=wanted, deploy=reach.deploy)
-        return deployed, meaningless("modal", wanted)
-    raise UnknownName("backend", backend, NAMES)
+        return deployed, meaningless("modal", wanted) + _idle("backend='modal'", spec, reach)
+    raise UnknownName("backend", backend, NAMES, remedy=_OWN)
+
+
+def _idle(place: str, spec: WorkerSpec, reach: Reach) -> tuple[str, ...]:
+    """Return a note for each option of reaching and loading that does nothing at a place."""
+    notes = []
+    if reach.deploy and place != "backend='modal'":
+        notes.append(f"deploy does nothing with {place}: backend='modal' deploys.")
+    if reach.address is not None and place != "backend='ray'":
+        notes.append(f"address does nothing with {place}: it is that of a Ray cluster.")
+    if reach.api_key is not None and place != "a server":
+        notes.append(f"api_key does nothing with {place}: it is that of a server.")
+    if (spec.dtype, spec.device) != ("auto", "auto") and place == "a server":
+        notes.append("dtype and device do nothing with a server, which has its model already.")
+    return tuple(notes)

@@ -10,8 +10,9 @@ import textwrap
 import tokenize
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from glassbox.errors import InvalidData
+from glassbox.errors import InvalidData, InvalidValue
 from glassbox.techniques.conversion.deployed_classes import (
     Function,
     docstring_lines,
@@ -51,17 +52,35 @@ class Converted:
     """The functions that were made."""
 
 
-def convert_technique_to_standalone(source: str) -> str:
+def convert_technique_to_standalone(source: str | Path) -> str:
     """Return source whose methods are functions ``technique(model, tokenizer, …)``.
 
     Args:
         source: Of a file with a class whose methods use ``self.model`` and ``self.tokenizer``, or
-            with functions that take ``self``.
+            with functions that take ``self``: its text, or a ``Path`` to it.
 
     Raises:
-        InvalidData: It is not Python.
+        InvalidData: It is not Python, or the file cannot be read.
+        InvalidValue: Neither text nor a path.
     """
+    if isinstance(source, Path):
+        source = read_source(source)
+    if not isinstance(source, str):
+        raise InvalidValue("source", source, "Python source as one text, or a pathlib.Path to it")
     return convert(source).source
+
+
+def read_source(file: Path) -> str:
+    """Return the text of a Python file.
+
+    Raises:
+        InvalidData: It cannot be read, or is not UTF-8.
+    """
+    try:
+        # Editors of Windows put a mark before the text, which Python's parser takes for a name.
+        return file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidData(str(error), source=str(file)) from error
 
 
 def convert(source: str) -> Converted:

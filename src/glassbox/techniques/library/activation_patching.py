@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from glassbox.techniques.measures.views import HeatMap, View, head_names, layer_names
+from glassbox.techniques.measures.views import View, by_layer
 from glassbox.techniques.technique import technique
 
 
@@ -16,6 +16,8 @@ class PatchingEffects:
 
     site: str
     """What was replaced."""
+    measured: str
+    """The token, alone or against another: ``' Athens'``, ``' Athens' against ' Rome'``."""
     tokens: tuple[str, ...]
     """The corrupted text."""
     effect: Float[np.ndarray, "n_layers n_columns"]
@@ -32,11 +34,9 @@ class PatchingEffects:
 
     def view(self) -> View:
         """Return a heat map of layers and positions (or heads)."""
-        (n_layers, n), by_head = self.effect.shape, self.site == "heads"
-        axes = (layer_names(n_layers), head_names(n) if by_head else self.tokens, "Layer")
-        title, axis = "Share of the answer brought back", "Head" if by_head else "Token"
-        note = f"Measure of the answer: clean {self.clean:z.2f}, corrupted {self.corrupted:z.2f}."
-        panel = HeatMap(title, self.recovered[::-1], *axes, axis, middle=0.0)
+        tokens = None if self.site == "heads" else self.tokens
+        note = f"Answer {self.measured}: clean {self.clean:z.2f}, corrupted {self.corrupted:z.2f}."
+        panel = by_layer("Share of the answer brought back", self.recovered, tokens)
         return View(f"Activation patching of {self.site}", (panel,), note)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from glassbox.techniques.measures.views import Bars, HeatMap, View, head_names, layer_names
+from glassbox.techniques.measures.views import Bars, View, by_layer
 from glassbox.techniques.technique import technique
 
 
@@ -33,13 +33,12 @@ class LogitAttribution:
 
     def view(self) -> View:
         """Return the sums by part, and a heat map of heads."""
-        n_layers, n_heads = self.heads.shape
-        names = [f"{part} {layer}" for layer in range(n_layers) for part in ("attention", "mlp")]
-        by_layer = np.stack([self.heads.sum(axis=1) + self.attention_bias, self.mlp], axis=1)
-        values = np.array([self.embedding, *by_layer.reshape(-1), self.constant])
+        layers = range(len(self.mlp))
+        names = [f"{part} {layer}" for layer in layers for part in ("attention", "mlp")]
+        parts = np.stack([self.heads.sum(axis=1) + self.attention_bias, self.mlp], axis=1)
+        values = np.array([self.embedding, *parts.reshape(-1), self.constant])
         bars = Bars("Added to the logit", ("embedding", *names, "constant"), values)
-        heat = HeatMap("Added to the logit by each head", self.heads[::-1], layer_names(n_layers),
-                       head_names(n_heads), "Layer", "Head", middle=0.0)  # fmt: skip
+        heat = by_layer("Added to the logit by each head", self.heads)
         what = repr(self.target) + (f" against {self.against!r}" if self.against else "")
         note = f"The parts add up to {self.logit:.3f}, which is what the model itself gives."
         return View(f"Direct logit attribution of {what}", (bars, heat), note)

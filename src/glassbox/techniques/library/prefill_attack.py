@@ -52,7 +52,7 @@ def prefill_attack(
     written = []
     for text in (start + prefill_text, start):
         # A template writes the special tokens itself.
-        batch = encode(model, tokenizer, [text], special=False if is_chat else None)
+        batch = encode(model, tokenizer, [text], special=not is_chat)
         (ids,) = write_on(model, tokenizer, batch, max_new_tokens=max_new_tokens)
         written.append(continuation(tokenizer, batch.ids[0].tolist(), ids))
     return PrefillAttack(user_prompt, prefill_text, written[0], written[1], is_chat)

@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from glassbox.techniques.measures.views import Lines, View
 from glassbox.techniques.technique import technique
+from glassbox.wording import percent
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +34,7 @@ class LayerProbes:
         series = {"AUROC": self.auroc, "accuracy": self.accuracy}
         layers = np.array(self.layers, dtype=np.float64)
         panel = Lines("On held-out texts", layers, series, "Layer", "Fraction", (0.0, 1.0))
-        note = f"Always naming the more frequent kind is right in {self.base_rate:.0%}."
+        note = f"Always naming the more frequent kind is right in {percent(self.base_rate)}."
         return View("Probes, layer by layer", (panel,), note)
 
 

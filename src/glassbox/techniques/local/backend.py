@@ -20,7 +20,16 @@ from glassbox.errors import (
     TechniqueFailed,
     Unreachable,
 )
-from glassbox.techniques.calls import FINAL, Call, Environment, ModelInfo, Packed, RemoteError, Run
+from glassbox.techniques.calls import (
+    FINAL,
+    NEVER_STARTED,
+    Call,
+    Environment,
+    ModelInfo,
+    Packed,
+    RemoteError,
+    Run,
+)
 from glassbox.techniques.carrying.far_side import FarBackend, is_gone
 from glassbox.techniques.local.connections import NoAnswer, WorkerConnections, WorkerEnded
 from glassbox.techniques.local.files import EndKind, WorkerEnd, WorkerState, running
@@ -38,9 +47,6 @@ PATIENCE_S = 5.0
 
 ANSWER_S = 30.0
 """Seconds in which a worker must answer what takes it no time: it is held up, or loading."""
-
-NEVER_STARTED = "never-started"
-"""Code of a lost run that had not begun when the worker went away."""
 
 N_REMEMBERED = 10_000
 """Runs of which it is remembered in which life of the worker they were taken."""
@@ -269,10 +275,11 @@ class LocalBackend:
 
     def _lost_with(self, instance: str, run_id: str) -> Run:
         """Return a run that went away with its worker."""
-        end = self._connections.end_of(instance) or WorkerEnd(
-            instance, "stopped", "It is no longer there."
+        end = self._connections.noted_end_of(instance) or WorkerEnd(
+            instance, "stopped", "It is no longer there.", begun=(run_id[:64],)
         )
-        has_begun = end.run == run_id[:64] or run_id not in self._waiting
+        # It may have begun, and even ended, since it was last heard to wait.
+        has_begun = run_id[:64] in end.begun or run_id not in self._waiting
         self._waiting.discard(run_id)
         return _lost(run_id, end, has_begun=has_begun)
 

@@ -4,6 +4,7 @@ Knows files, processes and sockets; knows nothing of runs.
 """
 
 import contextlib
+import errno
 import os
 import socket
 import subprocess
@@ -18,6 +19,7 @@ from typing import IO
 
 import orjson
 
+from glassbox.artifacts import disk_errors
 from glassbox.errors import AccessDenied, Unreachable
 from glassbox.techniques.calls import Packed
 from glassbox.techniques.local.files import WorkerEnd, WorkerFiles, is_alive, worker_files
@@ -32,6 +34,9 @@ EPITAPH_S = 5.0
 
 GREETING_S = 30.0
 """Seconds in which a worker must greet: importing libraries may hold it up."""
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Exit codes of a worker that could not write its files."""
 
 _LOG_TAIL = 2000
 _HELD_UP = (
@@ -139,11 +144,12 @@ class WorkerConnections:
 
         Raises:
             Unreachable: It could not be started; names its log.
+            NoDiskSpace: There is no room for its files.
             DeadlineExceeded: Another program is starting it and does not come to an end.
         """
         if self._is_there():
             return
-        with self.files.locked(START_S):
+        with disk_errors(self.files.folder), self.files.locked(START_S):
             # Somebody else may have been faster.
             if not self._is_there():
                 self._launch()
@@ -165,6 +171,13 @@ class WorkerConnections:
 
     def end_of(self, instance: str) -> WorkerEnd | None:
         """Return how a former life of the worker ended, as far as that is known."""
+        return self._ends.get(instance)
+
+    def noted_end_of(self, instance: str) -> WorkerEnd | None:
+        """Return how a former life ended, as its watcher has noted; None where no note is left."""
+        noted = self.files.end()
+        if noted is not None and noted.instance == instance:
+            self._ends[instance] = noted
         return self._ends.get(instance)
 
     def stop(self) -> None:
@@ -268,6 +281,8 @@ class WorkerConnections:
         except subprocess.TimeoutExpired:
             starter.kill()
             code = starter.wait()
+        if code in NO_ROOM:
+            raise OSError(code, os.strerror(code))
         if code:
             raise Unreachable(
                 f"The worker could not be started (exit code {code}). {_tail(files.log)}"

@@ -10,9 +10,9 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import orjson
 import psutil
@@ -65,11 +65,16 @@ class WorkerEnd:
     """The run that was on the model then."""
     caller: str = ""
     """Whose run that was."""
+    begun: tuple[str, ...] = ()
+    """The latest runs of that life that had begun, ended ones too, in no order."""
 
     @property
     def is_peaceful(self) -> bool:
         """Whether nothing was under way: it had no work, and took none any more."""
         return self.kind in ("idle", "harmed")
+
+
+Note = TypeVar("Note", WorkerState, WorkerEnd)
 
 
 @dataclass(frozen=True)
@@ -124,21 +129,19 @@ class WorkerFiles:
 
     def state(self) -> WorkerState | None:
         """Return who is there by the notes, whether or not they are still true."""
-        fields = _read(self.folder / f"{self.stem}.json")
-        return None if fields is None else WorkerState(**fields)
+        return _read(self.folder / f"{self.stem}.json", WorkerState)
 
     def write_state(self, state: WorkerState) -> None:
         """Note who is there."""
-        _write(self.folder / f"{self.stem}.json", asdict(state))
+        _write(self.folder / f"{self.stem}.json", state)
 
     def end(self) -> WorkerEnd | None:
         """Return how the latest life ended that has ended."""
-        fields = _read(self.folder / f"{self.stem}.end.json")
-        return None if fields is None else WorkerEnd(**fields)
+        return _read(self.folder / f"{self.stem}.end.json", WorkerEnd)
 
     def write_end(self, end: WorkerEnd) -> None:
         """Note how a life ended."""
-        _write(self.folder / f"{self.stem}.end.json", asdict(end))
+        _write(self.folder / f"{self.stem}.end.json", end)
 
     def ask_to_cancel(self, run: str) -> None:
         """Leave a note for the watcher of a worker that does not answer: end this run.
@@ -220,16 +223,28 @@ def _make_private(folder: Path) -> None:
         folder.chmod(0o700)
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def _read(path: Path, kind: type[Note]) -> Note | None:
+    """Return a note, None where there is none that can be read; another version's may hold more."""
     try:
-        fields = orjson.loads(path.read_bytes())
+        found = orjson.loads(path.read_bytes())
     except (FileNotFoundError, orjson.JSONDecodeError):
         return None
-    return fields if isinstance(fields, dict) else None
+    needed = {each.name for each in fields(kind) if each.default is MISSING}
+    if not isinstance(found, dict) or not needed <= found.keys():
+        return None
+    known: dict[str, Any] = {
+        each.name: tuple(value) if isinstance(value := found[each.name], list) else value
+        for each in fields(kind)
+        if each.name in found
+    }
+    return kind(**known)
 
 
-def _write(path: Path, fields: dict[str, Any]) -> None:
+def _write(path: Path, note: WorkerState | WorkerEnd) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    with suppress(FileNotFoundError):
-        beside.write_bytes(orjson.dumps(fields))
-        beside.replace(path)
+    try:
+        with suppress(FileNotFoundError):
+            beside.write_bytes(orjson.dumps(asdict(note)))
+            beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)

@@ -40,6 +40,8 @@ WATCH_S = 0.05
 """How often limits are looked at."""
 
 _ENTRY = struct.Struct("<QB64s64sddQ16s")
+_NAME = struct.Struct("<64s")
+_N_NAMES = (BOARD_BYTES - _ENTRY.size) // _NAME.size
 _PAGE = resource.getpagesize()
 _STATM = Path("/proc/self/statm")
 
@@ -78,11 +80,27 @@ class Board:
         self._lock = threading.Lock()
         self._now = Posted()
         self._n_written = 0
+        self._n_begun = 0
 
     def post(self, posted: Posted) -> None:
         """Put something on the board in place of what is there."""
         with self._lock:
+            if posted.run:
+                place = _ENTRY.size + self._n_begun % _N_NAMES * _NAME.size
+                _NAME.pack_into(self._page, place, posted.run.encode())
+                self._n_begun += 1
             self._write(posted)
+
+    def begun(self) -> tuple[str, ...]:
+        """Return the latest runs that were on the model, in no order; for after the worker's end.
+
+        What was being written when it ended is read as it is.
+        """
+        names = (
+            _NAME.unpack_from(self._page, _ENTRY.size + place * _NAME.size)[0]
+            for place in range(_N_NAMES)
+        )
+        return tuple(_text(name) for name in names if name.strip(b"\0"))
 
     def hasten(self, run: str, kill_at_s: float) -> None:
         """Bring the moment of killing forward, if that run is still on the model."""

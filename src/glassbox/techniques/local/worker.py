@@ -14,8 +14,10 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 import uuid
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import cast
@@ -69,8 +71,14 @@ class Watcher:
             with suppress(ProcessLookupError):
                 os.killpg(worker.pid, signal.SIGKILL)
             code = worker.wait()
-            end = self._epitaph(board.read(), killed, code)
-            self._files.write_end(end)
+            end = replace(self._epitaph(board.read(), killed, code), begun=board.begun())
+            try:
+                self._files.write_end(end)
+            except OSError:
+                # Where the disk is full, the notes on its life make room for that on its end.
+                self._files.clear(self._state.instance)
+                with suppress(OSError):
+                    self._files.write_end(end)
         self._files.clear(self._state.instance)
         if end.kind == "owner" and self._files.state() is None:
             # Its files have names of their own: each start of a server would leave some behind.
@@ -186,14 +194,23 @@ def _is_at_end(pipe: int) -> bool:
 
 
 def main() -> None:
-    """Open the socket, leave a watcher behind, and end."""
+    """Open the socket, leave a watcher behind, and end; an error of the system is its exit code."""
     parser = argparse.ArgumentParser(prog="glassbox.techniques.local.worker")
     parser.add_argument("folder", type=Path)
     parser.add_argument("stem")
     parser.add_argument("--owned", action="store_true")
     given = parser.parse_args()
-    files = WorkerFiles(given.folder, given.stem)
     os.umask(0o077)
+    try:
+        _begin(WorkerFiles(given.folder, given.stem), is_owned=given.owned)
+    except OSError as error:
+        # The log is on the same disk, which may be full.
+        with suppress(OSError):
+            traceback.print_exc()
+        os._exit(error.errno or 1)
+
+
+def _begin(files: WorkerFiles, *, is_owned: bool) -> None:
     # Line by line, so that what comes after the first line is still in the pipe.
     spec = WorkerSpec.from_json(_line_of(sys.stdin.fileno()))
     path = files.socket
@@ -202,11 +219,15 @@ def main() -> None:
     listening.bind(str(path))
     listening.listen(BACKLOG)
     is_noted, note = os.pipe()
-    if os.fork():
+    child = os.fork()
+    if child:
         # Whoever started this waits for its end; the watcher belongs to nobody. Until it has noted
         # who it is, the watcher of an earlier life would take the new socket for its own.
         os.close(note)
-        os._exit(0 if os.read(is_noted, 1) else 1)
+        if os.read(is_noted, 1):
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        os._exit(max(1, os.waitstatus_to_exitcode(status)))
     os.close(is_noted)
     process = psutil.Process()
     from importlib.metadata import version
@@ -223,7 +244,7 @@ def main() -> None:
     files.write_state(state)
     os.write(note, b".")
     os.close(note)
-    owner = sys.stdin.fileno() if given.owned else None
+    owner = sys.stdin.fileno() if is_owned else None
     Watcher(files, state, spec, owner).watch(listening)
 
 

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from glassbox.engine.model.codec import TokenizerCodec
 from glassbox.errors import InvalidValue, TextTooLong
 
 
@@ -44,24 +45,21 @@ class Batch:
         return self.mask.sum(dim=1) - 1
 
 
-def encode(
-    model: Any, tokenizer: Any, texts: Sequence[str], *, special: bool | None = None
-) -> Batch:
-    """Return the tokens of some texts.
+def encode(model: Any, tokenizer: Any, texts: Sequence[str], *, special: bool = True) -> Batch:
+    """Return the tokens of some texts, without an end of text that some tokenizers add.
 
     Args:
         model: Says the device and the longest input.
         tokenizer: The model's own.
         texts: One or more.
-        special: Whether the tokenizer adds its special tokens; None leaves it to the tokenizer.
+        special: Whether the tokenizer adds what it adds in front of a text.
 
     Raises:
         InvalidValue: No texts, one without any token, or something else than a text.
         TextTooLong: A text over the model's context.
     """
     require_texts(texts)
-    options = {} if special is None else {"add_special_tokens": special}
-    rows = [list(tokenizer(text, **options)["input_ids"]) for text in texts]
+    rows = TokenizerCodec(tokenizer).encode(texts, special=special)
     return batch_of(model, tokenizer, rows)
 
 
@@ -151,11 +149,7 @@ def next_token(tokenizer: Any, prompt: str, answer: str) -> int:
     Raises:
         InvalidValue: The answer adds no token, or melts into the prompt's last one.
     """
-    before = list(tokenizer(prompt)["input_ids"])
-    after = list(tokenizer(prompt + answer)["input_ids"])
-    # Some tokenizers end a text with a special token.
-    while before and after[: len(before)] != before and before[-1] in tokenizer.all_special_ids:
-        before.pop()
+    before, after = TokenizerCodec(tokenizer).encode([prompt, prompt + answer])
     if after[: len(before)] != before or len(after) == len(before):
         raise InvalidValue(
             "answer", answer, "text that begins a new token after the prompt",

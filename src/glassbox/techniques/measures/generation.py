@@ -42,7 +42,7 @@ def write_on(
     if max_new_tokens < 1:
         raise InvalidValue("max_new_tokens", max_new_tokens, "1 or more")
     if n_rows < 1:
-        raise InvalidValue("continuations", n_rows, "1 or more")
+        raise InvalidValue("n_samples", n_rows, "1 or more")
     if not temperature >= 0:
         raise InvalidValue("temperature", temperature, "0 or more")
     settings = copy.deepcopy(model.generation_config)

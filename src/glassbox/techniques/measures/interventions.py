@@ -16,7 +16,7 @@ from torch import Tensor
 
 from glassbox.errors import InvalidValue
 from glassbox.techniques.measures.anatomy import Anatomy, Spot, Writer
-from glassbox.techniques.measures.encoding import Batch, encode, next_token
+from glassbox.techniques.measures.encoding import Batch, encode, next_token, pieces
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,15 @@ class Cell:
     columns: tuple[int, int] | None = None
     """Part of the width, from and up to; None means all."""
 
-    def put(self, values: Tensor, source: Float[Tensor, "1 pos width"], row: int) -> None:
-        """Copy the source's values of this cell into one row."""
+    def of(self, row: int) -> tuple[int, int | slice, slice]:
+        """Return where it is in one row of a batch: row, positions and columns."""
         positions = slice(None) if self.position is None else self.position
         columns = slice(None) if self.columns is None else slice(*self.columns)
-        values[row, positions, columns] = source[0, positions, columns]
+        return row, positions, columns
+
+    def put(self, values: Tensor, source: Float[Tensor, "1 pos width"], row: int) -> None:
+        """Copy the source's values of this cell into one row."""
+        values[self.of(row)] = source[self.of(0)]
 
 
 Sources = dict[Spot, Tensor]
@@ -92,6 +96,8 @@ class Pair:
     """Layers, and positions or heads."""
     answer: Answer
     """What is measured."""
+    measured: str
+    """Its tokens in words: the target, and the one whose logit is taken off."""
     clean: float
     """The measure of the clean run."""
     corrupted: float
@@ -125,15 +131,16 @@ def paired(
             "tokens of the clean and the corrupted text", (*clean.lengths, *corrupted.lengths),
             "equal numbers, so that positions correspond",
         )  # fmt: skip
-    target, other = answers
-    against = None if other is None else next_token(tokenizer, texts[0], other)
-    answer = Answer(next_token(tokenizer, texts[0], target), against)
+    asked = [each for each in answers if each is not None]
+    ids = [next_token(tokenizer, texts[0], each) for each in asked]
+    answer = Answer(*ids)
     ran = anatomy.run(clean, read=spots, last_only=True)
     before = anatomy.run(corrupted, last_only=True)
     sources = dict(ran.seen)
     cells, shape = cells_of(anatomy, site, sources, corrupted.shown[0])
     values = [float(answer.measure(each.logits)[0]) for each in (ran, before)]
-    return Pair(anatomy, corrupted, sources, cells, shape, answer, *values)
+    measured = " against ".join(map(repr, pieces(tokenizer, ids)))
+    return Pair(anatomy, corrupted, sources, cells, shape, answer, measured, *values)
 
 
 def effects_by_patching(pair: Pair, *, batch_size: int = 32) -> Float[np.ndarray, " n_cells"]:
@@ -197,15 +204,12 @@ def effects_by_gradient(pair: Pair) -> Float[np.ndarray, " n_cells"]:
         spot: ((pair.sources[spot] - before[spot]) * gradient).float()
         for spot, gradient in zip(spots, gradients, strict=True)
     }
-    found = []
-    for cell in pair.cells:
-        positions = slice(None) if cell.position is None else cell.position
-        columns = slice(None) if cell.columns is None else slice(*cell.columns)
-        found.append(products[cell.spot][0, positions, columns].sum())
+    found = [products[cell.spot][cell.of(0)].sum() for cell in pair.cells]
     return torch.stack(found).cpu().numpy()
 
 
-Effects = tuple[str, tuple[str, ...], Float[np.ndarray, "n_layers n_columns"], float, float]
+Effects = tuple[str, str, tuple[str, ...], Float[np.ndarray, "n_layers n_columns"], float, float]
+"""Site, what is measured, the corrupted text, effects, and the measures of both runs."""
 
 
 def patching(
@@ -216,14 +220,13 @@ def patching(
     answers: tuple[str, str | None],
     batch_size: int,
 ) -> Effects:
-    """Return site, tokens, effects, and the measures of both runs, by patching.
+    """Return the effects of a site by patching.
 
     Raises:
         InvalidValue: As ``paired``, and as ``effects_by_patching``.
     """
     pair = paired(model, tokenizer, texts, site, answers)
-    effect = effects_by_patching(pair, batch_size=batch_size) - pair.corrupted
-    return site, pair.batch.tokens[0], effect.reshape(pair.shape), pair.clean, pair.corrupted
+    return _told(pair, site, effects_by_patching(pair, batch_size=batch_size) - pair.corrupted)
 
 
 def attribution(
@@ -233,11 +236,15 @@ def attribution(
     site: str,
     answers: tuple[str, str | None],
 ) -> Effects:
-    """Return site, tokens, effects, and the measures of both runs, by the gradient.
+    """Return the effects of a site by the gradient.
 
     Raises:
         InvalidValue: As ``paired``.
     """
     pair = paired(model, tokenizer, texts, site, answers)
-    effect = effects_by_gradient(pair)
-    return site, pair.batch.tokens[0], effect.reshape(pair.shape), pair.clean, pair.corrupted
+    return _told(pair, site, effects_by_gradient(pair))
+
+
+def _told(pair: Pair, site: str, effect: Float[np.ndarray, " n_cells"]) -> Effects:
+    table = effect.reshape(pair.shape)
+    return site, pair.measured, pair.batch.tokens[0], table, pair.clean, pair.corrupted

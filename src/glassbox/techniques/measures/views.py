@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Float
+
 from glassbox.artifacts import write_bytes
 from glassbox.charts.panels import Bars as Bars
 from glassbox.charts.panels import HeatMap as HeatMap
@@ -81,6 +84,21 @@ def layer_names(n_layers: int) -> tuple[str, ...]:
 def head_names(n_heads: int) -> tuple[str, ...]:
     """Return the names of heads: columns of a heat map."""
     return tuple(str(head) for head in range(n_heads))
+
+
+def by_layer(
+    title: str, values: Float[np.ndarray, "n_layers n"], tokens: tuple[str, ...] | None = None
+) -> HeatMap:
+    """Return effects as a heat map around 0: layers from the last one down, and tokens or heads.
+
+    Args:
+        title: Heading.
+        values: One row for each layer, from the first.
+        tokens: What columns are; None means heads.
+    """
+    n_layers, n = values.shape
+    names, axis = (head_names(n), "Head") if tokens is None else (tokens, "Token")
+    return HeatMap(title, values[::-1], layer_names(n_layers), names, "Layer", axis, middle=0.0)
 
 
 def _checked(path: str | Path, suffix: str) -> Path:

@@ -39,6 +39,19 @@ _BY_CLASS = {
     ("_asyncio", "Future"): "a future",
 }
 
+_TABLES = {
+    ("pandas", "DataFrame"): ("a DataFrame", "Let .to_dict('list') travel: its columns as lists."),
+    ("pandas", "Series"): ("a Series", "Let .to_list() or .to_numpy() travel."),
+    ("pandas", "Index"): ("an index of pandas", "Let .to_list() or .to_numpy() travel."),
+    ("polars", "DataFrame"): ("a DataFrame", "Let .to_dict(as_series=False) travel."),
+    ("polars", "LazyFrame"): ("a LazyFrame", "Let .collect().to_dict(as_series=False) travel."),
+    ("polars", "Series"): ("a Series", "Let .to_list() or .to_numpy() travel."),
+    ("pyarrow", "Table"): ("a table of pyarrow", "Let .to_pydict() travel."),
+    ("pyarrow", "ChunkedArray"): ("a column of pyarrow", "Let .to_pylist() travel."),
+    ("pyarrow", "Array"): ("a column of pyarrow", "Let .to_pylist() travel."),
+}
+"""What tables are called and what of them travels, by package and class."""
+
 _BY_TYPE: tuple[tuple[type | tuple[type, ...], str], ...] = (
     (io.IOBase, "an open file"),
     (types.GeneratorType, "a generator"),
@@ -84,6 +97,8 @@ def described(value: Any) -> str:
     words = live(value)
     if words is not None:
         return words
+    if (table := _table(value)) is not None:
+        return table[0]
     for types_, phrase in _CODE:
         if isinstance(value, types_):
             return phrase
@@ -92,9 +107,24 @@ def described(value: Any) -> str:
     return f"of type {type(value).__module__}.{type(value).__qualname__}"
 
 
-def advice(words: str) -> str:
+def advice(value: object) -> str:
     """Return what to do about it, empty where there is nothing particular to say."""
-    return _ADVICE.get(words, "")
+    table = _table(value)
+    return _ADVICE.get(described(value), "") if table is None else table[1]
+
+
+def is_frame(value: object) -> bool:
+    """Return whether a value is a table that gives its columns, not its rows, one by one."""
+    table = _table(value)
+    return table is not None and table[0].endswith("Frame")
+
+
+def _table(value: object) -> tuple[str, str] | None:
+    for base in type(value).__mro__:
+        found = _TABLES.get((base.__module__.partition(".")[0], base.__name__))
+        if found is not None:
+            return found
+    return None
 
 
 def is_model_cache(kind: type) -> bool:

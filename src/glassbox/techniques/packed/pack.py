@@ -319,7 +319,7 @@ class Packer:
     def _unknown(self, value: Any, path: Path) -> Any:
         words = described(value)
         if self._pickled is None:
-            hint = advice(words) or (
+            hint = advice(value) or (
                 "Tensors, arrays, numbers, text, dataclasses and their containers travel."
             )
             raise NotShippable(f"{self.spelled(path)} is {words}, which does not travel. {hint}")

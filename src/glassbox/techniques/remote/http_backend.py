@@ -17,6 +17,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 import numpy as np
 
+from glassbox.client.calls import checked_key, web_address
 from glassbox.client.problems import error_of, foreign, our_errors, retry_after_s, transport_error
 from glassbox.errors import (
     AccessDenied,
@@ -100,6 +101,7 @@ class HttpBackend:
 
     Raises:
         InvalidValue: The address is none, or a server on another machine without a key.
+        UsageError: The key cannot be one.
     """
 
     def __init__(
@@ -112,19 +114,17 @@ class HttpBackend:
         verify_ssl: bool | str = True,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        # OpenAI's clients want the address with /v1, so people have it at hand.
-        self.url = url.rstrip("/").removesuffix("/v1")
+        self.url = web_address(url, "an address such as http://127.0.0.1:8787")
         parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise InvalidValue("url", url, "an address such as http://127.0.0.1:8787")
-        self._key = None if api_key is None else signing_key(api_key)
+        host = parts.hostname or ""
+        self._key = None if api_key is None else signing_key(checked_key(api_key))
         self._secret_file = secret_file
         if api_key is None and secret_file is None:
-            if not is_loopback(parts.hostname):
+            if not is_loopback(host):
                 raise InvalidValue(
                     "api_key",
                     None,
-                    f"a key with scope 'techniques' for {parts.hostname}, which is not this "
+                    f"a key with scope 'techniques' for {host}, which is not this "
                     "machine (glassbox keys create NAME --scope techniques)",
                 )
             folder = load_settings().techniques.folder

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any, Final
 
 from glassbox.errors import DependencyMissing
+from glassbox.techniques.container_spec import image_of
 
 DISTRIBUTION: Final = "glassbox-llm"
 """Name under which this package is installed."""
@@ -47,7 +48,7 @@ def python_version() -> str:
     return f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
-def base_image(packages: Sequence[str] = (), *, extras: Sequence[str] = ("serve",)) -> Any:
+def base_image(packages: str | Sequence[str] = (), *, extras: Sequence[str] = ("serve",)) -> Any:
     """Return our base image (a ``modal.Image``), which may be extended like any other.
 
     It has the Python of this program and the very versions of torch, transformers and the rest
@@ -55,13 +56,15 @@ def base_image(packages: Sequence[str] = (), *, extras: Sequence[str] = ("serve"
     is added last, when an app is defined.
 
     Args:
-        packages: Further requirements.
+        packages: Further requirements, one text or several.
         extras: Extras of this package whose requirements it has.
 
     Raises:
+        InvalidValue: A requirement that is none.
         DependencyMissing: Modal is not installed.
     """
     modal = modal_library()
+    packages = image_of(packages).packages
     image = modal.Image.debian_slim(python_version=python_version())
     image = image.pip_install(*requirements(extras))
     if packages:

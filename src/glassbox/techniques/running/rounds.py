@@ -19,7 +19,7 @@ from glassbox.errors import (
     IntegrityError,
     TechniqueFailed,
 )
-from glassbox.techniques.calls import Call, Limits, ModelInfo, Packed, RunStatus
+from glassbox.techniques.calls import NEVER_STARTED, Call, Limits, ModelInfo, Packed, RunStatus
 from glassbox.techniques.running.aftermath import Aftermath
 from glassbox.techniques.running.deadlines import Clock
 from glassbox.techniques.running.functions import Functions
@@ -205,8 +205,13 @@ class Rounds:
 
     def _cancel_waiting(self) -> None:
         while (job := self.line.take()) is not None:
+            if self.failure is not None:
+                # Nobody wanted its end, and beside another model it may run yet.
+                error = replace(describe(self.failure), code=NEVER_STARTED)
+                self._end(job, Outcome("lost", error=error))
+                continue
             job.cancelled = True
-            reason = self.failure or TechniqueFailed("The run was cancelled: the desk closed.")
+            reason = TechniqueFailed("The run was cancelled: the desk closed.")
             self._end(job, Outcome("cancelled", error=describe(reason)))
 
     def _work(self) -> None:

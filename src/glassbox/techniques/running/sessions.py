@@ -69,7 +69,7 @@ class Sessions:
             CapacityError: As many are open as may be, altogether or for this caller.
         """
         idle_s = IDLE_S if idle_s is None else idle_s
-        if not 0 < idle_s <= LONGEST_IDLE_S:
+        if not isinstance(idle_s, int | float) or not 0 < idle_s <= LONGEST_IDLE_S:
             raise InvalidValue("idle_s", idle_s, f"seconds in (0, {LONGEST_IDLE_S:.0f}]")
         self.end_idle()
         if len(self._open) >= N_SESSIONS:
