@@ -4,7 +4,7 @@ Formats and arranges; computes nothing. Fractions become per cent here and nowhe
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from glassbox.charts.report import Table
 from glassbox.confidence.analysis.figures import Metrics, ModelAnalysis
@@ -23,6 +23,8 @@ METHOD_NAMES = {
 }
 """How calibrators are called where people read."""
 
+
+T = TypeVar("T")
 
 MOST_LINES = 20
 """Lines about single classes on a terminal: more of them push everything else off the screen."""
@@ -318,7 +320,7 @@ def class_checks(run: RunAnalysis, most: int | None = None) -> Table | None:
     )
 
 
-def _first(all_of: Sequence[Any], most: int | None, key: Callable[[Any], Any]) -> Sequence[Any]:
+def _first(all_of: Sequence[T], most: int | None, key: Callable[[T], Any]) -> Sequence[T]:
     return all_of if most is None or len(all_of) <= most else sorted(all_of, key=key)[:most]
 
 
