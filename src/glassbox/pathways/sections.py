@@ -270,10 +270,13 @@ class IntegrateSection(Section):
     """Latents with a card in the report."""
     n_prompts: int = Field(default=24, ge=1)
     """Pairs of prompts on which the decision is measured."""
+    n_null: int = Field(default=20, ge=0)
+    """Random directions that stand in for each latent before the decision, on all of these prompts;
+    fewer than four leave nothing to hold an effect against."""
     n_graphs: int = Field(default=4, ge=0)
     """Prompts that are exported as graphs for circuit-tracer and Neuronpedia."""
     seed: int = Field(default=0, ge=0)
-    """Of the communities."""
+    """Of the communities, the random directions and sub-graphs, and the intervals."""
 
 
 class LimitsSection(Section):

@@ -52,7 +52,7 @@ class LatentAnswered(Answered):
     decision_high: float | None = None
     """Upper end of it."""
     decision_q: float | None = None
-    """Adjusted p-value of that change."""
+    """Adjusted p-value of that change against random directions in the latent's place."""
     community: int | None = None
     """Number of its community; null where it has no pathway."""
     n_upstream: int = 0

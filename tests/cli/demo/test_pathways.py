@@ -91,6 +91,30 @@ def test_a_planted_pathway_that_another_exceeds_is_not_the_planted_story(study, 
         assert found.holds is (rank == 1)
 
 
+def test_drivers_move_the_decision_beyond_random_directions_and_nulls_do_not(study, tmp_path):
+    rows = sorted(study.latents(), key=lambda row: row.decision_q)
+    moves = [row.name for row in rows if row.decision_q <= 0.05]
+    idle = rows[-1].name
+    asked, nulls = "ablated, they move it beyond random directions", "nulls do not, ablated"
+    planted = [PlantedLatent(name, "causal", "safe") for name in moves[:2]]
+    found = verdicts(study, tmp_path, *planted, PlantedLatent(idle, "null", "safe", twin=moves[0]))
+    assert found[asked].holds
+    assert found[asked].found == f"2 of 2: {', '.join(sorted(moves[:2]))}"
+    assert found[nulls].holds
+    others = found["the model's own do, about which nothing was planted"]
+    assert others.found.split(", ") == sorted(moves[2:])
+    assert others.holds is None
+    wrong = (
+        PlantedLatent(idle, "driven", "safe"),
+        PlantedLatent(moves[0], "null", "safe", twin=idle),
+    )
+    found = verdicts(study, tmp_path, *wrong)
+    assert not found[asked].holds
+    assert found[asked].found == "0 of 1: none"
+    assert not found[nulls].holds
+    assert found[nulls].found == moves[0]
+
+
 def test_a_folder_of_somebody_else_is_not_emptied(tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(ConflictError, match="holds something else than a demo"):

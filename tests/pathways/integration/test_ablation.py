@@ -1,17 +1,23 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from glassbox.engine.states.taps import NAMES
 from glassbox.errors import InvalidData, NonFiniteOutput, OutOfMemory
 from glassbox.pathways.integration.ablation import DecisionMeter, DecisionPrompt, pair_places
 from glassbox.pathways.integration.faithfulness import decision_effects, judge_subgraph
 from glassbox.pathways.latents import LatentId
-from tests.pathways.integration.small_models import small_model, small_saes
+from glassbox.pathways.replay.matching import random_directions
+from glassbox.pathways.saes.rows import normalised
+from tests.pathways.integration.small_models import SmallSaes, small_model, small_saes
 
 ANSWERS = (70, 71)
 SPECIAL = frozenset({0, 1})
+OTHERS = [LatentId(layer, index) for layer in (0, 1) for index in range(48)]
 LATENTS = [LatentId(0, 3), LatentId(0, 17), LatentId(1, 5), LatentId(1, 30), LatentId(1, 31)]
 
 
@@ -37,29 +43,33 @@ def meter_of(world, **how):
     return DecisionMeter(model, saes.rows(LATENTS), prompts, ANSWERS, SPECIAL, **how)
 
 
-def slowly(model, saes, prompt, mask, values):
-    """One prompt, through hooks of its own, latent by latent."""
-    handles = []
+def slowly(model, saes, prompt, mask, values, writes=None):
+    """One prompt, through hooks of its own, latent by latent; they write along ``writes``."""
+    handles, blocks = [], model.get_submodule(NAMES[model.config.model_type].blocks)
 
     def put_aside(layer):
         def hook(_module, _args, output):
             x = output[0] if isinstance(output, tuple) else output
-            clean = x.clone()
+            sae, clean = saes.load(layer), x.clone()
+            activations = sae.encode(clean[0])
             for latent, aside, value in zip(LATENTS, mask, values, strict=True):
                 if latent.layer != layer or not aside:
                     continue
-                sae = saes.load(layer)
                 for position in range(1, x.shape[1]):
                     if prompt.token_ids[position] in SPECIAL:
                         continue
-                    f = sae.encode(clean[0, position])[latent.index]
-                    x[0, position] += (value - f) * sae.w_dec[latent.index]
+                    f = activations[position, latent.index]
+                    own = sae.w_dec[latent.index]
+                    direction = own if writes is None else sae.w_dec[writes.index]
+                    direction = direction * own.norm() / direction.norm()
+                    scale = normalised(clean[0, position], sae.input_norm)[1]
+                    x[0, position] += (value - f) * direction * scale
             return (x, *output[1:]) if isinstance(output, tuple) else x
 
         return hook
 
     for layer in (0, 1):
-        handles.append(model.model.layers[layer].register_forward_hook(put_aside(layer)))
+        handles.append(blocks[layer].register_forward_hook(put_aside(layer)))
     with torch.inference_mode():
         logits = model(torch.tensor([prompt.token_ids])).logits[0, -1]
     for each in handles:
@@ -67,18 +77,64 @@ def slowly(model, saes, prompt, mask, values):
     return float(logits[ANSWERS[0]] - logits[ANSWERS[1]])
 
 
-@pytest.mark.parametrize("at", ["zero", "mean"])
-def test_decisions_are_those_of_the_slow_way(world, at):
+def test_decisions_are_those_of_the_slow_way(world):
     model, saes, prompts = world
     meter = meter_of(world)
     sets = np.array(
         [[0, 0, 0, 0, 0], [1, 0, 0, 0, 0], [0, 1, 0, 1, 0], [1, 1, 1, 1, 1]], dtype=bool
     )
-    values = meter.means.tolist() if at == "mean" else [0.0] * 5
-    found = meter.decisions(sets, at=at)
+    values = meter.means.tolist()
+    found = meter.decisions(sets)
     expected = [[slowly(model, saes, each, mask, values) for each in prompts] for mask in sets]
     assert found == pytest.approx(np.array(expected), abs=2e-5)
     assert np.abs(found[3] - found[0]).max() > 1e-3
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gpt2", "gpt_neox", "gemma3", "phi"])
+def test_ablations_and_random_directions_are_those_of_the_slow_way(architecture):
+    model, _, width = small_model(architecture)
+    saes = small_saes(2, width)
+    prompts = prompts_of(model, 1)
+    pool = saes.rows([LatentId(layer, index) for layer in (0, 1) for index in range(2, 48)])
+    meter = DecisionMeter(model, saes.rows(LATENTS), prompts, ANSWERS, SPECIAL, pool=pool)
+    clean = [slowly(model, saes, each, np.zeros(5), [0.0] * 5) for each in prompts]
+    for place in (1, 4):
+        latent, alone = LATENTS[place], np.arange(5) == place
+        found = meter.ablated(place, n_random=2, seed=3)
+        drawn = random_directions(latent, pool, 2, (3,))
+        for row, writes in zip(found, [None, *drawn], strict=True):
+            changed = [slowly(model, saes, each, alone, [0.0] * 5, writes) for each in prompts]
+            assert row == pytest.approx(np.array(changed) - clean, abs=2e-5)
+        assert np.unique(found.round(6), axis=0).shape[0] == 3
+
+
+def test_a_dictionary_that_normalises_writes_in_its_own_scale():
+    model, _, width = small_model()
+    plain = small_saes(2, width)
+    saes = SmallSaes(
+        [replace(plain.load(layer), input_norm="layer_norm") for layer in plain.layers]
+    )
+    prompts = prompts_of(model, 2)
+    meter = DecisionMeter(model, saes.rows(LATENTS), prompts, ANSWERS, SPECIAL)
+    mask = np.array([[1, 1, 0, 1, 0]], dtype=bool)
+    expected = [slowly(model, saes, each, mask[0], meter.means.tolist()) for each in prompts]
+    assert meter.decisions(mask)[0] == pytest.approx(expected, abs=2e-5)
+    clean = [slowly(model, saes, each, np.zeros(5), [0.0] * 5) for each in prompts]
+    alone = [slowly(model, saes, each, np.arange(5) == 1, [0.0] * 5) for each in prompts]
+    change = np.array(alone) - np.array(clean)
+    assert meter.ablated(1)[0] == pytest.approx(change, abs=2e-5)
+
+
+def test_where_a_latent_is_silent_nothing_changes(world):
+    model, saes, prompts = world
+    rows = saes.rows(LATENTS)
+    rows[1].b_enc[:] = -100.0
+    meter = DecisionMeter(model, rows, prompts, ANSWERS, SPECIAL, pool=saes.rows(OTHERS))
+    assert not meter.ablated(3, n_random=5).any()
+    found = decision_effects(meter, n_random=5)
+    assert found[LATENTS[3]].effect == 0
+    assert found[LATENTS[3]].z is None
+    assert found[LATENTS[3]].p == found[LATENTS[3]].q == 1.0
 
 
 def test_nothing_set_aside_is_the_plain_model(world):
@@ -105,10 +161,11 @@ def test_batches_change_nothing(world, batch_rows):
     ],
 )
 def test_out_of_memory_halves_the_batch_and_changes_nothing(world, monkeypatch, error):
-    model, _, _ = world
+    model, saes, _ = world
     sets = np.array([[1, 0, 1, 0, 0]], dtype=bool)
-    whole = meter_of(world)
-    expected = {at: whole.decisions(sets, at=at) for at in ("zero", "mean")}
+    pool = saes.rows(OTHERS)
+    whole = meter_of(world, pool=pool)
+    expected, alone = whole.decisions(sets), whole.ablated(1, n_random=3)
     forward, sizes = type(model.base_model).forward, []
 
     def cramped(self, input_ids, **options):
@@ -121,9 +178,9 @@ def test_out_of_memory_halves_the_batch_and_changes_nothing(world, monkeypatch, 
 
     monkeypatch.setattr(type(model.base_model), "forward", cramped)
     most = 3
-    meter = meter_of(world)
-    for at, values in expected.items():
-        assert meter.decisions(sets, at=at) == pytest.approx(values, abs=1e-5)
+    meter = meter_of(world, pool=pool)
+    assert meter.decisions(sets) == pytest.approx(expected, abs=1e-5)
+    assert meter.ablated(1, n_random=3) == pytest.approx(alone, abs=1e-5)
     assert meter.means.tolist() == pytest.approx(whole.means.tolist(), abs=1e-6)
     assert max(sizes) > most >= min(sizes)
     most = 0
@@ -154,21 +211,30 @@ def test_topk_rows_are_read_with_the_whole_dictionary():
     prompts = prompts_of(model, 2)
     meter = DecisionMeter(model, saes.rows(LATENTS), prompts, ANSWERS, SPECIAL, full)
     sets = np.array([[1, 1, 0, 1, 0]], dtype=bool)
-    expected = [slowly(model, saes, each, sets[0], [0.0] * 5) for each in prompts]
-    assert meter.decisions(sets, at="zero")[0] == pytest.approx(expected, abs=2e-5)
+    expected = [slowly(model, saes, each, sets[0], meter.means.tolist()) for each in prompts]
+    assert meter.decisions(sets)[0] == pytest.approx(expected, abs=2e-5)
+    clean = meter.decisions(np.zeros((1, 5), dtype=bool))[0]
+    alone = [slowly(model, saes, each, np.arange(5) == 1, [0.0] * 5) for each in prompts]
+    assert meter.ablated(1)[0] == pytest.approx(alone - clean, abs=2e-5)
 
 
 def test_effects_are_mean_changes_with_intervals_around_them(world):
-    meter = meter_of(world)
-    found = decision_effects(meter)
-    clean = meter.decisions(np.zeros((1, 5), dtype=bool))
+    meter = meter_of(world, pool=world[1].rows(OTHERS))
+    found = decision_effects(meter, n_random=8)
     for place, latent in enumerate(LATENTS):
-        alone = np.zeros((1, 5), dtype=bool)
-        alone[0, place] = True
-        change = (meter.decisions(alone, at="zero") - clean).mean()
-        assert found[latent].effect == pytest.approx(change, abs=1e-6)
+        own, *random = meter.ablated(place, n_random=8).mean(axis=1)
+        assert found[latent].effect == pytest.approx(own, abs=1e-6)
         assert found[latent].low <= found[latent].effect <= found[latent].high
+        spread = np.std(random, ddof=1) * np.sqrt(1 + 1 / 8)
+        assert found[latent].z == pytest.approx((own - np.mean(random)) / spread, rel=1e-3)
         assert 0 <= found[latent].p <= found[latent].q <= 1
+
+
+def test_without_enough_random_directions_nothing_stands_out(world):
+    for n_random in (0, 2):
+        found = decision_effects(meter_of(world, pool=world[1].rows(OTHERS)), n_random=n_random)
+        assert all(each.z is None and each.p == each.q == 1 for each in found.values())
+        assert all(each.low <= each.effect <= each.high for each in found.values())
 
 
 def test_all_latents_are_a_faithful_and_complete_sub_graph_and_none_is_neither(world):
@@ -200,7 +266,7 @@ class Pretends:
         )
         self.noise = np.random.default_rng(seed).normal(0, 0.1, len(self.prompts))
 
-    def decisions(self, set_aside, *, at="mean"):
+    def decisions(self, set_aside):
         sign = np.array([1.0 if each.kind == "safe" else -1.0 for each in self.prompts])
         carried = np.where(set_aside[:, :1], 0.0, 2.0)
         return carried * sign + 0.5 * sign + self.noise
@@ -225,10 +291,48 @@ def test_a_sub_graph_beside_it_is_neither():
 
 def test_latents_that_carry_nothing_have_no_faithfulness():
     meter = Pretends()
-    meter.decisions = lambda set_aside, *, at="mean": np.tile(meter.noise, (len(set_aside), 1))
+    meter.decisions = lambda set_aside: np.tile(meter.noise, (len(set_aside), 1))
     found = judge_subgraph(meter, frozenset({"L0-3"}), {})
     assert found.faithfulness is None
     assert found.completeness is None
+
+
+class Drawn(Pretends):
+    """A meter whose latents are directions drawn at random, each moving every prompt its own way.
+
+    How far they move the decision, and how much any change there moves it, differs by latent.
+    """
+
+    def __init__(self, n_latents, *, driver=0.0, seed=0):
+        super().__init__(n_pairs=6, seed=seed)
+        self.latents = tuple(LatentId(0, index) for index in range(n_latents))
+        self.driver, self.seed = driver, seed
+
+    def ablated(self, place, *, n_random=0, seed=0):
+        rng = np.random.default_rng((self.seed, place))
+        size, usual = np.exp(rng.normal(0, 1)), rng.normal()
+        of_direction = rng.normal(0, size, (1 + n_random, 1))
+        of_direction[0] += self.driver * size * (place == 0)
+        return usual + of_direction + rng.normal(0, 0.2 * size, (1 + n_random, len(self.prompts)))
+
+
+@pytest.mark.parametrize("n_random", [6, 10, 20])
+def test_a_latent_that_is_a_random_direction_has_a_uniform_p_value(n_random):
+    found = [decision_effects(Drawn(50, seed=seed), n_random=n_random) for seed in range(40)]
+    p = np.array([each.p for effects in found for each in effects.values()])
+    for level in (0.01, 0.05, 0.25, 0.5, 0.75):
+        error = 4 * np.sqrt(level * (1 - level) / len(p))
+        assert level - error - 0.01 <= (p <= level).mean() <= level + error
+    # Effects differ from 0 on every pair of prompts all the same: that is no distinction.
+    sure = [each.low > 0 or each.high < 0 for effects in found for each in effects.values()]
+    assert np.mean(sure) > 0.8
+    discoveries = [any(each.q <= 0.05 for each in effects.values()) for effects in found]
+    assert np.mean(discoveries) <= 0.2
+
+
+def test_one_that_moves_the_decision_beyond_random_directions_stands_out_alone():
+    found = decision_effects(Drawn(50, driver=15.0), n_random=20)
+    assert [latent.index for latent, each in found.items() if each.q <= 0.05] == [0]
 
 
 @settings(max_examples=20)
@@ -237,9 +341,9 @@ def test_random_sub_graphs_have_as_many_latents_on_every_layer(seed):
     asked = []
 
     class Watches(Pretends):
-        def decisions(self, set_aside, *, at="mean"):
+        def decisions(self, set_aside):
             asked.append(set_aside)
-            return super().decisions(set_aside, at=at)
+            return super().decisions(set_aside)
 
     judge_subgraph(Watches(), frozenset({"L0-17", "L1-5", "L1-31"}), {}, n_random=4, seed=seed)
     (sets,) = asked

@@ -230,3 +230,17 @@ def test_the_graph_of_a_study_leaves_out_what_was_refuted():
     assert path.nodes == ("token: lost", "L0-1", "L1-2", DECISION)
     assert path.weight == pytest.approx(-0.24)
     assert path.verified
+
+
+def test_an_effect_that_random_directions_have_too_is_no_arrow_and_no_measure_of_the_others():
+    latents = [
+        latent("L0-1", n_active=10, decision_effect=0.1, decision_q=0.01),
+        latent("L1-2", n_active=10, decision_effect=-2.0, decision_q=0.4),
+        latent("L1-3", n_active=10, decision_effect=-0.2, decision_q=0.05),
+    ]
+    tokens = [TokenRow(row.name, " lost", n_fires=6, log_odds=2.0) for row in latents]
+    graph = study_graph(latents, [], tokens, q=0.05)
+    arrows = {edge.source: edge for edge in graph.edges if edge.target == DECISION}
+    assert {name: edge.weight for name, edge in arrows.items()} == {"L0-1": -0.5, "L1-3": 1.0}
+    assert all(edge.verified for edge in arrows.values())
+    assert {name for path in strongest_paths(graph, 9) for name in path.nodes[1:-1]} == set(arrows)

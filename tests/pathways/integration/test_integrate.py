@@ -140,12 +140,17 @@ def test_every_selected_latent_has_its_row_and_its_card(study):
             continue
         card = study.card(row.name)
         assert row.decision_low <= row.decision_effect <= row.decision_high
+        assert 0 <= row.decision_p <= row.decision_q <= 1
+        assert row.decision_z is not None or row.decision_p == 1
         assert len(card.promoted) == len(card.suppressed) == 8
         assert [rate.condition for rate in card.rates] == list(CONDITIONS)
         if row.n_active:
             assert sum(card.histogram.counts) == row.n_active
             assert card.contexts
     assert any(row.n_active for row in rows)
+    assert any(row.decision_z is not None for row in rows)
+    # Nothing was planted: every latent is a random one among those of its dictionary.
+    assert not any(row.decision_q is not None and row.decision_q <= 0.05 for row in rows)
 
 
 def test_only_what_is_significant_and_kept_is_there(study):

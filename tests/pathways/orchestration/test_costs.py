@@ -163,6 +163,15 @@ def test_random_directions_cost_what_doses_do_in_the_texts_looked_at_closely():
     assert without["its sample"] == pytest.approx(one["its sample"] / 21)
 
 
+def test_random_directions_before_the_decision_cost_the_blocks_above_their_latent():
+    found = forecast_parts(layers=(0, 31), n_null=3)
+    whole = LLAMA_3_1_8B.forward_flop(32, 128) * 50 * 48
+    # Nothing is above the last layer, and all but one block above the first.
+    assert found["integrate"] == pytest.approx(whole * (2 + 31 / 32))
+    assert found["its own null"] == pytest.approx(3 * whole * 31 / 32)
+    assert forecast_parts(n_null=0)["its own null"] == 0
+
+
 def test_runs_of_a_source_are_counted_over_its_texts():
     # Eight texts: the first dose in each, in two of them two more doses and five directions.
     assert runs_of_source(doses=3, null=5, texts=8, close=2) == (8 + 2 * 7) / 8

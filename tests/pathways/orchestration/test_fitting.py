@@ -16,13 +16,13 @@ from glassbox.pathways.orchestration.fitting import (
     ROW_BYTES,
     Rehearsed,
     Workload,
-    require_fits,
     step_files,
     step_peaks,
     step_seconds,
     would_fit,
 )
 from glassbox.pathways.orchestration.memory import MemoryMeter, Stage
+from glassbox.pathways.orchestration.room import require_fits
 from glassbox.pathways.replay.cells import Cells, no_cells
 
 SHAPE = ModelShape("small", 8, 64, 96, 4, 2, 16, 50, itemsize=4)
@@ -65,6 +65,19 @@ def seconds(load=LOAD, pace=PACE, **replay):
 def test_reading_takes_as_long_as_there_are_tokens():
     assert seconds()["tokens"] == pytest.approx(0.5 * 2000 / 400)
     assert seconds(replace(LOAD, n_tokens=4000))["tokens"] == pytest.approx(0.5 * 4000 / 400)
+
+
+def test_effects_on_the_decision_take_passes_over_prompts_and_random_directions():
+    def integrating(**integrate):
+        config = StudyConfig.from_json({"integrate": {"n_prompts": 4, "n_null": 3} | integrate})
+        return step_seconds(config, SHAPE, LOAD, *rehearsed())["integrate"]
+
+    one = 0.5 / 400 * 2000 / 100  # a prompt, as long as the mean text
+    # Layers 0 to 6 of seven: half of the six above the lowest, on average.
+    assert integrating() == pytest.approx(48 * 8 * (1 + 3 / 7 * 4) * one)
+    assert integrating(n_null=0) == pytest.approx(48 * 8 * (1 + 3 / 7) * one)
+    assert integrating(n_prompts=8) == pytest.approx(2 * integrating())
+    assert integrating(faithfulness=False) == 0
 
 
 def test_every_source_gets_the_first_dose_and_more_where_it_is_looked_at_closely():

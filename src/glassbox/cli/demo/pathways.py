@@ -51,6 +51,8 @@ replay:
   n_null: 10
 tokens:
   n_permutations: 200
+integrate:
+  n_null: 10
 """
 """The demo's configuration, written into its folder."""
 
@@ -132,7 +134,32 @@ def judged(folder: "StudyFolder", study: "StudyResults") -> list[Verdict]:
         verdicts.append(Verdict(_role(each), says, moves is not (each.role == "null")))
     verdicts.append(_others(planted, list(rows.values())))
     verdicts += [_chain(each, study, rows) for each in planted if each.drives]
+    verdicts += _arrows_to_the_decision(planted, list(rows.values()))
     return verdicts + _verified(planted, study)
+
+
+def _arrows_to_the_decision(
+    planted: "Sequence[PlantedLatent]", rows: "Sequence[LatentRow]"
+) -> list[Verdict]:
+    """Return which latents move the decision beyond random directions when they are ablated."""
+    nulls = {each.name for each in planted if each.role == "null"}
+    causal = {each.name for each in planted} - nulls
+    found = {row.name for row in rows if row.decision_q is not None and row.decision_q <= LEVEL}
+    of_causal, of_nulls, others = (
+        sorted(each) for each in (found & causal, found & nulls, found - causal - nulls)
+    )
+    verdicts = [
+        Verdict(
+            "ablated, they move it beyond random directions",
+            f"{len(of_causal)} of {len(causal)}: {', '.join(of_causal) or 'none'}",
+            of_causal == sorted(causal),
+        ),
+        Verdict("nulls do not, ablated", ", ".join(of_nulls) or "none of them does", not of_nulls),
+    ]
+    if others:
+        what = "the model's own do, about which nothing was planted"
+        verdicts.append(Verdict(what, ", ".join(others), holds=None))
+    return verdicts
 
 
 def _others(planted: "Sequence[PlantedLatent]", rows: "Sequence[LatentRow]") -> Verdict:

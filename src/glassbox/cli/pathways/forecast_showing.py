@@ -78,8 +78,7 @@ def show_study_forecast(folder: "StudyFolder", *, json: bool) -> None:
     )
     print_text(
         f"Peak {size_of(found['peak_bytes'])} of {size_of(found['limit_bytes'])} allowed "
-        f"({found['memory']}); from one latent's run, so the times are about right at best. "
-        "Integrating is not in them."
+        f"({found['memory']}); from one latent's run, so the times are about right at best."
     )
 
 

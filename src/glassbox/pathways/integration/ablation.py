@@ -1,9 +1,10 @@
-"""The decision with some of the study's latents set aside: faithfulness and completeness.
+"""The decision with some of the study's latents set aside, or with random directions instead.
 
 A latent is set aside at every position that counts by ``x += (value - f) w_dec`` at its own layer,
 its SAE's error kept, where the value is 0 or its mean over the prompts. Later latents answer to
 what is then there. Latents outside the study are never touched, so the figures speak of the
-study's latents and not of the whole model.
+study's latents and not of the whole model. A random direction is written in ``w_dec``'s place, as
+long as it is and at the same positions: the null that replay has, see ``replay.matching``.
 
 Source: Marks et al. 2024, "Sparse feature circuits", section 4 (faithfulness, completeness, mean
 ablation); positions are not aligned between prompts, so the mean is over all of them.
@@ -11,7 +12,7 @@ ablation); positions are not aligned between prompts, so the mean is over all of
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any, Final, Literal, TypeVar
 
@@ -25,8 +26,10 @@ from glassbox.engine.states.taps import Taps
 from glassbox.errors import InvalidData, NonFiniteOutput
 from glassbox.pathways.halving import by_halves
 from glassbox.pathways.integration.lens import capped
+from glassbox.pathways.integration.upper_blocks import run_whole
 from glassbox.pathways.latents import LatentId
-from glassbox.pathways.saes.rows import LatentRows
+from glassbox.pathways.replay.matching import random_directions
+from glassbox.pathways.saes.rows import LatentRows, normalised
 from glassbox.pathways.saes.sae import Sae
 from glassbox.types import HookPoint, TokenIds
 
@@ -58,6 +61,7 @@ class DecisionMeter:
         special_ids: Token ids whose positions are left alone, as every first position is.
         full: The full dictionary of layers where it is TopK: a few rows cannot tell which of them
             are among the k largest.
+        pool: Random latents by layer, whose directions are drawn (``draw_pool``).
         batch_rows: Prompts of one forward pass; halved where memory runs out.
     """
 
@@ -67,6 +71,7 @@ class DecisionMeter:
     answers: tuple[int, int]
     special_ids: frozenset[int] = frozenset()
     full: Mapping[int, Sae] | None = None
+    pool: Mapping[int, LatentRows] = field(default_factory=dict)
     batch_rows: int = BATCH_ROWS
 
     @cached_property
@@ -139,47 +144,64 @@ class DecisionMeter:
         """Mean activation of every latent over the positions that count, on the device."""
         return self._clean[0]
 
-    @cached_property
-    def _untouched(self) -> Float[np.ndarray, " n_prompts"]:
-        """Every prompt's decision with nothing set aside."""
-        (found,) = self.decisions(np.zeros((1, len(self.latents)), dtype=bool))
-        return np.asarray(found)
-
     def decisions(
-        self,
-        set_aside: Bool[np.ndarray, "n_sets n_latents"],
-        *,
-        at: Literal["zero", "mean"] = "mean",
+        self, set_aside: Bool[np.ndarray, "n_sets n_latents"]
     ) -> Float[np.ndarray, "n_sets n_prompts"]:
         """Return logit of stopping less that of going on, for every set and prompt.
 
         Args:
-            set_aside: Which latents each set puts aside, in the order of ``latents``.
-            at: The value that they get.
+            set_aside: Which latents each set puts at their means, in the order of ``latents``.
 
         Raises:
             NonFiniteOutput: A logit is NaN or infinite.
             OutOfMemory: Even one prompt does not fit.
         """
-        means, fires = self._clean
-        values = torch.zeros_like(means) if at == "zero" else means
-        n_prompts = len(self.prompts)
-        result = np.empty((len(set_aside), n_prompts))
+        values = self.means
+        result = np.empty((len(set_aside), len(self.prompts)))
         for number, mask in enumerate(set_aside):
-            changed = np.arange(n_prompts)
-            if at == "zero" and mask.any():
-                # Where none of them fires there is nothing to take away.
-                result[number] = self._untouched
-                changed = np.flatnonzero(fires[mask].any(axis=0))
             read = partial(self._read, mask=mask, values=values)
-            for places in self._batches(changed):
+            for places in self._batches(np.arange(len(self.prompts))):
                 result[number, places] = np.concatenate([*self._halving(places, read)])
-        if not np.isfinite(result).all():
-            raise NonFiniteOutput(
-                "A decision's logit is NaN or infinite; look at the dictionaries and the model's "
-                "number format."
-            )
-        return result
+        return _finite(result)
+
+    def ablated(
+        self, place: int, *, n_random: int = 0, seed: int = 0
+    ) -> Float[np.ndarray, "directions n_prompts"]:
+        """Return by how much each decision changes when one latent is put to 0.
+
+        The first row is the latent's own doing. In the others a random direction is written in its
+        own's place; there are fewer than asked for where the layer's pool is smaller. 0 where the
+        latent does not fire.
+
+        Args:
+            place: Of the latent in ``latents``.
+            n_random: Random directions.
+            seed: Of their draw.
+
+        Raises:
+            NonFiniteOutput: A logit is NaN or infinite.
+            OutOfMemory: Even one prompt does not fit.
+        """
+        directions = self._directions(place, n_random, seed)
+        result = np.zeros((len(directions), len(self.prompts)))
+        read = partial(self._read_ablated, place=place, directions=directions)
+        # Where it does not fire there is nothing to take away.
+        for places in self._batches(np.flatnonzero(self._clean[1][place])):
+            result[:, places] = np.concatenate([*self._halving(places, read)], axis=1)
+        return _finite(result)
+
+    def _directions(self, place: int, n_random: int, seed: int) -> Float[Tensor, "directions d"]:
+        """Return what a latent writes, and random directions that are as long."""
+        latent = self.latents[place]
+        rows = self._on_device[latent.layer]
+        own = rows.w_dec[place - self._spans[latent.layer].start]
+        drawn = random_directions(latent, self.pool, n_random, (seed,))
+        if not drawn:
+            return own[None]
+        pool = self.pool[latent.layer]
+        at = torch.searchsorted(pool.indices, torch.tensor([each.index for each in drawn]))
+        others = pool.w_dec[at].to(own)
+        return torch.cat([own[None], others * (own.norm() / others.norm(dim=1, keepdim=True))])
 
     def _batches(self, places: np.ndarray) -> Iterator[np.ndarray]:
         lengths = np.array([len(each.token_ids) for each in self.prompts])
@@ -232,7 +254,7 @@ class DecisionMeter:
             rows = self._on_device[layer]
             f = self._activations(layer, x)[..., chosen]
             shift = (values[self._spans[layer]][chosen] - f) * inside.unsqueeze(-1)
-            return x + (shift.to(rows.w_dec.dtype) @ rows.w_dec[chosen]).to(x.dtype)
+            return _written(x, rows, shift, rows.w_dec[chosen])
 
         with torch.inference_mode(), ExitStack() as stack:
             for layer, span in self._spans.items():
@@ -240,9 +262,28 @@ class DecisionMeter:
                 if len(chosen):
                     stack.enter_context(self._hook(layer, partial(replaced, layer, chosen)))
             states = self.model.base_model(input_ids=tokens, use_cache=False).last_hidden_state
-            last = torch.tensor([len(self.prompts[place].token_ids) - 1 for place in places])
-            ends = states[torch.arange(len(places)), last.to(self._device)]
-            logits = self._answer_logits(ends)
+            return self._decided(places, states)
+
+    def _read_ablated(
+        self, places: np.ndarray, place: int, directions: Float[Tensor, "directions d"]
+    ) -> Float[np.ndarray, "directions n"]:
+        layer = self.latents[place].layer
+        rows, own = self._on_device[layer], place - self._spans[layer].start
+        tokens, inside = self._laid_out(places)
+        with torch.inference_mode():
+            upper = run_whole(self.model, self._taps, layer, tokens)
+            shift = -(self._activations(layer, upper.x)[..., own] * inside).unsqueeze(-1)
+            decided = [
+                self._decided(places, upper.run(_written(upper.x, rows, shift, direction[None])))
+                for direction in directions
+            ]
+            return np.asarray(np.stack(decided) - self._decided(places, upper.clean))
+
+    def _decided(self, places: np.ndarray, states: Tensor) -> Float[np.ndarray, " n"]:
+        """Return the decision of each prompt from the states behind the final norm."""
+        last = torch.tensor([len(self.prompts[place].token_ids) - 1 for place in places])
+        ends = states[torch.arange(len(places)), last.to(self._device)]
+        logits = self._answer_logits(ends)
         return (logits[:, 0] - logits[:, 1]).cpu().double().numpy()
 
     def _answer_logits(self, states: Tensor) -> Tensor:
@@ -251,6 +292,26 @@ class DecisionMeter:
         bias = None if head.bias is None else head.bias[chosen].float()
         logits = torch.nn.functional.linear(states.float(), head.weight[chosen].float(), bias)
         return capped(self.model, logits)
+
+
+def _written(
+    x: Float[Tensor, "*n d"],
+    rows: LatentRows,
+    shift: Float[Tensor, "*n some"],
+    directions: Float[Tensor, "some d"],
+) -> Float[Tensor, "*n d"]:
+    """Return the stream with a change of activations written, in its dictionary's scale."""
+    scale = normalised(x.to(rows.w_enc.dtype), rows.input_norm)[1]
+    return x + ((shift.to(directions.dtype) @ directions) * scale).to(x.dtype)
+
+
+def _finite(decisions: np.ndarray) -> np.ndarray:
+    if not np.isfinite(decisions).all():
+        raise NonFiniteOutput(
+            "A decision's logit is NaN or infinite; look at the dictionaries and the model's "
+            "number format."
+        )
+    return decisions
 
 
 def pair_places(prompts: Sequence[DecisionPrompt]) -> tuple[np.ndarray, np.ndarray]:

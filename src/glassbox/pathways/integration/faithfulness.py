@@ -1,19 +1,19 @@
-"""How much of the framing's effect the found sub-graph carries: decided from measured logits.
+"""What single latents, and the found sub-graph, do to the decision: judged from measured logits.
 
 Pure: logit differences in, figures with intervals out. See ``ablation`` for what was measured.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, Protocol
+from typing import Final, Protocol
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.special import stdtr
 
 from glassbox.pathways.integration.ablation import DecisionPrompt, pair_places
 from glassbox.pathways.integration.summary import AblationPoint, SubgraphTest
 from glassbox.pathways.latents import LatentId
+from glassbox.stats.effects.pooled_null import fit_random_effects, pooled_p
 from glassbox.stats.multiple_testing import benjamini_hochberg
 
 N_BOOTSTRAP: Final = 2000
@@ -41,12 +41,14 @@ class ReadsDecisions(Protocol):
         """The prompts at whose end decisions are made."""
 
     def decisions(
-        self,
-        set_aside: Bool[np.ndarray, "n_sets n_latents"],
-        *,
-        at: Literal["zero", "mean"] = "mean",
+        self, set_aside: Bool[np.ndarray, "n_sets n_latents"]
     ) -> Float[np.ndarray, "n_sets n_prompts"]:
         """Return the decision's logit difference for every set of latents put aside."""
+
+    def ablated(
+        self, place: int, *, n_random: int = 0, seed: int = 0
+    ) -> Float[np.ndarray, "directions n_prompts"]:
+        """Return what ablating one latent changes: its own doing, then random directions'."""
 
 
 @dataclass(frozen=True)
@@ -58,54 +60,73 @@ class DecisionEffect:
     low: float
     """Lower end of its 95 % bootstrap interval over pairs."""
     high: float
+    z: float | None
+    """Distance from the mean effect of random directions in its place, in units of their spread;
+    None where too few tell, or nothing moves."""
     p: float
-    """Of a t-test over pairs that it is 0."""
+    """Share of random directions that are as far from the others; 1 where ``z`` is None."""
     q: float
     """Adjusted over all latents (Benjamini-Hochberg)."""
 
 
-def decision_effects(meter: ReadsDecisions, *, seed: int = 0) -> dict[LatentId, DecisionEffect]:
+def decision_effects(
+    meter: ReadsDecisions, *, n_random: int = 20, seed: int = 0
+) -> dict[LatentId, DecisionEffect]:
     """Return what ablating each latent alone does to the decision.
+
+    The effect, a mean over pairs, is held against those of random directions on the same prompts
+    (``pooled_null``). A direction is one draw: it goes through all prompts, and its mean is one
+    value, so that a latent whose direction is itself a random one has a uniform p-value.
+
+    Args:
+        meter: Measures.
+        n_random: Random directions for each latent; fewer than four tell nothing.
+        seed: Of the directions and the bootstrap.
 
     Raises:
         InvalidData: No pair of prompts is whole.
         NonFiniteOutput: A logit is NaN or infinite.
+
+    Source of what counts as one value: Hurlbert 1984, "Pseudoreplication and the design of
+    ecological field experiments", Ecological Monographs 54(2).
     """
     n_latents = len(meter.latents)
     if not n_latents:
         return {}
     safe, risky = pair_places(meter.prompts)
-    sets = np.vstack([np.zeros((1, n_latents), dtype=bool), np.eye(n_latents, dtype=bool)])
-    measured = meter.decisions(sets, at="zero")
-    change = measured[1:] - measured[:1]
-    by_pair = (change[:, safe] + change[:, risky]) / 2
-    p_values = _t_test(by_pair)
-    q_values = benjamini_hochberg(p_values)
-    means = by_pair[:, _resamples(len(safe), seed)].mean(axis=2)
+    changes = [meter.ablated(at, n_random=n_random, seed=seed) for at in range(n_latents)]
+    by_pair = [(each[:, safe] + each[:, risky]) / 2 for each in changes]
+    own = np.array([each[0] for each in by_pair])
+    z, p = _against_random(own.mean(axis=1), [each[1:].mean(axis=1) for each in by_pair])
+    q = benjamini_hochberg(p)
+    means = own[:, _resamples(len(safe), seed)].mean(axis=2)
     low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=1)
     return {
         latent: DecisionEffect(
-            float(by_pair[place].mean()),
-            float(low[place]),
-            float(high[place]),
-            float(p_values[place]),
-            float(q_values[place]),
+            effect=float(own[at].mean()),
+            low=float(low[at]),
+            high=float(high[at]),
+            z=float(z[at]) if np.isfinite(z[at]) else None,
+            p=float(p[at]),
+            q=float(q[at]),
         )
-        for place, latent in enumerate(meter.latents)
+        for at, latent in enumerate(meter.latents)
     }
 
 
-def _t_test(values: Float[np.ndarray, "n m"]) -> Float[np.ndarray, " n"]:
-    """Return two-sided p-values that each row's mean is 0; 1 where it cannot be told."""
-    m = values.shape[1]
-    if m < 2:
-        return np.ones(len(values))
-    mean, sd = values.mean(axis=1), values.std(axis=1, ddof=1)
-    # Rounding of a latent that never fires on these prompts is no effect.
-    certain = sd <= 1e-9
-    t = mean * np.sqrt(m) / np.where(certain, 1.0, sd)
-    p = 2 * stdtr(m - 1, -np.abs(t))
-    return np.where(certain, np.where(np.abs(mean) > _NOTHING, 0.0, 1.0), p)
+def _against_random(
+    own: Float[np.ndarray, " n"], random: Sequence[Float[np.ndarray, " _"]]
+) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+    """Return how far each effect is from random ones, and p-values; NaN and 1 where none tell."""
+    z, p = np.full(len(own), np.nan), np.ones(len(own))
+    null = np.concatenate(random)
+    if len(null):
+        groups = np.repeat(np.arange(len(own)), [len(each) for each in random])
+        fit = fit_random_effects(null, groups, len(own))
+        z = fit.z(own, np.arange(len(own)))
+        known, null_z = np.isfinite(z), np.abs(fit.null_z)
+        p[known] = pooled_p(np.abs(z[known]), null_z[np.isfinite(null_z)])
+    return z, p
 
 
 def _resamples(n_pairs: int, seed: int) -> Int[np.ndarray, "n_bootstrap n_pairs"]:

@@ -93,8 +93,8 @@ def study_graph(
 ) -> PathwayGraph:
     """Return the graph that a study's tables describe.
 
-    Pathways that replay refuted are left out, and effects on the decision above ``q``; so are
-    latents and tokens that nothing touches.
+    Pathways that replay refuted are left out, and effects on the decision that random directions
+    have too (adjusted p-value above ``q``); so are latents and tokens that nothing touches.
     """
     known = {row.name: row for row in latents}
     edges = [
@@ -147,16 +147,17 @@ def token_edges(tokens: Sequence[TokenRow], known: Mapping[str, LatentRow]) -> l
 
 
 def _decision_edges(latents: Sequence[LatentRow], q: float) -> list[Edge]:
-    effects = {row.name: row for row in latents if row.decision_effect}
-    largest = max((abs(row.decision_effect or 0.0) for row in effects.values()), default=0.0)
-    edges = []
-    for row in effects.values():
-        # Ablating takes the latent's push away, so the push is the effect turned round.
-        weight = -(row.decision_effect or 0.0) / largest
-        verified = None if row.decision_q is None else row.decision_q <= q
-        if verified is not False:
-            edges.append(Edge(row.name, DECISION, weight, verified))
-    return edges
+    effects = {
+        row.name: (row.decision_effect, None if row.decision_q is None else True)
+        for row in latents
+        if row.decision_effect and (row.decision_q is None or row.decision_q <= q)
+    }
+    largest = max((abs(effect) for effect, _ in effects.values()), default=0.0)
+    # Ablating takes the latent's push away, so the push is the effect turned round.
+    return [
+        Edge(name, DECISION, -effect / largest, verified)
+        for name, (effect, verified) in effects.items()
+    ]
 
 
 def _node(name: str, known: Mapping[str, LatentRow]) -> GraphNode:

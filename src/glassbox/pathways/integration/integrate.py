@@ -95,6 +95,7 @@ def integrate_study(
             found.decisions.prompts,
             with_decisions=config.integrate.faithfulness,
             n_pairs=config.integrate.n_prompts,
+            n_random=config.integrate.n_null,
             seed=config.integrate.seed,
         )
         firings = _firings(found, resident, n_contexts=config.tokens.top)
@@ -183,6 +184,8 @@ def _completed(row: LatentRow, told: Told, firings: Mapping[str, Firings]) -> La
             decision_effect=effect.effect,
             decision_low=effect.low,
             decision_high=effect.high,
+            decision_z=effect.z,
+            decision_p=effect.p,
             decision_q=effect.q,
         )
     fires = firings.get(row.name)

@@ -17,6 +17,7 @@ from glassbox.pathways.integration.lens import logit_lens
 from glassbox.pathways.integration.prompt_graph import Prompt, PromptGraph, trace_prompt
 from glassbox.pathways.integration.values import LensToken
 from glassbox.pathways.latents import LatentId
+from glassbox.pathways.replay.matching import draw_pool
 from glassbox.pathways.saes.dictionaries import Dictionaries
 from glassbox.pathways.saes.rows import LatentRows
 from glassbox.pathways.study.conditions import CONTINUE, STOP
@@ -82,6 +83,7 @@ def ask_model(
     *,
     with_decisions: bool = True,
     n_pairs: int = 24,
+    n_random: int = 20,
     seed: int = 0,
 ) -> Told:
     """Return what the model tells of the latents.
@@ -92,7 +94,8 @@ def ask_model(
         prompts: Safe and risky ones of the study, in pairs.
         with_decisions: Measure effects on the decision.
         n_pairs: Most pairs of prompts that they are measured on.
-        seed: Of the intervals.
+        n_random: Random directions that each effect is held against.
+        seed: Of the intervals and the random directions.
 
     Raises:
         NonFiniteOutput: The model answers NaN or infinity.
@@ -103,16 +106,21 @@ def ask_model(
     if not with_decisions:
         return Told(lens=lens)
     try:
-        meter = decision_meter(resident, rows, spread(prompts, n_pairs))
+        meter = decision_meter(resident, rows, spread(prompts, n_pairs), seed=seed)
     except InvalidData as error:
         return Told(lens=lens, remarks=(f"Effects on the decision were not measured: {error}",))
-    return Told(lens=lens, effects=decision_effects(meter, seed=seed), meter=meter)
+    effects = decision_effects(meter, n_random=n_random, seed=seed)
+    return Told(lens=lens, effects=effects, meter=meter)
 
 
 def decision_meter(
-    resident: Resident, rows: Mapping[int, LatentRows], prompts: Sequence[LoggedPrompt]
+    resident: Resident,
+    rows: Mapping[int, LatentRows],
+    prompts: Sequence[LoggedPrompt],
+    *,
+    seed: int = 0,
 ) -> DecisionMeter:
-    """Return what reads the decision at the end of some prompts.
+    """Return what reads the decision at the end of some prompts; ``seed`` draws its pool.
 
     Raises:
         InvalidData: Too few pairs of prompts, or answers that begin alike.
@@ -142,6 +150,7 @@ def decision_meter(
         answers,
         frozenset(resident.special_ids),
         full or None,
+        draw_pool(resident.dictionaries, list(rows), seed=seed),
     )
 
 

@@ -37,7 +37,7 @@ from glassbox.pathways.integration.values import (
 )
 from glassbox.pathways.latents import LatentId
 
-STUDY_SCHEMA: Final = 1
+STUDY_SCHEMA: Final = 2
 """Version of the layout of the folder ``results/integrated``."""
 
 INTEGRATED: Final = Path("results", "integrated")

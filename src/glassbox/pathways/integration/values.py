@@ -52,8 +52,12 @@ class LatentRow:
     """Lower end of its 95 % bootstrap interval over prompts."""
     decision_high: float | None = None
     """Upper end of it."""
+    decision_z: float | None = None
+    """Distance of the effect from those of random directions in its place, in their spread."""
+    decision_p: float | None = None
+    """P-value against random directions in its place."""
     decision_q: float | None = None
-    """Adjusted p-value that it is 0 (Benjamini-Hochberg over the latents)."""
+    """Adjusted over the latents (Benjamini-Hochberg)."""
     community: int | None = None
     """Number of its community in the graph, 0 the largest; None where it has no pathway."""
     n_upstream: int = 0
@@ -327,7 +331,7 @@ class Edge:
     weight: float
     """Latent to latent: mean attribution (gradient times activation) as a signed share of all
     that reaches the target. Token to latent: the association's strength in [0, 1]. Latent to
-    decision: effect as a signed share of the largest."""
+    decision: effect as a signed share of the largest that there is an arrow for."""
     verified: bool | None = None
     """Whether an intervention confirmed it; None where none was made."""
 
@@ -341,7 +345,8 @@ class DecisionPath:
     weight: float
     """Product of the weights of its edges; its sign says whether it pushes towards stopping."""
     verified: bool
-    """Whether replay confirmed every edge between latents, and the last one differs from 0."""
+    """Whether every edge behind the token stands out from random directions in its source's place.
+    """
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The forecast of a study from its rehearsal, and whether the machine has room for it.
+"""The forecast of a study from its rehearsal.
 
 Memory is counted from sizes and added to what is in use; time is what the rehearsal's operations
 took, times how many there will be. Knows nothing of how steps work.
@@ -6,7 +6,7 @@ took, times how many there will be. Knows nothing of how steps work.
 
 import math
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,7 +14,6 @@ import numpy as np
 import torch
 
 from glassbox.engine.protocol import Lent
-from glassbox.errors import NoDiskSpace, OutOfMemory
 from glassbox.pathways.config import StudyConfig
 from glassbox.pathways.corpus.activation_pass import BATCH_TOKENS
 from glassbox.pathways.corpus.contexts import Context
@@ -130,7 +129,7 @@ def forecast_run(
             "added_bytes": peaks[name],
             "disk_bytes": disk[name],
         }
-        for name in ("tokens", "discover", "validate")
+        for name in ("tokens", "discover", "validate", "integrate")
     ]
     return {
         "steps": steps,
@@ -203,6 +202,10 @@ def step_peaks(
             batch_tokens=config.replay.batch_tokens,
             n_sources=load.n_latents + 512 * shape.n_layers,
         ),
+        # Batches of prompts are halved until they fit: one has to.
+        "integrate": corpus_bytes(
+            shape, batch_tokens=load.longest, longest=load.longest, n_latents=load.n_latents
+        ),
     }
 
 
@@ -242,35 +245,6 @@ def would_fit(
             tokens = max(1, tokens // 2)
 
 
-def require_fits(forecast: Mapping[str, Any]) -> None:
-    """Return if the machine has room for what was forecast.
-
-    Raises:
-        OutOfMemory: It has not; says what would fit.
-        NoDiskSpace: The results would not fit the disk.
-    """
-    if forecast["peak_bytes"] > forecast["limit_bytes"]:
-        largest = max(forecast["steps"], key=lambda step: step["peak_bytes"])
-        fits = forecast["would_fit"]
-        remedy = (
-            "Would fit: " + ", ".join(f"{key} = {value}" for key, value in fits.items())
-            if fits
-            else "No size of chunk would fit: use a smaller number format, shorter texts "
-            "(contexts.max_tokens), fewer of them (tokens.max_responses) or a larger device"
-        )
-        raise OutOfMemory(
-            f"The step '{largest['step']}' would need {forecast['peak_bytes'] / 1e9:.2f} GB "
-            f"({forecast['memory']}); {forecast['limit_bytes'] / 1e9:.2f} GB are allowed by "
-            f"limits.gpu_bytes, limits.host_bytes or what is free. {remedy}."
-        )
-    if forecast["disk_bytes"] > forecast["free_disk_bytes"]:
-        raise NoDiskSpace(
-            f"The results would take {forecast['disk_bytes'] / 1e9:.2f} GB; there are "
-            f"{forecast['free_disk_bytes'] / 1e9:.2f} GB. Free some, raise limits.disk_bytes, or "
-            "take fewer contexts or latents."
-        )
-
-
 def step_seconds(
     config: StudyConfig, shape: ModelShape, load: Workload, done: Rehearsed, meter: MemoryMeter
 ) -> dict[str, float]:
@@ -278,7 +252,8 @@ def step_seconds(
 
     A sweep costs something for each text and something for each operation; two rehearsals, of one
     target and of many in the same text, tell these apart. Targets are taken to stand anywhere in
-    their texts. Counting and judging, which need no model, are left out.
+    their texts, and prompts to be as long as the corpus's mean text. Counting, judging and drawing
+    are left out.
     """
     took = {stage.name: stage.seconds for stage in meter.stages}
     one, many = took["sweep, selected latents"], took["many targets"]
@@ -299,7 +274,25 @@ def step_seconds(
         "discover": load.n_contexts * text + pace * operations(_typical(load, lowest)),
         "validate": load.n_contexts * took["clean text"]
         + n_runs * took["replay"] / max(1, done.n_runs),
+        "integrate": _prompt_passes(config, load, lowest)
+        * took["activations"]
+        * (load.n_tokens / max(1, load.n_documents))
+        / max(1, done.n_tokens),
     }
+
+
+def _prompt_passes(config: StudyConfig, load: Workload, lowest: int) -> float:
+    """Return how many passes over a prompt the effects on the decision take, at most.
+
+    A whole one and one for each direction, through the blocks above the latent: the study's stand
+    halfway up, on average, and fire on all prompts, at worst.
+    """
+    integrate = config.integrate
+    if not integrate.faithfulness:
+        return 0.0
+    above = (load.deepest - lowest) / 2 / (load.deepest + 1)
+    n_runs = 1 + above * (1 + integrate.n_null)
+    return load.n_latents * 2 * integrate.n_prompts * n_runs
 
 
 def _runs_of_a_text(config: StudyConfig, found: ContextGradients) -> float:
@@ -367,7 +360,7 @@ def _typical(load: Workload, lowest: int) -> list[ContextShape]:
 
 
 def step_files(config: StudyConfig, load: Workload, found: ContextGradients) -> dict[str, int]:
-    """Return the bytes of files that each step leaves; the report's are with ``validate``."""
+    """Return the bytes of files that each step leaves."""
     n_sources = max(1, load.n_latents - 1)
     kept = load.n_targets * min(config.discover.top, n_sources)
     rows = load.n_targets * n_sources if config.replay.exhaustive else kept
@@ -380,8 +373,8 @@ def step_files(config: StudyConfig, load: Workload, found: ContextGradients) -> 
         + ROW_BYTES["associations"] * load.n_latents,
         "discover": 8 * load.n_pairs * load.n_sources + ROW_BYTES["candidate"] * kept,
         "validate": ROW_BYTES["validated"] * rows * len(config.replay.doses)
-        + round(ROW_BYTES["effect"] * effects)
-        + ROW_BYTES["report"],
+        + round(ROW_BYTES["effect"] * effects),
+        "integrate": ROW_BYTES["report"],
     }
 
 

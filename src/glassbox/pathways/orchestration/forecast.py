@@ -99,8 +99,8 @@ class StudySize:
     n_doses: int = 3
     """Ways in which each source is changed."""
     n_null: int = 20
-    """Random directions that stand in for each source in a text that is looked at closely; the
-    plan has none."""
+    """Random directions that stand in for each source in a text that is looked at closely, and for
+    each latent before the decision; the plan has none."""
     close_texts: int | None = None
     """Texts in which each pathway is looked at closely: all doses, and the random directions. None
     is all of its texts."""
@@ -252,8 +252,13 @@ def forecast_study(
     gradients = float(sweep_flop(model, contexts, lowest_source=size.layers[0]))
     rows = dict.fromkeys(size.layers, size.per_layer)
     tokens = float(corpus_flop(model, [size.n_tokens], rows)) * size.n_responses
-    n_ablations = size.n_latents * size.n_prompts
-    ablations = float(model.forward_flop(model.n_layers, size.n_tokens)) * n_ablations
+    times = size.per_layer * size.n_prompts
+    clean = float(model.forward_flop(model.n_layers, size.n_tokens)) * len(size.layers) * times
+    # What a latent writes goes through the blocks above it alone.
+    above = times * sum(
+        float(model.forward_flop(model.n_layers - 1 - layer, size.n_tokens))
+        for layer in size.layers
+    )
     n_pairs = size.n_targets * size.n_contexts
     rate = device.matmul_flop_s
     single = [ContextShape(size.n_tokens, ((layer, size.n_tokens - 1),)) for layer in size.layers]
@@ -284,9 +289,16 @@ def forecast_study(
                 "integrate",
                 f"each latent ablated on {counted(size.n_prompts, 'prompt')}, as if it fired "
                 "on all",
-                ablations,
-                ablations / (rate * shares.corpus),
+                clean + above,
+                (clean + above) / (rate * shares.corpus),
                 _PLAN_INTEGRATE_S,
+            ),
+            StepForecast(
+                "its own null",
+                f"{counted(size.n_null, 'random direction')} for each of them",
+                size.n_null * above,
+                size.n_null * above / (rate * shares.corpus),
+                None,
             ),
         ),
         literal / (rate * shares.sweep),

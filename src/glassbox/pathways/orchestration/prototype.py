@@ -22,11 +22,12 @@ from glassbox.pathways.discovery.sources import HeldSources, StreamedSources
 from glassbox.pathways.discovery.sweep import SweepOptions
 from glassbox.pathways.latents import LatentId
 from glassbox.pathways.orchestration.file_steps import data_inputs
-from glassbox.pathways.orchestration.fitting import Rehearsed, forecast_run, require_fits
+from glassbox.pathways.orchestration.fitting import Rehearsed, forecast_run
 from glassbox.pathways.orchestration.lent_model import runnable, sweeper_of
 from glassbox.pathways.orchestration.memory import MemoryMeter
 from glassbox.pathways.orchestration.parts import StudyLatents, study_latents
 from glassbox.pathways.orchestration.prototype_file import SCHEMA
+from glassbox.pathways.orchestration.room import require_fits
 from glassbox.pathways.orchestration.running import Done, file_inputs
 from glassbox.pathways.orchestration.workplace import Workplace
 from glassbox.pathways.replay.clean_text import Latents

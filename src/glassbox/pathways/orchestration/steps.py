@@ -74,7 +74,7 @@ TABLE: Final[Mapping[str, Step]] = {
         # What it measures goes the way of the sweep, and its forecast is of all that follows.
         _step(
             "prototype",
-            ("model", "saes", "contexts", "discover", "replay", "tokens", "prototype"),
+            ("model", "saes", "contexts", "discover", "replay", "tokens", "integrate", "prototype"),
             "prototype",
             "prototype_inputs",
         ),

@@ -140,7 +140,7 @@ def test_latents_on_paths_of_their_own_are_told_from_those_that_drive_others(pag
     n = n_driving(study.decision_paths)
     assert f"to the decision ({n} on verified pathways)" in words
     assert f"{n} on paths on which one latent drives another" in words
-    assert "held against no effect at all" in words
+    assert "held against random directions" in words
 
 
 def test_nothing_of_the_data_is_taken_for_markup(tmp_path: Path):

@@ -3995,7 +3995,7 @@ export interface components {
             decision_low?: number | null;
             /**
              * Decision Q
-             * @description Adjusted p-value of that change.
+             * @description Adjusted p-value of that change against random directions in the latent's place.
              */
             decision_q?: number | null;
             /**

@@ -26,11 +26,12 @@ MOST_WARNINGS: Final = 100
 """Warnings shown."""
 
 LAST_ARROW: Final = (
-    "The last arrow, from a latent to the decision, is held against no effect at all and not "
-    "against random directions, as those between latents are: most latents move the decision a "
-    "little. Its strength tells, 1 being the strongest latent's."
+    "The last arrow, from a latent to the decision, is held against random directions as those "
+    "between latents are: written in the latent's place, at its positions and as long. There is "
+    "an arrow where the latent moves the decision beyond them. Its strength is a share of the "
+    "strongest one's."
 )
-"""What an effect on the decision is and is not."""
+"""What an effect on the decision is held against."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def paths_section(paths: Sequence[DecisionPath]) -> tuple[Section, Piece | None]
     rest = f" The first {MOST_PATHS} are shown." if len(paths) > MOST_PATHS else ""
     text = (
         f"{counted(len(paths), 'way')} from a token to the decision, {n_verified} of them with "
-        "every arrow between latents, where there is any, confirmed by replay. Those stand first, "
+        "every arrow behind the token confirmed by an intervention. Those stand first, "
         "and before all the ways on which one latent drives another, weaker though they mostly "
         f"are; then the strongest.{rest} Strength is the product of the arrows' strengths; + "
         "pushes towards stopping, − towards going on.",
