@@ -14,7 +14,6 @@ def attention_to_first_token(model, tokenizer, text):
     import torch
 
     inputs = tokenizer(text, return_tensors="pt").to(model.device)
-    model.set_attn_implementation("eager")
     with torch.no_grad():
         attentions = model(**inputs, output_attentions=True).attentions
     return [round(layer[0, :, 1:, 0].mean().item(), 3) for layer in attentions]
@@ -26,5 +25,4 @@ if __name__ == "__main__":
             begun = time.perf_counter()
             by_layer = client.run(attention_to_first_token, text="The waiters were superb.")
             print(f"{time.perf_counter() - begun:.3f} s: {by_layer}")
-        # It switched the attention and left it so; that was put back, and is told.
         print(client.last)

@@ -13,7 +13,7 @@ from glassbox.techniques.local.backend import running
 
 FOLDER = Path(__file__).parents[2] / "examples"
 EXAMPLES = {
-    "inline": "undone: ",
+    "inline": "attention_to_first_token succeeded: ",
     "from_files": "forced_answer, rank_of_last",
     "dynamic_experiments": "temperature 1.5 done",
     "model_info": "8 layers of width 128",

@@ -1,7 +1,9 @@
 """The database: one state at a time, whole or not at all, and no two migrations at once."""
 
+import gc
 import multiprocessing
 import os
+import sqlite3
 import threading
 from pathlib import Path
 
@@ -53,6 +55,18 @@ def test_a_file_is_in_write_ahead_mode(tmp_path: Path) -> None:
     with database.reading() as connection:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
     database.close()
+
+
+def test_one_that_is_forgotten_leaves_no_connection_open(tmp_path: Path) -> None:
+    database = open_database(f"sqlite:///{tmp_path}/glassbox.db")
+    with database.reading() as connection:
+        driver = connection.connection.driver_connection
+    assert driver is not None
+    assert driver.execute("SELECT 1").fetchone() == (1,)
+    del database
+    gc.collect()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        driver.execute("SELECT 1")
 
 
 def _open_and_count(url: str, found: "multiprocessing.Queue[int]") -> None:

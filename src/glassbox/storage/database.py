@@ -8,6 +8,7 @@ migrations.
 import math
 import os
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -91,6 +92,8 @@ class Database:
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
+        # Whoever forgets to close leaves no open connections behind.
+        weakref.finalize(self, engine.dispose)
         self._writing = {
             flushed: engine.execution_options(**{FLUSHED: flushed}) for flushed in (False, True)
         }

@@ -6,6 +6,7 @@ where other users of the machine could read a hidden prompt. Knows neither proce
 
 import hashlib
 import os
+import sys
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -95,6 +96,8 @@ class WorkerSpec:
             if given is not None and Path(given).is_dir():
                 identity[name] = str(Path(given).resolve())
         identity["glassbox"] = version("glassbox-llm")
+        # Functions travel as bytecode; another Python's worker would refuse every one.
+        identity["python"] = sys.version_info[:2]
         return hashlib.sha256(orjson.dumps(identity, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
     def to_json(self) -> bytes:

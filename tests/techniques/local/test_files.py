@@ -4,6 +4,7 @@ import io
 import os
 import socket
 import stat
+import sys
 import threading
 from dataclasses import asdict, replace
 
@@ -43,6 +44,17 @@ def test_workers_differ_in_everything_but_their_idle_time(tmp_path):
     assert len({each.digest for each in (spec, *others)}) == 6
     folder = replace(spec, model=str(tmp_path))
     assert folder.digest == replace(spec, model=f"{tmp_path}/../{tmp_path.name}").digest
+
+
+def test_another_python_has_workers_of_its_own(monkeypatch):
+    spec = WorkerSpec()
+    with monkeypatch.context() as patch:
+        ours = spec.digest
+        patch.setattr(sys, "version_info", (*sys.version_info[:2], 99))
+        after_a_patch = spec.digest
+        patch.setattr(sys, "version_info", (3, 99, 0))
+        elsewhere = spec.digest
+    assert ours == after_a_patch != elsewhere
 
 
 def test_a_folder_is_the_same_wherever_the_worker_looks(tmp_path, monkeypatch):

@@ -1,4 +1,5 @@
 # ruff: noqa: T201
+import io
 import logging
 import sys
 import threading
@@ -55,6 +56,20 @@ def test_the_streams_are_as_before_afterwards():
     before = sys.stdout, sys.stderr, list(logging.getLogger().handlers)
     lines_of(lambda: print("x"))
     assert (sys.stdout, sys.stderr, list(logging.getLogger().handlers)) == before
+
+
+def test_a_stream_is_left_alone_by_the_end_of_what_stood_for_it(monkeypatch):
+    class Stream(io.StringIO):
+        n_flushes = 0
+
+        def flush(self):
+            self.n_flushes += 1
+
+    stream = Stream()
+    monkeypatch.setattr(sys, "stdout", stream)
+    lines_of(lambda: print("x"))
+    lines_of(lambda: print("the stand-in of the run before is gone"))
+    assert stream.n_flushes == 0
 
 
 def test_two_runs_at_a_time_get_their_own_lines():

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 
 from glassbox.engine.batching.slot_attention import NAME, Span, StepCall
 from glassbox.engine.batching.slots import Slots
-from glassbox.engine.layout.attention import Attending
+from glassbox.engine.model.attending import Attending
 from glassbox.engine.model.packed_linear import PackedLinears
 from glassbox.engine.states.taps import Taps
 from glassbox.types import HookPoint

@@ -19,9 +19,10 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from transformers import AttentionInterface, PretrainedConfig, PreTrainedModel
+from transformers import AttentionInterface, PreTrainedModel
 
 from glassbox.engine.layout.packing import Block, Pack
+from glassbox.engine.model.attending import Attending
 
 NAME = "glassbox_packed"
 
@@ -233,33 +234,6 @@ def _additive(seen: np.ndarray, group: int, like: Tensor) -> Float[Tensor, "rows
 
 
 AttentionInterface.register(NAME, packed_attention)
-
-
-class Attending:
-    """Lets a model's own modules attend through one of our functions for a while.
-
-    Args:
-        model: The library's model.
-        name: Under which the function is registered with transformers.
-    """
-
-    def __init__(self, model: PreTrainedModel, name: str) -> None:
-        found = (getattr(module, "config", None) for module in model.modules())
-        configs = {id(config): config for config in found if isinstance(config, PretrainedConfig)}
-        self._configs = tuple(configs.values())
-        self._name = name
-
-    @contextmanager
-    def __call__(self) -> Iterator[None]:
-        """Hold inside the block."""
-        before = [config._attn_implementation for config in self._configs]
-        try:
-            for config in self._configs:
-                config._attn_implementation = self._name
-            yield
-        finally:
-            for config, name in zip(self._configs, before, strict=True):
-                config._attn_implementation = name
 
 
 @contextmanager

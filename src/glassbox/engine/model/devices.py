@@ -68,13 +68,7 @@ def cpu_flags() -> frozenset[str]:
     """
     capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     flags = {name for name, present in capabilities.items() if present is True}
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text(errors="replace").splitlines():
-            if line.startswith(("flags", "Features")):
-                flags.update(line.partition(":")[2].split())
-                break
-    return frozenset(flags)
+    return frozenset({*flags, *_cpuinfo("flags", "Features").split()})
 
 
 def has_native_bfloat16(device: torch.device, flags: frozenset[str] | None = None) -> bool:
@@ -187,12 +181,14 @@ def describe_devices() -> tuple[DeviceReport, ...]:
 
 def cpu_model() -> str:
     """Return the processor's name, or what the platform knows of it."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text(errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor()
+    return _cpuinfo("model name") or platform.processor()
+
+
+def _cpuinfo(*names: str) -> str:
+    """Return what ``/proc/cpuinfo`` says first under one of some names; empty where it does not."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text(errors="replace").splitlines() if path.exists() else ()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(names)), "")
 
 
 def keep_freed_memory() -> bool:

@@ -31,6 +31,13 @@ def largest_gap(one: Float[Tensor, "*shape"], other: Float[Tensor, "*shape"]) ->
     return float((one - other).masked_fill(one == other, 0.0).abs().max())
 
 
+def logprob_gap(
+    one: Float[Tensor, "*rows d_vocab"], other: Float[Tensor, "*rows d_vocab"]
+) -> float:
+    """Return the largest difference of the log-probabilities that two sets of logits give, nats."""
+    return largest_gap(*(torch.log_softmax(each.float(), dim=-1) for each in (one, other)))
+
+
 def not_finite() -> NonFiniteOutput:
     """Return the error of an answer that is made of no numbers."""
     return NonFiniteOutput(

@@ -7,6 +7,7 @@ them.
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from glassbox.engine.model.attending import OpenOnRequest
 from glassbox.engine.model.lent_modules import ModuleRecord
 from glassbox.engine.model.lent_surroundings import SurroundingsRecord
 from glassbox.engine.model.lent_tokenizer import TokenizerRecord
@@ -24,6 +25,7 @@ class Lending:
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
         self._model = model
         self._tokens = tokenizer
+        self._attending: OpenOnRequest | None = None
         self._weights: WeightRecord | None = None
         self._modules: ModuleRecord | None = None
         self._tokenizer: TokenizerRecord | None = None
@@ -36,6 +38,8 @@ class Lending:
         Args:
             is_adapted: Hooks of ours stand on the modules for as long as they are lent.
         """
+        if self._attending is None:
+            self._attending = OpenOnRequest(self._model)
         if self._weights is None:
             self._weights = WeightRecord(self._model)
         if self._modules is None or is_adapted or not self._is_own:
@@ -57,6 +61,8 @@ class Lending:
         """
         if self._weights is None or self._modules is None or self._tokenizer is None:
             return ()
+        if self._attending is not None:
+            self._attending.close()
         modules = self._modules.restore()
         weights = self._weights.restore(thoroughly=thoroughly)
         around = self._surroundings.restore() if self._surroundings is not None else ()

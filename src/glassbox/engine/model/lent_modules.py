@@ -39,8 +39,15 @@ _BESIDE_HOOKS = frozenset(
 )
 """Tables that say how entries of the others are called."""
 
-_LIBRARY_MARKS = frozenset({"_output_capturing_hooks_installed", "_compiled_call"})
-"""Attributes that the library sets by itself while a model runs."""
+_LIBRARY_MARKS = frozenset(
+    {
+        "_output_capturing_hooks_installed",
+        "_compiled_call",
+        "_previous_max_cache_length",
+        "_is_full_backward_hook",
+    }
+)
+"""Attributes that the libraries set by themselves while a model runs or gets a hook."""
 
 _LIBRARY = ("transformers.", "accelerate.")
 """Starts of the modules whose hooks belong to the library."""
@@ -145,8 +152,9 @@ class ModuleRecord:
     def _hooks_removed(self) -> Iterator[str]:
         removed: Counter[str] = Counter()
         lost: Counter[str] = Counter()
+        kinds = self._hook_kinds()
         for table, saved in self._tables:
-            kind = self._hook_kinds.get(id(table))
+            kind = kinds.get(id(table))
             if kind is None or not isinstance(table, dict) or not isinstance(saved, dict):
                 continue
             gone = [hook for key, hook in table.items() if saved.get(key) is not hook]
@@ -162,7 +170,6 @@ class ModuleRecord:
             if count:
                 yield f"{_n(count, kind)} of the model's own put back"
 
-    @property
     def _hook_kinds(self) -> dict[int, str]:
         """What each table of hooks holds, by its id; empty words for those beside them."""
         kinds = {

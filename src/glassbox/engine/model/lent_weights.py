@@ -194,12 +194,13 @@ def _forms(tensors: list[Tensor]) -> list[tuple[Any, ...]]:
 def _looks(tensors: list[Tensor]) -> list[tuple[Any, ...]]:
     """Return all that can be seen of tensors without looking at their values.
 
-    Taken in one go, because what a pass has left of them in the processor's caches is little.
+    Taken in one go, because what a pass has left of them in the processor's caches is little. The
+    strides of contiguous ones follow from their shapes.
     """
     return [
         (
             t._version, t.requires_grad, t.is_leaf and t.grad is None,
-            t.data_ptr(), t.dtype, t.shape, t.stride(),
+            t.data_ptr(), t.dtype, t.shape, t.is_contiguous() or t.stride(),
         )
         for t in tensors
     ]  # fmt: skip

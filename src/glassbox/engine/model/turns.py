@@ -23,7 +23,8 @@ class Turns:
         """Wait for one's turn; return False if it has not come within the time given."""
         me = threading.get_ident()
         with self._guard:
-            if self._holder in (None, me) and (self._holder == me or not self._waiting):
+            # Without a holder nobody waits: the turn goes from hand to hand.
+            if self._holder in (None, me):
                 self._holder = me
                 self._depth += 1
                 return True

@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from glassbox.engine.model.attending import OPEN, Attending
 from glassbox.engine.states.taps import NAMES, Taps
 from glassbox.errors import InvalidHookPoint, InvalidValue, UnsupportedModel
 from glassbox.techniques.measures.encoding import Batch
@@ -145,7 +146,7 @@ class Anatomy:
             read: Places whose values are wanted.
             write: What to put at some places.
             last_only: Whether one position of logits suffices; rows must be of equal length.
-            attentions: Whether attention weights are wanted; the pass then runs eagerly.
+            attentions: Whether attention weights are wanted; attention is then open.
             grad: Whether gradients flow.
 
         Raises:
@@ -156,7 +157,7 @@ class Anatomy:
             stack.enter_context(torch.inference_mode(mode=False))
             stack.enter_context(torch.set_grad_enabled(grad))
             if attentions:
-                stack.enter_context(eager_attention(self.model))
+                stack.enter_context(Attending(self.model, OPEN)())
                 options["output_attentions"] = True
             stack.enter_context(self.writing(write or {}))
             seen = stack.enter_context(self._reading(read))
@@ -222,29 +223,6 @@ class Anatomy:
                 f"unembedding and soft cap (logits differ by {gap:.2g}). Models whose parts are "
                 f"known: {', '.join(NAMES)}."
             )
-
-
-@contextmanager
-def eager_attention(model: Any) -> Iterator[None]:
-    """Let the model compute attention weights in the open inside the block.
-
-    Raises:
-        UnsupportedModel: It cannot.
-    """
-    before = model.config._attn_implementation
-    if before == "eager":
-        yield
-        return
-    try:
-        model.set_attn_implementation("eager")
-    except (ValueError, AttributeError) as error:
-        raise UnsupportedModel(
-            f"{type(model).__name__} cannot show attention weights ({error})."
-        ) from error
-    try:
-        yield
-    finally:
-        model.set_attn_implementation(before)
 
 
 @dataclass(frozen=True, eq=False)

@@ -73,7 +73,10 @@ _ADVICE = {
     "a generator": "Make a list of what it yields.",
     "a function": "Call it there and let its result travel.",
     "a method": "Call it there and let its result travel.",
-    "a model or one of its modules": "Take the numbers that you need from it.",
+    "a model or one of its modules": (
+        "Let numbers of it travel; of a module of your own its .state_dict(), loaded into a new "
+        "one on the other side."
+    ),
     "the handle of a hook": "Hooks are removed after a technique anyway.",
     "a coroutine": "Await it first.",
     "an iterator": "Make a list of what it yields.",

@@ -6,7 +6,7 @@ Knows time and stop signs; knows nothing of what runs.
 import threading
 import time
 
-from glassbox.errors import GlassboxError
+from glassbox.errors import DeadlineExceeded, GlassboxError
 from glassbox.techniques.running.stopping import StopSign
 
 INSIST_S = 0.05
@@ -19,6 +19,7 @@ class Clock:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._sign: StopSign | None = None
+        self._wall_s = 0.0
         self._reason: GlassboxError | None = None
         self._due_s: float | None = None
         self._wakes_s: float | None = None
@@ -32,16 +33,17 @@ class Clock:
             due_s = self._due_s
         return 0.0 if due_s is None else max(0.0, time.monotonic() - due_s)
 
-    def begin(self, sign: StopSign, due_s: float | None, reason: GlassboxError | None) -> None:
+    def begin(self, sign: StopSign, wall_s: float | None) -> None:
         """Watch a run from now on.
 
         Args:
             sign: How it is told.
-            due_s: When its time is over, of ``time.monotonic``; None is never.
-            reason: What it is told then.
+            wall_s: Seconds that it may take; None is as long as it likes.
         """
         with self._changed:
-            self._sign, self._due_s, self._reason = sign, due_s, reason
+            self._sign, self._reason = sign, None
+            self._wall_s = wall_s or 0.0
+            self._due_s = None if wall_s is None else time.monotonic() + wall_s
             self._look_earlier()
 
     def stop(self, sign: StopSign, reason: GlassboxError) -> None:
@@ -80,8 +82,14 @@ class Clock:
                 if self._sign is not None and self._due_s is not None:
                     wait_s = min(self._due_s - now, threading.TIMEOUT_MAX)
                     if wait_s <= 0:
-                        assert self._reason is not None
-                        self._sign.raise_for(self._reason)
+                        self._sign.raise_for(self._reason or _overrun(self._wall_s))
                         wait_s = INSIST_S
                 self._wakes_s = None if wait_s is None else now + wait_s
                 self._changed.wait(wait_s)
+
+
+def _overrun(wall_s: float) -> DeadlineExceeded:
+    return DeadlineExceeded(
+        f"The run took longer than the {wall_s:g} s that it may. Allow it more (Limits(wall_s=…), "
+        "--timeout; whoever keeps the model may allow less), or do less in one run."
+    )

@@ -155,6 +155,10 @@ class _StandIn(io.TextIOBase):
         self.original = original
         self._router = router
 
+    def __del__(self) -> None:
+        # Nothing ends with a stand-in; what it stood for may be closed long since.
+        pass
+
     def write(self, text: str) -> int:
         kept = self._router.of_this_thread()
         if kept is not None:

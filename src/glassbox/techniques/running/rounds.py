@@ -14,12 +14,11 @@ from dataclasses import dataclass, replace
 from glassbox.engine.protocol import Engine, Lent
 from glassbox.errors import (
     ConflictError,
-    DeadlineExceeded,
     GlassboxError,
     IntegrityError,
     TechniqueFailed,
 )
-from glassbox.techniques.calls import NEVER_STARTED, Call, Limits, ModelInfo, Packed, RunStatus
+from glassbox.techniques.calls import NEVER_STARTED, Call, Limits, ModelInfo, RunStatus
 from glassbox.techniques.running.aftermath import Aftermath
 from glassbox.techniques.running.deadlines import Clock
 from glassbox.techniques.running.functions import Functions
@@ -42,8 +41,6 @@ LOOK_S = 0.002
 
 N_SUSPECTS = 100
 """Runs of one loan, the last ones, that are told what was found at its end."""
-
-_NOTHING = Packed(b"null")
 
 Guard = Callable[[str, Call], AbstractContextManager[None]]
 """Entered around each run on the thread that executes it, with the run's id and the call."""
@@ -249,13 +246,7 @@ class Rounds:
             job.begun_s = time.monotonic()
             job.status = "running"
             self.running = job
-        due_s = None if limits.wall_s is None else job.begun_s + limits.wall_s
-        reason = DeadlineExceeded(
-            f"The run took longer than the {limits.wall_s or 0:g} s that it may. Allow it more "
-            "(Limits(wall_s=…), --timeout; whoever keeps the model may allow less), or do less in "
-            "one run."
-        )
-        self.clock.begin(job.stop, due_s, reason)
+        self.clock.begin(job.stop, limits.wall_s)
         try:
             with self._house.guard(job.id, job.call):
                 outcome = visit.run(job, session, limits)
@@ -275,8 +266,6 @@ class Rounds:
         if session is not None:
             session.n_open -= 1
             session.used_s = time.monotonic()
-        # Known for a while yet; what was sent with it may be large and is of no more use.
-        job.call = replace(job.call, shipment=None, arguments=_NOTHING)
         job.end(outcome.status, outcome.error)
         self._mean_run_s += 0.2 * (job.run_s - self._mean_run_s)
         self._quiet_since_s = time.monotonic()

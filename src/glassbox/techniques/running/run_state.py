@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
+from functools import lru_cache
 from typing import Any
 
 from glassbox.techniques.calls import (
@@ -27,6 +28,7 @@ RIDE_ALONG_BYTES = 4 * 2**20
 """Results up to this size are part of what is told of a run; larger ones are fetched."""
 
 
+@lru_cache
 def tightened(own: Limits, asked: Limits) -> Limits:
     """Return what a run may use: of each the lower bound."""
 
@@ -71,7 +73,7 @@ class Job:
 
     Args:
         id: Names it.
-        call: The call.
+        call: The call; let go of at its end, because what was sent with it may be large.
         lock: Its owner's.
         edit: Makes of a printed line what may be shown.
         hide: Hides what printed lines say together; see ``Printed``.
@@ -99,16 +101,8 @@ class Job:
         self.stop = StopSign()
         self.printed = Printed(self._told, self.edit, self.hide)
         self._n_watching = 0
-
-    @property
-    def caller(self) -> str:
-        """For whom."""
-        return self.call.caller
-
-    @property
-    def session(self) -> str | None:
-        """Session it belongs to."""
-        return self.call.session
+        self.technique, self.name = self.call.technique, self.call.name
+        self.caller, self.session = self.call.caller, self.call.session
 
     @property
     def is_over(self) -> bool:
@@ -129,6 +123,7 @@ class Job:
 
     def end(self, status: RunStatus, error: RemoteError | None = None) -> None:
         """Make it final and wake whoever waits; the lock is held."""
+        del self.call
         self.ended_s = time.monotonic()
         if self.begun_s is not None:
             self.run_s = self.ended_s - self.begun_s
@@ -159,8 +154,8 @@ class Job:
         seen = self.seen(len(self.printed.lines))
         return RunRecord(
             id=self.id,
-            technique=self.call.technique,
-            name=self.call.name,
+            technique=self.technique,
+            name=self.name,
             caller=self.caller,
             status=self.status,
             timing=seen.timing,

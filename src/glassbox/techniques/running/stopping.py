@@ -38,6 +38,10 @@ class StopSign:
         self.reason: GlassboxError | None = None
         """Why, once it is to end."""
 
+    def __deepcopy__(self, _memo: dict[int, Any]) -> "StopSign":
+        """Return itself: a guest's copy of the model carries the hook and ends with its run."""
+        return self
+
     def raise_for(self, reason: GlassboxError) -> None:
         """Ask the run to end; the first reason counts. May be called again, to insist."""
         with self._guard:

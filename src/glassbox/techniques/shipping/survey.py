@@ -129,7 +129,8 @@ class _Surveyor:
         self._seen[id(value)] = value
         words = live(value)
         if words is not None:
-            raise NotShippable(f"{what or 'It'} is {words}, which stays in this process. {_CURE}")
+            cure = _CURES.get(words, "Open what you need inside the technique.")
+            raise NotShippable(f"{what or 'It'} is {words}, which stays in this process. {cure}")
         if self.found.sizes.get(what, 0) > 2 * MOST_CAPTURED_BYTES:
             return
         for test, follow in _WAYS:
@@ -308,7 +309,11 @@ class _Surveyor:
                 self.visit(each, f"{name!r} in {what}", depth + 1)
 
 
-_CURE = "Use the technique's own parameters model and tokenizer, or open what you need inside it."
+_OWN = "Use the technique's own parameters model and tokenizer."
+_CURES = {
+    "a model or one of its modules": f"{_OWN} Of a module of yours give the .state_dict().",
+    "a tokenizer": _OWN,
+}
 _CLASS_INTERNALS = frozenset(("__dict__", "__weakref__", "__doc__", "__annotations__", "_abc_impl"))
 _NUMBERS = frozenset((type(None), bool, int, float))
 _WRAPPERS = (types.MethodType, staticmethod, classmethod, property, partial)
