@@ -153,15 +153,19 @@ def test_an_answer_is_coloured_inspected_and_read_layer_by_layer(page, address):
     assert "Entropy before the token" in page.get_by_role("region", name="Answer").text_content()
 
     page.get_by_role("button", name="Read the layers").click()
-    lens = page.get_by_role("region", name="Logit lens")
-    lens.get_by_role("table").wait_for()
+    lens = page.get_by_role("grid", name="Logit lens")
+    lens.wait_for()
     heads = lens.get_by_role("rowheader")
     assert [heads.nth(at).text_content() for at in range(heads.count())] == [
         f"layer {layer}" for layer in range(7, -1, -1)
     ]
-    assert lens.get_by_role("cell").first.text_content() == " Zurich"
-    lens.get_by_role("cell").first.hover()
-    assert "Layer 7, entropy" in page.get_by_role("region", name="Layer by layer").text_content()
+    assert lens.get_by_role("gridcell").first.text_content() == " Zurich"
+    lens.get_by_role("gridcell").first.hover()
+    card = page.get_by_role("region", name="Layer by layer")
+    assert "Layer 7, entropy" in card.text_content()
+    lens.get_by_role("gridcell").first.focus()
+    page.keyboard.press("ArrowDown")
+    assert "Layer 6, entropy" in card.text_content()
     shot(page, "answer")
     assert page.said == []
 
@@ -171,7 +175,7 @@ def test_the_page_loads_and_calls_nothing_but_this_server(page, address):
     page.get_by_role("button", name="contested").click()
     page.get_by_role("button", name="Answer", exact=True).click()
     page.get_by_role("button", name="Read the layers").click()
-    page.get_by_role("table").last.wait_for()
+    page.get_by_role("grid").wait_for()
     assert all(url.startswith(f"{address}/") for url in page.asked)
     assert page.said == []
 
@@ -212,7 +216,7 @@ def test_dark_and_light_follow_the_system_or_the_choice(page, address):
     assert ground() == dark
     ask(page, READ_OFTEN)
     page.get_by_role("button", name="Read the layers").click()
-    page.get_by_role("table").last.wait_for()
+    page.get_by_role("grid").wait_for()
     shot(page, "dark")
     assert page.said == []
 
@@ -296,7 +300,7 @@ def test_a_narrow_screen_scrolls_down_only(page, address):
     page.goto(f"{address}/playground")
     ask(page, READ_OFTEN)
     page.get_by_role("button", name="Read the layers").click()
-    page.get_by_role("table").last.wait_for()
+    page.get_by_role("grid").wait_for()
     page.get_by_role("option").first.click()
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     shot(page, "narrow")

@@ -11,6 +11,8 @@ const pages = [
   "drift",
   "calibration",
   "versions",
+  "fleet",
+  "pathways",
   "playground",
 ];
 
@@ -41,8 +43,19 @@ export default ts.config(
     },
   },
   { files: ["src/**/*.tsx"], ...a11y.flatConfigs.strict },
+  {
+    files: ["src/**/*.tsx"],
+    rules: {
+      // A table whose cells are gone through with the arrow keys is a grid.
+      "jsx-a11y/no-noninteractive-element-to-interactive-role": ["error", { table: ["grid"] }],
+    },
+  },
   { files: ["src/**/*.{ts,tsx}"], ...hooks.configs.flat["recommended-latest"] },
-  restricted("src/{api,ui,charts,inference,diagnostics}", pages, "Shared folders know no page."),
+  restricted(
+    "src/{api,ui,charts,inference,models,diagnostics}",
+    pages,
+    "Shared folders know no page.",
+  ),
   ...pages.map((page) =>
     restricted(
       `src/${page}`,

@@ -17,7 +17,7 @@ export function FleetPage() {
   return (
     <Page
       title="Fleet"
-      about="Every server that shares this one's database: how it is, who answers there, and where they differ."
+      about="Every server that shares this one’s database: how it is, who answers there, and where they differ."
     >
       <Shown resource={fleet} what="the servers">
         {(found) => (

@@ -13,7 +13,7 @@ export function FleetWarnings({ warnings }: { warnings: Fleet["warnings"] }) {
             <span className="shrink-0">
               <Chip tone={kind === "lost" || kind === "routing" ? "bad" : "warn"}>{kind}</Chip>
             </span>
-            <span className="min-w-0 break-words">{message}</span>
+            <span className="min-w-0">{message}</span>
           </li>
         ))}
       </ul>

@@ -7,9 +7,11 @@ export function AnswerCell({ entry }: { entry: AuditEntry }) {
   if (entry.status === "error") return <Chip tone="bad">{entry.error_code ?? "failed"}</Chip>;
   if (entry.label == null) return <span className="font-mono">{digits(entry.prediction)}</span>;
   return (
-    <>
-      <bdi>{entry.label}</bdi>{" "}
+    <span className="flex gap-1.5">
+      <bdi className="truncate" title={entry.label}>
+        {entry.label}
+      </bdi>
       <span className="font-mono text-muted">{digits(entry.confidence)}</span>
-    </>
+    </span>
   );
 }

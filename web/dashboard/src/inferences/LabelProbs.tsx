@@ -7,14 +7,14 @@ type Probs = Readonly<Record<string, number>>;
 export function LabelProbs({ answer, challenger }: { answer: Probs; challenger: Probs | null }) {
   const labels = [...new Set([...Object.keys(answer), ...Object.keys(challenger ?? {})])];
   return (
-    <section aria-label="Probability of each class" className="grid gap-2">
+    <section aria-label="Probability of each class" className="grid grid-cols-1 gap-2">
       <h3 className="text-sm font-semibold">Probability of each class</h3>
-      <ul className="grid gap-2">
+      <ul className="grid grid-cols-1 gap-2">
         {labels.map((label) => (
           <li key={label} className="text-sm">
             <p className="flex justify-between gap-3">
-              <span className="truncate">{label}</span>
-              <span className="font-mono text-xs">
+              <bdi>{label}</bdi>
+              <span className="shrink-0 font-mono text-xs leading-5">
                 {digits(answer[label] ?? 0)}
                 {challenger !== null && (
                   <span className="text-muted">

@@ -51,7 +51,8 @@ function Whole({ record }: { record: AuditRecord }) {
   const { entry, shadows } = record;
   const kept = Object.entries(record.features);
   const summaries = Object.entries(record.summaries);
-  const segments = Object.entries(record.segments);
+  // A column may be kept for both reasons.
+  const segments = Object.entries(record.segments).filter(([name]) => !(name in record.features));
   return (
     <div className="grid grid-cols-1 gap-5">
       <section aria-label="Answer">

@@ -4,6 +4,11 @@ import { clock, counted } from "../ui/format";
 
 const tones: Record<string, ChipTone> = { info: "info", warn: "warn", error: "bad" };
 
+/** What happened; a receiver's message begins with the rule's name, which stands above it here. */
+function withoutName({ rule, summary }: Alerts["firing"][number]): string {
+  return summary.startsWith(`${rule}: `) ? summary.slice(rule.length + 2) : summary;
+}
+
 /** Rules that hold now, then the latest messages and whether they were taken. */
 export function FiringAlerts({ alerts }: { alerts: Alerts }) {
   const { firing, history } = alerts;
@@ -21,7 +26,7 @@ export function FiringAlerts({ alerts }: { alerts: Alerts }) {
                 <Chip tone={tones[alert.severity] ?? "plain"}>{alert.severity}</Chip>
                 <strong className="font-medium">{alert.rule}</strong>
               </p>
-              <p className="mt-1 break-words">{alert.summary}</p>
+              <p className="mt-1">{withoutName(alert)}</p>
               <p className="text-xs text-muted tabular-nums">Since {clock(alert.since_s)}</p>
             </li>
           ))}

@@ -15,14 +15,14 @@ export function HealthList({ health }: { health: Health }) {
               <span className="inline-block w-24 font-medium">{name.replaceAll("_", " ")}</span>{" "}
               <Chip tone={tones[part.status]}>{part.status}</Chip>
               {part.reason != null && (
-                <span className="mt-0.5 block text-xs break-words text-muted">{part.reason}</span>
+                <span className="mt-0.5 block text-xs text-muted">{part.reason}</span>
               )}
             </summary>
             <dl className="mt-1 grid grid-cols-[auto_minmax(0,1fr)] gap-x-3 rounded bg-sunken px-3 py-1.5 text-xs">
               {Object.entries(part.details).map(([detail, value]) => (
                 <div key={detail} className="contents">
                   <dt className="text-muted">{detail.replaceAll("_", " ")}</dt>
-                  <dd className="min-w-0 font-mono break-words">{inWords(value)}</dd>
+                  <dd className="min-w-0 font-mono">{inWords(value)}</dd>
                 </div>
               ))}
               {Object.keys(part.details).length === 0 && <dt>No details.</dt>}

@@ -93,7 +93,7 @@ function RolloutInShort({ rollout, isCurrent }: InShort) {
         {rollout.dry_run && <Chip>dry run</Chip>}
         {!isCurrent && <span className="text-muted">{clock(rollout.updated_s)}</span>}
       </p>
-      <p className="break-words">
+      <p>
         <span className="font-mono">{rollout.challenger}</span>
         <span className="text-muted"> in place of </span>
         <span className="font-mono">{rollout.champion}</span>

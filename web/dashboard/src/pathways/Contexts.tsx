@@ -14,7 +14,7 @@ export function Contexts({ contexts }: { contexts: readonly TopContext[] }) {
           <li key={at} className="min-w-0">
             <p
               dir="auto"
-              className="rounded-md bg-sunken px-2 py-1.5 font-mono text-xs leading-6 break-words whitespace-pre-wrap"
+              className="rounded-md bg-sunken px-2 py-1.5 font-mono text-xs leading-6 whitespace-pre-wrap"
             >
               {context.tokens.map((token, place) => (
                 <span

@@ -92,7 +92,7 @@ export function GraphPicture({ graph, chosen, onChoose }: Props) {
           tabIndex={at === Math.min(stop, placed.nodes.length - 1) ? 0 : -1}
           data-at={at}
           transform={`translate(${node.x} ${node.y})`}
-          className={`${node.kind === "latent" ? "cursor-pointer" : ""} ${joined === null || joined.has(node.name) ? "" : "opacity-30"}`}
+          className={node.kind === "latent" ? "cursor-pointer" : undefined}
           onPointerEnter={() => setNear(node.name)}
           onFocus={() => {
             setNear(node.name);
@@ -106,25 +106,35 @@ export function GraphPicture({ graph, chosen, onChoose }: Props) {
               : undefined
           }
         >
-          <rect
-            x={-WIDE / 2}
-            y={-HIGH / 2}
-            width={WIDE}
-            height={HIGH}
-            rx={node.kind === "latent" ? 5 : 10}
-            strokeWidth={node.on_path ? 2 : 1}
-            className={look(node, node.name === chosen)}
-          />
-          <text
-            textAnchor="middle"
-            dy="0.34em"
-            className={`${node.kind === "logit" ? "font-sans" : "font-mono"} text-[11px] ${node.name === chosen ? "fill-on-accent" : "fill-ink"}`}
-          >
-            {clipped(compact(node.label))}
-          </text>
+          {/* Curves pass behind a node, also behind one that fades. */}
+          <Box node={node} className="fill-surface" />
+          <g className={joined === null || joined.has(node.name) ? "" : "opacity-30"}>
+            <Box node={node} className={look(node, node.name === chosen)} />
+            <text
+              textAnchor="middle"
+              dy="0.34em"
+              className={`${node.kind === "logit" ? "font-sans" : "font-mono"} text-[11px] ${node.name === chosen ? "fill-on-accent" : "fill-ink"}`}
+            >
+              {clipped(compact(node.label))}
+            </text>
+          </g>
         </g>
       ))}
     </svg>
+  );
+}
+
+function Box({ node, className }: { node: Placed; className: string }) {
+  return (
+    <rect
+      x={-WIDE / 2}
+      y={-HIGH / 2}
+      width={WIDE}
+      height={HIGH}
+      rx={node.kind === "latent" ? 5 : 10}
+      strokeWidth={node.on_path ? 2 : 1}
+      className={className}
+    />
   );
 }
 
@@ -190,18 +200,13 @@ export function target(key: string, nodes: readonly Placed[], at: number): numbe
   if (key === "End") return nodes.length - 1;
   const step = key === "ArrowRight" ? 1 : key === "ArrowLeft" ? -1 : 0;
   if (step === 0) return null;
-  const columns = nodes.filter(({ column }) => (column - here.column) * step > 0);
-  if (columns.length === 0) return at;
-  const next = columns.reduce((best, { column }) =>
-    Math.abs(column - here.column) < Math.abs(best.column - here.column)
-      ? ({ column } as Placed)
-      : best,
-  ).column;
-  const side = nodes.filter(({ column }) => column === next);
-  const nearest = side.reduce((best, node) =>
-    Math.abs(node.y - here.y) < Math.abs(best.y - here.y) ? node : best,
-  );
-  return nodes.indexOf(nearest);
+  const beyond = nodes.filter(({ column }) => (column - here.column) * step > 0);
+  const far = ({ column }: Placed) => Math.abs(column - here.column);
+  const next = Math.min(...beyond.map(far));
+  const [nearest] = beyond
+    .filter((node) => far(node) === next)
+    .toSorted((one, other) => Math.abs(one.y - here.y) - Math.abs(other.y - here.y));
+  return nearest === undefined ? at : nodes.indexOf(nearest);
 }
 
 function clipped(text: string): string {

@@ -52,14 +52,22 @@ function columnsOf(
     {
       key: "g",
       head: "Hedges’ g, 95 %",
+      sortBy: ({ hedges_g }) => hedges_g,
       cell: ({ hedges_g, effect_low, effect_high }) => (
         <Estimate value={hedges_g} low={effect_low} high={effect_high} reach={reach} />
       ),
     },
-    { key: "q", head: "Adjusted p", isNumber: true, cell: ({ q }) => figure(pValue(q)) },
+    {
+      key: "q",
+      head: "Adjusted p",
+      isNumber: true,
+      sortBy: ({ q }) => q,
+      cell: ({ q }) => figure(pValue(q)),
+    },
     {
       key: "decision",
       head: "On the decision",
+      sortBy: ({ decision_effect }) => decision_effect,
       isNumber: true,
       isExtra: true,
       cell: ({ decision_effect }) => figure(short(decision_effect)),
@@ -67,6 +75,7 @@ function columnsOf(
     {
       key: "active",
       head: "Active",
+      sortBy: ({ active_share }) => active_share,
       isNumber: true,
       isExtra: true,
       cell: ({ active_share }) => figure(percent(active_share)),
@@ -74,6 +83,7 @@ function columnsOf(
     {
       key: "edges",
       head: "In / out",
+      sortBy: ({ n_upstream = 0, n_downstream = 0 }) => n_upstream + n_downstream,
       isNumber: true,
       cell: ({ n_upstream, n_downstream }) =>
         figure(`${count(n_upstream)} / ${count(n_downstream)}`),

@@ -1,4 +1,4 @@
-import { useState } from "react";
+import { type KeyboardEvent, useRef, useState } from "react";
 
 import type { components } from "../api/schema";
 import { compact, fraction, nats, visible } from "../ui/format";
@@ -20,6 +20,14 @@ type Props = {
 };
 type Place = { row: number; column: number };
 
+/** Where an arrow key leads; row 0 is the first layer, at the foot. */
+const STEPS: Readonly<Record<string, Place>> = {
+  ArrowUp: { row: 1, column: 0 },
+  ArrowDown: { row: -1, column: 0 },
+  ArrowLeft: { row: 0, column: -1 },
+  ArrowRight: { row: 0, column: 1 },
+};
+
 function valueOf(row: LensRow, column: number, shade: Shade): number {
   const known = {
     best: row.top[column]?.[0]?.prob,
@@ -32,13 +40,29 @@ function valueOf(row: LensRow, column: number, shade: Shade): number {
 /** Rows are layers, the last on top; columns are tokens; a cell is the layer's best token. */
 export function LensTable({ lens, shade, scale, marked }: Props) {
   const [place, setPlace] = useState<Place | null>(null);
+  const table = useRef<HTMLTableElement>(null);
   const rows = lens.rows.map((row, index) => ({ row, index })).reverse();
+  const top = lens.rows.length - 1;
+  const stop = place ?? { row: top, column: 0 };
+  const go = (event: KeyboardEvent) => {
+    const step = STEPS[event.key];
+    if (step === undefined) return;
+    event.preventDefault();
+    const within = (at: number, most: number) => Math.max(0, Math.min(most, at));
+    const row = within(stop.row + step.row, top);
+    const column = within(stop.column + step.column, lens.columns.length - 1);
+    table.current?.querySelector<HTMLElement>(`[data-at="${row} ${column}"]`)?.focus();
+  };
   return (
     <>
-      {/* The region scrolls sideways, so it must be reachable without a pointer. */}
-      {/* eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex */}
-      <div className="overflow-x-auto" role="region" aria-label="Logit lens" tabIndex={0}>
-        <table className="border-separate border-spacing-0 text-xs">
+      <div className="overflow-x-auto">
+        <table
+          ref={table}
+          role="grid"
+          aria-label="Logit lens"
+          className="border-separate border-spacing-0 text-xs"
+          onKeyDown={go}
+        >
           <thead>
             <tr>
               <th
@@ -76,6 +100,9 @@ export function LensTable({ lens, shade, scale, marked }: Props) {
                       {...{ [`data-${scale.ramp}`]: scale.levelOf(valueOf(row, column, shade)) }}
                       className={`max-w-32 min-w-16 truncate border-r border-b border-surface px-2 py-1 font-mono whitespace-pre ${isWritten ? "font-bold underline underline-offset-3" : ""}`}
                       title={describe(row, column)}
+                      data-at={`${index} ${column}`}
+                      tabIndex={index === stop.row && column === stop.column ? 0 : -1}
+                      onFocus={() => setPlace({ row: index, column })}
                       onPointerEnter={() => setPlace({ row: index, column })}
                     >
                       {best === undefined ? "" : compact(best.text)}
@@ -109,11 +136,13 @@ function Detail({ lens, place }: { lens: LensAnswered; place: Place | null }) {
   const row = place === null ? undefined : lens.rows[place.row];
   if (place === null || row === undefined) {
     return (
-      <p className="min-h-10 text-sm text-muted">Point at a cell to see its five best tokens.</p>
+      <p className="min-h-10 text-sm text-muted">
+        Point at a cell, or move to it with the arrow keys, to see its five best tokens.
+      </p>
     );
   }
   return (
-    <p className="min-h-10 text-sm">
+    <p role="status" className="min-h-10 text-sm">
       <span className="text-muted">
         Layer {row.layer}, entropy {nats(row.entropies[place.column] ?? 0)} of at most{" "}
         {nats(Math.log(lens.d_vocab))}:{" "}

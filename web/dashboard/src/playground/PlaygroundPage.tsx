@@ -3,7 +3,7 @@ import { useEffect, useReducer, useRef, useState } from "react";
 import type { components } from "../api/schema";
 import { useResource } from "../api/useResource";
 import { Card } from "../ui/Card";
-import { Failed } from "../ui/Shown";
+import { Failed } from "../ui/Outage";
 import { ask, reduce } from "./answer";
 import { AnswerCard } from "./AnswerCard";
 import { Inspector } from "./Inspector";

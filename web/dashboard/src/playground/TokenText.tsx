@@ -60,7 +60,7 @@ export function TokenText(props: Props) {
       tabIndex={-1}
       aria-label="Tokens of the answer"
       dir="auto"
-      className="rounded-md bg-sunken px-3 py-2.5 font-mono text-[0.95rem] leading-8 break-words whitespace-pre-wrap"
+      className="rounded-md bg-sunken px-3 py-2.5 font-mono text-[0.95rem] leading-8 whitespace-pre-wrap"
       onKeyDown={onKeyDown}
       onPointerLeave={() => onActive(null)}
       onBlur={() => onActive(null)}

@@ -20,7 +20,7 @@ export function History({ rollout }: { rollout: Rollout }) {
                 <span className="text-muted tabular-nums">{clock(step.time_s)}</span>
                 <span className="text-muted">by {step.actor}</span>
               </p>
-              <p className="mt-0.5 break-words">{step.reason}</p>
+              <p className="mt-0.5">{step.reason}</p>
               {gates.length > 0 && (
                 <details className="mt-1">
                   <summary className="w-fit rounded text-xs text-muted hover:text-ink">
@@ -35,7 +35,7 @@ export function History({ rollout }: { rollout: Rollout }) {
       </ol>
       <details className="mt-4 text-sm">
         <summary className="w-fit rounded text-muted hover:text-ink">The plan it follows</summary>
-        <pre className="mt-2 rounded bg-sunken p-3 font-mono text-xs break-words whitespace-pre-wrap">
+        <pre className="mt-2 rounded bg-sunken p-3 font-mono text-xs whitespace-pre-wrap">
           {JSON.stringify(rollout.plan, null, 2)}
         </pre>
       </details>

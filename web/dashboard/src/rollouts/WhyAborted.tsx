@@ -1,4 +1,5 @@
 import type { Rollout, Transition } from "../api/wire";
+import { phaseOf } from "../inference/phases";
 import { clock, count, percent, short } from "../ui/format";
 import { EvidenceCharts } from "./EvidenceCharts";
 import { gatesOf } from "./evidence";
@@ -23,7 +24,7 @@ export function WhyAborted({ rollout, step }: Props) {
             <strong className="font-semibold">{step.reason}</strong>
             <span className="block text-muted">
               Decided by {step.actor} at {clock(step.time_s)}
-              {step.before !== null && <>, in phase {step.before}</>}.
+              {step.before !== null && <>, in phase {nameOf(step.before)}</>}.
             </span>
           </>
         )}
@@ -44,11 +45,15 @@ export function WhyAborted({ rollout, step }: Props) {
         <GateTable name="Gates when it ended" gates={gates} />
       </div>
       <p className="text-muted">
-        The challenger answered {percent(largestWeight(rollout), 0)} of the requests at most. Since
-        then {rollout.champion} answers all of them.
+        The challenger answered {percent(largestWeight(rollout), 0)} of the requests at most. From
+        that moment on {rollout.champion} answered all of them again.
       </p>
     </div>
   );
+}
+
+function nameOf(phase: string): string {
+  return phaseOf({ phase, paused: false }).name;
 }
 
 /** Largest share that the history names; the present one where it names none. */

@@ -15,7 +15,7 @@ export function Empty({ title, children }: { title: string; children?: ReactNode
 /** A command to be typed. */
 export function Command({ children }: { children: string }) {
   return (
-    <code className="mt-2 inline-block max-w-full rounded bg-sunken px-2 py-1 text-left font-mono text-xs break-words text-ink">
+    <code className="mt-2 inline-block max-w-full rounded bg-sunken px-2 py-1 text-left font-mono text-xs text-ink">
       {children}
     </code>
   );

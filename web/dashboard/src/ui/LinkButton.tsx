@@ -5,7 +5,7 @@ export function LinkButton({ className = "", ...rest }: ComponentProps<"button">
   return (
     <button
       type="button"
-      className={`rounded text-accent underline decoration-1 underline-offset-3 hover:text-accent-strong ${className}`}
+      className={`max-w-full truncate rounded align-bottom text-accent underline decoration-1 underline-offset-3 hover:text-accent-strong ${className}`}
       {...rest}
     />
   );

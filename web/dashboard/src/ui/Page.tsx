@@ -1,5 +1,7 @@
 import { type ReactNode, useEffect } from "react";
 
+import { Outage } from "./Outage";
+
 type Props = { title: string; about: ReactNode; actions?: ReactNode; children: ReactNode };
 
 /** Title of a page, what it is for, and the page below. */
@@ -16,7 +18,9 @@ export function Page({ title, about, actions, children }: Props) {
         </div>
         {actions !== undefined && <div className="flex flex-wrap gap-2">{actions}</div>}
       </div>
-      <div className="grid min-w-0 grid-cols-1 gap-4">{children}</div>
+      <Outage>
+        <div className="grid min-w-0 grid-cols-1 gap-4">{children}</div>
+      </Outage>
     </>
   );
 }

@@ -10,7 +10,7 @@ export function ScrollBox({ name, className = "", children }: Props) {
       aria-label={name}
       // eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex
       tabIndex={0}
-      className={`relative overflow-auto ${className}`}
+      className={`relative overflow-auto print:max-h-none print:overflow-visible ${className}`}
     >
       {children}
     </div>

@@ -1,8 +1,7 @@
 import type { ReactNode } from "react";
 
 import type { Resource } from "../api/useResource";
-import { Button } from "./Button";
-import { Notice } from "./Notice";
+import { Failed } from "./Outage";
 
 type Props<Data> = {
   resource: Resource<Data>;
@@ -22,27 +21,6 @@ export function Shown<Data>({ resource, what, children }: Props<Data>) {
       {loading && <Waiting what={what} />}
       {data !== null && children(data)}
     </>
-  );
-}
-
-type FailedProps = {
-  problem: NonNullable<Resource<unknown>["problem"]>;
-  onRetry: () => void;
-  /** Whether something older is shown meanwhile. */
-  isOld: boolean;
-};
-
-export function Failed({ problem, onRetry, isOld }: FailedProps) {
-  return (
-    <div className="mb-4 grid gap-2">
-      <Notice problem={problem} />
-      <p className="flex flex-wrap items-center gap-3 text-sm text-muted">
-        <Button onClick={onRetry}>Try again</Button>
-        {isOld
-          ? "What you see below is the last answer. It is asked for again by itself."
-          : "It is asked for again by itself."}
-      </p>
-    </div>
   );
 }
 

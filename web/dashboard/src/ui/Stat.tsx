@@ -33,11 +33,11 @@ export function Stats({ wide = false, children }: { wide?: boolean; children: Re
 /** Names and values below one another. */
 export function Facts({ facts }: { facts: readonly (readonly [string, ReactNode])[] }) {
   return (
-    <dl className="grid grid-cols-[auto_minmax(0,1fr)] gap-x-4 gap-y-1 text-sm">
+    <dl className="grid grid-cols-[fit-content(45%)_minmax(0,1fr)] gap-x-4 gap-y-1 text-sm">
       {facts.map(([name, value]) => (
         <div key={name} className="contents">
           <dt className="text-muted">{name}</dt>
-          <dd className="min-w-0 break-words tabular-nums">{value}</dd>
+          <dd className="min-w-0 tabular-nums">{value}</dd>
         </div>
       ))}
     </dl>

@@ -1,4 +1,4 @@
-import { type ReactNode, useEffect, useRef, useState } from "react";
+import { type ReactNode, useEffect, useMemo, useRef, useState } from "react";
 
 export type Column<Row> = {
   key: string;
@@ -8,7 +8,13 @@ export type Column<Row> = {
   isNumber?: boolean;
   /** Left out on narrow screens. */
   isExtra?: boolean;
+  /** What rows are ordered by when its head is pressed; rows without it come last. */
+  sortBy?: By<Row>;
 };
+
+type By<Row> = (row: Row) => number | null | undefined;
+
+type Order<Row> = { key: string; by: By<Row>; isDown: boolean };
 
 type Props<Row> = {
   /** What the rows are. */
@@ -31,7 +37,12 @@ const SPARE = 8;
 
 /** A table that draws only the rows in sight, so that ten thousand cost as little as fifty. */
 export function VirtualTable<Row>(props: Props<Row>) {
-  const { columns, rows, idOf, selected, onSelect, onEnd } = props;
+  const { columns, idOf, selected, onSelect, onEnd } = props;
+  const [order, setOrder] = useState<Order<Row> | null>(null);
+  const rows = useMemo(
+    () => (order === null ? props.rows : ordered(props.rows, order)),
+    [props.rows, order],
+  );
   const box = useRef<HTMLDivElement>(null);
   const [view, setView] = useState({ top: 0, height: 640 });
   const first = Math.max(0, Math.floor((view.top - HEAD) / ROW) - SPARE);
@@ -75,9 +86,18 @@ export function VirtualTable<Row>(props: Props<Row>) {
               <th
                 key={column.key}
                 scope="col"
+                aria-sort={sorted(column, order)}
                 className={`sticky top-0 z-1 h-9 border-b border-line bg-sunken px-2.5 text-xs font-medium whitespace-nowrap text-muted ${look(column)}`}
               >
-                {column.head}
+                {column.sortBy === undefined ? (
+                  column.head
+                ) : (
+                  <Sorter
+                    head={column.head}
+                    sorted={sorted(column, order)}
+                    onPress={() => setOrder(next(column.key, column.sortBy, order))}
+                  />
+                )}
               </th>
             ))}
           </tr>
@@ -123,5 +143,38 @@ function Spacer({ height }: { height: number }) {
     <tr aria-hidden="true">
       <td style={{ height }} />
     </tr>
+  );
+}
+
+type Sorted = "ascending" | "descending" | undefined;
+
+/** How a column's values go from top to bottom, where they are in order. */
+function sorted<Row>({ key }: Column<Row>, order: Order<Row> | null): Sorted {
+  if (order?.key !== key) return undefined;
+  return order.isDown ? "descending" : "ascending";
+}
+
+/** The largest first, then the smallest, then as they came. */
+function next<Row>(key: string, by: By<Row> | undefined, order: Order<Row> | null) {
+  if (by === undefined) return null;
+  if (order?.key !== key) return { key, by, isDown: true };
+  return order.isDown ? { ...order, isDown: false } : null;
+}
+
+function ordered<Row>(rows: readonly Row[], { by, isDown }: Order<Row>): readonly Row[] {
+  const known = rows.filter((row) => by(row) != null);
+  known.sort((one, other) => ((by(one) ?? 0) - (by(other) ?? 0)) * (isDown ? -1 : 1));
+  return [...known, ...rows.filter((row) => by(row) == null)];
+}
+
+const signs = { descending: "↓", ascending: "↑" };
+
+type SorterProps = { head: ReactNode; sorted: Sorted; onPress: () => void };
+
+function Sorter({ head, sorted, onPress }: SorterProps) {
+  return (
+    <button type="button" className="rounded hover:text-ink" onClick={onPress}>
+      {head} <span aria-hidden="true">{sorted === undefined ? "↕" : signs[sorted]}</span>
+    </button>
   );
 }

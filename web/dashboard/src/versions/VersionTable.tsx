@@ -38,6 +38,7 @@ export function VersionTable({ versions, chosen, onChoose }: Props) {
       cell: ({ name }) => (
         <LinkButton
           className="font-mono text-xs"
+          title={name}
           onClick={(event) => {
             event.stopPropagation();
             onChoose(name);

@@ -1,10 +1,14 @@
 import { type ReactNode, useState } from "react";
 
+import { useSearchParams } from "react-router";
+
 import { modelsPath } from "../api/http";
 import { useResource } from "../api/useResource";
 import type { AliasMove, Version, Versions } from "../api/wire";
+import { changed } from "../app/query";
 import { Card } from "../ui/Card";
 import { Command, Empty } from "../ui/Empty";
+import { SelectField } from "../ui/Field";
 import { Page } from "../ui/Page";
 import { Shown } from "../ui/Shown";
 import { useBroughtUp } from "../ui/useBroughtUp";
@@ -18,12 +22,32 @@ import { VersionTable } from "./VersionTable";
 export function VersionsPage() {
   const versions = useResource<Versions>(modelsPath("/versions"), { on: ["rollout"] });
   const history = useResource<AliasMove[]>(modelsPath("/versions/history"), { on: ["rollout"] });
-  const [chosen, setChosen] = useState<string | null>(null);
+  const [query, setQuery] = useSearchParams();
+  const model = query.get("model") ?? "";
+  const models = Object.keys(versions.data?.aliases ?? {}).toSorted();
+  const isMeant = (each: { model: string }) => model === "" || each.model === model;
   const [move, setMove] = useState<Move | null>(null);
   return (
     <Page
       title="Versions"
       about="A version never changes; the aliases that point at it do, and every move is kept."
+      actions={
+        models.length > 1 && (
+          <div className="w-56 max-w-full">
+            <SelectField
+              label="Model"
+              value={model}
+              options={[
+                { value: "", name: "any" },
+                ...models.map((name) => ({ value: name, name })),
+              ]}
+              onChange={(chosen) =>
+                setQuery((before) => changed(before, { model: chosen, version: null }))
+              }
+            />
+          </div>
+        )
+      }
     >
       <Shown resource={versions} what="the versions">
         {(registry) =>
@@ -35,10 +59,20 @@ export function VersionsPage() {
               <Command>glassbox versions register runs/reviews</Command>
             </Empty>
           ) : (
-            <Registered registry={registry} chosen={chosen} onChoose={setChosen} onMove={setMove}>
+            <Registered
+              versions={registry.versions.filter(isMeant).toReversed()}
+              aliases={registry.aliases}
+              chosen={query.get("version")}
+              onChoose={(version) =>
+                setQuery((before) => changed(before, { version }), { replace: true })
+              }
+              onMove={setMove}
+            >
               <Card title="History of the aliases">
                 <Shown resource={history} what="the history">
-                  {(moves) => <MoveHistory moves={moves} versions={registry.versions} />}
+                  {(moves) => (
+                    <MoveHistory moves={moves.filter(isMeant)} versions={registry.versions} />
+                  )}
                 </Shown>
               </Card>
             </Registered>
@@ -60,7 +94,9 @@ export function VersionsPage() {
 }
 
 type RegisteredProps = {
-  registry: Versions;
+  /** Newest first. */
+  versions: readonly Version[];
+  aliases: Versions["aliases"];
   chosen: string | null;
   onChoose: (name: string) => void;
   onMove: (move: Move) => void;
@@ -68,27 +104,23 @@ type RegisteredProps = {
   children: ReactNode;
 };
 
-function Registered({ registry, chosen, onChoose, onMove, children }: RegisteredProps) {
-  const newest = registry.versions.toReversed();
-  const champion = newest.find(({ aliases }) => aliases.includes("champion"));
+function Registered(props: RegisteredProps) {
+  const { versions, aliases, chosen, onChoose, onMove, children } = props;
+  const champion = versions.find((each) => each.aliases.includes("champion"));
   const shown: Version | undefined =
-    newest.find(({ name }) => name === chosen) ?? champion ?? newest[0];
+    versions.find(({ name }) => name === chosen) ?? champion ?? versions[0];
   const detail = useBroughtUp<HTMLDivElement>(chosen);
   return (
     <div className="grid min-w-0 grid-cols-1 items-start gap-4 xl:grid-cols-[minmax(0,1fr)_26rem]">
       <div className="grid min-w-0 grid-cols-1 gap-4">
         <Card title="Registered versions" className="min-w-0">
-          <VersionTable versions={newest} chosen={shown?.name ?? null} onChoose={onChoose} />
+          <VersionTable versions={versions} chosen={shown?.name ?? null} onChoose={onChoose} />
         </Card>
         {children}
       </div>
       {shown !== undefined && (
         <div ref={detail} className="min-w-0 scroll-mt-2">
-          <VersionDetail
-            version={shown}
-            aliases={registry.aliases[shown.model] ?? {}}
-            onMove={onMove}
-          />
+          <VersionDetail version={shown} aliases={aliases[shown.model] ?? {}} onMove={onMove} />
         </div>
       )}
     </div>

@@ -33,3 +33,46 @@ test("scrolling shows other rows under their true place, and tells when the end 
   expect(screen.getByText("row 9999")).toBeTruthy();
   expect(onEnd).toHaveBeenCalled();
 });
+
+test("a head orders the rows: largest first, smallest first, as they came", () => {
+  const few = [
+    { id: "b", size: 2 },
+    { id: "none", size: null },
+    { id: "c", size: 3 },
+    { id: "a", size: 1 },
+  ];
+  const sized = [
+    ...columns,
+    {
+      key: "size",
+      head: "Size",
+      cell: ({ size }: { size: number | null }) => size,
+      sortBy: ({ size }: { size: number | null }) => size,
+    },
+  ];
+  render(
+    <VirtualTable<(typeof few)[number]>
+      name="Few"
+      columns={sized}
+      rows={few}
+      idOf={({ id }) => id}
+    />,
+  );
+  const head = screen.getByRole("columnheader", { name: /Size/ });
+  const shown = () =>
+    screen
+      .getAllByRole("row")
+      .slice(1)
+      .map((row) => row.firstChild?.textContent);
+  const press = () => fireEvent.click(screen.getByRole("button", { name: /Size/ }));
+  expect([head.getAttribute("aria-sort"), shown()]).toEqual([null, ["b", "none", "c", "a"]]);
+  press();
+  expect([head.getAttribute("aria-sort"), shown()]).toEqual([
+    "descending",
+    ["c", "b", "a", "none"],
+  ]);
+  press();
+  expect([head.getAttribute("aria-sort"), shown()]).toEqual(["ascending", ["a", "b", "c", "none"]]);
+  press();
+  expect(shown()).toEqual(["b", "none", "c", "a"]);
+});
