@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ import pytest
 import sqlalchemy as sa
 
 from glassbox.audit import AuditLog, InferenceStore, event_rows
-from glassbox.errors import CapacityError, ConflictError, DeadlineExceeded
+from glassbox.errors import CapacityError, DeadlineExceeded
 from glassbox.storage.database import Database, open_database
 from tests import postgres as pg
 from tests.audit.made_events import primary
@@ -121,110 +120,6 @@ def test_a_database_that_is_locked_only_delays_a_group(
     # However often it was tried, the log has two lines: when it began, and when it was over.
     assert [record.levelname for record in caplog.records] == ["ERROR", "INFO"]
     assert "wait in memory: The database did not answer: database is locked." in caplog.text
-    database.close()
-    other.close()
-
-
-def test_a_strict_record_that_cannot_be_written_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("glassbox.storage.database.BUSY_TIMEOUT_S", 0.02)
-    monkeypatch.setattr("glassbox.audit.group_writer.STRICT_PATIENCE_S", 0.1)
-    url = f"sqlite:///{tmp_path}/glassbox.db"
-    database, other = open_database(url), open_database(url)
-    store = InferenceStore(database, durability="strict")
-    with other.transaction():
-        done = store.record(primary("r1"))
-        assert done is not None
-        with pytest.raises(CapacityError, match="locked"):
-            done.result(10)
-    assert store.status().n_failed == 1
-    again = store.record(primary("r2"))
-    assert again is not None
-    assert again.result(10) == 1
-    assert store.find("r1") is None
-    store.close()
-    database.close()
-    other.close()
-
-
-def test_a_full_queue_loses_what_it_must_and_the_log_says_how_much(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("glassbox.storage.database.BUSY_TIMEOUT_S", 0.02)
-    url = f"sqlite:///{tmp_path}/glassbox.db"
-    database, other = open_database(url), open_database(url)
-    store = InferenceStore(database, group_ms=2.0, queue=10)
-    with other.transaction():
-        started = time.monotonic()
-        for number in range(500):
-            store.record(primary(f"r{number}"))
-        # Not 50 ms for each of them: the database is known not to answer.
-        assert time.monotonic() - started < 2.5
-    store.flush()
-    status = store.status()
-    n_kept = store.counts().n_events
-    assert status.n_overflowed == 500 - n_kept > 0
-    deadline = time.monotonic() + 5
-    while not (told := AuditLog(database).read(kinds=["inference.overflowed"])):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    assert sum(each.body["n_records"] for each in told) == status.n_overflowed
-    assert store.verify().broken is None
-    store.close()
-    database.close()
-    other.close()
-
-
-def test_a_full_queue_holds_strict_callers_back_until_there_is_room(database: Database) -> None:
-    store = InferenceStore(database, durability="strict", queue=3)
-    done: list[Future[int] | None] = []
-
-    def record(number: int) -> None:
-        for at in range(50):
-            done.append(store.record(primary(f"{number}-{at}")))
-
-    threads = [threading.Thread(target=record, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(each.result(10) for each in done if each) == list(range(1, 201))
-    assert store.status().n_overflowed == 0
-    store.close()
-
-
-def test_closing_lets_strict_callers_go_that_wait_for_room(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("glassbox.storage.database.BUSY_TIMEOUT_S", 0.02)
-    url = f"sqlite:///{tmp_path}/glassbox.db"
-    database, other = open_database(url), open_database(url)
-    store = InferenceStore(database, durability="strict", queue=1)
-    told: list[Exception | None] = []
-
-    def record() -> None:
-        try:
-            store.record(primary("waits"))
-        except ConflictError as error:
-            told.append(error)
-
-    with other.transaction():
-        taken = store.record(primary("taken"))
-        while store.status().n_waiting:
-            time.sleep(0.01)
-        queued = store.record(primary("queued"))
-        waits = threading.Thread(target=record, daemon=True)
-        waits.start()
-        with pytest.raises(DeadlineExceeded, match="2 records"):
-            store.close(0.2)
-        waits.join(20)
-        assert not waits.is_alive()
-        assert "was closed" in str(told)
-        for each in (taken, queued):
-            assert each is not None
-            with pytest.raises(CapacityError, match="locked"):
-                each.result(20)
     database.close()
     other.close()
 

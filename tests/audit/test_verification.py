@@ -135,6 +135,7 @@ def test_any_one_changed_byte_of_any_column_of_any_row_is_found(
         ("UPDATE inference_events SET model_version = NULL WHERE sequence = {n}", "a column"),
         ("UPDATE inference_events SET diff = 1.0 WHERE sequence = {n}", "a column"),
         ("UPDATE inference_events SET body_digest = hash WHERE sequence = {n}", "put beside it"),
+        ("UPDATE inference_events SET kind = 'other' WHERE sequence = {n}", "its kind, time"),
         ("UPDATE inference_totals SET n_events = n_events + 1", "the totals of"),
         ("DELETE FROM inference_totals", "a line of the totals is missing"),
         ("INSERT INTO inference_totals VALUES ('other', 0, 0)", "know a kind 'other'"),

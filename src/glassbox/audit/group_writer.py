@@ -148,17 +148,23 @@ class GroupWriter:
             done = Future()
             # A caller that goes away cannot take back what is recorded, nor end the thread.
             done.set_running_or_notify_cancel()
-        self._queue.append(_Waiting(event, time.monotonic(), done))
+        waiting = _Waiting(event, time.monotonic(), done)
+        self._queue.append(waiting)
         if not self._has_some.is_set():
             self._has_some.set()
+        if self._is_closed:
+            self._take_back(waiting)
         return done
 
     def flush(self, timeout_s: float) -> None:
-        """Return once everything that was put before is on the disk.
+        """Return once everything that was put before is on the disk; at once when it was closed.
 
         Raises:
             DeadlineExceeded: It took longer; says what the database answers.
         """
+        if self._is_closed:
+            # Nobody writes any more, and whoever closed it was told of what is not on the disk.
+            return
         done: Future[int] = Future()
         self._queue.append(_Waiting(None, time.monotonic(), done))
         self._urgent.set()
@@ -203,6 +209,13 @@ class GroupWriter:
     def _require_open(self) -> None:
         if self._is_closed:
             raise ConflictError("The store of predictions was closed: nothing can be recorded.")
+
+    def _take_back(self, waiting: _Waiting) -> None:
+        """Refuse what came while the writer was closed, unless its thread has still seen it."""
+        self._thread.join()
+        with suppress(ValueError):
+            self._queue.remove(waiting)
+            self._require_open()
 
     def _waited_for_room(self) -> bool:
         deadline = time.monotonic() + ROOM_WAIT_S

@@ -17,26 +17,12 @@ import sqlalchemy as sa
 from glassbox.audit.events import GENESIS, Event, canonical, event_hash
 from glassbox.errors import InvalidValue
 from glassbox.storage.database import Database
+from glassbox.storage.tables import table
 
 MOST_READ: Final = 1000
 """Events of one page."""
 
-_TABLE = sa.table(
-    "audit_events",
-    *(
-        sa.column(name)
-        for name in (
-            "sequence",
-            "time_s",
-            "kind",
-            "actor",
-            "subject",
-            "body",
-            "previous_hash",
-            "hash",
-        )
-    ),
-)
+_TABLE = table("audit_events", "sequence time_s kind actor subject body previous_hash hash")
 # Made once: SQLAlchemy takes as long to make a statement as SQLite to run it.
 _INSERT: Final = _TABLE.insert()
 _LAST: Final = (

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from glassbox.errors import InvalidValue
+
 PredictionStatus = Literal["success", "error"]
 """How a prediction ended."""
 
@@ -21,6 +23,18 @@ Arm = Literal["champion", "challenger"]
 
 ShadowRole = Literal["challenger", "noise_floor"]
 """Whether a second answer is a challenger's, or the champion's own once more."""
+
+
+def segment_of(said: str) -> tuple[str, str]:
+    """Return the feature and the value that a segment is written with, as ``country=SE``.
+
+    Raises:
+        InvalidValue: There is no feature, or no equals sign.
+    """
+    name, sign, value = said.partition("=")
+    if not name or not sign:
+        raise InvalidValue("segment", said, "NAME=VALUE of a feature, as country=SE")
+    return name, value
 
 
 @dataclass(frozen=True, slots=True)

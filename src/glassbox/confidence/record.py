@@ -8,10 +8,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from glassbox.artifacts import Classifier, Part, digest_json
-from glassbox.confidence.analysis.whole_run import RunAnalysis, reopen
+from glassbox.confidence.analysis.whole_run import RunAnalysis, decided, reopen
 from glassbox.confidence.data.labelled import LabelledTexts
 from glassbox.confidence.data.split import PartSizes
 from glassbox.confidence.evaluation.rows import Overlong
@@ -43,9 +41,6 @@ def manifest(
         labels=labels.to_json(),
         prompt_digest=labels.digest,
         adapter=part,
-        calibrator=orjson.loads(final.choice.calibrator.to_json()),
-        label_bias=None if final.bias is None else tuple(final.bias.offsets),
-        threshold=asdict(final.threshold),
         overlong=job.overlong,
         made_from=digest_json(
             [
@@ -54,6 +49,7 @@ def manifest(
                 job.seed,
             ]
         ),
+        **decided(final),
     )
 
 
@@ -63,14 +59,7 @@ def base_manifest(folder: RunFolder, manifest: Classifier) -> Classifier:
     Raises:
         CorruptArtifact: A file of the run is damaged.
     """
-    base = reopen(folder).models["base"]
-    return replace(
-        manifest,
-        adapter=None,
-        calibrator=orjson.loads(base.choice.calibrator.to_json()),
-        label_bias=None if base.bias is None else tuple(base.bias.offsets),
-        threshold=asdict(base.threshold),
-    )
+    return replace(manifest, adapter=None, **decided(reopen(folder).models["base"]))
 
 
 def run_record(

@@ -91,9 +91,18 @@ class Snapshot:
     aliases: Mapping[str, Mapping[str, int]]
     """For each model: alias to version number."""
 
+    def number_of(self, alias: str, model: str = DEFAULT_MODEL) -> int | None:
+        """Return the number of the version that an alias names, None where it names none."""
+        return self.aliases.get(model, {}).get(alias)
+
+    def aliases_of(self, version: Version) -> list[str]:
+        """Return the aliases that name a version, sorted."""
+        named = self.aliases.get(version.model, {}).items()
+        return sorted(alias for alias, number in named if number == version.number)
+
     def aliased(self, alias: str, model: str = DEFAULT_MODEL) -> Version | None:
         """Return the version that an alias names, None where it names none."""
-        number = self.aliases.get(model, {}).get(alias)
+        number = self.number_of(alias, model)
         return None if number is None else self.numbered(number, model)
 
     def numbered(self, number: int, model: str = DEFAULT_MODEL) -> Version | None:

@@ -19,6 +19,7 @@ from glassbox.errors import InvalidValue, UnknownName
 from glassbox.storage.database import Database
 from glassbox.storage.key_record import KeyRecord
 from glassbox.storage.signing_keys import SigningKey, signing_key
+from glassbox.storage.tables import table
 
 KeyScope = Literal["predict", "observe", "admin", "techniques"]
 """What a key allows: asking the model; metrics and records; everything; running functions."""
@@ -34,23 +35,9 @@ N_SHOWN = len(START) + 6
 LAST_USED_STEP_S = 3600.0
 """The last use is known to the hour: a busy key does not write on every request."""
 
-_TABLE = sa.table(
+_TABLE = table(
     "api_keys",
-    *(
-        sa.column(name)
-        for name in (
-            "id",
-            "digest",
-            "prefix",
-            "name",
-            "scopes",
-            "created_s",
-            "last_used_s",
-            "revoked_s",
-            "signing_id",
-            "signing_key",
-        )
-    ),
+    "id digest prefix name scopes created_s last_used_s revoked_s signing_id signing_key",
 )
 
 

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from glassbox.errors import InvalidValue
 from glassbox.storage.database import Database
+from glassbox.storage.tables import table
 
 ReplicaStage = Literal["loading", "ready", "failed", "draining", "left"]
 """What a server says of itself last; ``left`` is one that ended in good order."""
@@ -24,23 +25,11 @@ ReplicaBody = Mapping[str, Any]
 Fold = Callable[[Sequence[ReplicaBody]], ReplicaBody]
 """Makes what is kept of several servers that are gone."""
 
-_COLUMNS: Final = (
-    "id",
-    "host",
-    "pid",
-    "address",
-    "version",
-    "bundle",
-    "model",
-    "started_s",
-    "beat_s",
-    "clock_s",
-    "status",
-    "body",
+_TABLE: Final = table(
+    "replicas",
+    "id host pid address version bundle model started_s beat_s clock_s status body",
 )
-
-_TABLE: Final = sa.table("replicas", *(sa.column(name) for name in _COLUMNS))
-_DEPARTED: Final = sa.table("departed_replicas", sa.column("id"), sa.column("body"))
+_DEPARTED: Final = table("departed_replicas", "id body")
 
 _NOW: Final = {
     # Source: SQLite, date and time functions: Unix time 0 is Julian day 2440587.5.
@@ -124,8 +113,7 @@ class ReplicaStore:
             CapacityError: The database cannot be reached.
             InvalidValue: Its body holds what JSON cannot say.
         """
-        values = {name: getattr(replica, name) for name in _COLUMNS if name != "body"}
-        values |= {"clock_s": self._clock(), "body": _text(replica.body)}
+        values = {**vars(replica), "clock_s": self._clock(), "body": _text(replica.body)}
         # A server writes its own row alone: it need not take turns with all other writers.
         with self.database.transaction(in_turn=False) as connection:
             values["beat_s"] = self._moment(connection)

@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from glassbox.audit import InferenceStore
+from glassbox.audit.records import ErasureEvent, LabelEvent
 from glassbox.cli import main as shell
 from glassbox.storage.database import open_database
 from tests.audit.made_events import primary, shadow
@@ -96,6 +97,19 @@ def test_one_prediction_is_shown_in_full_until_it_is_erased(
     assert shell.main(["audit", "erase", "nobody", "--reason", "x"]) == 2
     assert shell.main(["audit", "erase", "r4"]) == 2
     assert shell.main(["audit", "verify"]) == 0
+
+
+def test_the_log_says_who_erased_and_who_told_a_truth(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOGNAME", "ada")
+    (tmp_path / "labels.jsonl").write_text('{"request_id": "r1", "label": "yes"}')
+    assert shell.main(["audit", "labels", str(tmp_path / "labels.jsonl")]) == 0
+    assert shell.main(["audit", "erase", "r3", "--reason", "asked by its subject"]) == 0
+    events = [event for _, event in InferenceStore(open_database(url)).read()]
+    assert [each.actor for each in events if isinstance(each, LabelEvent | ErasureEvent)] == [
+        "ada", "ada",
+    ]  # fmt: skip
 
 
 def test_a_changed_byte_ends_with_a_code_of_its_own(

@@ -79,6 +79,18 @@ def test_the_plan_that_is_shown_is_one_that_can_be_read(registry, tmp_path, caps
     assert "No key of a plan 'steps'" in capsys.readouterr().err
 
 
+def test_what_is_watched_is_told_once_and_beside_json(registry, capsys):
+    assert run("start", "new", "--model", "m") == 0
+    assert run("abort", "--model", "m", "--reason", "slow") == 0
+    capsys.readouterr()
+    assert run("status", "--model", "m", "--watch") == 0
+    assert capsys.readouterr().out.count("Aborted: slow.") == 1
+    assert run("status", "--model", "m", "--watch", "--json") == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["phase"] == "Failed"
+    assert "old → new: Failed: Aborted: slow." in printed.err
+
+
 def test_an_experiment_is_analysed_from_csv_and_json_lines(tmp_path, capsys):
     rows = [("a", int(n % 10 == 0)) for n in range(600)] + [
         ("b", int(n % 4 == 0)) for n in range(600)
@@ -98,6 +110,38 @@ def test_an_experiment_is_analysed_from_csv_and_json_lines(tmp_path, capsys):
     assert sequential["low"] < fixed["low"] < fixed["high"] < sequential["high"]
     assert run("experiment", "analyse", str(table), "--planned", "1000") == 0
     assert "Only 600 of 1,000 planned rows" in capsys.readouterr().out
+
+
+def test_arms_that_are_not_as_large_as_asked_are_told(tmp_path, capsys):
+    table = tmp_path / "rows.csv"
+    table.write_text("arm,outcome\n" + "a,1\na,0\n" * 450 + "b,1\nb,0\n" * 50)
+    assert run("experiment", "analyse", str(table)) == 0
+    told = capsys.readouterr().err
+    assert "Sample ratio mismatch (p < 0.0001): a has 90.0 % of the rows" in told
+    assert "was to get 50.0 %" in told
+    nine_to_one = ("--share", "b=0.1", "--share", "a=0.9")
+    assert run("experiment", "analyse", str(table), *nine_to_one) == 0
+    assert "mismatch" not in capsys.readouterr().err
+    assert run("experiment", "analyse", str(table), *nine_to_one, "--json") == 0
+    assert {each["sample_ratio_p_value"] for each in json.loads(capsys.readouterr().out)} == {1.0}
+
+
+@pytest.mark.parametrize(
+    ("shares", "words"),
+    [
+        (["c=0.5"], "No arm 'c'"),
+        (["a"], "a share in (0, 1)"),
+        (["a=half"], "a share in (0, 1)"),
+        (["a=1"], "a share in (0, 1)"),
+        (["a=0.5"], "a share of each of a, b, together 1"),
+        (["a=0.5", "b=0.6"], "together 1"),
+    ],
+)
+def test_shares_that_are_none_are_refused(tmp_path, capsys, shares, words):
+    (tmp_path / "rows.csv").write_text("arm,outcome\na,1\na,0\nb,1\nb,0\n")
+    given = [each for share in shares for each in ("--share", share)]
+    assert run("experiment", "analyse", str(tmp_path / "rows.csv"), *given) == 2
+    assert words in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

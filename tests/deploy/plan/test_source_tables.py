@@ -16,7 +16,7 @@ PRICE = Price("ml.g5.2xlarge", 1.515, "us-east-1", "2026-11-21", "test")
 
 
 def test_the_three_sizes_are_computed_again():
-    again = tables_again(PRICE, simulated=False)
+    again = tables_again(PRICE)
     assert [each.row for each in again] == list(ROWS)
     assert [each.instances for each in again] == [5, 50, 250]
     assert [each.rate_of_one for each in again] == [2, 2, 2]
@@ -57,4 +57,3 @@ def test_adapters_cost_one_endpoint_until_it_is_full():
     busy = adapters_against_endpoints(1000, 1.25, 0.1, 2.5, kept=0.6)
     assert busy.instances_shared == 84
     assert adapters_against_endpoints(10, 1.25, 4.0, 2.5).times == pytest.approx(1)
-    assert adapters_against_endpoints(10, 1.25, 0.001, 2.5, least=2).instances_each == 20

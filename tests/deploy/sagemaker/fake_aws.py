@@ -8,29 +8,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import parse_qsl
 
 from botocore import xform_name
 from botocore.exceptions import ClientError
 
 from glassbox.deploy.sagemaker.aws import Aws
 from glassbox.deploy.sagemaker.service_model import faults, service_model
+from tests.deploy.sagemaker.fake_store import ACCOUNT, REGION, FakeStore, listed, refusal
 
-ACCOUNT = "123456789012"
-REGION = "us-east-1"
-BUCKET = "models"
 N_LOOKS = 2
 """Looks at something until it has become what it is to become."""
 
 Fault = Callable[[], BaseException]
-
-
-def refusal(code: str, message: str, *, status: int = 400, operation: str = "Any") -> ClientError:
-    answer = {
-        "Error": {"Code": code, "Message": message},
-        "ResponseMetadata": {"HTTPStatusCode": status},
-    }
-    return ClientError(answer, operation)
 
 
 def not_there(kind: str, name: str) -> ClientError:
@@ -38,11 +27,9 @@ def not_there(kind: str, name: str) -> ClientError:
 
 
 @dataclass
-class FakeAws:
+class FakeAws(FakeStore):
     """State of one account in one region."""
 
-    bucket_region: str = REGION
-    account: str = ACCOUNT
     endpoints: dict[str, dict[str, Any]] = field(default_factory=dict)
     configs: dict[str, dict[str, Any]] = field(default_factory=dict)
     models: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -50,7 +37,6 @@ class FakeAws:
     targets: dict[str, dict[str, Any]] = field(default_factory=dict)
     policies: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     alarms: dict[str, dict[str, Any]] = field(default_factory=dict)
-    objects: dict[str, dict[str, Any]] = field(default_factory=dict)
     tags: dict[str, dict[str, str]] = field(default_factory=dict)
     asked: list[tuple[str, Any]] = field(default_factory=list)
     before: dict[int, Fault] = field(default_factory=dict)
@@ -221,12 +207,12 @@ class FakeAws:
         return {"EndpointConfigs": self._list(self.configs, "EndpointConfig", request)}
 
     def _list_tags(self, request):
-        return {"Tags": _listed(self.tags.get(request["ResourceArn"], {}))}
+        return {"Tags": listed(self.tags.get(request["ResourceArn"], {}))}
 
     def _add_tags(self, request):
         known = self.tags.setdefault(request["ResourceArn"], {})
         known |= {each["Key"]: each["Value"] for each in request["Tags"]}
-        return {"Tags": _listed(known)}
+        return {"Tags": listed(known)}
 
     # Inference components: the six calls that moto lacks.
 
@@ -337,49 +323,11 @@ class FakeAws:
                                  if each in self.alarms]}  # fmt: skip
 
     def _list_tags_for_resource(self, request):
-        return {"Tags": _listed(self.tags.get(request["ResourceARN"], {}))}
+        return {"Tags": listed(self.tags.get(request["ResourceARN"], {}))}
 
     def _delete_alarms(self, request):
         for each in request["AlarmNames"]:
             del self.alarms[each]
-
-    # The object store, and who asks.
-
-    def _get_caller_identity(self, request):
-        return {"Account": self.account, "Arn": f"arn:aws:iam::{self.account}:user/x"}
-
-    def _head_bucket(self, request):
-        if request["Bucket"] != BUCKET:
-            raise refusal("404", "Not Found", status=404)
-        return {"BucketRegion": self.bucket_region}
-
-    def _head_object(self, request):
-        found = self.objects.get(request["Key"])
-        if found is None:
-            raise refusal("404", "Not Found", status=404)
-        return {"ContentLength": len(found["body"]), "Metadata": found["metadata"]}
-
-    def _put_object(self, request):
-        tags = dict(parse_qsl(request["Tagging"]))
-        self.objects[request["Key"]] = {
-            "body": request["Body"], "metadata": request["Metadata"], "tags": tags, **request
-        }  # fmt: skip
-
-    def _list_objects_v2(self, request):
-        start = request.get("ContinuationToken", "")
-        keys = sorted(each for each in self.objects
-                      if each.startswith(request["Prefix"]) and each > start)  # fmt: skip
-        page: dict[str, Any] = {"Contents": [{"Key": key} for key in keys[:2]]}
-        if len(keys) > 2:
-            page |= {"IsTruncated": True, "NextContinuationToken": keys[1]}
-        return page
-
-    def _get_object_tagging(self, request):
-        return {"TagSet": _listed(self.objects[request["Key"]]["tags"])}
-
-    def _delete_objects(self, request):
-        for each in request["Delete"]["Objects"]:
-            self.objects.pop(each["Key"], None)
 
     # Small things.
 
@@ -444,6 +392,11 @@ class Client:
         self._fake.ask("s3", "PutObject", request)
 
 
+def is_empty(fake: FakeAws) -> bool:
+    names = ["endpoints", "configs", "models", "components", "targets", "policies", "alarms"]
+    return not any(getattr(fake, each) for each in names)
+
+
 def _only_looks(operation: str) -> bool:
     return operation.startswith(("Describe", "List", "Get", "Head"))
 
@@ -454,10 +407,6 @@ def _arn(kind: str, name: str) -> str:
 
 def _role() -> str:
     return f"arn:aws:iam::{ACCOUNT}:role/aws-service-role"
-
-
-def _listed(tags: Mapping[str, str]) -> list[dict[str, str]]:
-    return [{"Key": key, "Value": value} for key, value in tags.items()]
 
 
 def _variants(config: Mapping[str, Any]) -> list[Any]:

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from glassbox.artifacts import indented_json
 from glassbox.deploy.bundle import BUNDLE_FILE, Base, Bundle, Recorded
+from glassbox.deploy.sagemaker import deployment
+from glassbox.deploy.sagemaker.aws import Aws
+from glassbox.deploy.sagemaker.carrying_out import Watcher, carry_out
 from glassbox.deploy.sagemaker.parts import Parts, Served
 from glassbox.deploy.sagemaker.waiting import Patience
 from glassbox.settings import EndpointSettings, load_settings
@@ -82,3 +85,7 @@ def write_adapter(folder: Path, *, base_digest: str = BASE, seed: int = 0) -> Pa
     if base_digest:
         (folder / "glassbox.json").write_text(json.dumps(origin))
     return folder
+
+
+def apply(asked: EndpointSettings, made: Parts, aws: Aws) -> Watcher:
+    return carry_out(deployment.planned(asked, made, aws).actions, aws, None, AT_ONCE)

@@ -2,12 +2,13 @@
 
 import asyncio
 
+import pytest
+
+from glassbox.errors import InvalidValue
 from glassbox.rollout.alerts.signals import flattened, value_of
 from glassbox.rollout.decisions.plan import RolloutPlan
 from glassbox.rollout.versions.registering import Offer
-from glassbox.wire.audit import (
-    RecentQuery,
-)
+from glassbox.wire.audit import RecentQuery
 from tests.rollout.side_world import SCHEMA, open_side
 
 
@@ -28,6 +29,15 @@ def test_each_prediction_is_listed_once_with_its_place_in_the_log(tmp_path):
         side.store.flush()
         shown = side.looks.recent(RecentQuery(limit=10))
         assert [each.sequence for each in shown] == [5, 4, 3, 2, 1]
+
+
+def test_a_segment_that_is_none_lists_nothing_instead_of_everything(tmp_path):
+    with open_side(tmp_path, "steady") as side:
+        asyncio.run(side.inference.predict({"x": 1}))
+        for odd in ("country", "=SE", ""):
+            with pytest.raises(InvalidValue, match="NAME=VALUE of a feature"):
+                side.looks.recent(RecentQuery(segment=odd))
+        assert side.looks.recent(RecentQuery(segment="country=SE")) == []
 
 
 def test_what_is_asked_of_one_model_is_listed_apart(tmp_path):

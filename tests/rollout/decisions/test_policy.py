@@ -256,6 +256,13 @@ def test_a_plan_that_cannot_be_followed_is_refused(value, error, words):
         plan_from(value)
 
 
+@pytest.mark.parametrize("name", ["most_noise", "slow_ratio", "slow_slack_ms", "slow_ms"])
+def test_an_amount_that_is_allowed_may_be_none_at_all(name):
+    assert getattr(plan_from({"limits": {name: 0}}).limits, name) == 0
+    with pytest.raises(InvalidValue, match=f"limits.{name}.*at least 0"):
+        plan_from({"limits": {name: -1e-9}})
+
+
 def test_a_file_that_is_no_plan_is_refused(tmp_path):
     with pytest.raises(UnknownName, match="No file"):
         load_plan(tmp_path / "none.toml")

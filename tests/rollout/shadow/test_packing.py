@@ -1,4 +1,5 @@
 import math
+from dataclasses import asdict
 
 import orjson
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 
 from glassbox.errors import CorruptArtifact, NonFiniteOutput
 from glassbox.rollout.prediction import Prediction
-from glassbox.rollout.shadow.packing import packed, unpacked, version_json
+from glassbox.rollout.shadow.packing import packed, unpacked
 from glassbox.rollout.version import Version
 from tests.rollout.shadow.challengers import version
 
@@ -72,4 +73,4 @@ def test_what_a_challenger_makes_up_is_refused(told):
 
 def test_a_version_comes_back_as_it_was():
     known = version("honest")
-    assert Version(**orjson.loads(orjson.dumps(version_json(known)))) == known
+    assert Version(**orjson.loads(orjson.dumps(asdict(known)))) == known

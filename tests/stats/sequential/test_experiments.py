@@ -14,6 +14,7 @@ from glassbox.stats.sequential.experiments import (
     rows_for_sequential,
     rows_per_arm_for_means,
     rows_per_arm_for_rates,
+    sample_ratio_p_value,
 )
 from glassbox.stats.sequential.means import BoundedMean
 
@@ -114,3 +115,23 @@ def test_what_cannot_be_compared_is_said():
         rows_per_arm_for_rates(0.5, 0.5)
     with pytest.raises(InvalidValue, match="deviation"):
         rows_per_arm_for_means(0.0, 1.0)
+
+
+def test_the_sample_ratio_is_pearsons_test_and_holds_its_level():
+    for rows, shares in (((821_588, 815_482), (1, 1)), ((90, 20, 30), (0.6, 0.2, 0.2))):
+        expected = sum(rows) * np.array(shares) / sum(shares)
+        oracle = stats.chisquare(rows, expected)
+        assert sample_ratio_p_value(rows, shares) == pytest.approx(oracle.pvalue, rel=1e-9)
+    rng = np.random.default_rng(2)
+    splits = rng.multinomial(5000, (0.9, 0.1), size=4000).tolist()
+    found = np.array([sample_ratio_p_value(each, (0.9, 0.1)) for each in splits])
+    assert np.mean(found < 0.05) == pytest.approx(0.05, abs=0.015)
+    assert np.mean(found < 0.001) < 0.005
+
+
+def test_a_split_without_rows_or_with_odd_shares_is_refused():
+    with pytest.raises(NotEnoughData, match="check of the split"):
+        sample_ratio_p_value([0, 0], [1, 1])
+    for shares in ([1.0], [1.0, 0.0], [1.0, float("nan")]):
+        with pytest.raises(InvalidValue, match="2 numbers above 0"):
+            sample_ratio_p_value([5, 5], shares)

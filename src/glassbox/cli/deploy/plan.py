@@ -207,7 +207,7 @@ def _show_source(prices: "Prices", *, json: bool) -> None:
     if json:
         print_json({"rows": again, "notes": source_notes(price) + adapter_notes(RATE_OF_ONE, KEPT)})
         return
-    (names, *sizes), figures = source_table(prices, again=again)
+    (names, *sizes), figures = source_table(price)
     print_table([names, *(Column(size, "right") for size in sizes)], figures)
     for each in source_notes(price):
         print_text(f"- {each}")

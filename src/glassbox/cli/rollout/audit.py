@@ -12,6 +12,7 @@ import typer
 
 from glassbox.cli.arguments import options
 from glassbox.cli.arguments.moments import Moment, parse_moment, to_second
+from glassbox.cli.rollout.acting import actor
 from glassbox.cli.rollout.audit_showing import entry, show_records, show_summary, verdict
 from glassbox.cli.terminal.console import note, print_json, print_table
 from glassbox.cli.terminal.exit_codes import ExitCode
@@ -72,6 +73,8 @@ def recent(
     json: options.AsJson = False,
 ) -> None:
     """List the latest predictions, newest first."""
+    from glassbox.audit.records import segment_of
+
     if status not in (None, "success", "error"):
         raise InvalidValue("--status", status, "success or error")
     with _store() as (store, _):
@@ -82,7 +85,7 @@ def recent(
             status=status,  # type: ignore[arg-type]
             label=label,
             min_diff=min_diff,
-            segment=_pair(segment),
+            segment=None if segment is None else segment_of(segment),
         )
     if json:
         print_json([entry(each) for each in found])
@@ -186,7 +189,7 @@ def erase(
 ) -> None:
     """Remove the content of one prediction for good; its place in the chain stays."""
     with _store() as (store, _):
-        n_erased = store.erase(request_id, actor="command line", reason=reason)
+        n_erased = store.erase(request_id, actor=actor(), reason=reason)
     if json:
         print_json({"request_id": request_id, "erased_events": n_erased})
         return
@@ -229,7 +232,7 @@ def labels(
 
     told = read_labels(path)
     with _store() as (store, _):
-        unknown = record_labels(store, told, actor="command line")
+        unknown = record_labels(store, told, actor=actor())
     if json:
         print_json({"accepted": len(told) - len(unknown), "unknown": unknown})
     else:
@@ -250,15 +253,6 @@ def _store() -> Iterator[tuple["InferenceStore", Runtime]]:
     finally:
         store.close()
         store.database.close()
-
-
-def _pair(segment: str | None) -> tuple[str, str] | None:
-    if segment is None:
-        return None
-    name, is_pair, value = segment.partition("=")
-    if not is_pair:
-        raise InvalidValue("--segment", segment, "NAME=VALUE")
-    return name, value
 
 
 def _head(option: str, known: str | None) -> "Head | None":

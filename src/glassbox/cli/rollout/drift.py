@@ -7,6 +7,7 @@ import typer
 
 from glassbox.cli.arguments import options
 from glassbox.cli.arguments.moments import Moment, parse_moment, to_minute
+from glassbox.cli.rollout.acting import actor
 from glassbox.cli.terminal.console import Column, note, print_json, print_table
 from glassbox.rollout.version import DEFAULT_MODEL, option_of
 from glassbox.runtime import Runtime
@@ -63,7 +64,7 @@ def create(
         last_n=last_n,
         since_s=parse_moment("--since", since),
         until_s=parse_moment("--until", until),
-        actor="command line",
+        actor=actor(),
     )
     if json:
         print_json(

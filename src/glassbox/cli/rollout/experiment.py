@@ -19,7 +19,7 @@ from glassbox.cli.terminal.console import (
 )
 from glassbox.csv_rows import csv_rows
 from glassbox.errors import InvalidData, InvalidValue, UnknownName
-from glassbox.wording import counted
+from glassbox.wording import counted, percent
 
 if TYPE_CHECKING:
     from glassbox.stats.sequential.experiments import Comparison
@@ -117,14 +117,24 @@ def analyse(
     planned: Annotated[
         int | None, typer.Option("--planned", help="Rows per arm that were planned.", min=1)
     ] = None,
+    share: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--share",
+            help="ARM=SHARE of all rows that the arm was to get, for each arm; by default equal.",
+        ),
+    ] = None,
     confidence: Level = 0.95,
     json: options.AsJson = False,
 ) -> None:
     """Compare arms, at a fixed horizon and sequentially.
 
     The fixed horizon holds at one look, at the rows planned beforehand; the sequential analysis
-    holds whenever and however often somebody looks.
+    holds whenever and however often somebody looks. Neither holds where the arms have not the
+    shares of the rows that they were to get (a sample ratio mismatch), and that is told.
     """
+    from glassbox.stats.sequential.experiments import sample_ratio_p_value
+
     if not low < high:
         raise InvalidValue("--high", high, f"a number above --low, which is {low:g}")
     arms = _arms(file, arm, outcome, low, high)
@@ -139,10 +149,16 @@ def analyse(
     ]
     if not rows:
         raise InvalidData(f"there is one arm only, {first!r}", source=str(file))
+    asked = _shares(share or [], arms)
+    ratio = sample_ratio_p_value([each.n for each in arms.values()], list(asked.values()))
     if json:
-        print_json([{"control": first, "treatment": name, **vars(each)} for name, each in rows])
+        of_all = {"sample_ratio_p_value": ratio}
+        print_json(
+            [{"control": first, "treatment": name, **vars(each), **of_all} for name, each in rows]
+        )
         return
     _show(first, rows, planned)
+    _warn_of_mismatch(arms, asked, ratio)
 
 
 def _compared(
@@ -183,7 +199,7 @@ def _show(control: str, rows: "list[tuple[str, Comparison]]", planned: int | Non
                 f"{each.n_control:,} + {each.n_treatment:,}",
                 f"{each.difference:+.4f}",
                 f"{each.low:+.4f} … {each.high:+.4f}",
-                "< 0.0001" if each.p_value < 1e-4 else f"{each.p_value:.4f}",
+                _p_value(each.p_value),
                 ("higher" if each.low > 0 else "lower") if each.is_clear else "not clear",
             )
             for name, each in rows
@@ -197,6 +213,51 @@ def _show(control: str, rows: "list[tuple[str, Comparison]]", planned: int | Non
         )
     elif planned is None:
         note("The fixed horizon holds for one look at a number of rows planned beforehand.")
+
+
+def _shares(given: list[str], arms: "Mapping[str, BoundedMean]") -> dict[str, float]:
+    """Return what each arm was to get, in their order; equal shares where nothing is said."""
+    if not given:
+        return dict.fromkeys(arms, 1 / len(arms))
+    asked = {}
+    for each in given:
+        name, _, number = each.rpartition("=")
+        try:
+            asked[name] = float(number)
+        except ValueError:
+            asked[name] = math.nan
+        if not 0 < asked[name] < 1:
+            raise InvalidValue("--share", each, "ARM=SHARE with a share in (0, 1)")
+        if name not in arms:
+            raise UnknownName("arm", name, arms)
+    if asked.keys() != arms.keys() or not math.isclose(sum(asked.values()), 1, abs_tol=0.001):
+        said = ", ".join(given)
+        raise InvalidValue("--share", said, f"a share of each of {', '.join(arms)}, together 1")
+    return {name: asked[name] for name in arms}
+
+
+def _warn_of_mismatch(
+    arms: "Mapping[str, BoundedMean]", asked: Mapping[str, float], p_value: float
+) -> None:
+    from glassbox.stats.sequential.experiments import SAMPLE_RATIO_ALPHA
+
+    if p_value >= SAMPLE_RATIO_ALPHA:
+        return
+    total = sum(each.n for each in arms.values())
+    found = ", ".join(
+        f"{name} has {percent(each.n / total, 1)} of the rows and was to get "
+        f"{percent(asked[name], 1)}"
+        for name, each in arms.items()
+    )
+    note(
+        f"Sample ratio mismatch (p {_p_value(p_value)}): {found}. Rows of one arm were lost or "
+        "counted twice, so nothing of the above is to be believed until it is known why. Other "
+        "shares were asked for? --share ARM=SHARE"
+    )
+
+
+def _p_value(value: float) -> str:
+    return "< 0.0001" if value < 1e-4 else f"{value:.4f}"
 
 
 def _arms(file: Path, arm: str, outcome: str, low: float, high: float) -> "dict[str, BoundedMean]":

@@ -12,7 +12,7 @@ import typer
 from glassbox.cli.arguments import options
 from glassbox.cli.rollout.acting import Reason, actor
 from glassbox.cli.rollout.experiment import app as experiment
-from glassbox.cli.terminal.console import note, print_json
+from glassbox.cli.terminal.console import note, print_json, print_text
 from glassbox.errors import ConflictError, UnknownName
 from glassbox.rollout.version import DEFAULT_MODEL, option_of
 from glassbox.runtime import Runtime
@@ -93,7 +93,7 @@ def status(
     json: options.AsJson = False,
 ) -> None:
     """Show where a rollout stands, and what each gate says."""
-    from glassbox.cli.rollout.rollouts_showing import follow, show_list, show_status
+    from glassbox.cli.rollout.rollouts_showing import follow, show_evidence, show_list, show_status
 
     controller = _controller()
     if every:
@@ -105,9 +105,11 @@ def status(
         return
     now = _found(controller, rollout_id, model or DEFAULT_MODEL)
     if watch:
-        now = follow(controller, now)
+        now = follow(controller, now, note if json else print_text)
     if json:
         print_json(now)
+    elif watch:
+        show_evidence(now)
     else:
         show_status(now)
 

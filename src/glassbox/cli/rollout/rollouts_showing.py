@@ -1,7 +1,7 @@
 """How ``glassbox rollout`` shows rollouts: lines, gates, stories. Decides nothing."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.text import Text
@@ -66,6 +66,11 @@ def show_status(status: RolloutStatus) -> None:
     """Print where a rollout stands and what each gate says."""
     output().print(Text(f"{status.id}  {_where(status)}", style="bold"))
     print_text(status.decision.reason)
+    show_evidence(status)
+
+
+def show_evidence(status: RolloutStatus) -> None:
+    """Print what each gate of a rollout says, what it rests on, and what may be done now."""
     if status.gates:
         show_gates(status.gates)
     seen = ", ".join(f"{count} {name}" for name, count in sorted(status.counts.items()))
@@ -119,15 +124,17 @@ def show_story(status: RolloutStatus) -> None:
         show_gates(last.evidence["gates"])
 
 
-def follow(controller: "Controller", status: RolloutStatus) -> RolloutStatus:
-    """Print a line whenever a rollout changes, and return it once it has ended."""
+def follow(
+    controller: "Controller", status: RolloutStatus, say: Callable[[str], None]
+) -> RolloutStatus:
+    """Say a line whenever a rollout changes, and return it once it has ended."""
     shown = ""
     while True:
         line = f"{_where(status)}: {status.decision.reason}"
         # Seconds that are left change all the time: a line for each would tell nothing.
         words = "".join(each for each in line if not each.isdigit())
         if words != shown:
-            print_text(line)
+            say(line)
             shown = words
         if status.phase in ("Succeeded", "Failed"):
             return status

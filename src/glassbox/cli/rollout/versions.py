@@ -115,7 +115,7 @@ def register(
     version = made.version
     seed(registry, runtime.settings.rollout, is_strict=False)
     now = registry.snapshot(is_fresh=True)
-    if alias is not None and now.aliases.get(model, {}).get(alias) != version.number:
+    if alias is not None and now.number_of(alias, model) != version.number:
         _point(registry, alias, version, reason or f"registered as {alias}")
     now = registry.snapshot(is_fresh=True)
     if json:
@@ -127,13 +127,11 @@ def register(
         f"{said} {version.name} ({version.uri}): {summary_of(version)}"
         f"{f'; {measured}' if measured else ''}."
     )
-    aliases = [each for each, number in now.aliases.get(model, {}).items()
-               if number == version.number]  # fmt: skip
-    if aliases:
+    if aliases := now.aliases_of(version):
         note(f"It is {' and '.join(aliases)}.")
     else:
-        note(f"Nothing asks it yet. Let it see copies: glassbox versions alias challenger "
-             f"{version.name}")  # fmt: skip
+        see = f"glassbox versions alias challenger {version.name}"
+        note(f"Nothing asks it yet. Let it see copies: {see}")
 
 
 @app.command("list")
@@ -285,11 +283,10 @@ def _point(
 ) -> AliasMove:
     now = registry.snapshot(is_fresh=True)
     if alias.startswith(CHALLENGER) and now.aliased(CHAMPION, version.model) is None:
-        raise InvalidValue(
-            alias, version.name, "a version to be compared with a champion",
-            remedy=f"{version.model!r} has none yet: glassbox versions alias champion VERSION",
-        )  # fmt: skip
-    if expected is None and now.aliases.get(version.model, {}).get(alias) == version.number:
+        remedy = f"{version.model!r} has none yet: glassbox versions alias champion VERSION"
+        allowed = "a version to be compared with a champion"
+        raise InvalidValue(alias, version.name, allowed, remedy=remedy)
+    if expected is None and now.number_of(alias, version.model) == version.number:
         raise InvalidValue(alias, version.name, "another version: it is this one already")
     return registry.move_alias(
         version.model,
@@ -304,7 +301,7 @@ def _point(
 def _expected(registry: Registry, model: str, alias: str, given: str | None) -> int | None:
     """Return the number that an alias must name: as given, or as it is now."""
     if given is None:
-        return registry.snapshot(is_fresh=True).aliases.get(model, {}).get(alias)
+        return registry.snapshot(is_fresh=True).number_of(alias, model)
     return None if given == "none" else registry.version(given, model).number
 
 

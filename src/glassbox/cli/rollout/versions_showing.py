@@ -18,13 +18,7 @@ KINDS = {
 
 def version_json(version: Version, snapshot: Snapshot) -> dict[str, Any]:
     """Return a version with its address and aliases, as JSON."""
-    return {**vars(version), "uri": version.uri, "aliases": aliases_of(version, snapshot)}
-
-
-def aliases_of(version: Version, snapshot: Snapshot) -> list[str]:
-    """Return the aliases that name a version, sorted."""
-    found = snapshot.aliases.get(version.model, {})
-    return sorted(alias for alias, number in found.items() if number == version.number)
+    return {**vars(version), "uri": version.uri, "aliases": snapshot.aliases_of(version)}
 
 
 def summary_of(version: Version) -> str:
@@ -68,7 +62,7 @@ def show_list(versions: Sequence[Version], snapshot: Snapshot) -> None:
             (
                 each.name,
                 each.uri,
-                ", ".join(aliases_of(each, snapshot)),
+                ", ".join(snapshot.aliases_of(each)),
                 summary_of(each),
                 measured_of(each),
                 to_minute(each.created_s),
@@ -85,7 +79,7 @@ def show_version(version: Version, snapshot: Snapshot) -> None:
     rows: list[tuple[str, object]] = [
         ("name", version.name),
         ("address", version.uri),
-        ("aliases", ", ".join(aliases_of(version, snapshot)) or "none"),
+        ("aliases", ", ".join(snapshot.aliases_of(version)) or "none"),
         ("what it is", summary_of(version)),
         ("registered", to_minute(version.created_s)),
         ("digest", version.digest),

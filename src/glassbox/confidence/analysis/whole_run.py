@@ -191,17 +191,20 @@ def save_choice(run: RunAnalysis, folder: RunFolder) -> Classifier:
     Raises:
         CorruptArtifact: The run's manifest is damaged.
     """
-    final = run.final
-    manifest = replace(
-        Classifier.load(folder.root),
-        calibrator=orjson.loads(final.choice.calibrator.to_json()),
-        label_bias=None if final.bias is None else tuple(final.bias.offsets),
-        threshold=asdict(final.threshold),
-    )
+    manifest = replace(Classifier.load(folder.root), **decided(run.final))
     save_figures(run, folder)
     manifest.save(folder.root)
     folder.write_run({**folder.read_run(), "classifier": manifest.digest})
     return manifest
+
+
+def decided(model: ModelAnalysis) -> dict[str, Any]:
+    """Return what a classifier's manifest keeps of a model's analysis, by its fields."""
+    return {
+        "calibrator": orjson.loads(model.choice.calibrator.to_json()),
+        "label_bias": None if model.bias is None else model.bias.offsets,
+        "threshold": asdict(model.threshold),
+    }
 
 
 def recalibrate(folder: RunFolder, *, label_bias: bool | None = None) -> RunAnalysis:

@@ -88,7 +88,7 @@ def opened(path: Path, *, cache: Path | None = None, base: str | None = None) ->
     cache = cache or load_settings().paths.bundles
     if is_archive(path):
         folder = _unpacked(path, bundle, cache)
-    verify_folder(folder, bundle, without_base=True).check(folder)
+    verify_folder(folder, bundle).check(folder)
     return Opened(folder.absolute(), bundle, _overrides(bundle, folder, base), cache, base)
 
 

@@ -125,17 +125,17 @@ def verify_bundle(path: Path, *, report: Progress = untold) -> Verified:
     return verified(bundle, _in_folder(folder), report=report)
 
 
-def verify_folder(folder: Path, bundle: Bundle, *, without_base: bool = False) -> Verified:
-    """Return what came of looking at an opened bundle's files.
+def verify_folder(folder: Path, bundle: Bundle) -> Verified:
+    """Return what came of looking at the files of a bundle that is to be served.
+
+    Of the base model's it is only seen whether they are there and of the right size: an engine
+    hashes them itself when it loads them.
 
     Args:
         folder: Where they are.
         bundle: What they should be.
-        without_base: Only look whether the base model's files are there and of the right size: an
-            engine hashes them itself when it loads them.
     """
-    skipped = f"{BASE_FOLDER}/" if without_base else ""
-    return verified(bundle, _in_folder(folder), skipped=skipped)
+    return verified(bundle, _in_folder(folder), skipped=f"{BASE_FOLDER}/")
 
 
 Content = Iterator[tuple[str, int, Reads]]

@@ -7,7 +7,7 @@ one server; knows nothing of traffic, of fleets or of money.
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -245,7 +245,7 @@ def read_capacity(path: Path) -> Capacity:
 
 def _work(values: dict[str, Any]) -> Work:
     points = tuple(Point(**each) for each in values["points"])
-    return replace(Work(**{**values, "points": points}))
+    return Work(**{**values, "points": points})
 
 
 def _check(capacity: Capacity) -> None:

@@ -89,9 +89,9 @@ class Again:
     """They cost at the price given."""
     usd_discounted: float
     """That with the source's savings plan."""
-    at_random: Felt | None
+    at_random: Felt
     """Simulated: requests sent to any instance."""
-    least_busy: Felt | None
+    least_busy: Felt
     """Simulated: requests sent to the least busy instance."""
 
 
@@ -105,19 +105,17 @@ def assumed_server() -> ServerModel:
 
 
 @cache
-def tables_again(price: Price, *, simulated: bool = True, seed: int = 0) -> tuple[Again, ...]:
-    """Return the three rows computed again.
+def tables_again(price: Price) -> tuple[Again, ...]:
+    """Return the three rows computed again; what requests feel is simulated for some seconds.
 
     Args:
         price: What an hour of the instance costs.
-        simulated: Whether to simulate what requests feel; takes some seconds.
-        seed: Of chance.
     """
     server = assumed_server()
-    return tuple(_again(row, price, server, simulated=simulated, seed=seed) for row in ROWS)
+    return tuple(_again(row, price, server) for row in ROWS)
 
 
-def _again(row: Row, price: Price, server: ServerModel, *, simulated: bool, seed: int) -> Again:
+def _again(row: Row, price: Price, server: ServerModel) -> Again:
     n = instances_for_target(server, row.rate)
     return Again(
         row=row,
@@ -128,8 +126,8 @@ def _again(row: Row, price: Price, server: ServerModel, *, simulated: bool, seed
         usd_source_hour=n * USD_PER_HOUR * HOURS_PER_MONTH,
         usd_price=price.usd_per_month(n),
         usd_discounted=price.usd_per_month(n, discount=DISCOUNT),
-        at_random=felt_at_random(server, row.rate / n, seed=seed) if simulated else None,
-        least_busy=felt_by_least_busy(server, n, row.rate, seed=seed) if simulated else None,
+        at_random=felt_at_random(server, row.rate / n),
+        least_busy=felt_by_least_busy(server, n, row.rate),
     )
 
 
@@ -212,7 +210,6 @@ def adapters_against_endpoints(
     rate_of_one: float,
     *,
     kept: float = 1.0,
-    least: int = 1,
 ) -> AdapterCost:
     """Return what both ways cost in a month.
 
@@ -222,11 +219,10 @@ def adapters_against_endpoints(
         rate_of_customer: Requests a second of one customer at the busiest moment.
         rate_of_one: Most requests a second of one instance with a single adapter.
         kept: Share of that which is left when requests of many adapters come mixed.
-        least: Fewest instances of an endpoint.
     """
-    each = max(least, _ceil(rate_of_customer / (TARGET * rate_of_one)))
+    each = max(1, _ceil(rate_of_customer / (TARGET * rate_of_one)))
     rate = customers * rate_of_customer
-    shared = max(least, _ceil(rate / (TARGET * rate_of_one * kept)))
+    shared = max(1, _ceil(rate / (TARGET * rate_of_one * kept)))
     month = usd_per_hour * HOURS_PER_MONTH
     return AdapterCost(
         customers, usd_per_hour, rate, customers * each, shared,

@@ -15,7 +15,7 @@ from glassbox.deploy.plan.source_tables import (
     disagreements,
     tables_again,
 )
-from glassbox.deploy.prices import SHIPPED, Price, Prices, price_of
+from glassbox.deploy.prices import Price, price_of
 from glassbox.wording import percent
 
 _WHY = {
@@ -150,13 +150,16 @@ SOURCE_FIGURES = (
 
 
 def source_table(
-    prices: Prices = SHIPPED, *, again: tuple[Again, ...] | None = None
+    price: Price | None = None,
 ) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
     """Return header and rows of the design's table beside our figures, a column for each size.
 
     Three sizes and many figures: with the sizes side by side it fits any terminal and any page.
+
+    Args:
+        price: Of an instance as the design's; None is the shipped one.
     """
-    again = tables_again(price_of(INSTANCE, prices)) if again is None else again
+    again = tables_again(price or price_of(INSTANCE))
     sizes = zip(*(_size(each) for each in again), strict=True)
     header = ("users", *(f"{each.row.users:,.0f}" for each in again))
     rows = ((name, *values) for name, values in zip(SOURCE_FIGURES, sizes, strict=True))
@@ -173,8 +176,8 @@ def _size(again: Again) -> tuple[str, ...]:
         money(again.usd_source_hour),
         money(again.usd_price),
         money(again.usd_discounted),
-        "–" if again.at_random is None else seconds(again.at_random.p99_s),
-        "–" if again.least_busy is None else seconds(again.least_busy.p99_s),
+        seconds(again.at_random.p99_s),
+        seconds(again.least_busy.p99_s),
     )
 
 

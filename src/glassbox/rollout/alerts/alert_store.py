@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from glassbox.rollout.alerts.judging import AlertStanding
 from glassbox.rollout.alerts.messages import AlertMessage, AlertState, Delivery, FiringAlert
 from glassbox.storage.database import Database
+from glassbox.storage.tables import table
 
 AlertKey = tuple[str, str]
 """Rule and signal of an alert."""
@@ -27,18 +28,14 @@ FARTHEST_S: Final = 900.0
 since: longer than any that is made."""
 
 
-def _table(name: str, columns: str) -> sa.TableClause:
-    return sa.table(name, *(sa.column(each) for each in columns.split()))
-
-
-_STATES = _table(
+_STATES = table(
     "alert_states", "rule signal phase since_s quiet_since_s value limit_value severity summary"
 )
-_MESSAGES = _table(
+_MESSAGES = table(
     "alert_messages",
     "sequence id rule signal state severity time_s since_s value limit_value summary",
 )
-_DELIVERIES = _table(
+_DELIVERIES = table(
     "alert_deliveries",
     "message_id receiver attempts next_attempt_s claimed_until_s delivered_s gave_up_s last_error",
 )

@@ -8,11 +8,10 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-import sqlalchemy as sa
-
 from glassbox.storage.database import Database
+from glassbox.storage.tables import table
 
-_TABLE: Final = sa.table("leases", sa.column("name"), sa.column("holder"), sa.column("until_s"))
+_TABLE: Final = table("leases", "name holder until_s")
 
 
 class Lease:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from glassbox.audit.records import InferenceRecord
+from glassbox.audit.records import InferenceRecord, segment_of
 from glassbox.audit.ring import AuditRing
 from glassbox.audit.store import InferenceStore
 from glassbox.errors import ConflictError, CorruptArtifact, UnknownName
@@ -125,14 +125,17 @@ class Looks:
         return self._entry(found[0]) if found else None
 
     def recent(self, query: RecentQuery) -> list[AuditEntry]:
-        """Return predictions in one line each, newest first."""
+        """Return predictions in one line each, newest first.
+
+        Raises:
+            InvalidValue: A segment that is not ``NAME=VALUE``.
+        """
         store = self._parts.store
         if query.request_id is not None:
             found = self._found(query.request_id)
             return [] if found is None else [self._entry(found)]
         wanted = query.model_dump(exclude={"limit", "request_id", "segment"})
-        name, is_given, value = (query.segment or "").partition("=")
-        segment = (name, value) if is_given else None
+        segment = None if query.segment is None else segment_of(query.segment)
         stored = store.recent(query.limit, segment=segment, **wanted)
         model = wanted.pop("model")
         if segment is None and all(each is None for each in wanted.values()):

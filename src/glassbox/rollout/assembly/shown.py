@@ -140,7 +140,6 @@ def summary_shown(summary: Summary, registry: RegistryAnswered) -> SummaryAnswer
 
 def version_shown(version: Version, snapshot: Snapshot) -> VersionAnswered:
     """Return a version with the aliases that name it."""
-    aliases = snapshot.aliases.get(version.model, {})
     return VersionAnswered(
         model=version.model,
         number=version.number,
@@ -149,7 +148,7 @@ def version_shown(version: Version, snapshot: Snapshot) -> VersionAnswered:
         digest=version.digest,
         uri=version.uri,
         created_s=version.created_s,
-        aliases=sorted(alias for alias, number in aliases.items() if number == version.number),
+        aliases=snapshot.aliases_of(version),
         metadata=dict(version.metadata),
     )
 

@@ -311,14 +311,18 @@ class Controller:
         if rollout.state.phase in ("Promoting", "Finalising"):
             # The champion comes first: were this cut short, the next look would do it again.
             self._moves.restore(rollout, actor, words(rollout, reason), evidence_of(rollout))
+        after = self._failed(rollout, actor, reason)
+        if not rollout.dry_run:
+            self._moves.dismiss(rollout, actor, words(rollout, reason), evidence_of(rollout))
+        return after
+
+    def _failed(self, rollout: Rollout, actor: str, reason: str) -> Rollout:
+        """Keep that a rollout has failed; moves no alias."""
         failed = at_phase(rollout.state, "Failed")
         step = self._transition(rollout, failed, actor, reason)
         said = DecisionSaid("rollback", reason)
         ended = replace(rollout, state=failed, decision=said, updated_s=self._clock())
-        after = self._rollouts.save(ended, [step])
-        if not rollout.dry_run:
-            self._moves.dismiss(rollout, actor, words(rollout, reason), evidence_of(rollout))
-        return after
+        return self._rollouts.save(ended, [step])
 
     def _tidy(self, busy: Set[str]) -> None:
         snapshot = self._registry.snapshot()
@@ -330,16 +334,10 @@ class Controller:
     def _taken_over(self, rollout: Rollout, snapshot: Snapshot, reason: str) -> Rollout:
         """Begin anew with the versions that somebody put there, or end where that is no sense."""
         champion = snapshot.aliased(CHAMPION, rollout.model)
-        number = snapshot.aliases.get(rollout.model, {}).get(rollout.alias)
-        challenger = None if number is None else snapshot.numbered(number, rollout.model)
+        challenger = snapshot.aliased(rollout.alias, rollout.model)
         is_over = rollout.state.phase in ("Promoting", "Finalising")
-        now_s = self._clock()
         if is_over or champion is None or challenger is None or challenger == champion:
-            failed = at_phase(rollout.state, "Failed")
-            step = self._transition(rollout, failed, POLICY, reason)
-            said = DecisionSaid("rollback", reason)
-            ended = replace(rollout, state=failed, decision=said, updated_s=now_s)
-            return self._rollouts.save(ended, [step])
+            return self._failed(rollout, POLICY, reason)
         begun = State(phase="Waiting", is_paused=rollout.state.is_paused)
         evidence = Evidence.begin(rollout.id, champion.name, challenger.name, rollout.plan)
         reason = f"{reason} Its evidence begins anew."
@@ -355,7 +353,7 @@ class Controller:
                 cursor=self._seen.last_sequence(),
                 evidence=evidence.to_json(),
                 series={},
-                updated_s=now_s,
+                updated_s=self._clock(),
             ),
             [step],
         )

@@ -10,7 +10,7 @@ shared among them (Bonferroni).
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Literal
 
 from glassbox.rollout.decisions.evidence import Evidence
@@ -114,13 +114,12 @@ class _Reader:
             return self._difference(limits)
         if name == "calibration":
             return self._calibration(limits)
-        where, _, kind = name.rpartition("_") if name.endswith("_latency") else ("", "", name)
-        if kind == "latency":
-            tally = self.evidence.tallies["slow" if not where else f"{where}_slow"]
-            bounds = mean_bounds(tally, self.alpha_fail, limits.alpha)
-            about = "share of the challenger's answers that are slow"
-            return self._judged(name, bounds, limits.slow_share, tally.n, about)
-        return self._error_rate(name, limits)
+        if name.endswith("error_rate"):
+            return self._error_rate(name, limits)
+        tally = self.evidence.tallies[name.replace("latency", "slow")]
+        bounds = mean_bounds(tally, self.alpha_fail, limits.alpha)
+        about = "share of the challenger's answers that are slow"
+        return self._judged(name, bounds, limits.slow_share, tally.n, about)
 
     def _difference(self, limits: GateLimits) -> GateReading:
         tallies = self.evidence.tallies
@@ -181,7 +180,7 @@ class _Reader:
         if reading.verdict != "fail":
             return reading
         # Being surer is no fault in itself: without labels it only raises doubt.
-        return GateReading(**{**reading.to_json(), "verdict": "inconclusive"})
+        return replace(reading, verdict="inconclusive")
 
     def _judged(
         self, name: str, bounds: Bounds, limit: float | None, n: int, about: str

@@ -113,7 +113,7 @@ class Moves:
         """Take the challenger's alias away if it still names it."""
         _, challenger = self._pair(rollout)
         snapshot = self._registry.snapshot(is_fresh=True)
-        if snapshot.aliases.get(rollout.model, {}).get(rollout.alias) != challenger.number:
+        if snapshot.number_of(rollout.alias, rollout.model) != challenger.number:
             return
         # Whoever moved it meanwhile knows what they want.
         with suppress(ConflictError, InvalidValue):
@@ -132,7 +132,7 @@ class Moves:
 
         Nothing is done where somebody has given that alias since.
         """
-        number = snapshot.aliases.get(rollout.model, {}).get(rollout.alias)
+        number = snapshot.number_of(rollout.alias, rollout.model)
         if rollout.dry_run or rollout.state.phase != "Failed" or number is None:
             return
         moved = self._registry.history(rollout.model, 1, alias=rollout.alias)
@@ -166,8 +166,7 @@ def is_taken_over(rollout: Rollout, snapshot: Snapshot) -> str | None:
         return None
     if name != rollout.champion:
         return f"The champion is {name} now: somebody else moved it."
-    number = snapshot.aliases.get(rollout.model, {}).get(rollout.alias)
-    challenger = None if number is None else snapshot.numbered(number, rollout.model)
+    challenger = snapshot.aliased(rollout.alias, rollout.model)
     if challenger is None:
         return f"Nothing is {rollout.alias} any more: somebody else took it away."
     if challenger.name != rollout.challenger:

@@ -23,49 +23,23 @@ from glassbox.rollout.decisions.rollout_rows import (
 )
 from glassbox.rollout.decisions.status import RolloutBrief, RolloutStatus, Transition
 from glassbox.storage.database import Database
+from glassbox.storage.tables import table
 
 MOST_LISTED: Final = 200
 """Rollouts of one list."""
 
-_ROLLOUTS: Final = sa.table(
+_ROLLOUTS: Final = table(
     "rollouts",
-    *(
-        sa.column(name)
-        for name in (
-            "id",
-            "model",
-            "champion",
-            "challenger",
-            "is_active",
-            "is_dry",
-            "started_s",
-            "updated_s",
-            "revision",
-            "progress",
-            "evidence",
-            "series",
-        )
-    ),
+    "id model champion challenger is_active is_dry started_s updated_s revision progress "
+    "evidence series",
 )
 
 _LARGE: Final = ("evidence", "series")
 """Columns of which a line about a rollout needs nothing."""
 
-_TRANSITIONS: Final = sa.table(
+_TRANSITIONS: Final = table(
     "rollout_transitions",
-    *(
-        sa.column(name)
-        for name in (
-            "rollout_id",
-            "sequence",
-            "time_s",
-            "before",
-            "after",
-            "actor",
-            "reason",
-            "evidence",
-        )
-    ),
+    "rollout_id sequence time_s before after actor reason evidence",
 )
 
 

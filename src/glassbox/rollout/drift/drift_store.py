@@ -14,52 +14,22 @@ from glassbox.rollout.drift.report import DriftReport, report_bytes
 from glassbox.rollout.drift.windows import Window
 from glassbox.rollout.version import DEFAULT_MODEL
 from glassbox.storage.database import Database
+from glassbox.storage.tables import table
 
 FORGOTTEN_AT_ONCE: Final = 100
 """Reports of one removal: others who write wait for it."""
 
-_REFERENCES = sa.table(
+_REFERENCES = table(
     "drift_references",
-    *(
-        sa.column(name)
-        for name in (
-            "reference_id",
-            "model",
-            "number",
-            "model_version",
-            "created_s",
-            "since_s",
-            "until_s",
-            "n_rows",
-            "digest",
-            "actor",
-            "columns",
-            "body",
-        )
-    ),
+    "reference_id model number model_version created_s since_s until_s n_rows digest actor "
+    "columns body",
 )
 
-_REPORTS = sa.table(
-    "drift_reports",
-    *(sa.column(name) for name in ("sequence", "report_id", "time_s", "model", "verdict", "body")),
-)
+_REPORTS = table("drift_reports", "sequence report_id time_s model verdict body")
 
-_POINTS = sa.table(
+_POINTS = table(
     "drift_points",
-    *(
-        sa.column(name)
-        for name in (
-            "sequence",
-            "model",
-            "feature",
-            "report_id",
-            "time_s",
-            "effect",
-            "effect_limit",
-            "p_adjusted",
-            "drifted",
-        )
-    ),
+    "sequence model feature report_id time_s effect effect_limit p_adjusted drifted",
 )
 
 

@@ -10,7 +10,7 @@ import os
 import resource
 import signal
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 NICEST = 19
@@ -33,10 +33,6 @@ class ChildLimits:
     """Private memory that it may take; None is no limit."""
     threads: int | None = 1
     """Threads of numeric libraries; None leaves the choice to them."""
-
-    def to_json(self) -> dict[str, object]:
-        """Return the fields as JSON values."""
-        return asdict(self)
 
 
 def restrict(limits: ChildLimits, parent: int) -> None:

@@ -1,13 +1,11 @@
-"""Answers and versions as JSON and back. What a challenger says is checked here: all of it."""
+"""Answers as JSON and back. What a challenger says is checked here: all of it."""
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 from glassbox.errors import CorruptArtifact, NonFiniteOutput
 from glassbox.rollout.prediction import Prediction
-from glassbox.rollout.version import Version
 
 
 def packed(answer: object) -> dict[str, Any]:
@@ -55,11 +53,6 @@ def unpacked(told: object) -> Prediction:
     if not isinstance(truncated, bool):
         raise CorruptArtifact("answer", "'truncated' is neither true nor false")
     return Prediction(float(told["prediction"]), confidence, label, probs, summaries, truncated)
-
-
-def version_json(version: Version) -> dict[str, Any]:
-    """Return a version as JSON values."""
-    return asdict(version)
 
 
 def _require_finite(tell: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import orjson
@@ -26,7 +26,7 @@ from glassbox.rollout.shadow.child import OUT_OF_MEMORY
 from glassbox.rollout.shadow.faults import fault_named
 from glassbox.rollout.shadow.frames import receive, send
 from glassbox.rollout.shadow.limits import ChildLimits
-from glassbox.rollout.shadow.packing import unpacked, version_json
+from glassbox.rollout.shadow.packing import unpacked
 from glassbox.rollout.version import Version
 
 LOAD_S = 600.0
@@ -150,9 +150,9 @@ class VersionProcess:
             theirs.close()
         self._order = {
             "factory": origin.factory,
-            "version": version_json(version),
+            "version": asdict(version),
             "overrides": dict(origin.overrides),
-            "limits": limits.to_json(),
+            "limits": asdict(limits),
             "path": sys.path,
             "parent": os.getpid(),
         }

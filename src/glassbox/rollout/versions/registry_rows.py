@@ -12,6 +12,7 @@ from glassbox.artifacts import canonical_json
 from glassbox.errors import ConflictError, InvalidValue, UnknownName
 from glassbox.rollout.version import CHAMPION, AliasMove, Version
 from glassbox.rollout.versions.alias_rules import MoveVerb
+from glassbox.storage.tables import table
 
 Moves = Mapping[str, tuple[int | None, int | None]]
 """Alias to the version numbers before and after."""
@@ -20,15 +21,11 @@ Reigns = Iterable[tuple[MoveVerb, int | None, int]]
 """Every move of ``champion`` of a model, oldest first: verb, number before, number after."""
 
 
-def _table(name: str, columns: str) -> sa.TableClause:
-    return sa.table(name, *(sa.column(each) for each in columns.split()))
-
-
-_VERSIONS: Final = _table(
+_VERSIONS: Final = table(
     "model_versions", "model number name kind digest source created_s actor metadata"
 )
-_ALIASES: Final = _table("model_aliases", "model alias number")
-_MOVES: Final = _table(
+_ALIASES: Final = table("model_aliases", "model alias number")
+_MOVES: Final = table(
     "alias_moves",
     "sequence time_s verb model alias number_before number_after actor reason evidence",
 )

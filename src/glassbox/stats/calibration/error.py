@@ -1,6 +1,6 @@
 """Calibration error, each figure with what it is worth.
 
-Binned (ECE, MCE, RMS) and debiased errors, the bootstrap interval, and the level that a perfectly
+Binned (ECE, MCE) and debiased errors, the bootstrap interval, and the level that a perfectly
 calibrated model would show at the same number of rows. A small calibration error says nothing of
 how well confidence separates right from wrong: see ``selective.ranking``.
 """
@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from scipy.sparse import csr_array, hstack
 from scipy.special import ndtr
 
-from glassbox.errors import InvalidData, NotEnoughData, UnknownName
+from glassbox.errors import InvalidData
 from glassbox.stats.calibration.binning import (
     DEFAULT_BINS,
     bin_edges,
@@ -24,7 +24,6 @@ from glassbox.stats.calibration.simulation import bin_totals_under_calibration
 from glassbox.stats.checking import (
     checked_confidence,
     checked_correct,
-    checked_count,
     checked_fraction,
     checked_outcomes,
 )
@@ -101,22 +100,17 @@ def mce(
     correct: Bool[np.ndarray, " n"],
     *,
     n_bins: int = DEFAULT_BINS,
-    min_rows: int = 1,
 ) -> MaximumError:
-    """Largest gap of any equal-width right-closed bin with ``min_rows`` rows, and that bin.
+    """Largest gap of any equal-width right-closed bin that holds a row, and that bin.
 
     Raises:
         InvalidData: NaN, out of range, or different lengths.
-        NotEnoughData: No rows, or no bin with ``min_rows`` rows.
+        NotEnoughData: No rows.
 
     Source: Guo et al. 2017, equation 5.
     """
     curve = reliability_curve(confidence, correct, n_bins=n_bins)
-    checked_count("min_rows", min_rows)
-    is_eligible = curve.counts >= min_rows
-    if not is_eligible.any():
-        raise NotEnoughData("The fullest bin of an MCE", int(curve.counts.max()), min_rows)
-    gap = np.where(is_eligible, np.abs(curve.accuracy - curve.mean_confidence), -1.0)
+    gap = np.where(curve.counts > 0, np.abs(curve.accuracy - curve.mean_confidence), -1.0)
     worst = int(np.argmax(gap))
     return MaximumError(
         value=float(gap[worst]),
@@ -126,62 +120,31 @@ def mce(
     )
 
 
-def rms_calibration_error(
-    confidence: Float[np.ndarray, " n"],
-    correct: Bool[np.ndarray, " n"],
-    *,
-    n_bins: int = DEFAULT_BINS,
-) -> float:
-    """Root of the mean squared gap over equal-width right-closed bins, in [0, 1].
-
-    Raises:
-        InvalidData: NaN, out of range, or different lengths.
-        NotEnoughData: No rows.
-
-    Source: Hendrycks et al. 2019 (outlier exposure), appendix on RMS calibration error.
-    """
-    curve = reliability_curve(confidence, correct, n_bins=n_bins)
-    filled = curve.counts > 0
-    gap = curve.accuracy[filled] - curve.mean_confidence[filled]
-    return float(np.sqrt(curve.counts[filled] @ gap**2 / curve.n_rows))
-
-
 def debiased_calibration_error(
     confidence: Float[np.ndarray, " n"],
     correct: Bool[np.ndarray, " n"],
     *,
     n_bins: int = DEFAULT_BINS,
-    power: int = 1,
 ) -> float:
     """Calibration error over equal-mass bins, less the bias that label noise adds.
 
-    ``power=1`` subtracts from the plug-in error what normal label noise would add to it, here by
-    the mean of the folded normal instead of by simulation; it may fall below 0 by noise. Near
+    What normal label noise would add to the plug-in error is subtracted from it, here by the mean
+    of the folded normal instead of by simulation; the result may fall below 0 by noise. Near
     calibration that removes a part of the bias only.
-    ``power=2`` subtracts each bin's label variance and is 0 where that exceeds the gap.
 
     Raises:
         InvalidData: NaN, out of range, or different lengths.
-        NotEnoughData: Fewer rows than bins; for power 2 a bin with fewer than two rows.
-        UnknownName: A power other than 1 and 2.
+        NotEnoughData: Fewer rows than bins.
 
-    Source: Kumar, Liang & Ma 2019, section 5 (power 2); Roelofs et al. 2022 name the bias; the
-        power 1 estimator is that of the former's published code.
+    Source: the estimator of order 1 in the code that Kumar, Liang & Ma 2019 published; Roelofs et
+        al. 2022 name the bias.
     """
     curve = reliability_curve(confidence, correct, n_bins=n_bins, binning="equal-mass")
     filled = curve.counts > 0
     counts, accuracy = curve.counts[filled], curve.accuracy[filled]
-    weight = counts / curve.n_rows
     gap = accuracy - curve.mean_confidence[filled]
-    variance = accuracy * (1 - accuracy)
-    if power == 2:
-        if counts.min() < 2:
-            raise NotEnoughData(f"A debiased error over {n_bins} bins", curve.n_rows, 2 * n_bins)
-        return float(np.sqrt(max(0.0, weight @ (gap**2 - variance / (counts - 1)))))
-    if power != 1:
-        raise UnknownName("power", str(power), ("1", "2"))
-    noisy = _folded_normal_mean(gap, np.sqrt(variance / counts))
-    return float(weight @ (2 * np.abs(gap) - noisy))
+    noisy = _folded_normal_mean(gap, np.sqrt(accuracy * (1 - accuracy) / counts))
+    return float(counts / curve.n_rows @ (2 * np.abs(gap) - noisy))
 
 
 def ece_interval(

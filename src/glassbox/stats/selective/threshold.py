@@ -10,7 +10,7 @@ Source: Angelopoulos et al. 2021, "Learn then test", section 3.2 (fixed-sequence
 exact binomial p-values; Bates et al. 2021 for the setting.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -220,15 +220,12 @@ def choose_threshold(
     last = _last_passing(n_accepted, n_errors, start, max_error, 1 - confidence_level)
     n_start, n_start_errors = int(n_accepted[start]), int(n_errors[start])
     if last is None:
-        n_more = _rows_to_add(n_start, n_start_errors, max_error, confidence_level)
+        _, in_all = _rows_in_all(n_start, n_start_errors, max_error, confidence_level)
+        n_more = None if in_all is None else max(1, in_all - n_start)
         value, n_automated, n_wrong, bound = None, 0, 0, None
     else:
-        n_more = None
-        value, n_automated, n_wrong = (
-            float(values[last]),
-            int(n_accepted[last]),
-            int(n_errors[last]),
-        )
+        n_more, value = None, float(values[last])
+        n_automated, n_wrong = int(n_accepted[last]), int(n_errors[last])
         bound = float(clopper_pearson_upper(n_wrong, n_automated, level=confidence_level))
     return Threshold(
         value=value,
@@ -333,25 +330,14 @@ def _last_passing(
 ) -> int | None:
     """The level before the first failure on the way down; None if the start itself fails."""
     last: int | None = None
-    for low, high in _blocks(start, n_accepted.size):
+    for low in range(start, n_accepted.size, WALK_BLOCK):
+        high = min(low + WALK_BLOCK, n_accepted.size)
         p_value = bdtr(n_errors[low:high].astype(np.float64), n_accepted[low:high], max_error)
         failing = np.flatnonzero(p_value > delta)
         if failing.size:
             return low + int(failing[0]) - 1 if failing[0] else last
         last = high - 1
     return last
-
-
-def _blocks(start: int, stop: int) -> Iterator[tuple[int, int]]:
-    for low in range(start, stop, WALK_BLOCK):
-        yield low, min(low + WALK_BLOCK, stop)
-
-
-def _rows_to_add(
-    n_rows: int, n_errors: int, max_error: float, confidence_level: float
-) -> int | None:
-    _, target = _rows_in_all(n_rows, n_errors, max_error, confidence_level)
-    return None if target is None else max(1, target - n_rows)
 
 
 def _rows_in_all(

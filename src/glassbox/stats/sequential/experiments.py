@@ -1,15 +1,17 @@
 """Two arms of an experiment: how many rows it takes, and what came of it.
 
 Analysed at a fixed horizon (one look, at the number of rows planned beforehand) or sequentially
-(any number of looks). It assumes that arms were drawn by lot and does not know whether they were.
+(any number of looks). It assumes that arms were drawn by lot; that their rows are as many as they
+were to get is all that it can see of it (``sample_ratio_p_value``).
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
-from scipy.special import ndtr, ndtri, stdtr, stdtrit
+from scipy.special import chdtrc, ndtr, ndtri, stdtr, stdtrit
 
 from glassbox.errors import InvalidValue, NotEnoughData
 from glassbox.stats.checking import checked_count, checked_fraction, seeded
@@ -23,6 +25,11 @@ from glassbox.stats.sequential.means import BoundedMean
 
 Method = Literal["fixed horizon, rates", "fixed horizon, means", "sequential"]
 """How arms are compared."""
+
+SAMPLE_RATIO_ALPHA: Final = 0.001
+"""P-value of ``sample_ratio_p_value`` below which arms were not filled as asked: small, because
+rows are many and the warning ends an experiment. Source: Kohavi, Tang & Xu 2020, Trustworthy Online
+Controlled Experiments, chapter 21."""
 
 
 @dataclass(frozen=True)
@@ -152,6 +159,32 @@ def compare_sequentially(
     return Comparison(
         "sequential", bounds.value, bounds.low, bounds.high, level, p_value, control.n, treatment.n
     )
+
+
+def sample_ratio_p_value(n_rows: Sequence[int], shares: Sequence[float]) -> float:
+    """Return how often chance alone would split the rows at least so far from the shares asked for.
+
+    A small value is a sample ratio mismatch: rows of one arm were lost or counted twice, and those
+    that are left are no longer alike, so that no comparison of the arms is to be believed.
+
+    Args:
+        n_rows: Rows of each arm.
+        shares: What each was to get of all rows, above 0, in proportion to each other.
+
+    Raises:
+        InvalidValue: A share that is not above 0, or another number of shares than of arms.
+        NotEnoughData: No rows.
+
+    Source: Fabijan et al. 2019, KDD, "Diagnosing sample ratio mismatch in online controlled
+        experiments", by Pearson's chi-squared test of goodness of fit (1900).
+    """
+    rows, asked = np.asarray(n_rows, dtype=np.float64), np.asarray(shares, dtype=np.float64)
+    if rows.shape != asked.shape or not (np.isfinite(asked) & (asked > 0)).all():
+        raise InvalidValue("shares", list(shares), f"{rows.size} numbers above 0, one for each arm")
+    if not rows.sum():
+        raise NotEnoughData("A check of the split", 0, 1)
+    expected = rows.sum() * asked / asked.sum()
+    return float(chdtrc(rows.size - 1, ((rows - expected) ** 2 / expected).sum()))
 
 
 def rows_per_arm_for_rates(
