@@ -5,13 +5,14 @@ import asyncio
 import httpx
 import pytest
 
-from glassbox.client import AsyncClient, Client
+from glassbox.client import AsyncClient, Client, model_calls
 from glassbox.errors import ConflictError, InvalidValue, UnknownName, UsageError
 from glassbox.server.access.guards import Guards
 from glassbox.server.app import create_app
 from glassbox.server.serving import Serving
 from glassbox.server.translation.speech import Speaker
 from glassbox.testing import FakeEngine
+from glassbox.wire.rollouts import PromoteAsked
 from tests.client.test_client import InThisProcess
 from tests.rollout.side_world import open_side
 
@@ -76,6 +77,12 @@ def test_rollouts_are_started_held_and_ended(client):
         client.promote_rollout(rollout)
     assert client.abort_rollout(rollout, "enough").phase == "Failed"
     assert client.rollout(rollout).decision.verdict
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_promotion_says_whether_it_goes_past_doubt(force):
+    sent = model_calls.move_rollout("r1", "promote", "sure", force=force).body
+    assert PromoteAsked.model_validate(sent) == PromoteAsked(reason="sure", force=force)
 
 
 def test_drift_and_alerts_answer_without_any(client):

@@ -38,7 +38,7 @@ class World:
         self.tiers.register(name, Fake(digest, SIZES[digest]), load)
 
     def tier(self, name: str) -> str:
-        return self.tiers.info(name).tier
+        return next(each.tier for each in self.tiers.infos() if each.name == name)
 
 
 A, B, C, D, E, F = SIZES

@@ -2,10 +2,12 @@
 
 import hashlib
 import random
+import time
 from functools import cache
 
 import numpy as np
 
+from glassbox.engine.batching import running_batch
 from glassbox.engine.batching.plain_generation import PlainAnswer
 from glassbox.engine.model.codec import TokenizerCodec
 from glassbox.engine.model.load import LoadedModel
@@ -118,3 +120,14 @@ def assert_same(found, expected):
     assert set(found.readouts) == set(expected.readouts)
     for name, values in expected.readouts.items():
         np.testing.assert_allclose(found.readouts[name], values, atol=STATES_CLOSE, rtol=1e-4)
+
+
+def slow_steps(monkeypatch, seconds=0.02):
+    """Let every step take a while, so that requests can be caught on their way."""
+    original = running_batch.Stepper.run
+
+    def run(self, parts, points=()):
+        time.sleep(seconds)
+        return original(self, parts, points)
+
+    monkeypatch.setattr(running_batch.Stepper, "run", run)

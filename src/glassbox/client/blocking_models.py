@@ -172,9 +172,17 @@ class ModelMethods(ABC):
         """Let a held rollout go on."""
         return self._send(model_calls.move_rollout(rollout_id, "resume", reason))
 
-    def promote_rollout(self, rollout_id: str, reason: str = "") -> RolloutStatus:
-        """Make the challenger champion, whatever the gates say."""
-        return self._send(model_calls.move_rollout(rollout_id, "promote", reason))
+    def promote_rollout(
+        self, rollout_id: str, reason: str = "", *, force: bool = False
+    ) -> RolloutStatus:
+        """Confirm a rollout that waits for it, or end its bake.
+
+        Args:
+            rollout_id: Which one.
+            reason: Why; kept in the history.
+            force: Whether to promote although there is doubt; never although a gate fails.
+        """
+        return self._send(model_calls.move_rollout(rollout_id, "promote", reason, force=force))
 
     def abort_rollout(self, rollout_id: str, reason: str = "") -> RolloutStatus:
         """End a rollout; the champion answers all requests again."""

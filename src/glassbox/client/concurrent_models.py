@@ -174,9 +174,19 @@ class AsyncModelMethods(ABC):
         """Let a held rollout go on."""
         return await self._send(model_calls.move_rollout(rollout_id, "resume", reason))
 
-    async def promote_rollout(self, rollout_id: str, reason: str = "") -> RolloutStatus:
-        """Make the challenger champion, whatever the gates say."""
-        return await self._send(model_calls.move_rollout(rollout_id, "promote", reason))
+    async def promote_rollout(
+        self, rollout_id: str, reason: str = "", *, force: bool = False
+    ) -> RolloutStatus:
+        """Confirm a rollout that waits for it, or end its bake.
+
+        Args:
+            rollout_id: Which one.
+            reason: Why; kept in the history.
+            force: Whether to promote although there is doubt; never although a gate fails.
+        """
+        return await self._send(
+            model_calls.move_rollout(rollout_id, "promote", reason, force=force)
+        )
 
     async def abort_rollout(self, rollout_id: str, reason: str = "") -> RolloutStatus:
         """End a rollout; the champion answers all requests again."""

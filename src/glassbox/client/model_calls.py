@@ -216,10 +216,11 @@ def start_rollout(
     return Call("POST", f"{BASE}/rollouts", reader(RolloutStatus), body, is_once=True)
 
 
-def move_rollout(rollout_id: str, verb: str, reason: str) -> Call[RolloutStatus]:
+def move_rollout(rollout_id: str, verb: str, reason: str, **further: bool) -> Call[RolloutStatus]:
     """Return the request that pauses, resumes, promotes or aborts."""
     path = f"{BASE}/rollouts/{_name(rollout_id)}/{verb}"
-    return Call("POST", path, reader(RolloutStatus), {"reason": reason}, is_once=True)
+    body: dict[str, Any] = {"reason": reason, **further}
+    return Call("POST", path, reader(RolloutStatus), body, is_once=True)
 
 
 def drift(model: str) -> Call[DriftAnswered]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 else:
     ContinuationLoss = Callable[[Any, Any], Any]
 """Differentiable mean loss of a batch from continuation log-probabilities (nats) and targets."""
+
+ScoringPath = Literal["packed", "plain"]
+"""How prompts are scored: a ragged batch with a shared prefix, or the library's padded batch."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +58,8 @@ class EngineInfo:
     """Number format of the weights in use."""
     device: str
     """Where the weights are."""
-    scoring_path: str
-    """``packed`` (ragged batch, shared prefix) or ``plain`` (padded batch of the library)."""
+    scoring_path: ScoringPath
+    """Which of the two ways scoring takes."""
     states: bool = True
     """Whether hidden states can be captured: the model's layers are known by name."""
     remark: str = ""
@@ -69,7 +72,7 @@ class Lent:
     """The model and tokenizer for exclusive use, while they are lent."""
 
     model: "PreTrainedModel"
-    """In evaluation mode, on its device."""
+    """In evaluation mode, on its device; passes with ``output_attentions=True`` attend openly."""
     tokenizer: "PreTrainedTokenizerBase"
     """As loaded."""
     undo: Callable[[], tuple[str, ...]]

@@ -17,6 +17,7 @@ from glassbox.server.access.cross_origin import with_cross_origin
 from glassbox.server.access.dependencies import require
 from glassbox.server.access.entrance import Entrance
 from glassbox.server.access.guards import Guards
+from glassbox.server.concurrency.waiting import ClientGone, gone_answered
 from glassbox.server.errors import statuses
 from glassbox.server.routes import (
     adapters,
@@ -94,6 +95,7 @@ def create_app(
     app.state.guards = guards
     app.state.serving = None
     statuses.install(app)
+    app.add_exception_handler(ClientGone, gone_answered)
     for router in all_routers() if routers is None else routers:
         app.include_router(router)
 
@@ -120,11 +122,10 @@ def _build_routes(app: FastAPI) -> None:
 def begin_serving(app: FastAPI, serving: Serving) -> None:
     """Answer requests for the model from now on."""
     guards: Guards = app.state.guards
-    engine = serving.engine
+    engine: object = serving.engine
     guards.metrics.serve(serving.name)
     if isinstance(engine, Busy):
-        busy = engine
-        guards.metrics.watch(lambda: (busy.n_running, busy.n_waiting))
+        guards.metrics.watch(engine)
     app.state.serving = serving
     guards.lifecycle.ready()
 

@@ -6,11 +6,14 @@ from pydantic import Field
 
 from glassbox.wire.shapes import Answered, Asked, FilledText, PathText
 
+AdapterName = Annotated[FilledText, Field(max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")]
+"""A name that an adapter may be given."""
+
 
 class AdapterLoadAsked(Asked):
     """An adapter to load."""
 
-    name: Annotated[FilledText, Field(max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")]
+    name: AdapterName
     """Name that requests will give as their model."""
     path: PathText
     """Folder on the server with PEFT's files, or an `s3://` address."""
@@ -19,9 +22,7 @@ class AdapterLoadAsked(Asked):
 class LoraLoadAsked(Asked):
     """An adapter to load, in vLLM's words."""
 
-    lora_name: Annotated[
-        FilledText, Field(max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")
-    ]
+    lora_name: AdapterName
     """Name that requests will give as their model."""
     lora_path: PathText
     """Folder on the server with PEFT's files, or an `s3://` address."""

@@ -98,6 +98,13 @@ Prompt = Annotated[
 """One prompt or several, as text or token ids."""
 
 
+def listed(prompt: str | list[int] | list[str | list[int]]) -> Sequence[str | list[int]]:
+    """Return one prompt or several as a list."""
+    if isinstance(prompt, str) or isinstance(prompt[0], int):
+        return [prompt]
+    return prompt
+
+
 class CompletionAsked(SamplingAsked):
     """A request to continue some prompts."""
 
@@ -142,11 +149,7 @@ class CompletionAsked(SamplingAsked):
     @property
     def prompts(self) -> Sequence[str | list[int]]:
         """The prompts as a list."""
-        if isinstance(self.prompt, str):
-            return [self.prompt]
-        if self.prompt and isinstance(self.prompt[0], int):
-            return [self.prompt]
-        return self.prompt  # type: ignore[return-value]
+        return listed(self.prompt)
 
 
 class CompletionLogprobs(Answered):

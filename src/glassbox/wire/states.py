@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from glassbox.wire.extension import CaptureAsked, ProbeAnswered, StatesAnswered
-from glassbox.wire.openai_completions import Prompt
+from glassbox.wire.openai_completions import Prompt, listed
 from glassbox.wire.openai_sampling import Usage
 from glassbox.wire.shapes import Absent, Answered, Asked
 
@@ -42,11 +42,7 @@ class StatesAsked(Asked):
     @property
     def texts(self) -> Sequence[str | list[int]]:
         """The inputs as a list."""
-        if isinstance(self.input, str):
-            return [self.input]
-        if self.input and isinstance(self.input[0], int):
-            return [self.input]
-        return self.input  # type: ignore[return-value]
+        return listed(self.input)
 
     @model_validator(mode="after")
     def _check_responses(self) -> Self:

@@ -80,6 +80,20 @@ def test_a_stop_string_among_broken_bytes_ends_the_text_before_it(data):
     assert written(byte_ids(data), ("abc", "€b")) == expected
 
 
+@given(
+    text=st.text("ab", max_size=14),
+    stop=st.lists(st.text("ab", min_size=1, max_size=5), max_size=3).map(tuple),
+)
+def test_the_text_ends_before_the_first_stop_string_that_is_whole(text, stop):
+    expected = (text, False)
+    for n in range(1, len(text) + 1):
+        found = [at for each in stop if (at := text[:n].find(each)) >= 0]
+        if found:
+            expected = (text[: min(found)], True)
+            break
+    assert written(byte_ids(text.encode()), stop) == expected
+
+
 @pytest.mark.parametrize("data", [b"\x80", b"\xff", b"\xe2\x82", b"\xf0\x9f\x98", b"\xc3\xc3"])
 def test_bytes_that_never_become_a_character_cost_no_more_with_each(data):
     codec = Counting()

@@ -1,10 +1,7 @@
 """Adapters in an object store: fetched whole or not at all, and never from anywhere else."""
 
-import builtins
-import io
 import os
 import shutil
-import tarfile
 import threading
 import time
 from pathlib import Path
@@ -14,56 +11,17 @@ import pytest
 from glassbox.engine.lora.bank import AdapterBank, AdapterPlaces
 from glassbox.engine.lora.files import CONFIG_FILE, WEIGHTS_FILE
 from glassbox.engine.lora.object_store import ABANDONED_S, AdapterStore, is_url
-from glassbox.errors import (
-    AccessDenied,
-    CapacityError,
-    CorruptArtifact,
-    DependencyMissing,
-    InvalidValue,
-    NoDiskSpace,
-    UnknownName,
-)
-from tests.engine.fit_world import tiny_base, tiny_model
+from glassbox.errors import CorruptArtifact, InvalidValue, UnknownName
+from tests.engine.fit_world import tiny_base
+from tests.engine.lora.store_world import URL, put, visible
 
-boto3 = pytest.importorskip("boto3", reason="object stores need boto3 (extra 'sagemaker')")
-moto = pytest.importorskip("moto", reason="the object store of these tests is moto's")
+pytest.importorskip("boto3", reason="object stores need boto3 (extra 'sagemaker')")
+pytest.importorskip("moto", reason="the object store of these tests is moto's")
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning"),
 ]
-
-URL = "s3://models/adapters/tuned"
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory) -> Path:
-    from peft import LoraConfig, get_peft_model
-
-    folder = tmp_path_factory.mktemp("made")
-    config = LoraConfig(r=3, target_modules=["q_proj"], init_lora_weights=False)
-    get_peft_model(tiny_model(), config).save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture
-def s3(monkeypatch):
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    with moto.mock_aws():
-        client = boto3.client("s3")
-        client.create_bucket(Bucket="models")
-        yield client
-
-
-def put(s3, folder: Path, prefix: str = "adapters/tuned") -> None:
-    for path in folder.iterdir():
-        s3.put_object(Bucket="models", Key=f"{prefix}/{path.name}", Body=path.read_bytes())
-
-
-def visible(folder: Path) -> list[Path]:
-    return list(folder.iterdir()) if folder.exists() else []
 
 
 def test_an_adapter_is_fetched_registered_and_fetched_no_second_time(s3, made, tmp_path):
@@ -166,65 +124,6 @@ def test_what_is_not_there_is_said(s3, made, tmp_path):
     ):
         pass
     assert visible(tmp_path / "disk") == []
-
-
-def test_a_download_that_breaks_off_leaves_nothing(s3, made, tmp_path, monkeypatch):
-    from botocore.response import StreamingBody
-
-    put(s3, made)
-    store = AdapterStore(tmp_path)
-    real = StreamingBody.iter_chunks
-
-    def cut(self, size):
-        yield next(real(self, 100))
-
-    def broken(self, size):
-        from botocore.exceptions import ReadTimeoutError
-
-        yield next(real(self, 100))
-        raise ReadTimeoutError(endpoint_url="s3")
-
-    for failing, error, words in (
-        (cut, CorruptArtifact, "100 of .* bytes arrived"),
-        (broken, CapacityError, "could not be fetched .*Read timeout"),
-    ):
-        monkeypatch.setattr(StreamingBody, "iter_chunks", failing)
-        with pytest.raises(error, match=words), store.fetched(URL):
-            pass
-        assert visible(tmp_path) == []
-    monkeypatch.setattr(StreamingBody, "iter_chunks", real)
-    with store.fetched(URL) as folder:
-        assert (folder / WEIGHTS_FILE).read_bytes() == (made / WEIGHTS_FILE).read_bytes()
-
-
-def test_an_adapter_that_changes_while_it_is_fetched_is_refused(s3, made, tmp_path, monkeypatch):
-    put(s3, made)
-    store = AdapterStore(tmp_path)
-    real = AdapterStore._download
-
-    def download(self, url, bucket, stored, folder):
-        s3.put_object(Bucket="models", Key=f"adapters/tuned/{WEIGHTS_FILE}", Body=b"other")
-        real(self, url, bucket, stored, folder)
-
-    monkeypatch.setattr(AdapterStore, "_download", download)
-    with pytest.raises(CorruptArtifact, match="changed while it was fetched"), store.fetched(URL):
-        pass
-    assert visible(tmp_path) == []
-
-
-def test_a_full_disk_is_said_and_leaves_nothing(s3, made, tmp_path, monkeypatch):
-    import errno
-    import os
-
-    put(s3, made)
-
-    def full(_handle):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(NoDiskSpace, match="No space left"), AdapterStore(tmp_path).fetched(URL):
-        pass
-    assert visible(tmp_path) == []
 
 
 def test_what_another_process_takes_away_meanwhile_is_in_nobodys_way(s3, made, tmp_path):
@@ -354,24 +253,6 @@ def test_what_a_killed_process_left_unfinished_is_swept(s3, made, tmp_path):
         assert set(visible(tmp_path)) == {folder, under_way}
 
 
-def test_a_failure_after_the_download_leaves_the_folder_to_be_swept(
-    s3, made, tmp_path, monkeypatch
-):
-    put(s3, made)
-    put(s3, made, "adapters/other")
-    store = AdapterStore(tmp_path, disk_bytes=0)
-
-    def broken(*_args):
-        raise PermissionError(1, "Operation not permitted")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "utime", broken)
-        with pytest.raises(PermissionError), store.fetched(URL):
-            pass
-    with store.fetched("s3://models/adapters/other") as other:
-        assert visible(tmp_path) == [other]
-
-
 def test_a_folder_that_another_process_fetched_meanwhile_is_taken(s3, made, tmp_path, monkeypatch):
     put(s3, made)
     real = Path.rename
@@ -387,146 +268,7 @@ def test_a_folder_that_another_process_fetched_meanwhile_is_taken(s3, made, tmp_
         assert visible(tmp_path) == [folder]
 
 
-@pytest.mark.parametrize(
-    ("code", "status", "error", "words"),
-    [
-        ("ExpiredToken", 400, AccessDenied, "Renew its credentials"),
-        ("SlowDown", 503, CapacityError, "is busy .*Try again later"),
-        ("InternalError", 500, CapacityError, "is busy"),
-        ("ThrottlingException", 400, CapacityError, "is busy"),
-        ("AccessDenied", 403, AccessDenied, "does not let this machine read .*the right to list"),
-        ("ExpiredToken", 403, AccessDenied, "does not let this machine read"),
-        ("PermanentRedirect", 301, UnknownName, "The object store says"),
-    ],
-)
-def test_each_refusal_of_the_store_has_its_own_error(
-    s3, made, tmp_path, monkeypatch, code, status, error, words
-):
-    from botocore.exceptions import ClientError
-
-    put(s3, made)
-    answer = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
-
-    def refuse(self, *_args):
-        raise ClientError(answer, "ListObjectsV2")
-
-    monkeypatch.setattr(AdapterStore, "_list", refuse)
-    with pytest.raises(error, match=words), AdapterStore(tmp_path).fetched(URL):
-        pass
-
-
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("NoCredentialsError", "Unable to locate credentials"),
-        ("UnauthorizedSSOTokenError", r"expired or is otherwise invalid.*Renew its credentials"),
-    ],
-)
-def test_a_machine_without_a_key_to_the_store_is_told_so(made, tmp_path, monkeypatch, name, words):
-    import botocore.exceptions
-
-    def refuse(self, *_args):
-        raise getattr(botocore.exceptions, name)
-
-    monkeypatch.setattr(AdapterStore, "_list", refuse)
-    with (
-        pytest.raises(AccessDenied, match=words),
-        AdapterStore(tmp_path).fetched(URL),
-    ):
-        pass
-
-
-def test_without_the_library_the_extra_is_named(tmp_path, monkeypatch):
-    real = builtins.__import__
-
-    def refuse(name, *rest, **options):
-        if name.partition(".")[0] in ("boto3", "botocore"):
-            raise ImportError(name)
-        return real(name, *rest, **options)
-
-    monkeypatch.setattr(builtins, "__import__", refuse)
-    with (
-        pytest.raises(DependencyMissing, match=r"'boto3'.*glassbox-llm\[sagemaker\]"),
-        AdapterStore(tmp_path).fetched(URL),
-    ):
-        pass
-
-
 def test_only_addresses_of_object_stores_are_urls():
     assert is_url(URL)
     assert not is_url("runs/tuned")
     assert not is_url(Path("s3:/x"))
-
-
-def pack(folder: Path, *, entries: dict[str, bytes] | None = None, link: str = "") -> bytes:
-    files = entries or {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
-        for name, content in files.items():
-            entry = tarfile.TarInfo(name)
-            entry.size = len(content)
-            tar.addfile(entry, io.BytesIO(content))
-        if link:
-            entry = tarfile.TarInfo(link)
-            entry.type, entry.linkname = tarfile.SYMTYPE, "/etc/passwd"
-            tar.addfile(entry)
-    return packed.getvalue()
-
-
-PACKED = f"{URL}.tar.gz"
-
-
-def test_a_packed_adapter_is_the_same_adapter(s3, made, tmp_path):
-    s3.put_object(Bucket="models", Key="adapters/tuned.tar.gz", Body=pack(made))
-    places = AdapterPlaces(folder=tmp_path, url_prefix="s3://models/adapters")
-    bank = AdapterBank(tiny_base(), places)
-    local = AdapterBank(tiny_base()).register(made)
-    assert bank.register(PACKED, "tuned").digest == local.digest
-    assert bank.acquire(PACKED).digest == local.digest
-    (folder,) = visible(tmp_path)
-    assert sorted(path.name for path in folder.iterdir()) == [CONFIG_FILE, WEIGHTS_FILE]
-
-
-@pytest.mark.parametrize(
-    ("content", "match"),
-    [
-        (lambda made: b"no archive", "no whole .tar.gz"),
-        (lambda made: pack(made)[:-40], "no whole .tar.gz"),
-        (lambda made: pack(made, entries={"readme": b"x"}), f"{CONFIG_FILE}: the file is missing"),
-        (lambda made: pack(made, entries={f"deep/{CONFIG_FILE}": b"{}"}), "missing at its top"),
-        (lambda made: pack(made, entries={CONFIG_FILE: b"{}"}, link=WEIGHTS_FILE), "a link"),
-        (lambda made: pack(made, entries={CONFIG_FILE: b"{}", f"./{CONFIG_FILE}": b"{}"}), "twice"),
-        (lambda made: pack(made, entries={WEIGHTS_FILE: bytes(8 << 20)}), "64 times the archive"),
-        (lambda made: pack(made, entries={"notes": bytes(8 << 20)}), "64 times the archive"),
-        (lambda made: pack(made, entries={"x" * (2 << 20): b""}), "to name one file"),
-    ],
-)
-def test_an_archive_that_is_no_adapter_leaves_nothing(s3, made, tmp_path, content, match):
-    s3.put_object(Bucket="models", Key="adapters/tuned.tar.gz", Body=content(made))
-    store = AdapterStore(tmp_path / "disk")
-    with pytest.raises(CorruptArtifact, match=match), store.fetched(PACKED):
-        pass
-    assert visible(tmp_path / "disk") == []
-
-
-def test_a_disk_that_fills_while_an_archive_is_unpacked_is_no_fault_of_it(
-    s3, made, tmp_path, monkeypatch
-):
-    s3.put_object(Bucket="models", Key="adapters/tuned.tar.gz", Body=pack(made))
-    opened = Path.open
-
-    def on_a_full_disk(path, mode="r", *rest, **more):
-        is_full = mode == "wb" and path.name == WEIGHTS_FILE
-        return opened(Path("/dev/full") if is_full else path, mode, *rest, **more)
-
-    monkeypatch.setattr(Path, "open", on_a_full_disk)
-    store = AdapterStore(tmp_path / "disk")
-    with pytest.raises(NoDiskSpace, match="No space left"), store.fetched(PACKED):
-        pass
-    assert visible(tmp_path / "disk") == []
-
-
-def test_an_archive_that_is_not_there_is_said(s3, tmp_path):
-    store = AdapterStore(tmp_path)
-    with pytest.raises(UnknownName, match="No adapter 's3://"), store.fetched(PACKED):
-        pass

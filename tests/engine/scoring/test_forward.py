@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from glassbox.engine.layout.packing import common_prefix_length
 from glassbox.engine.layout.trie import build_trie
+from glassbox.engine.model.blocks import blocks_of
 from glassbox.engine.scoring.forward import (
     continuation_logprobs,
-    last_layer,
     path_logprobs,
     prefix_states,
     read_logits,
@@ -98,8 +98,10 @@ def test_the_model_is_the_librarys_own_again_afterwards():
     before = stock.config._attn_implementation
     continuation_logprobs(stock, prompts(2), NESTED)
     assert stock.config._attn_implementation == before
-    assert not last_layer(stock)._forward_pre_hooks
-    assert not last_layer(stock)._forward_hooks
+    blocks = blocks_of(stock)
+    assert blocks is not None
+    assert not blocks[-1]._forward_pre_hooks
+    assert not blocks[-1]._forward_hooks
 
 
 def test_soft_caps_are_honoured():

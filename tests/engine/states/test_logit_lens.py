@@ -7,10 +7,11 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, GPTNeoConfig, LlamaConfig, OpenAIGPTConfig
 
 from glassbox.engine.lens import LensEngine, LensRequest
+from glassbox.engine.model.blocks import blocks_of
 from glassbox.engine.protocol import EngineInfo
 from glassbox.engine.requests import Request, Sampling
 from glassbox.engine.states import logit_lens as lens_module
-from glassbox.engine.states.logit_lens import blocks_of, logit_lens, read_lens
+from glassbox.engine.states.logit_lens import logit_lens, read_lens
 from glassbox.errors import (
     InvalidValue,
     NonFiniteOutput,
@@ -149,7 +150,7 @@ def test_a_model_without_a_list_of_blocks_is_refused():
     model = _model()
     model.config.num_hidden_layers = 5
     with pytest.raises(UnsupportedModel, match="blocks of LlamaForCausalLM"):
-        blocks_of(model)
+        logit_lens(model, TOKENS, (2,), top_k=1)
 
 
 def test_each_layers_logits_are_reduced_before_the_next_ones_are_made(monkeypatch):

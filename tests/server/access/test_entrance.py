@@ -6,7 +6,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from glassbox.server.access.entrance import Entrance
+from glassbox.server.access import entrance
 from glassbox.server.access.guards import Guards
 from glassbox.server.access.key_ring import KeyRing
 from glassbox.server.app import create_app
@@ -102,12 +102,9 @@ async def test_keys_that_cannot_be_looked_up_are_not_a_body_that_is_no_json(keys
 
 
 async def test_a_body_that_trickles_in_is_given_up(monkeypatch):
-    app = app_with(Guards())
-    app.middleware_stack = app.build_middleware_stack()
-    assert isinstance(app.middleware_stack, Entrance)
-    monkeypatch.setattr(app.middleware_stack, "_body_s", 0.2)
+    monkeypatch.setattr(entrance, "BODY_S", 0.2)
 
-    status, headers, n_taken = await post(app, [b"a"] * 1000, pause_s=0.05)
+    status, headers, n_taken = await post(app_with(Guards()), [b"a"] * 1000, pause_s=0.05)
 
     assert status == 408
     assert headers[b"x-glassbox-error"] == b"body-too-slow"

@@ -134,6 +134,28 @@ def test_a_signal_is_handed_on_once(tmp_path):
     parent.stdout.close()
 
 
+EARLY = """
+import os, signal, subprocess
+class ToldToStopMeanwhile(subprocess.Popen):
+    def __init__(self, *given, **more):
+        super().__init__(*given, **more)
+        os.kill(os.getpid(), signal.SIGTERM)
+subprocess.Popen = ToldToStopMeanwhile
+"""
+
+
+def test_a_signal_that_comes_while_a_child_is_started_is_not_lost(tmp_path):
+    source = os.fspath(type(tmp_path)(shell.__file__).parents[2])
+    began_s = time.monotonic()
+    stopped = subprocess.run(
+        [sys.executable, "-c", EARLY + PARENT, "import time; time.sleep(30)", "60"],
+        env={**os.environ, "PYTHONPATH": source},
+        timeout=60,
+    )
+    assert stopped.returncode == 0
+    assert time.monotonic() - began_s < 20
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
 def test_a_child_ends_when_its_parent_has_gone(tmp_path):
     parent = start(

@@ -178,6 +178,21 @@ def test_a_call_repeated_while_it_is_noted_is_the_same_run(service, backend, mon
     assert len(service.record.log.read(kinds=["technique.started"])) == 1
 
 
+def test_a_run_that_comes_while_old_ones_are_forgotten_hurts_nobody(service):
+    class Moment(float):
+        """An end; while it is looked at, another run comes."""
+
+        def __rsub__(self, now):
+            service.submit(call(), "local")
+            return 0.0
+
+    for _ in range(2):
+        run = service.submit(call(name="at once"), "local")
+        service._entries[run.id].ended_s = Moment()
+    service._forget()
+    assert len(service._entries) >= 4
+
+
 def test_results_that_nobody_fetches_are_dropped_oldest_first(service, backend, caplog):
     service._held = HeldResults(25 * 2**20)
     backend.size = 10 * 2**20

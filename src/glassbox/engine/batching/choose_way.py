@@ -16,8 +16,8 @@ from transformers import PreTrainedModel
 from glassbox.engine.batching.plain_generation import go_on
 from glassbox.engine.batching.slots import Slots
 from glassbox.engine.batching.stepper import Part, Stepper
-from glassbox.engine.model.distributions import largest_gap
-from glassbox.engine.scoring.choose_path import FAILURES, TOLERANCE, expected_windows
+from glassbox.engine.model.distributions import logprob_gap
+from glassbox.engine.scoring.choose_path import FAILURES, expected_windows, tolerance_of
 from glassbox.engine.scoring.forward import prefix_states
 from glassbox.types import TokenIds
 
@@ -75,9 +75,8 @@ def goes_on(model: PreTrainedModel) -> bool:
             logits, _, cache = go_on(model, tokens[-1:], cache)
         except FAILURES:
             return False
-    expected = torch.log_softmax(whole.logits[0, -1:].float(), dim=-1)
-    gap = largest_gap(torch.log_softmax(logits[-1:].float(), dim=-1), expected)
-    return cache is not None and gap <= TOLERANCE.get(model.dtype, TOLERANCE[torch.bfloat16])
+    gap = logprob_gap(logits[-1:], whole.logits[0, -1:])
+    return cache is not None and gap <= tolerance_of(model.dtype)
 
 
 def _steps_differ(model: PreTrainedModel, slots: Slots, context: int) -> str:
@@ -100,11 +99,10 @@ def _steps_differ(model: PreTrainedModel, slots: Slots, context: int) -> str:
     gap = 0.0
     for row, logits in zip(rows, stepped, strict=True):
         whole = model(input_ids=torch.tensor([row], device=model.device), use_cache=False)
-        expected = torch.log_softmax(whole.logits[0, -len(logits) :].float(), dim=-1)
-        difference = largest_gap(torch.log_softmax(logits.float(), dim=-1), expected)
+        difference = logprob_gap(logits, whole.logits[0, -len(logits) :])
         # NaN compares false, so that it counts as a difference.
         gap = gap if difference <= gap else difference
-    if gap <= TOLERANCE.get(model.dtype, TOLERANCE[torch.bfloat16]):
+    if gap <= tolerance_of(model.dtype):
         return ""
     return f"stepped and plain log-probabilities differ by {gap:.2g} nats"
 

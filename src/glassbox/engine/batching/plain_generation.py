@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from glassbox.engine.model.blocks import blocks_of
 from glassbox.engine.model.codec import TokenizerCodec
 from glassbox.engine.model.devices import in_float64
 from glassbox.engine.model.distributions import MIN_TEMPERATURE, entropy, require_finite
@@ -29,7 +30,6 @@ from glassbox.engine.requests import (
     Sampling,
     TokenReadings,
 )
-from glassbox.engine.scoring.forward import last_layer
 from glassbox.engine.scoring.plain_forward import rotation_switch
 from glassbox.errors import InvalidHookPoint
 from glassbox.types import FinishReason, HookPoint, Scope, TokenIds
@@ -282,15 +282,15 @@ def _forward(model: PreTrainedModel, tokens: TokenIds) -> tuple[Tensor, tuple[Te
 @contextmanager
 def _last_post(model: PreTrainedModel) -> Iterator[list[Tensor]]:
     """Catch what leaves the last block, which the library shows only after the final norm."""
-    layer, caught = last_layer(model), [torch.empty(0)]
+    blocks, caught = blocks_of(model), [torch.empty(0)]
 
     def catch(_module: Any, _args: Any, output: Any) -> None:
         caught[0] = output[0] if isinstance(output, tuple | list) else output
 
-    if layer is None:
+    if blocks is None:
         yield caught
         return
-    handle = layer.register_forward_hook(catch)
+    handle = blocks[-1].register_forward_hook(catch)
     try:
         yield caught
     finally:

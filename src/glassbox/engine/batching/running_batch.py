@@ -62,16 +62,9 @@ class RunningBatch:
         stepper: Runs the model.
         cache: Prompts that were computed before.
         limits: How large it may be.
-        clock: Seconds, steady.
     """
 
-    def __init__(
-        self,
-        stepper: Stepper,
-        cache: PromptCache,
-        limits: Limits,
-        clock: Callable[[], float] = time.perf_counter,
-    ) -> None:
+    def __init__(self, stepper: Stepper, cache: PromptCache, limits: Limits) -> None:
         self.cache = cache
         self.limits = limits
         self._rows: list[Row] = []
@@ -85,7 +78,6 @@ class RunningBatch:
         self._stepper = stepper
         self._slots = stepper.slots
         self._pools = Pools()
-        self._clock = clock
 
     @property
     def rows(self) -> list[Row]:
@@ -131,7 +123,7 @@ class RunningBatch:
 
     def _leave(self, told: Told) -> None:
         """End rows that were cancelled or whose time is up."""
-        now = self._clock()
+        now = time.perf_counter()
         for row in self.rows:
             if self._is_over(row, now):
                 self._end(row, told)
@@ -163,7 +155,7 @@ class RunningBatch:
             new = self._returning() if self._set_back else next_row(self._judge)
             if new is None:
                 break
-            if self._is_over(new, self._clock()):
+            if self._is_over(new, time.perf_counter()):
                 self._end(new, told)
                 continue
             if not self._started(new, told):
@@ -247,7 +239,7 @@ class RunningBatch:
                 self._slots.write(slot, first, states)
         self._pools.enter(slot, row.request.capture)
         if row.begun_s is None:
-            row.begun_s, row.n_cached = self._clock(), n
+            row.begun_s, row.n_cached = time.perf_counter(), n
         row.slot, row.n_done = slot, n
         self._rows.append(row)
 
@@ -308,7 +300,7 @@ class RunningBatch:
     def _take_in(
         self, parts: Sequence[tuple[Row, Part]], choices: Choices, reduced: Reduced, told: Told
     ) -> None:
-        now = self._clock()
+        now = time.perf_counter()
         self._pools.keep(reduced)
         at, sound = 0, bool(choices.finite.all())
         for (row, part), values in zip(parts, reduced.readouts, strict=True):
@@ -362,7 +354,7 @@ class RunningBatch:
         states = no_states(capture, row.d_model)
         if capture is not None and n:
             states = self._pools.captured(row.slot, n, row.whole)
-        answer = row.generation(states, self._clock())
+        answer = row.generation(states, time.perf_counter())
         require_finite(*answer.readouts.values())
         return answer
 

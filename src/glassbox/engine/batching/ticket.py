@@ -10,15 +10,11 @@ from glassbox.errors import DeadlineExceeded
 
 
 class FutureTicket:
-    """A request on its way; see ``requests.Ticket``.
+    """A request on its way; see ``requests.Ticket``."""
 
-    Args:
-        future: Will hold the answer; None makes a new one.
-    """
-
-    def __init__(self, future: "Future[Generation] | None" = None) -> None:
+    def __init__(self) -> None:
         self.cancelled = threading.Event()
-        self.future: Future[Generation] = Future() if future is None else future
+        self.future: Future[Generation] = Future()
 
     def result(self, timeout_s: float | None = None) -> Generation:
         """Return the whole answer once it is there.

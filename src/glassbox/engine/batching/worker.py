@@ -239,7 +239,7 @@ class Worker:
             self._deliver(told)
 
     def _last_word(self, row: Row) -> Outcome:
-        return IntegrityError(self.failure) if self._fault else self._unbegun(row, "cancelled")
+        return IntegrityError(self.failure) if self._fault else self._cancelled(row)
 
     def _rest(self, change: int) -> None:
         """Wait until something changes; what has changed since it was last counted is not slept."""
@@ -338,7 +338,7 @@ class Worker:
             if isinstance(error, Exception):
                 told.append((row, error))
             elif row.ticket.cancelled.is_set():
-                told.append((row, self._unbegun(row, "cancelled")))
+                told.append((row, self._cancelled(row)))
             elif overdue:
                 told.append((row, QueueFull(n_waiting, retry_after_s)))
             else:
@@ -353,8 +353,9 @@ class Worker:
             or (load is not None and load.done() and load.exception() is not None)
         )
 
-    def _unbegun(self, row: Row, reason: FinishReason) -> Generation:
-        row.reason = reason
+    def _cancelled(self, row: Row) -> Generation:
+        """Return the answer of a row that was cancelled before it began."""
+        row.reason = "cancelled"
         return row.generation(no_states(row.request.capture, row.d_model), time.perf_counter())
 
     def _deliver(self, told: Told) -> None:

@@ -1,7 +1,7 @@
 """A LoRA adapter in the making: PEFT's layers around the model's own while it is fitted.
 
 PEFT replaces each linear layer of attention and MLP by one that adds a low-rank update; when the
-fit is over the original layers return. Serving finished adapters is ``adapter_bank``'s work. Knows
+fit is over the original layers return. Serving finished adapters is ``lora.bank``'s work. Knows
 nothing of prompts, losses or how an update is found.
 
 Source: Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models", equation 3.

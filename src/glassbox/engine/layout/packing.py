@@ -64,8 +64,6 @@ class Pack:
     """Flat index of each row's last prompt token, then of each of its nodes."""
     ancestry: Bool[np.ndarray, "n_nodes n_nodes"]
     """Which node sees which."""
-    n_real: int
-    """Tokens that are not padding."""
 
     def block_mask(
         self, block: Block, window: int | None = None, *, reads_only: bool = False
@@ -188,5 +186,4 @@ def pack_rows(
         order=np.asarray(order, dtype=np.int64),
         reads=np.concatenate(reads),
         ancestry=trie.ancestry(),
-        n_real=n_inside + sum(lengths) + n_nodes * len(prompts),
     )

@@ -98,17 +98,13 @@ class AdapterBank:
         self._is_running = False
         self._named_urls = NamedUrls(places.n_urls)
         self._fetches: SingleFlight[str, None] = SingleFlight()
-        self._tiers: AdapterTiers[AdapterWeights] = AdapterTiers(
+        self.tiers: AdapterTiers[AdapterWeights] = AdapterTiers(
             host_bytes=places.host_bytes,
             device_bytes=places.device_bytes,
             upload=self._upload,
             dropped=self._forget,
         )
-
-    @property
-    def tiers(self) -> AdapterTiers[AdapterWeights]:
-        """Where the weights are, in bytes."""
-        return self._tiers
+        """Where the weights are."""
 
     def register(self, source: Path | str, name: str | None = None) -> AdapterInfo:
         """Return what is known of an adapter that requests may name from now on.
@@ -135,15 +131,7 @@ class AdapterBank:
 
     def infos(self) -> tuple[AdapterInfo, ...]:
         """Return the adapters that requests may name, sorted by name."""
-        return self._tiers.infos()
-
-    def info(self, name: str) -> AdapterInfo:
-        """Return what is known of an adapter, by its name or digest.
-
-        Raises:
-            UnknownName: No such adapter.
-        """
-        return self._tiers.info(name)
+        return self.tiers.infos()
 
     def claim(self, name: str) -> Claim:
         """Return the right to acquire an adapter later, whoever unloads it meanwhile.
@@ -159,7 +147,7 @@ class AdapterBank:
         """
         self._named_urls.touch(name)
         try:
-            return self._tiers.claim(name)
+            return self.tiers.claim(name)
         except UnknownName:
             if not self._is_offered(name):
                 raise
@@ -176,7 +164,7 @@ class AdapterBank:
             UnknownName: No such adapter.
         """
         self._named_urls.discard(name)
-        return self._tiers.unregister(name, timeout_s=timeout_s)
+        return self.tiers.unregister(name, timeout_s=timeout_s)
 
     def acquire(self, adapter: str | Claim, *, timeout_s: float = WAIT_S) -> Lease:
         """Return a lease on an adapter, now on the device and pinned there.
@@ -194,12 +182,12 @@ class AdapterBank:
             OutOfMemory: The device has no room although the budget does.
         """
         if isinstance(adapter, Claim) and adapter.number:
-            return self._tiers.acquire(adapter, timeout_s=timeout_s)
+            return self.tiers.acquire(adapter, timeout_s=timeout_s)
         claim = self._fetched(adapter.name if isinstance(adapter, Claim) else adapter)
         try:
-            return self._tiers.acquire(claim, timeout_s=timeout_s)
+            return self.tiers.acquire(claim, timeout_s=timeout_s)
         finally:
-            self._tiers.release(claim)
+            self.tiers.release(claim)
 
     def acquire_now(self, adapter: str | Claim) -> Lease | None:
         """Return a lease on an adapter that is on the device already, else None; for any thread.
@@ -209,11 +197,11 @@ class AdapterBank:
         Args:
             adapter: Name or digest, or a claim.
         """
-        return self._tiers.acquire_now(adapter)
+        return self.tiers.acquire_now(adapter)
 
     def release(self, held: Claim | Lease) -> None:
         """End a claim or a lease; ending it again does nothing."""
-        self._tiers.release(held)
+        self.tiers.release(held)
 
     def close(self) -> None:
         """Forget all adapters and give their memory back, of those in use when that ends.
@@ -221,18 +209,18 @@ class AdapterBank:
         Like ``applying`` for the thread whose turn at the model it is. Whoever asks for an adapter
         from now on is told that the engine is closed.
         """
-        self._tiers.close()
+        self.tiers.close()
         self._tables.clear()
         self._last = None
 
     @contextmanager
-    def leased(self, name: str | None, *, timeout_s: float = WAIT_S) -> Iterator[Lease]:
+    def leased(self, name: str | None) -> Iterator[Lease]:
         """Lease an adapter inside the block; None is the base model.
 
         Raises:
             GlassboxError: As ``acquire``.
         """
-        lease = BASE_LEASE if name is None else self.acquire(name, timeout_s=timeout_s)
+        lease = BASE_LEASE if name is None else self.acquire(name)
         try:
             yield lease
         finally:
@@ -255,7 +243,7 @@ class AdapterBank:
         slots = {slot for slot, _ in rows} - {BASE_SLOT}
         if not slots:
             return nullcontext()
-        adapters = {slot: self._tiers.on_device(slot) for slot in slots}
+        adapters = {slot: self.tiers.on_device(slot) for slot in slots}
         if not any(self._head in adapter.layers for adapter in adapters.values()):
             reads = None
         key = (tuple(rows), None if reads is None else reads.tobytes())
@@ -281,7 +269,7 @@ class AdapterBank:
         """
         if slot == BASE_SLOT:
             return nullcontext()
-        return self._running(update_of_one(self._tiers.on_device(slot)))
+        return self._running(update_of_one(self.tiers.on_device(slot)))
 
     @contextmanager
     def _running(self, update: Update) -> Iterator[None]:
@@ -301,7 +289,7 @@ class AdapterBank:
             raise InvalidValue("the adapter's name", name, "a text that is not empty")
         if name == self.base.name:
             raise ConflictError(f"{name!r} is the name of the base model. Choose another name.")
-        return self._tiers.register(name, weights, lambda: self._again(source, weights.digest))
+        return self.tiers.register(name, weights, lambda: self._again(source, weights.digest))
 
     def _is_offered(self, name: str) -> bool:
         """Return whether requests may name an adapter by this URL that nobody has loaded."""
@@ -317,13 +305,13 @@ class AdapterBank:
 
     def _fetch(self, url: str) -> None:
         """Make an adapter known by its URL, and forget what nobody has named for long."""
-        if any(url == info.name for info in self._tiers.infos()):
+        if any(url == info.name for info in self.tiers.infos()):
             # Another thread was here between our look and our turn.
             return
         self._register(url, url)
         for each in self._named_urls.add(url):
             with suppress(UnknownName):
-                self._tiers.unregister(each, timeout_s=0)
+                self.tiers.unregister(each, timeout_s=0)
 
     def _read(self, source: Path | str, *, fresh: bool = True) -> AdapterWeights:
         if isinstance(source, str) and is_url(source):

@@ -1,6 +1,6 @@
 """One registered adapter, whatever its weights are: who names it, who uses it, where it is.
 
-Knows no locks and no budgets; ``adapter_tiers`` moves it.
+Knows no locks and no budgets; ``tiers`` moves it.
 """
 
 from collections.abc import Callable

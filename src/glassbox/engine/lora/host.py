@@ -1,6 +1,6 @@
 """Adapters kept in host memory: as many as the budget allows, the least recently used goes first.
 
-Knows entries and bytes; knows no locks: ``adapter_tiers`` calls it under its own.
+Knows entries and bytes; knows no locks: ``tiers`` calls it under its own.
 """
 
 from collections import OrderedDict

@@ -1,6 +1,6 @@
 """What a request holds of an adapter: first a claim, then a lease.
 
-Knows numbers and names alone; ``adapter_tiers`` gives them out and takes them back.
+Knows numbers and names alone; ``tiers`` gives them out and takes them back.
 """
 
 from dataclasses import dataclass

@@ -118,15 +118,6 @@ class AdapterTiers(Generic[W]):
         with self._changed:
             return tuple(self._names[name].info(name) for name in sorted(self._names))
 
-    def info(self, name: str) -> AdapterInfo:
-        """Return what is known of an adapter, by its name or digest.
-
-        Raises:
-            UnknownName: No such adapter.
-        """
-        with self._changed:
-            return self._find(name).info(name)
-
     def unregister(self, name: str, *, timeout_s: float | None = None) -> bool:
         """Return whether the adapter's memory is free; new requests cannot name it from now on.
 

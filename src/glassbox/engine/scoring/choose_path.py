@@ -14,9 +14,9 @@ from glassbox.engine.layout.attention import PackedCall, PackingUnsupported
 from glassbox.engine.layout.packing import common_prefix_length, pack_rows
 from glassbox.engine.layout.trie import TokenTrie, build_trie
 from glassbox.engine.model.devices import is_out_of_memory
-from glassbox.engine.model.distributions import largest_gap
+from glassbox.engine.model.distributions import largest_gap, logprob_gap
+from glassbox.engine.protocol import ScoringPath
 from glassbox.engine.scoring.forward import (
-    ScoringPath,
     packed_logits,
     path_logprobs,
     prefix_states,
@@ -47,6 +47,11 @@ FAILURES = (
     NotImplementedError,
 )
 """What modules raise that do not take what they are given."""
+
+
+def tolerance_of(dtype: torch.dtype) -> float:
+    """Return the largest difference of log-probabilities that counts as equal, nats."""
+    return TOLERANCE.get(dtype, TOLERANCE[torch.bfloat16])
 
 
 def choose_path(model: PreTrainedModel, context: int) -> tuple[ScoringPath, str]:
@@ -93,8 +98,8 @@ def _require_causal(model: PreTrainedModel, tokens: TokenIds) -> None:
         model(input_ids=torch.tensor([ids], device=model.device), use_cache=False).logits[0, :-1]
         for ids in both
     )
-    gap = largest_gap(*(torch.log_softmax(each.float(), dim=-1) for each in (first, second)))
-    if not gap <= TOLERANCE.get(model.dtype, TOLERANCE[torch.bfloat16]):
+    gap = logprob_gap(first, second)
+    if not gap <= tolerance_of(model.dtype):
         raise UnsupportedModel(
             f"{type(model).__name__} is no causal language model: it looks at tokens that come "
             f"later (the last of {len(tokens)} moves log-probabilities before it by {gap:.2g} "
@@ -140,7 +145,7 @@ def _packed_differs(
     order = torch.from_numpy(pack.order).to(expected.device)
     gap = largest_gap(path_logprobs(logits, trie), expected[order])
     # NaN compares false, so that it counts as a difference.
-    if gap <= TOLERANCE.get(model.dtype, TOLERANCE[torch.bfloat16]):
+    if gap <= tolerance_of(model.dtype):
         return ""
     return f"packed and plain log-probabilities differ by {gap:.2g} nats"
 

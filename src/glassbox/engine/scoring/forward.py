@@ -7,7 +7,7 @@ token ids; knows nothing of batching, caching, adapters or labels.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from glassbox.engine.layout.attention import KeysTaken, KeyValue, PackedCall, attending
-from glassbox.engine.layout.packing import Pack, common_prefix_length, pack_rows
+from glassbox.engine.layout.packing import common_prefix_length, pack_rows
 from glassbox.engine.layout.trie import TokenTrie, build_trie
+from glassbox.engine.model.blocks import blocks_of
+from glassbox.engine.protocol import ScoringPath
 from glassbox.engine.scoring.plain_forward import plain_read_logits
 from glassbox.types import TokenIds
-
-ScoringPath = Literal["packed", "plain"]
 
 PrefixStates = Mapping[int, KeyValue]
 """Keys and values of a prefix by layer, after rotation."""
@@ -88,9 +88,10 @@ def packed_logits(
 ) -> Float[Tensor, "n_rows n_reads d_vocab"]:
     """Return the logits at the read positions of a pack, in the pack's own order."""
     reads = torch.from_numpy(call.pack.reads.ravel()).to(model.device)
-    layer = last_layer(model)
-    with attending(model), _reading_only(layer, call, reads):
-        logits = _forward(model, call.pack, call, reads)
+    blocks = blocks_of(model)
+    last = None if blocks is None else blocks[-1]
+    with attending(model), _reading_only(last, call, reads):
+        logits = _forward(model, call, reads)
     return logits.view(*call.pack.reads.shape, -1)
 
 
@@ -98,16 +99,14 @@ def prefix_states(model: PreTrainedModel, prefix: TokenIds) -> PrefixStates:
     """Return the keys and values of each layer after a prefix of at least one token."""
     call = PackedCall(pack_rows([prefix], _NOTHING_AFTER), keep=True)
     with attending(model):
-        _forward(model, call.pack, call, 1)
+        _forward(model, call, 1)
     return call.kept
 
 
-def _forward(
-    model: PreTrainedModel, pack: Pack, call: PackedCall, logits_to_keep: int | Tensor
-) -> Tensor:
+def _forward(model: PreTrainedModel, call: PackedCall, logits_to_keep: int | Tensor) -> Tensor:
     output = model(
-        input_ids=torch.from_numpy(pack.tokens)[None].to(model.device),
-        position_ids=torch.from_numpy(pack.positions)[None].to(model.device),
+        input_ids=torch.from_numpy(call.pack.tokens)[None].to(model.device),
+        position_ids=torch.from_numpy(call.pack.positions)[None].to(model.device),
         use_cache=False,
         logits_to_keep=logits_to_keep,
         packed=call,
@@ -133,15 +132,6 @@ def path_logprobs(
     padded = torch.cat([edges, edges.new_zeros(len(edges), 1)], dim=1)
     paths = torch.from_numpy(trie.path_matrix()).to(logits.device)
     return padded[:, paths].sum(dim=-1)
-
-
-def last_layer(model: PreTrainedModel) -> nn.Module | None:
-    """Return the last of the model's blocks: of the list that is as long as the model is deep."""
-    n_layers = getattr(model.config.get_text_config(), "num_hidden_layers", None)
-    for module in model.modules():
-        if isinstance(module, nn.ModuleList) and len(module) == n_layers and n_layers:
-            return module[-1]
-    return None
 
 
 @contextmanager

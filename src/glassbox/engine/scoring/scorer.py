@@ -5,7 +5,6 @@ between. Knows token ids and tries; knows nothing of labels, files of data or HT
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -22,7 +21,6 @@ from glassbox.engine.model.turns import Turns
 from glassbox.engine.protocol import EngineInfo, Logprobs
 from glassbox.engine.scoring.forward import (
     PrefixStates,
-    ScoringPath,
     path_logprobs,
     prefix_states,
     read_logits,
@@ -34,16 +32,6 @@ from glassbox.types import TokenIds
 
 MIN_PREFIX_TOKENS = 8
 """A shared prefix below this is cheaper to repeat than to compute apart."""
-
-
-@dataclass(frozen=True)
-class _Answer:
-    """What one batch said, on the host."""
-
-    values: Float[np.ndarray, "n n_continuations"]
-    top_ids: np.ndarray
-    top_logprobs: Float[np.ndarray, "n top_k"]
-    entropy: Float[np.ndarray, " n"]
 
 
 class Scorer:
@@ -70,7 +58,7 @@ class Scorer:
     ) -> None:
         self._model = model
         self._info = info
-        self._path: ScoringPath = "packed" if info.scoring_path == "packed" else "plain"
+        self._path = info.scoring_path
         self._bank = bank
         self._turns = turns
         self._prefixes = prefixes
@@ -101,7 +89,7 @@ class Scorer:
             unique = list(distinct)
             compute, batches = self._plan(unique, trie, top_k, lease.digest)
 
-            def run(rows: list[int]) -> _Answer:
+            def run(rows: list[int]) -> Logprobs:
                 with self._turns, self._bank.applying_all(lease.slot):
                     return compute(rows)
 
@@ -129,7 +117,7 @@ class Scorer:
 
     def _plan(
         self, prompts: list[TokenIds], trie: TokenTrie, top_k: int, version: str | None
-    ) -> tuple[Callable[[list[int]], _Answer], list[list[int]]]:
+    ) -> tuple[Callable[[list[int]], Logprobs], list[list[int]]]:
         """Return what computes a batch of rows, and the batches."""
         n_reads = 1 + trie.n_nodes
         packed, n_prefix = self._path == "packed", 0
@@ -143,7 +131,7 @@ class Scorer:
 
         known: PrefixStates | None = None
 
-        def run(rows: list[int]) -> _Answer:
+        def run(rows: list[int]) -> Logprobs:
             nonlocal known
             if known is None:
                 known = self._prefix(prompts[0][:n_prefix], version)
@@ -160,15 +148,16 @@ class Scorer:
         return self._prefixes.get((version, tokens), lambda: prefix_states(self._model, tokens))
 
 
-def _answer(logits: Float[Tensor, "n n_reads d_vocab"], trie: TokenTrie, top_k: int) -> _Answer:
+def _answer(logits: Float[Tensor, "n n_reads d_vocab"], trie: TokenTrie, top_k: int) -> Logprobs:
+    """Return what one batch says, on the host."""
     values = path_logprobs(logits, trie)
     next_token = torch.log_softmax(logits[:, 0].float(), dim=-1)
     top = torch.topk(next_token, top_k, dim=-1)
-    answer = _Answer(
-        values.cpu().numpy(),
-        top.indices.cpu().numpy(),
-        top.values.cpu().numpy(),
-        entropy(next_token).cpu().numpy(),
+    answer = Logprobs(
+        values=values.cpu().numpy(),
+        top_ids=top.indices.cpu().numpy(),
+        top_logprobs=top.values.cpu().numpy(),
+        entropy=entropy(next_token).cpu().numpy(),
     )
     require_finite(answer.values, answer.entropy)
     return answer
@@ -183,7 +172,7 @@ def _empty(n: int, n_continuations: int, top_k: int) -> Logprobs:
     )
 
 
-def _fill(result: Logprobs, rows: list[list[int]], answer: _Answer) -> None:
+def _fill(result: Logprobs, rows: list[list[int]], answer: Logprobs) -> None:
     for index, same in enumerate(rows):
         result.values[same] = answer.values[index]
         result.top_ids[same] = answer.top_ids[index]

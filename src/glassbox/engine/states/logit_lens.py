@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from glassbox.engine.lens import LensRequest, LogitLens
+from glassbox.engine.model.blocks import blocks_of
 from glassbox.engine.model.distributions import entropy, largest_gap, require_finite
 from glassbox.engine.model.memory import running_out_named
 from glassbox.errors import UnsupportedModel
@@ -55,6 +56,10 @@ def logit_lens(
         NonFiniteOutput: A layer's logits are NaN or infinite.
     """
     blocks = blocks_of(model)
+    if blocks is None:
+        raise UnsupportedModel(
+            f"The blocks of {type(model).__name__} are not to be found, so it has no logit lens."
+        )
     with torch.inference_mode():
         read = torch.tensor([*positions, len(tokens) - 1], device=model.device)
         outputs, own = _forward(model, blocks, tokens, read)
@@ -81,21 +86,6 @@ def read_lens(model: PreTrainedModel, request: LensRequest) -> LogitLens:
     """
     with running_out_named(lambda: _TOO_LONG):
         return logit_lens(model, request.tokens, request.positions, top_k=request.top_k)
-
-
-def blocks_of(model: PreTrainedModel) -> nn.ModuleList:
-    """Return the model's blocks: the list that is as long as the model is deep.
-
-    Raises:
-        UnsupportedModel: It has no such list.
-    """
-    depth = getattr(model.config.get_text_config(), "num_hidden_layers", None)
-    for module in model.modules():
-        if isinstance(module, nn.ModuleList) and depth and len(module) == depth:
-            return module
-    raise UnsupportedModel(
-        f"The blocks of {type(model).__name__} are not to be found, so it has no logit lens."
-    )
 
 
 def _forward(

@@ -74,9 +74,6 @@ def evaluate_probe(
     chosen = [rows.rows[i] for i in unseen]
     readings = read_rows(engine, probe, chosen, adapter=adapter, progress=progress)
     logits = np.array([each.probe_logit for each in readings], dtype=np.float64)
-    thresholds = None
-    if probe.threshold_logit is not None and probe.threshold is not None:
-        thresholds = (probe.threshold_logit, probe.threshold)
     groups, domains = [row.group for row in chosen], [row.domain for row in chosen]
     return ProbeEvaluation(
         probe=probe.name,
@@ -84,11 +81,9 @@ def evaluate_probe(
         found_target=rows.target,
         n_seen=len(rows.rows) - len(unseen),
         figures=detection(
-            logits, probe.probs(logits), positive, groups, thresholds=thresholds, seed=seed
+            logits, probe.probs(logits), positive, groups, thresholds=probe.thresholds, seed=seed
         ),
-        domains=by_domain(logits, {}, positive, groups, domains, seed=seed)
-        if len(set(domains)) > 1
-        else (),
+        domains=by_domain(logits, {}, positive, groups, domains, seed=seed),
     )
 
 

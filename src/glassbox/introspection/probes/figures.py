@@ -189,7 +189,7 @@ def by_domain(
     *,
     seed: int = 0,
 ) -> tuple[DomainFigures, ...]:
-    """Return the figures of each domain that has a few rows of both kinds.
+    """Return the figures of each domain that has a few rows of both kinds, if there are several.
 
     Args:
         logits: Of the probe.
@@ -199,6 +199,8 @@ def by_domain(
         domains: Domain of each row.
         seed: Of the resamples.
     """
+    if len(set(domains)) < 2:
+        return ()
     names, where = np.asarray(groups, dtype=str), np.asarray(domains, dtype=str)
     figures = []
     for domain in sorted(set(domains)):

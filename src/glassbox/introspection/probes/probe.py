@@ -173,7 +173,8 @@ class LinearProbe:
 
     def probs(self, logits: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
         """Return calibrated probabilities of pooled log-odds, in [0, 1]."""
-        return calibrated(self.calibrator, logits)
+        prob = expit(np.asarray(logits, dtype=np.float64))
+        return np.asarray(self.calibrator.apply(np.stack([1 - prob, prob], axis=1))[:, 1])
 
     @property
     def threshold(self) -> float | None:
@@ -181,6 +182,14 @@ class LinearProbe:
         if self.threshold_logit is None:
             return None
         return float(self.probs(np.array([self.threshold_logit]))[0])
+
+    @property
+    def thresholds(self) -> tuple[float, float] | None:
+        """From where it flags, as (log-odds, probability); None without a threshold."""
+        threshold = self.threshold
+        if self.threshold_logit is None or threshold is None:
+            return None
+        return self.threshold_logit, threshold
 
     def _reading(self, logit: float, tokens: Float[np.ndarray, " n"]) -> ProbeReading:
         limit = self.threshold_logit
@@ -217,9 +226,3 @@ class LinearProbe:
                 f"The probe {self.name!r} was trained on {own}; {other} answers. Train a probe "
                 "with this adapter."
             )
-
-
-def calibrated(calibrator: Calibrator, logits: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    """Return what a two-class calibrator makes of log-odds, in [0, 1]."""
-    prob = expit(np.asarray(logits, dtype=np.float64))
-    return np.asarray(calibrator.apply(np.stack([1 - prob, prob], axis=1))[:, 1])

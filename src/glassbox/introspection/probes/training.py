@@ -29,7 +29,7 @@ from glassbox.introspection.probes.figures import (
     has_both,
 )
 from glassbox.introspection.probes.norm_proxy import NormProxy
-from glassbox.introspection.probes.probe import LinearProbe, ProbeModel, ProbePooling, calibrated
+from glassbox.introspection.probes.probe import LinearProbe, ProbeModel, ProbePooling
 from glassbox.introspection.probes.rows import ProbeRows
 from glassbox.progress import Progress, Stages, unwatched
 from glassbox.stats.calibrators.choice import choose_calibrator
@@ -244,7 +244,8 @@ def fit_probe_calibrator(
     logits: Float[np.ndarray, " n"], is_positive: Bool[np.ndarray, " n"], seed: int = 0
 ) -> Calibrator:
     """Return the calibrator of lowest cross-validated NLL that keeps the order of the logits."""
-    probs = calibrated_pairs(logits)
+    # Of both kinds, negative first.
+    probs = np.stack([expit(-logits), expit(logits)], axis=1)
     labels = is_positive.astype(np.intp)
     kinds: Any = ("identity", "temperature", "platt")
     chosen = choose_calibrator(probs, labels, kinds=kinds, seed=seed).calibrator
@@ -252,11 +253,6 @@ def fit_probe_calibrator(
         # A probe at chance: turning its order round would be noise made a rule.
         chosen = choose_calibrator(probs, labels, kinds=kinds[:2], seed=seed).calibrator
     return chosen
-
-
-def calibrated_pairs(logits: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n 2"]:
-    """Return the uncalibrated probabilities of both kinds, negative first."""
-    return np.stack([expit(-logits), expit(logits)], axis=1)
 
 
 def _natural_scope(rows: ProbeRows) -> Scope:
@@ -337,10 +333,7 @@ def _measured(probe: LinearProbe, choice: Choice, made: _Material, seed: int) ->
         name: values[test]
         for name, values in _baselines(made.captured, rows, parts["training"]).items()
     }
-    probs = calibrated(probe.calibrator, logits[test])
-    thresholds = None
-    if probe.threshold_logit is not None and probe.threshold is not None:
-        thresholds = (probe.threshold_logit, probe.threshold)
+    probs, thresholds = probe.probs(logits[test]), probe.thresholds
     domains = [rows.domains[i] for i in test]
     outcome = TrainedProbe(
         probe=probe,
@@ -351,9 +344,7 @@ def _measured(probe: LinearProbe, choice: Choice, made: _Material, seed: int) ->
         choice=choice,
         test=detection(logits[test], probs, positive, groups, thresholds=thresholds, seed=seed),
         baselines=against_baselines(logits[test], trivial, positive, groups, seed=seed),
-        domains=by_domain(logits[test], made.outside, positive, groups, domains, seed=seed)
-        if len(set(domains)) > 1
-        else (),
+        domains=by_domain(logits[test], made.outside, positive, groups, domains, seed=seed),
         negatives_needed=None if thresholds else negatives_needed(probe.max_fpr or 0.01),
         readings=TestReadings(logits[test], probs, trivial, positive),
     )

@@ -6,7 +6,7 @@ the proof on the embedded facts. Knows nothing of engines and files.
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 import numpy as np
@@ -212,8 +212,7 @@ def _fit(origin: Origin, checks: tuple[str, ...], table: _Table, recipe: Recipe)
         confidence_level=recipe.confidence_level,
     )
     limit = None if threshold.value is None else 1 - threshold.value
-    return Fusion(origin, checks, fit, slope, offset, limit, _promise(threshold.sentence),
-                  len(weighed.correct))  # fmt: skip
+    return replace(draft, max_uncertainty=limit, promise=_promise(threshold.sentence))
 
 
 def _promise(sentence: str) -> str:

@@ -18,6 +18,7 @@ from glassbox.introspection.probes.file import save_probe
 from glassbox.introspection.probes.probe import LinearProbe
 from glassbox.introspection.training.figures import Figures, Judged, judge_rows, measure
 from glassbox.introspection.training.fusions import (
+    PARTS,
     Recipe,
     Values,
     fit_fusions,
@@ -98,8 +99,7 @@ def train_verifier(
         seed=recipe.seed,
     )
     manifest.save(folder)
-    counts = {name: parts.count(name) for name in ("fusion", "calibrator", "threshold", "test")}
-    return Trained(manifest, figures, judged, counts)
+    return Trained(manifest, figures, judged, {name: parts.count(name) for name in PARTS})
 
 
 def with_swaps(witness: Witness, prompts: Sequence[str]) -> Plan:

@@ -25,22 +25,11 @@ from glassbox.introspection.evidence.witness import (
     own_answer,
     plain_encode,
 )
-from glassbox.introspection.verdict import (
-    Check,
-    Decision,
-    Method,
-    Origin,
-    Sample,
-    Span,
-    TokenReading,
-    Verdict,
-)
+from glassbox.introspection.verdict import Check, Decision, Method, Origin, Verdict
 from glassbox.introspection.verifier.file import VerifierManifest
 from glassbox.introspection.verifier.fusion import Fusion, Judgement, choose
 from glassbox.introspection.verifier.spans import read_tokens, surprising_spans
 from glassbox.stats.uncertainty.heuristic import ENTROPY_SCALE, estimate_uncertainty
-
-__all__ = ["Check", "Sample", "Span", "TokenReading", "Verdict", "Verifier"]
 
 UNVALIDATED = (
     "No trained verifier for this model: the uncertainty is an index of entropy and probability "

@@ -10,6 +10,7 @@ import importlib.metadata
 import logging
 import re
 import secrets
+import time
 from typing import Final
 
 from starlette.datastructures import Headers
@@ -19,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from glassbox.errors import CapacityError
 from glassbox.server.access.dependencies import check_body, identify, signed_caller
 from glassbox.server.access.guards import Guards
+from glassbox.server.concurrency.waiting import CLIENT_GONE
 from glassbox.server.errors.refusals import Refusal, not_ready
 from glassbox.server.errors.statuses import refusal_answered
 from glassbox.server.telemetry.tracing import QUIET, trace_id_of
@@ -74,13 +76,11 @@ class Entrance:
     Args:
         app: The app.
         guards: Its limits and counters.
-        body_s: Seconds in which a body must have come.
     """
 
-    def __init__(self, app: ASGIApp, guards: Guards, *, body_s: float = BODY_S) -> None:
+    def __init__(self, app: ASGIApp, guards: Guards) -> None:
         self._app = app
         self._guards = guards
-        self._body_s = body_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through and note how it ended."""
@@ -92,7 +92,7 @@ class Entrance:
         state["given_id"] = given if _HARMLESS.fullmatch(given) else None
         state["request_id"] = state["given_id"] or f"req-{secrets.token_hex(8)}"
         state["trace_id"] = trace_id_of(scope)
-        status, code, started = 0, "-", self._guards.clock()
+        status, code, started = 0, "-", time.monotonic()
         is_quiet = scope["path"] in QUIET
 
         async def named(message: Message) -> None:
@@ -125,7 +125,7 @@ class Entrance:
             if not is_quiet:
                 lifecycle.leave()
             # A client that went away before the answer began, as other servers log it.
-            self._note(scope, status or 499, code, self._guards.clock() - started)
+            self._note(scope, status or CLIENT_GONE, code, time.monotonic() - started)
 
     def _note(self, scope: Scope, status: int, code: str, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "unknown")
@@ -164,7 +164,7 @@ class Entrance:
         gate, request = self._guards.techniques, Request(scope)
         is_large = is_signed and gate is not None
         most = gate.max_body_bytes if is_large and gate else self._guards.limits.max_body_bytes
-        body_s = LARGE_BODY_S if is_large else self._body_s
+        body_s = LARGE_BODY_S if is_large else BODY_S
         digest = hashlib.sha256() if is_signed else None
         announced = request.headers.get("content-length", "0")
         n_announced = int(announced) if announced.isascii() and announced.isdigit() else 0
@@ -251,7 +251,7 @@ def given_request_id(request: Request) -> str | None:
     return given
 
 
-def _check_type(headers: Headers, *, is_signed: bool = False) -> None:
+def _check_type(headers: Headers, *, is_signed: bool) -> None:
     """Refuse a body of a type that no route takes; looked at when a route reads the body."""
     if headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers:
         return

@@ -4,8 +4,6 @@ Routes take it as a dependency, ``Guarded``. Knows no route and nothing of the m
 """
 
 import secrets
-import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -58,8 +56,6 @@ class Guards:
     """Names this server among those of its database, and in its answers."""
     hosts: frozenset[str] | None = None
     """Names that the Host header may hold while there are no keys; None allows all."""
-    clock: Callable[[], float] = time.monotonic
-    """Seconds, for durations."""
     rates: Rates = field(default_factory=Rates)
     """How often one caller may ask."""
     tracing: Tracing = field(default_factory=Tracing)

@@ -14,7 +14,7 @@ import math
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -122,20 +122,12 @@ class KeyRing:
         """
         if self._store is None or not _SECRET.fullmatch(secret):
             return None
-        digest = hashlib.sha256(secret.encode()).hexdigest()
-        moment = self._clock()
-        known = self._found.get(digest)
-        if known is not None and moment - known[0] <= REMEMBER_S:
-            self._found.move_to_end(digest)
-            return known[1]
-        if moment - self._missed.get(digest, -math.inf) <= REMEMBER_S:
-            return None
         store = self._store
 
-        async def look() -> ApiKey | None:
-            return await self._look(store, secret, digest, moment)
+        def ask() -> ApiKey | None:
+            return self._noted(store, store.find(secret))
 
-        return await self._told(digest, look, known)
+        return await self._kept(self._found, hashlib.sha256(secret.encode()).hexdigest(), ask)
 
     async def find_signing(self, signing_id: str) -> tuple[ApiKey, SigningKey] | None:
         """Return the key that signs under a name; None for a stranger's or a revoked one.
@@ -145,29 +137,44 @@ class KeyRing:
         """
         if self._store is None:
             return None
-        moment = self._clock()
-        known = self._signing.get(signing_id)
-        if known is not None and moment - known[0] <= REMEMBER_S:
-            self._signing.move_to_end(signing_id)
-            return known[1]
-        if moment - self._missed.get(signing_id, -math.inf) <= REMEMBER_S:
-            return None
         store = self._store
 
-        async def look() -> tuple[ApiKey, SigningKey] | None:
-            found = await anyio.to_thread.run_sync(store.find_signing, signing_id)
-            self._signing.pop(signing_id, None)
-            if found is None or found[0].revoked_s is not None:
-                _remember(self._missed, signing_id, moment, MOST_MISSED)
-                return None
-            await anyio.to_thread.run_sync(self._note, store, found[0])
-            _remember(self._signing, signing_id, (moment, found), MOST_REMEMBERED)
+        def ask() -> tuple[ApiKey, SigningKey] | None:
+            found = store.find_signing(signing_id)
+            return None if found is None or self._noted(store, found[0]) is None else found
+
+        return await self._kept(self._signing, signing_id, ask)
+
+    async def _kept(
+        self, table: OrderedDict[str, tuple[float, T]], name: str, ask: Callable[[], T | None]
+    ) -> T | None:
+        """Return what the database holds under a name, or held a moment ago; None for nothing.
+
+        Args:
+            table: What was found before, and when.
+            name: Its name there; those of which there is nothing are remembered beside it.
+            ask: Asks the database, on a thread.
+        """
+        moment, known = self._clock(), table.get(name)
+        if known is not None and moment - known[0] <= REMEMBER_S:
+            table.move_to_end(name)
+            return known[1]
+        if moment - self._missed.get(name, -math.inf) <= REMEMBER_S:
+            return None
+
+        async def look() -> T | None:
+            found = await anyio.to_thread.run_sync(ask)
+            table.pop(name, None)
+            if found is None:
+                _remember(self._missed, name, moment, MOST_MISSED)
+            else:
+                _remember(table, name, (moment, found), MOST_REMEMBERED)
             return found
 
-        return await self._told(signing_id, look, known)
+        return await self._told(name, look, known)
 
     async def _told(
-        self, name: str, look: Callable[[], Awaitable[T]], known: tuple[float, T] | None
+        self, name: str, look: Callable[[], Coroutine[Any, Any, T]], known: tuple[float, T] | None
     ) -> T:
         """Return what the database says now, or what it said where asking it fails or takes long.
 
@@ -185,7 +192,7 @@ class KeyRing:
             return known[1]
         looking: asyncio.Task[T] | None = self._looking.get(name)
         if looking is None:
-            looking = asyncio.create_task(_awaited(look))
+            looking = asyncio.create_task(look())
             self._looking[name] = looking
             looking.add_done_callback(lambda task: self._looked(name, task))
         if known is None or not may_be_old:
@@ -196,25 +203,10 @@ class KeyRing:
         self._is_away, self._failed_s = True, self._clock()
         return known[1]
 
-    async def _look(
-        self, store: KeyStore, secret: str, digest: str, moment: float
-    ) -> ApiKey | None:
-        key = await anyio.to_thread.run_sync(self._asked, store, secret)
-        self._found.pop(digest, None)
-        if key is None:
-            _remember(self._missed, digest, moment, MOST_MISSED)
-        else:
-            _remember(self._found, digest, (moment, key), MOST_REMEMBERED)
-        return key
-
-    def _asked(self, store: KeyStore, secret: str) -> ApiKey | None:
-        key = store.find(secret)
+    def _noted(self, store: KeyStore, key: ApiKey | None) -> ApiKey | None:
+        """Return a key whose use was written down; None where there is none that is good."""
         if key is None or key.revoked_s is not None:
             return None
-        self._note(store, key)
-        return key
-
-    def _note(self, store: KeyStore, key: ApiKey) -> None:
         try:
             store.note_use(key)
         except CapacityError as error:
@@ -222,6 +214,7 @@ class KeyRing:
             if not self._has_warned:
                 _log.warning("the last use of keys cannot be noted: %s", error)
             self._has_warned = True
+        return key
 
     def _looked(self, name: str, task: "asyncio.Task[Any]") -> None:
         self._looking.pop(name, None)
@@ -236,12 +229,8 @@ class KeyRing:
             _log.error("keys cannot be looked up", exc_info=error)
 
 
-async def _awaited(look: Callable[[], Awaitable[T]]) -> T:
-    return await look()
-
-
-def _remember(table: OrderedDict[str, T], digest: str, value: T, most: int) -> None:
-    table[digest] = value
-    table.move_to_end(digest)
+def _remember(table: OrderedDict[str, T], name: str, value: T, most: int) -> None:
+    table[name] = value
+    table.move_to_end(name)
     while len(table) > most:
         table.popitem(last=False)

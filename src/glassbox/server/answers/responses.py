@@ -10,7 +10,7 @@ from starlette.responses import Response
 from glassbox.server.access.guards import Guards
 from glassbox.server.concurrency.event_stream import EventStream
 from glassbox.server.concurrency.tickets import Running
-from glassbox.server.concurrency.waiting import CLIENT_GONE, ClientGone, unless_gone
+from glassbox.server.concurrency.waiting import unless_gone
 from glassbox.server.serving import Serving
 from glassbox.server.translation.speech import Terms
 from glassbox.wire.openai_sampling import SamplingAsked
@@ -66,10 +66,7 @@ async def answer(
     if stream:
         return EventStream(work.events(running), running.close)
     async with running:
-        try:
-            whole = await unless_gone(http.receive, work.whole(running))
-        except ClientGone:
-            return Response(status_code=CLIENT_GONE)
+        whole = await unless_gone(http.receive, work.whole(running))
     return await large_response(whole.to_json, "application/json")
 
 

@@ -33,11 +33,11 @@ class Looks(Protocol):
         """Return the newest prediction in one line."""
         ...
 
-    def summary(self, model: str = "default") -> Answered:
+    def summary(self) -> Answered:
         """Return the aggregates of the window."""
         ...
 
-    def rollouts(self, model: str | None = None) -> Answered:
+    def rollouts(self) -> Answered:
         """Return the rollout under way."""
         ...
 
@@ -45,7 +45,7 @@ class Looks(Protocol):
         """Return the latest comparison."""
         ...
 
-    def alerts(self, limit: int = 100) -> Answered:
+    def alerts(self) -> Answered:
         """Return what fires."""
         ...
 

@@ -6,7 +6,7 @@ Knows no route.
 import hashlib
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends, Query, Request
 from starlette.responses import Response
 
 from glassbox.errors import UnknownName
@@ -25,6 +25,9 @@ async def _side(request: Request) -> RolloutSide:
     return serving.rollout
 
 
+Model = Annotated[str, Query(max_length=200, description="Registered model.")]
+"""The registered model that a request is about, as a route's parameter."""
+
 Side = Annotated[RolloutSide, Depends(_side)]
 """Versions, predictions and what is kept of them, as a route's parameter."""
 
@@ -34,19 +37,15 @@ def actor_of(caller: Caller) -> str:
     return f"local:{caller.client}" if caller.key is None else f"key:{caller.key.name}"
 
 
-def tagged(request: Request, content: bytes) -> Response:
-    """Return JSON with a tag over its bytes; 304 without them where the caller has the same.
+def tagged_answer(request: Request, answered: Answered) -> Response:
+    """Return an answer as JSON with a tag over its bytes; 304 where the caller has the same.
 
     Source: RFC 9110, sections 8.8.3 and 13.1.2.
     """
+    content = answered.to_json()
     tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
     headers = {"etag": tag, "cache-control": "no-cache"}
     given = request.headers.get("if-none-match", "").split(",")
     if {"*", tag} & {each.strip().removeprefix("W/") for each in given}:
         return Response(status_code=304, headers=headers)
     return Response(content, media_type="application/json", headers=headers)
-
-
-def tagged_answer(request: Request, answered: Answered) -> Response:
-    """Return an answer as JSON with its tag."""
-    return tagged(request, answered.to_json())

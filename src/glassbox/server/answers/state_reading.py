@@ -5,7 +5,6 @@ Knows the wire and tickets; the route adds who asks and which form is wanted.
 
 from glassbox.engine.requests import Generation, Request
 from glassbox.server.concurrency.tickets import Running
-from glassbox.server.translation.prompting import BuiltPrompt
 from glassbox.server.translation.readings import states_answered
 from glassbox.server.translation.speech import Speaker, Terms
 from glassbox.server.translation.state_sizes import MAX_JSON_STATES_BYTES, check_states
@@ -36,7 +35,6 @@ class StateReading:
         self._speaker = speaker
         self._asked = asked
         self._most_bytes = most_bytes
-        self._prompts: list[BuiltPrompt] = []
 
     async def read(self, running: Running, terms: Terms) -> StatesListAnswered:
         """Return the states of every text.

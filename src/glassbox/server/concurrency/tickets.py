@@ -6,9 +6,11 @@ in the engine, and counted when it has ended there. Knows nothing of HTTP.
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import itemgetter
 from typing import Self
 
 import anyio
@@ -57,7 +59,7 @@ class Running:
         self._n_left = 0
         self._posted: asyncio.Queue[tuple[int, Piece | None]] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
-        self._is_closed = False
+        self._closed = threading.Event()
 
     async def __aenter__(self) -> Self:
         return self
@@ -67,7 +69,7 @@ class Running:
 
     def close(self) -> None:
         """Cancel what still runs; idempotent."""
-        self._is_closed = True
+        self._closed.set()
         for index in range(len(self._tickets)):
             self._let_go(index)
         if self._span is not None:
@@ -89,13 +91,13 @@ class Running:
         def work() -> list[Request]:
             requests = list(prepare())
             for index, request in enumerate(requests):
-                if self._is_closed:
+                if self._closed.is_set():
                     break
                 listen = self._poster(index) if stream else None
                 ticket = self._engine.submit(request, listen)
                 self._uncounted[index] = ticket, request.n_hidden
                 self._tickets.append(ticket)
-                if self._was_closed():
+                if self._closed.is_set():
                     # Closed meanwhile, on the loop's thread, which has not seen this one.
                     self._let_go(index)
             return requests
@@ -146,10 +148,7 @@ class Running:
             GlassboxError: The first request that failed; the others are cancelled.
         """
         found = [(event.index, event.answer) async for event in self.events()]
-        return [answer for _, answer in sorted(found, key=_index) if answer is not None]
-
-    def _was_closed(self) -> bool:
-        return self._is_closed
+        return [answer for _, answer in sorted(found, key=itemgetter(0)) if answer is not None]
 
     def _let_go(self, index: int) -> None:
         """Cancel a request; nobody waits for it any more, so it is counted where it ends."""
@@ -188,7 +187,3 @@ class Running:
                 self._loop.call_soon_threadsafe(self._posted.put_nowait, (index, piece))
 
         return post
-
-
-def _index(event: tuple[int, object]) -> int:
-    return event[0]

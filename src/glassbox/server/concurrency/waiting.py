@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import Receive
 
 T = TypeVar("T")
@@ -14,6 +16,11 @@ CLIENT_GONE = 499
 
 class ClientGone(ConnectionError):
     """The client closed its connection before the answer was there."""
+
+
+async def gone_answered(_request: Request, _error: Exception) -> Response:
+    """Return the answer to a client that has gone: nobody reads it, its status is logged."""
+    return Response(status_code=CLIENT_GONE)
 
 
 async def until_gone(receive: Receive) -> None:

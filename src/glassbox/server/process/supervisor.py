@@ -92,6 +92,9 @@ class Supervisor:
                 process_group=0,
             )
             theirs.close()
+            if self._is_stopping:
+                # Told so while it was being started: there was no child yet to hand that on to.
+                child.terminate()
             was_ready = self._watch(child, mine)
             return child.wait(), was_ready
 

@@ -5,7 +5,6 @@ Source: vLLM, "Dynamically serving LoRA Adapters", for ``/v1/load_lora_adapter``
 """
 
 from collections.abc import Collection
-from functools import partial
 from typing import Final
 
 from fastapi import APIRouter, Request
@@ -17,8 +16,7 @@ from glassbox.errors import ConflictError, UnknownName
 from glassbox.server.access.dependencies import Administering, Deadline, Predicting
 from glassbox.server.access.key_ring import Caller
 from glassbox.server.answers.responses import json_response
-from glassbox.server.concurrency.slow_work import slow_work
-from glassbox.server.concurrency.waiting import CLIENT_GONE, ClientGone
+from glassbox.server.concurrency.slow_work import Allowance, slow_work
 from glassbox.server.errors.refusals import PROBLEMS
 from glassbox.server.serving import Served, Serving
 from glassbox.wire.adapters import (
@@ -54,13 +52,7 @@ async def load(
     deadline_s: Deadline,
 ) -> Response:
     """Load an adapter under a name; loading the same one again changes nothing."""
-    work = partial(
-        load_adapter, serving.engine, asked.name, asked.path, reserved=reserved_names(serving)
-    )
-    try:
-        info = await slow_work(http, caller.client, deadline_s, lambda _: work())
-    except ClientGone:
-        return Response(status_code=CLIENT_GONE)
+    info = await _loaded(http, serving, caller, deadline_s, asked.name, asked.path)
     return json_response(_answered(info), 201)
 
 
@@ -77,10 +69,7 @@ async def unload(
 
     202 says that some still use it; its memory is free when the last of them has ended.
     """
-    try:
-        is_free = await _unloaded(http, serving, name, caller, deadline_s)
-    except ClientGone:
-        return Response(status_code=CLIENT_GONE)
+    is_free = await _unloaded(http, serving, caller, deadline_s, name)
     return Response(status_code=204 if is_free else 202)
 
 
@@ -93,18 +82,8 @@ async def load_lora_adapter(
     deadline_s: Deadline,
 ) -> Response:
     """Load an adapter, as vLLM's clients ask for it."""
-    work = partial(
-        load_adapter,
-        serving.engine,
-        asked.lora_name,
-        asked.lora_path,
-        reserved=reserved_names(serving),
-        in_place=asked.load_inplace,
-    )
-    try:
-        info = await slow_work(http, caller.client, deadline_s, lambda _: work())
-    except ClientGone:
-        return Response(status_code=CLIENT_GONE)
+    name, path = asked.lora_name, asked.lora_path
+    info = await _loaded(http, serving, caller, deadline_s, name, path, in_place=asked.load_inplace)
     return PlainTextResponse(f"Success: LoRA adapter '{info.name}' added successfully.")
 
 
@@ -117,10 +96,7 @@ async def unload_lora_adapter(
     deadline_s: Deadline,
 ) -> Response:
     """Unload an adapter, as vLLM's clients ask for it."""
-    try:
-        await _unloaded(http, serving, asked.lora_name, caller, deadline_s)
-    except ClientGone:
-        return Response(status_code=CLIENT_GONE)
+    await _unloaded(http, serving, caller, deadline_s, asked.lora_name)
     return PlainTextResponse(f"Success: LoRA adapter '{asked.lora_name}' removed successfully.")
 
 
@@ -174,11 +150,30 @@ def load_adapter(
     return found
 
 
+async def _loaded(
+    http: Request,
+    serving: Serving,
+    caller: Caller,
+    deadline_s: float,
+    name: str,
+    path: str,
+    *,
+    in_place: bool = False,
+) -> AdapterInfo:
+    def load(_allowance: Allowance) -> AdapterInfo:
+        reserved = reserved_names(serving)
+        return load_adapter(serving.engine, name, path, reserved=reserved, in_place=in_place)
+
+    return await slow_work(http, caller.client, deadline_s, load)
+
+
 async def _unloaded(
-    http: Request, serving: Serving, name: str, caller: Caller, deadline_s: float
+    http: Request, serving: Serving, caller: Caller, deadline_s: float, name: str
 ) -> bool:
-    work = partial(serving.engine.unload_adapter, name, timeout_s=UNLOAD_S)
-    return await slow_work(http, caller.client, deadline_s, lambda _: work())
+    def unload(_allowance: Allowance) -> bool:
+        return serving.engine.unload_adapter(name, timeout_s=UNLOAD_S)
+
+    return await slow_work(http, caller.client, deadline_s, unload)
 
 
 def _answered(info: AdapterInfo) -> AdapterAnswered:

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from glassbox.server.access.dependencies import Administering, Observing
 from glassbox.server.answers.responses import json_list, json_response
-from glassbox.server.answers.rollout_serving import Side, actor_of, tagged, tagged_answer
+from glassbox.server.answers.rollout_serving import Model, Side, actor_of, tagged_answer
 from glassbox.server.errors.refusals import PROBLEMS
 from glassbox.wire.audit import (
     AuditEntry,
@@ -28,8 +28,6 @@ router = APIRouter(
     tags=["audit"],
     responses=PROBLEMS,
 )
-
-Model = Annotated[str, Query(max_length=200, description="Registered model.")]
 
 
 @router.get("/audit/summary", response_model=SummaryAnswered)
@@ -69,7 +67,7 @@ def registry(
     request: Request, _caller: Observing, side: Side, model: Model = "default"
 ) -> Response:
     """Return which versions there are, who answers and who sees copies."""
-    return tagged(request, side.looks.registry(model).to_json())
+    return tagged_answer(request, side.looks.registry(model))
 
 
 @router.get("/health", response_model=InferenceHealth)

@@ -16,7 +16,6 @@ from glassbox.server.access.dependencies import Deadline, Predicting
 from glassbox.server.access.guards import Guarded
 from glassbox.server.answers.responses import json_response
 from glassbox.server.concurrency.slow_work import Allowance, slow_work
-from glassbox.server.concurrency.waiting import CLIENT_GONE, ClientGone
 from glassbox.server.errors.refusals import PROBLEMS
 from glassbox.server.serving import Served, Serving
 from glassbox.wire.classify import ClassifyAnswered, ClassifyAsked, LabelAnswered, RowError
@@ -58,10 +57,7 @@ async def classify(
             rows.append(row)
         return rows
 
-    try:
-        rows = await slow_work(http, caller.client, deadline_s, label)
-    except ClientGone:
-        return Response(status_code=CLIENT_GONE)
+    rows = await slow_work(http, caller.client, deadline_s, label)
     latency_ms = 1000 * (time.perf_counter() - began_s) / len(rows)
     names = await _recorded(serving, name, labeller, rows, latency_ms)
     data = [_row(row, each) for row, each in zip(rows, names, strict=True)]

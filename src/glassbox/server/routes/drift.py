@@ -8,7 +8,7 @@ from starlette.responses import Response
 from glassbox.rollout.assembly.shown_drift import reference_shown, report_shown
 from glassbox.server.access.dependencies import Administering, Deadline, Observing
 from glassbox.server.answers.responses import json_list, json_response
-from glassbox.server.answers.rollout_serving import Side, actor_of, tagged_answer
+from glassbox.server.answers.rollout_serving import Model, Side, actor_of, tagged_answer
 from glassbox.server.errors.refusals import PROBLEMS
 from glassbox.wire.drift import (
     DriftAnswered,
@@ -18,8 +18,6 @@ from glassbox.wire.drift import (
     ReferenceAsked,
     ReferencesAnswered,
 )
-
-Model = Annotated[str, Query(max_length=200, description="Registered model.")]
 
 router = APIRouter(
     prefix="/api/v2/models/drift",

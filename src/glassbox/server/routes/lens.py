@@ -7,7 +7,6 @@ from glassbox.server.access.dependencies import Deadline, Predicting
 from glassbox.server.answers.lens_reading import LensReading
 from glassbox.server.answers.responses import large_response
 from glassbox.server.concurrency.slow_work import slow_work
-from glassbox.server.concurrency.waiting import CLIENT_GONE, ClientGone
 from glassbox.server.errors.refusals import PROBLEMS
 from glassbox.server.serving import Served
 from glassbox.wire.lens import LensAnswered, LensAsked
@@ -32,8 +31,5 @@ async def lens(
 ) -> Response:
     """Apply the model's own final norm and unembedding to every layer, along some tokens."""
     reading = LensReading(serving.speaker, asked)
-    try:
-        answer = await slow_work(http, caller.client, deadline_s, lambda _: reading.read())
-    except ClientGone:
-        return Response(status_code=CLIENT_GONE)
+    answer = await slow_work(http, caller.client, deadline_s, lambda _: reading.read())
     return await large_response(answer.to_json, "application/json")

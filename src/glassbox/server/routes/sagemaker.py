@@ -8,7 +8,7 @@ from glassbox.server.access.dependencies import Deadline, Predicting
 from glassbox.server.access.guards import Guarded
 from glassbox.server.answers.responses import large_response
 from glassbox.server.concurrency.tickets import Running
-from glassbox.server.concurrency.waiting import CLIENT_GONE, ClientGone, unless_gone
+from glassbox.server.concurrency.waiting import unless_gone
 from glassbox.server.errors.refusals import PROBLEMS
 from glassbox.server.sagemaker.invocations import (
     Invocation,
@@ -90,10 +90,7 @@ async def invocations(
         return invocation_answered(prepared[0], check_ended(answer))
 
     async with running:
-        try:
-            answer = await unless_gone(http.receive, work())
-        except ClientGone:
-            return Response(status_code=CLIENT_GONE)
+        answer = await unless_gone(http.receive, work())
     response = await large_response(answer.to_json, "application/json")
     response.headers[ATTRIBUTES_HEADER] = echoed(serving.bundle_digest, answer.adapter_digest)
     return response

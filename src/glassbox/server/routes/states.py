@@ -11,7 +11,7 @@ from glassbox.server.access.guards import Guarded
 from glassbox.server.answers.responses import large_response
 from glassbox.server.answers.state_reading import StateReading, states_as_safetensors
 from glassbox.server.concurrency.tickets import Running
-from glassbox.server.concurrency.waiting import CLIENT_GONE, ClientGone, unless_gone
+from glassbox.server.concurrency.waiting import unless_gone
 from glassbox.server.errors.refusals import PROBLEMS
 from glassbox.server.serving import Served
 from glassbox.server.translation.speech import Terms
@@ -55,10 +55,7 @@ async def states(
     reading = StateReading(serving.speaker, asked, most_bytes=most_bytes)
     async with Running(serving.engine, guards.metrics) as running:
         work = reading.read(running, Terms(caller.client, deadline_s))
-        try:
-            answer = await unless_gone(http.receive, work)
-        except ClientGone:
-            return Response(status_code=CLIENT_GONE)
+        answer = await unless_gone(http.receive, work)
     if as_tensors:
         return await large_response(partial(states_as_safetensors, answer), SAFETENSORS_TYPE)
     return await large_response(answer.to_json, "application/json")

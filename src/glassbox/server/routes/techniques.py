@@ -14,16 +14,16 @@ import anyio
 from fastapi import APIRouter, Depends, Path, Query, Request
 from starlette.responses import Response
 
-from glassbox.errors import AccessDenied, CapacityError
+from glassbox.errors import CapacityError
 from glassbox.server.access.dependencies import Signing
 from glassbox.server.access.guards import Guarded, Guards
 from glassbox.server.access.key_ring import Caller
 from glassbox.server.access.signatures import LOCAL
 from glassbox.server.answers.responses import json_response
 from glassbox.server.concurrency.event_stream import DONE, EVENT_TYPE, WAITING, EventStream, event
-from glassbox.server.concurrency.waiting import CLIENT_GONE, ClientGone, unless_gone
+from glassbox.server.concurrency.waiting import ClientGone, unless_gone
 from glassbox.server.errors.refusals import PROBLEMS, Refusal
-from glassbox.server.serving import Served, Serving
+from glassbox.server.serving import Served
 from glassbox.server.techniques.framed import Framed, read_frame
 from glassbox.server.techniques.runs import TechniqueService
 from glassbox.techniques.calls import FINAL, Call, Run
@@ -141,13 +141,13 @@ async def submit(http: Request, caller: Signing, service: Service, wait_s: Wait 
     until_s = time.monotonic() + wait_s
     # Not given up where the client goes away: once begun, it has to be known what became of it.
     run = await _on_thread(http, lambda: service.submit(call, caller.client, run_id), submits=True)
-    try:
-        if run.status not in FINAL and wait_s:
-            work = _Waiter.of(http, service, caller).until(run, 0, until_s)
+    if run.status not in FINAL and wait_s:
+        work = _Waiter.of(http, service, caller).until(run, 0, until_s)
+        try:
             run = await unless_gone(http.receive, work)
-    except ClientGone:
-        service.abandon(run.id)
-        return Response(status_code=CLIENT_GONE)
+        except ClientGone:
+            service.abandon(run.id)
+            raise
     return _run_response(http, service, run)
 
 
@@ -163,17 +163,15 @@ async def run(
     wait_s: Wait = 0.0,
 ) -> Response:
     """Say what is known of a run; one that was lost with a former server is `lost`."""
-    service = _service_now(http)
-    if service is None:
+    serving = http.app.state.serving
+    if serving is None:
         return _run_response(http, None, await _former(http, guards, run_id, caller))
+    service = await service_of(serving)
     until_s = time.monotonic() + wait_s
     known = await _on_thread(http, lambda: service.run(run_id, caller.client, after=after))
-    try:
-        if known.status not in FINAL and not known.lines and wait_s:
-            work = _Waiter.of(http, service, caller).until(known, after, until_s)
-            known = await unless_gone(http.receive, work)
-    except ClientGone:
-        return Response(status_code=CLIENT_GONE)
+    if known.status not in FINAL and not known.lines and wait_s:
+        work = _Waiter.of(http, service, caller).until(known, after, until_s)
+        known = await unless_gone(http.receive, work)
     return _run_response(http, service, known)
 
 
@@ -326,18 +324,9 @@ async def _on_thread(http: Request, work: Callable[[], T], *, submits: bool = Fa
 async def _former(http: Request, guards: Guards, run_id: str, caller: Caller) -> Run:
     """Return a run of a former life of the server, while this one still loads its model."""
     gate = guards.techniques
-    if gate is None:
-        raise AccessDenied("This server runs no functions.")
+    # Nobody signs where there is none.
+    assert gate is not None
     return await _on_thread(http, lambda: gate.record.former(run_id, caller.client))
-
-
-def _service_now(http: Request) -> TechniqueService | None:
-    serving = http.app.state.serving
-    if not isinstance(serving, Serving):
-        return None
-    if serving.techniques is None:
-        raise Refusal(403, "This server runs no functions.", code="techniques-off")
-    return serving.techniques
 
 
 def _run_response(http: Request, service: TechniqueService | None, run: Run) -> Response:

@@ -13,7 +13,6 @@ from glassbox.server.access.dependencies import Deadline, Predicting
 from glassbox.server.access.guards import Guarded
 from glassbox.server.answers.responses import json_response
 from glassbox.server.concurrency.slow_work import slow_work
-from glassbox.server.concurrency.waiting import CLIENT_GONE, ClientGone
 from glassbox.server.errors.refusals import PROBLEMS
 from glassbox.server.serving import Served, Serving
 from glassbox.wire.verify import VerifyAnswered, VerifyAsked
@@ -50,15 +49,12 @@ async def verify(
         client=caller.client,
     )
     allowed_s = min(deadline_s, asked.deadline_s or deadline_s)
-    try:
-        verdict = await slow_work(
-            http,
-            caller.client,
-            allowed_s,
-            lambda allowance: work(deadline_s=allowance.left_s, between=allowance.check),
-        )
-    except ClientGone:
-        return Response(status_code=CLIENT_GONE)
+    verdict = await slow_work(
+        http,
+        caller.client,
+        allowed_s,
+        lambda allowance: work(deadline_s=allowance.left_s, between=allowance.check),
+    )
     guards.metrics.verified(verdict.decision, verdict.n_tokens)
     return json_response(verdict_answered(verdict, http.state.request_id))
 

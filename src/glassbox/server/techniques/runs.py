@@ -92,7 +92,6 @@ class TechniqueService:
         self.terms = terms or Terms()
         self._on_stuck = on_stuck
         self._clock = clock
-        self._guard = threading.Lock()
         self._entries: dict[str, Entry] = {}
         self._sessions = OwnedSessions(clock)
         self._held = HeldResults()
@@ -382,15 +381,11 @@ class TechniqueService:
 
     def _forget(self) -> None:
         now = self._clock()
-        with self._guard:
-            old = [
-                entry.id
-                for entry in self._entries.values()
-                if entry.is_noted and now - entry.ended_s > KEEP_S
-            ]
-            for run_id in old:
-                del self._entries[run_id]
-                self._held.release(run_id)
+        # A list: callers add runs meanwhile.
+        for entry in list(self._entries.values()):
+            if entry.is_noted and now - entry.ended_s > KEEP_S:
+                del self._entries[entry.id]
+                self._held.release(entry.id)
         busy = {each.call.session for each in list(self._entries.values()) if each.final is None}
         self._sessions.forget(busy)
 

@@ -7,7 +7,6 @@ states and SageMaker's route; what verifying, classifying and the lens run is in
 Source: vLLM, ``vllm/v1/metrics/loggers.py`` for names and buckets.
 """
 
-from collections.abc import Callable
 from typing import Final, Protocol, runtime_checkable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -43,10 +42,6 @@ _WHOLE_S = (
 _TOKENS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000)
 
 
-def _idle() -> tuple[int, int]:
-    return 0, 0
-
-
 @runtime_checkable
 class Busy(Protocol):
     """An engine that says how much it has to do."""
@@ -68,7 +63,7 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.model = ""
-        self._load: Callable[[], tuple[int, int]] = _idle
+        self._engine: Busy | None = None
         self._requests_running = self._gauge("num_requests_running", "Requests being computed.")
         self._requests_waiting = self._gauge("num_requests_waiting", "Requests in the queue.")
         self._prompt = self._counter("prompt_tokens", "Tokens of prompts.")
@@ -158,9 +153,9 @@ class Metrics:
         self._runs.labels(self.model, status).inc()
         self._run_s.labels(self.model).inc(seconds)
 
-    def watch(self, load: Callable[[], tuple[int, int]]) -> None:
-        """Ask for (requests running, requests waiting) whenever the counters are read."""
-        self._load = load
+    def watch(self, engine: Busy) -> None:
+        """Ask an engine how much it has to do whenever the counters are read."""
+        self._engine = engine
 
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count an HTTP answer.
@@ -174,9 +169,9 @@ class Metrics:
 
     def text(self) -> bytes:
         """Return everything in Prometheus's text format."""
-        n_running, n_waiting = self._load()
-        self._requests_running.labels(self.model).set(n_running)
-        self._requests_waiting.labels(self.model).set(n_waiting)
+        engine = self._engine
+        self._requests_running.labels(self.model).set(0 if engine is None else engine.n_running)
+        self._requests_waiting.labels(self.model).set(0 if engine is None else engine.n_waiting)
         return generate_latest(self.registry)
 
     def _gauge(self, name: str, about: str) -> Gauge:

@@ -5,32 +5,16 @@ after the prompt may be read. Knows requests; knows nothing of HTTP and of how p
 """
 
 from collections.abc import Iterable
-from typing import Protocol
 
 from glassbox.errors import InvalidValue
+from glassbox.server.translation.probing import Probe
 from glassbox.types import Scope, TokenIds
 
 REASON = "This server puts a hidden system prompt before every text."
 """Said with every refusal."""
 
 
-class Scoped(Protocol):
-    """What is needed of a probe here."""
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-        ...
-
-    @property
-    def scope(self) -> Scope:
-        """Positions whose states it reads."""
-        ...
-
-
-def check_hidden(
-    response: TokenIds | None, scope: Scope | None, probes: Iterable[Scoped] = ()
-) -> None:
+def check_hidden(response: TokenIds | None, scope: Scope | None, probes: Iterable[Probe]) -> None:
     """Refuse to read the prompt alone.
 
     Args:
@@ -41,17 +25,12 @@ def check_hidden(
     Raises:
         InvalidValue: States or readings would be those of the prompt alone.
     """
-    if scope is not None and is_prompt_alone(scope, response):
-        raise InvalidValue(
-            "scope", scope, "generated, or all where text follows the prompt", remedy=REASON
-        )
-    for probe in probes:
-        if is_prompt_alone(probe.scope, response):
+    wanted = [] if scope is None else [("scope", scope)]
+    wanted += [(f"scope of the probe {each.name!r}", each.scope) for each in probes]
+    for what, covered in wanted:
+        if is_prompt_alone(covered, response):
             raise InvalidValue(
-                f"scope of the probe {probe.name!r}",
-                probe.scope,
-                "generated, or all where text follows the prompt",
-                remedy=REASON,
+                what, covered, "generated, or all where text follows the prompt", remedy=REASON
             )
 
 
