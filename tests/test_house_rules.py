@@ -14,6 +14,7 @@ from glassbox.cli.machine.doctor import EXTRA_LIBRARIES
 ROOT = Path(__file__).parents[1]
 BENCHMARKS = ROOT / "benchmarks"
 SOURCES = sorted((ROOT / "src" / "glassbox").rglob("*.py"))
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
 PACKAGES = ["glassbox"] + [
     f"glassbox.{each.name}" for each in pkgutil.iter_modules(glassbox.__path__) if each.ispkg
 ]
@@ -40,6 +41,11 @@ def test_files_stay_small_and_well_named(path):
     assert "TODO" not in text
     # One border to foreign code (listeners, tokenizers) must hold whatever is raised.
     assert "except Exception" not in text or path.name == "attempt.py"
+
+
+def test_files_of_tests_stay_on_one_subject():
+    lines = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in TESTS}
+    assert {path: n for path, n in lines.items() if n > 450} == {}
 
 
 @pytest.mark.parametrize("name", PACKAGES)
