@@ -43,7 +43,7 @@ def test_a_study_and_a_latent_are_shown_whole_and_accessible(page, address, them
     page.get_by_role("region", name="Table of pathways").wait_for()
     shot(page, f"pathways-{theme}")
     assert faults(page) == []
-    page.get_by_role("table", name="Table of latents").get_by_role("button").nth(3).click()
+    page.get_by_role("table", name="Table of latents").locator("tbody button").nth(3).click()
     page.get_by_role("region", name="Where it fires most").wait_for()
     assert re.search(r"latent=L\d+-\d+", page.url)
     shot(page, f"pathways-latent-{theme}")

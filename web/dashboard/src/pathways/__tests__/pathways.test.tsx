@@ -1,4 +1,4 @@
-import { render, screen, waitFor } from "@testing-library/react";
+import { render, screen, waitFor, within } from "@testing-library/react";
 import userEvent from "@testing-library/user-event";
 import { MemoryRouter } from "react-router";
 import { expect, test, vi } from "vitest";
@@ -119,7 +119,7 @@ test("a latent chosen anywhere shows what fires it and what it does", async () =
   fakeServer(answers);
   open();
   const table = await screen.findByRole("table", { name: "Table of latents" });
-  await userEvent.click(table.querySelector("button") as Element);
+  await userEvent.click(within(table).getByRole("button", { name: "L3-2" }));
   expect(await screen.findByRole("heading", { name: "L3-2" })).toBeTruthy();
   expect(await screen.findByText("1.1 (0.5 to 1.7)", { selector: "dd" })).toBeTruthy();
   expect(screen.getByText("safe baseline")).toBeTruthy();
