@@ -26,6 +26,8 @@ POINTS = (
     HookPoint(-1, "final_norm"),
 )
 POOLINGS = ("mean", "last", "norm", "none")
+GREEDY = Sampling(max_tokens=12, temperature=0.0, stop_at_end=False)
+PROMPT = (0, 9, 8, 7, 20, 21, 22)
 
 
 def loaded(architecture):

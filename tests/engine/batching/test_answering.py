@@ -14,11 +14,13 @@ from glassbox.engine.batching.answering import Capacity
 from glassbox.engine.requests import Request, Sampling
 from glassbox.engine.resident import ResidentEngine
 from glassbox.errors import DeadlineExceeded, InvalidValue, UnsupportedModel
-from glassbox.testing import ARCHITECTURES, tiny_engine
+from glassbox.testing import ARCHITECTURES
 from glassbox.types import Capture, HookPoint
 from tests.engine.batch_world import (
+    GREEDY,
     POINTS,
     POOLINGS,
+    PROMPT,
     alone,
     assert_same,
     loaded,
@@ -27,16 +29,6 @@ from tests.engine.batch_world import (
     slow_steps,
 )
 from tests.techniques.library.worlds import EVERY
-
-GREEDY = Sampling(max_tokens=12, temperature=0.0, stop_at_end=False)
-PROMPT = (0, 9, 8, 7, 20, 21, 22)
-
-
-@pytest.fixture
-def engine():
-    made = tiny_engine()
-    yield made
-    made.close()
 
 
 @pytest.mark.parametrize("architecture", EVERY)

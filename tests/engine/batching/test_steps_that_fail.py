@@ -14,9 +14,11 @@ from glassbox.engine.batching.text_out import TextOut
 from glassbox.engine.requests import Request, Sampling
 from glassbox.engine.resident import ResidentEngine
 from glassbox.errors import ConflictError, IntegrityError, NonFiniteOutput, OutOfMemory
-from glassbox.testing import tiny_engine, tiny_loaded
+from glassbox.testing import tiny_loaded
 from glassbox.types import Capture, HookPoint
 from tests.engine.batch_world import (
+    GREEDY,
+    PROMPT,
     alone,
     assert_same,
     loaded,
@@ -24,16 +26,6 @@ from tests.engine.batch_world import (
     random_request,
     slow_steps,
 )
-
-GREEDY = Sampling(max_tokens=12, temperature=0.0, stop_at_end=False)
-PROMPT = (0, 9, 8, 7, 20, 21, 22)
-
-
-@pytest.fixture
-def engine():
-    made = tiny_engine()
-    yield made
-    made.close()
 
 
 def test_nan_of_one_request_reaches_no_other(monkeypatch):

@@ -12,27 +12,18 @@ from glassbox.engine.protocol import AdapterFit, AdapterRecipe
 from glassbox.engine.requests import Request, Sampling
 from glassbox.engine.resident import ResidentEngine
 from glassbox.errors import ConflictError, DeadlineExceeded, QueueFull, TextTooLong
-from glassbox.testing import tiny_engine
 from glassbox.types import Capture
 from tests.engine.batch_world import (
+    GREEDY,
     POINTS,
     POOLINGS,
+    PROMPT,
     alone,
     assert_same,
     loaded,
     random_readouts,
     slow_steps,
 )
-
-GREEDY = Sampling(max_tokens=12, temperature=0.0, stop_at_end=False)
-PROMPT = (0, 9, 8, 7, 20, 21, 22)
-
-
-@pytest.fixture
-def engine():
-    made = tiny_engine()
-    yield made
-    made.close()
 
 
 def test_time_that_runs_out(engine, monkeypatch):
