@@ -77,6 +77,9 @@ class Lent:
     """As loaded."""
     undo: Callable[[], tuple[str, ...]]
     """Puts back now whatever was changed, on the thread that borrowed, and returns it in words."""
+    resume: Callable[[], None]
+    """Takes random state and torch's settings as they are now for what is to be put back: between
+    two uses they are the whole process's, and whatever others did to them stays."""
     is_wanted: Callable[[], bool]
     """Whether somebody waits for the model meanwhile."""
     leftovers: list[str]

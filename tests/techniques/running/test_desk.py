@@ -3,6 +3,7 @@
 # ruff: noqa: T201
 # Techniques print, and some are badly behaved on purpose.
 
+import random
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,6 +21,7 @@ from glassbox.errors import (
 )
 from glassbox.techniques import values
 from glassbox.techniques.protocol import Backend
+from glassbox.techniques.running import rounds
 from glassbox.techniques.running.desk import Desk
 from glassbox.techniques.technique import technique
 from tests.techniques.running.desk_world import WAIT_S, answer, call, failure, ids_of, patient
@@ -291,3 +293,25 @@ def test_a_copy_of_the_model_is_stopped_with_its_run(desk):
     run = desk.run(run.id, wait_s=WAIT_S)
     desk.cancel(run.id)
     assert desk.run(run.id, after=99, wait_s=WAIT_S).status == "cancelled"
+
+
+def test_random_state_between_two_runs_is_the_process_s_own(desk, monkeypatch):
+    # The desk keeps the model for a while, and the next run is served within the same loan.
+    monkeypatch.setattr(rounds, "LINGER_S", 20.0)
+
+    def draw(model, tokenizer):
+        import random
+
+        return random.random()
+
+    random.seed(1)
+    expected = random.Random(1).random(), random.Random(2).random()
+    first = answer(desk, draw)
+    random.seed(2)
+    run = desk.submit(call(draw), wait_s=WAIT_S)
+    assert (first, values.unpack(run.result)) == expected
+    assert run.undone.notes == ("random state put back (Python's)",)
+    assert random.getstate() == random.Random(2).getstate()
+    random.seed(3)
+    desk.close()
+    assert random.getstate() == random.Random(3).getstate()

@@ -56,6 +56,7 @@ class Loans:
                         self._bank.base.model,
                         self._bank.base.tokenizer,
                         undo=self._undo,
+                        resume=self._lending.resume,
                         is_wanted=lambda: bool(self._worker.n_waiting or self._turns.n_waiting),
                         leftovers=[],
                     )

@@ -47,7 +47,16 @@ class Lending:
         if self._tokenizer is None:
             self._tokenizer = TokenizerRecord(self._tokens)
         self._is_own = not is_adapted
-        self._surroundings = SurroundingsRecord()
+        self.resume()
+
+    def resume(self) -> None:
+        """Take what is around the model now for what is to be put back; on the thread that borrows.
+
+        Random state and torch's settings are the whole process's: what others do to them between
+        two uses is theirs, and stays.
+        """
+        if self._surroundings is None or not self._surroundings.holds():
+            self._surroundings = SurroundingsRecord()
 
     def undo(self, *, thoroughly: bool = False) -> tuple[str, ...]:
         """Put everything back and return what was, in words.

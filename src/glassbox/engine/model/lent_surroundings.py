@@ -37,32 +37,46 @@ class SurroundingsRecord:
         self._torch = torch.get_rng_state()
         self._devices = _device_states()
 
+    def holds(self) -> bool:
+        """Whether everything is as it was."""
+        return not self._random_moved() and _settings() == self._settings
+
     def restore(self) -> tuple[str, ...]:
         """Put everything back and return what was, in words."""
         return tuple([*self._random_restored(), *self._settings_restored()])
 
     def _random_restored(self) -> Iterator[str]:
+        moved = self._random_moved()
+        for name in moved:
+            if name == "Python's":
+                random.setstate(self._python)
+            elif name == "NumPy's":
+                np.random.set_state(self._numpy)  # noqa: NPY002  the state that guests share
+            elif name == "torch's":
+                torch.set_rng_state(self._torch)
+            else:
+                _set_device_states(name, self._devices[name])
+        if moved:
+            yield f"random state put back ({', '.join(moved)})"
+
+    def _random_moved(self) -> list[str]:
+        """Return whose random state is another than it was."""
         moved = []
         if (
             self._python_words is None or _python_words() != self._python_words
         ) and random.getstate() != self._python:
-            random.setstate(self._python)
             moved.append("Python's")
         if self._numpy_words is None or _numpy_words() != self._numpy_words:
             numpy = np.random.get_state()  # noqa: NPY002  the state that guests share
             if not _equal_numpy(numpy, self._numpy):
-                np.random.set_state(self._numpy)  # noqa: NPY002  as above
                 moved.append("NumPy's")
         if not torch.equal(torch.get_rng_state(), self._torch):
-            torch.set_rng_state(self._torch)
             moved.append("torch's")
         devices = _device_states()
         for name, before in self._devices.items():
             if not all(map(torch.equal, devices[name], before)):
-                _set_device_states(name, before)
                 moved.append(name)
-        if moved:
-            yield f"random state put back ({', '.join(moved)})"
+        return moved
 
     def _settings_restored(self) -> Iterator[str]:
         now = _settings()

@@ -238,6 +238,7 @@ class Rounds:
             if self.failure is not None:
                 return
             job = self._linger(lent)
+            lent.resume()
 
     def _run(self, visit: Visit, job: Job) -> None:
         with self.lock:
