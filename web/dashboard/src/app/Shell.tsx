@@ -12,10 +12,14 @@ export function Shell() {
   const [query] = useSearchParams();
   const { pathname } = useLocation();
   const nav = useRef<HTMLElement>(null);
-  // On a phone the pages' names are wider than the screen.
+  // On a phone the pages' names are wider than the screen. Not by scrollIntoView: Chromium takes what
+  // that shows for the place from which the first Tab goes on, past the link that skips to the page.
   useEffect(() => {
-    const current = nav.current?.querySelector("[aria-current=page]");
-    current?.scrollIntoView({ block: "nearest", inline: "nearest" });
+    const bar = nav.current;
+    const current = bar?.querySelector("[aria-current=page]");
+    if (!bar || !current) return;
+    const [within, link] = [bar.getBoundingClientRect(), current.getBoundingClientRect()];
+    bar.scrollLeft += Math.min(0, link.left - within.left) + Math.max(0, link.right - within.right);
   }, [pathname]);
   return (
     <>
