@@ -6,16 +6,17 @@ Knows the wire; sends nothing.
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import httpx
 import numpy as np
 import orjson
 
 from glassbox.client.problems import broken_off, foreign, stream_error
-from glassbox.client.results import Generated, StreamedPiece, generated
+from glassbox.client.results import Change, Generated, StreamedPiece, generated
 from glassbox.wire.classify import ClassifyAnswered
 from glassbox.wire.extension import GlassboxAnswered, GlassboxChunk
+from glassbox.wire.headers import ID_HEADER
 from glassbox.wire.openai_chat import ChatChunk, ChatCompletion
 from glassbox.wire.openai_completions import Completion
 from glassbox.wire.shapes import Answered
@@ -29,6 +30,25 @@ M = TypeVar("M", bound=Answered)
 def reader(model: type[M]) -> Callable[[httpx.Response], M]:
     """Return what reads an answer of one shape."""
     return lambda response: model.from_json(response.content)
+
+
+def request_id_of(response: httpx.Response) -> str | None:
+    """Return the name of a request in the server's log."""
+    named: str | None = response.headers.get(ID_HEADER)
+    return named
+
+
+def read_any(response: httpx.Response) -> Any:
+    """Return an answer of any route: JSON as Python's values, text as text, anything else as bytes.
+
+    None where it says nothing.
+    """
+    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if not response.content:
+        return None
+    if kind.endswith("json"):
+        return orjson.loads(response.content)
+    return response.text if kind.startswith("text/") else response.content
 
 
 def read_nothing(_response: httpx.Response) -> None:
@@ -59,6 +79,7 @@ def _read_completion(n_prompts: int, response: httpx.Response) -> list[Generated
                 tops=()
                 if logprobs is None
                 else tuple(each or {} for each in logprobs.top_logprobs or ()),
+                request_id=request_id_of(response),
             )
         )
     return found
@@ -76,6 +97,7 @@ def read_chat(response: httpx.Response) -> Generated:
         answer.usage,
         tokens=tuple(each.token for each in content),
         tops=tuple({top.token: top.logprob for top in each.top_logprobs} for each in content),
+        request_id=request_id_of(response),
     )
 
 
@@ -144,10 +166,44 @@ class Lines:
         return [line.removesuffix(b"\r").decode() for line in whole]
 
 
-class StreamReader:
-    """Puts the events of a stream together again, line by line."""
+class ChangeReader:
+    """Puts the events of the service together again, line by line.
+
+    Source: WHATWG HTML, section 9.2.6.
+    """
 
     def __init__(self) -> None:
+        self._topic = ""
+        self._data: list[str] = []
+
+    def read(self, line: str) -> Change | None:
+        """Return the change that a line ends, or None.
+
+        Raises:
+            ValueError: What it says is no JSON.
+        """
+        name, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if name == "event":
+            self._topic = value
+        elif name == "data":
+            self._data.append(value)
+        elif not line and self._data:
+            change = Change(self._topic or "message", orjson.loads("\n".join(self._data)))
+            self._topic, self._data = "", []
+            return change
+        return None
+
+
+class StreamReader:
+    """Puts the events of a stream together again, line by line.
+
+    Args:
+        request_id: Name of the request in the server's log.
+    """
+
+    def __init__(self, request_id: str | None = None) -> None:
+        self._request_id = request_id
         self._text = ""
         self._waiting: tuple[str, str, GlassboxChunk] | None = None
         self._is_whole = False
@@ -210,9 +266,14 @@ class StreamReader:
             return None
         text, model, shown = self._waiting
         self._is_whole = True
-        return _streamed(
-            text, shown, generated(self._text, model, _whole(shown.final), chunk.usage)
+        whole = generated(
+            self._text,
+            model,
+            _whole(shown.final),
+            chunk.usage,
+            request_id=self._request_id,
         )
+        return _streamed(text, shown, whole)
 
 
 def _streamed(text: str, shown: GlassboxChunk, whole: Generated | None) -> StreamedPiece:

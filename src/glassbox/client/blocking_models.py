@@ -1,12 +1,13 @@
 """Methods about versions and predictions of ``Client``. Knows no transport."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar, Unpack
 
 from glassbox.client import model_calls
 from glassbox.client.calls import Call
 from glassbox.client.model_calls import RecentOptions, RegisterOptions
+from glassbox.client.pages import AuditWalk
 from glassbox.wire.alerts import AlertsAnswered
 from glassbox.wire.audit import (
     AuditEntry,
@@ -71,10 +72,21 @@ class ModelMethods(ABC):
         )
 
     def predict_batch(
-        self, rows: Sequence[Mapping[str, Any]], *, model: str = "default"
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        *,
+        model: str = "default",
+        segment_keys: Sequence[str | None] | None = None,
     ) -> BatchAnswered:
-        """Return the prediction for each row, in order; a bad row has an ``error``."""
-        return self._send(model_calls.predict_batch(rows, model=model))
+        """Return the prediction for each row, in order; a bad row has an ``error``.
+
+        Args:
+            rows: Named values of each, as for ``predict``.
+            model: Registered model, or ``models:/NAME@ALIAS``.
+            segment_keys: One for each row, as for ``predict``; None where it has none.
+        """
+        call = model_calls.predict_batch(rows, model=model, segment_keys=segment_keys)
+        return self._send(call)
 
     def tell_labels(self, labels: Mapping[str, str | float]) -> LabelsAnswered:
         """Tell the truth about predictions, by request id, and return which were not known."""
@@ -87,6 +99,16 @@ class ModelMethods(ABC):
     def audit_recent(self, **query: Unpack[RecentOptions]) -> list[AuditEntry]:
         """Return predictions in one line each, newest first."""
         return self._send(model_calls.audit_recent(query))
+
+    def iter_audit(self, **query: Unpack[RecentOptions]) -> Iterator[AuditEntry]:
+        """Yield every prediction that is kept, newest first, a page at a time.
+
+        Args:
+            query: As for ``audit_recent``; ``limit`` is for each page, 1,000.
+        """
+        walk = AuditWalk(query)
+        while not walk.is_done:
+            yield from walk.take(self.audit_recent(**walk.query))
 
     def audit_record(self, request_id: str) -> RecordAnswered:
         """Return everything that is kept of one prediction."""

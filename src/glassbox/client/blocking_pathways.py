@@ -1,14 +1,18 @@
 """Methods about studies of pathways of ``Client``. Knows no transport."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import TypeVar, Unpack
 
 from glassbox.client import pathway_calls
 from glassbox.client.calls import Call
+from glassbox.client.pages import RowWalk
 from glassbox.client.pathway_calls import PathwayOptions, TokenOptions
 from glassbox.wire.latents import (
+    AssociationAnswered,
     LatentAnswered,
     LatentCardAnswered,
+    PathwayAnswered,
     PathwaysAnswered,
     TokensAnswered,
 )
@@ -59,9 +63,39 @@ class PathwayMethods(ABC):
         """Return a study's pathways, strongest first; see ``PathwayOptions``."""
         return self._send(pathway_calls.pathways(study, options))
 
+    def iter_study_pathways(
+        self, study: str, **options: Unpack[PathwayOptions]
+    ) -> Iterator[PathwayAnswered]:
+        """Yield every pathway of a study, strongest first, a page at a time.
+
+        Args:
+            study: The study's name.
+            options: As for ``study_pathways``; ``limit`` is for each page, 1,000.
+        """
+        walk = RowWalk(options)
+        while not walk.is_done:
+            page = self.study_pathways(study, **walk.options)
+            walk.take(len(page.pathways), page.n_rows)
+            yield from page.pathways
+
     def study_tokens(self, study: str, **options: Unpack[TokenOptions]) -> TokensAnswered:
         """Return which tokens go with which latents, the surest first; see ``TokenOptions``."""
         return self._send(pathway_calls.tokens(study, options))
+
+    def iter_study_tokens(
+        self, study: str, **options: Unpack[TokenOptions]
+    ) -> Iterator[AssociationAnswered]:
+        """Yield every token association of a study, the surest first, a page at a time.
+
+        Args:
+            study: The study's name.
+            options: As for ``study_tokens``; ``limit`` is for each page, 1,000.
+        """
+        walk = RowWalk(options)
+        while not walk.is_done:
+            page = self.study_tokens(study, **walk.options)
+            walk.take(len(page.tokens), page.n_rows)
+            yield from page.tokens
 
     def study_graph(self, study: str, *, limit: int = 200) -> GraphAnswered:
         """Return the strongest part of a study's graph of tokens, latents and the decision.

@@ -8,13 +8,14 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypedDict, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import httpx
 import numpy as np
 
 from glassbox.client import given
 from glassbox.client.answers import (
+    read_any,
     read_chat,
     read_completion,
     read_labels,
@@ -253,10 +254,11 @@ def verify(
     *,
     k: int | None = None,
     paraphrases: Sequence[str] | None = None,
+    model: str | None = None,
 ) -> Call[VerifyAnswered]:
     """Return the request for a verdict."""
     body: dict[str, Any] = {"prompt": prompt}
-    chosen = {"response": response, "k": k}
+    chosen = {"response": response, "k": k, "model": model}
     body |= {name: value for name, value in chosen.items() if value is not None}
     if paraphrases is not None:
         body["paraphrases"] = given.many("paraphrases", paraphrases)
@@ -304,6 +306,29 @@ def load_adapter(name: str, path: str) -> Call[AdapterAnswered]:
 def unload_adapter(name: str) -> Call[None]:
     """Return the request that takes an adapter away."""
     return Call("DELETE", f"/v1/adapters/{quote(name, safe='')}", read_nothing, is_once=True)
+
+
+def any_route(
+    method: str, path: str, query: Mapping[str, Any] | None, body: Mapping[str, Any] | None
+) -> Call[Any]:
+    """Return the request of any route.
+
+    Raises:
+        InvalidValue: The path does not begin at the server's root.
+    """
+    if not path.startswith("/"):
+        raise InvalidValue("path", path, "one from the server's root on, such as /v1/models")
+    asked = {name: each for name, each in (query or {}).items() if each is not None}
+    whole = f"{path}?{urlencode(asked, doseq=True)}" if asked else path
+    verb = method.upper()
+    return Call(verb, whole, read_any, body, is_once=verb != "GET")
+
+
+def changes() -> Call[None]:
+    """Return the request for what changes in the service."""
+    return Call(
+        "GET", "/api/v2/models/events", read_nothing, headers={"accept": "text/event-stream"}
+    )
 
 
 def _messages(messages: Messages) -> list[dict[str, str]]:

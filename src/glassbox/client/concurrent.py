@@ -1,6 +1,7 @@
 """``AsyncClient``: a running server's methods, for programs with an event loop."""
 
 import asyncio
+import copy
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Self, TypeVar, Unpack
@@ -8,7 +9,7 @@ from typing import Any, Self, TypeVar, Unpack
 import httpx
 
 from glassbox.client import calls
-from glassbox.client.answers import Lines, StreamReader
+from glassbox.client.answers import ChangeReader, Lines, StreamReader, request_id_of
 from glassbox.client.calls import (
     DEFAULT_URL,
     TIMEOUT_S,
@@ -25,7 +26,7 @@ from glassbox.client.invocation_calls import (
     invoke,
 )
 from glassbox.client.problems import Retries, checked_retries, our_errors, require_open
-from glassbox.client.results import Generated, Health, StreamedPiece
+from glassbox.client.results import Change, Generated, Health, StreamedPiece
 from glassbox.client.sagemaker_transport import async_sagemaker_transport
 from glassbox.client.version_skew import VersionWatch
 from glassbox.errors import GlassboxError
@@ -59,7 +60,7 @@ class AsyncClient(AsyncModelMethods, AsyncPathwayMethods):
         key: API key, where the server wants one; None takes ``GLASSBOX_API_KEY``.
         timeout_s: Seconds to wait for an answer, or between two parts of a stream; the server
             is told, and works no longer on an answer than somebody waits for it.
-        retries: How often a request is repeated while the server is full.
+        retries: How often a request is repeated while the server is full or away.
         transport: How requests travel, for tests; None is the network.
     """
 
@@ -73,6 +74,7 @@ class AsyncClient(AsyncModelMethods, AsyncPathwayMethods):
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._url = calls.address(url)
+        self._timeout_s = timeout_s
         self._deadline = calls.deadline(timeout_s)
         self._retries = Retries() if retries is None else checked_retries(retries)
         self._http = httpx.AsyncClient(
@@ -95,6 +97,25 @@ class AsyncClient(AsyncModelMethods, AsyncPathwayMethods):
     async def close(self) -> None:
         """Close the connections; idempotent."""
         await self._http.aclose()
+
+    def with_options(
+        self, *, timeout_s: float | None = None, retries: Retries | None = None
+    ) -> Self:
+        """Return a client that treats the server otherwise, over the same connections.
+
+        ``client.with_options(timeout_s=2).verify(…)`` is for one call. Closing either closes both.
+
+        Args:
+            timeout_s: In place of the client's; an endpoint of SageMaker is waited for no longer
+                than the first client does. None leaves it.
+            retries: In place of the client's; None leaves them.
+        """
+        other = copy.copy(self)
+        if timeout_s is not None:
+            other._timeout_s, other._deadline = timeout_s, calls.deadline(timeout_s)
+        if retries is not None:
+            other._retries = checked_retries(retries)
+        return other
 
     async def generate(self, prompt: Prompt, **options: Unpack[GenerateOptions]) -> Generated:
         """Return the text that continues a prompt, with what the model showed of itself."""
@@ -154,6 +175,7 @@ class AsyncClient(AsyncModelMethods, AsyncPathwayMethods):
         *,
         k: int | None = None,
         paraphrases: Sequence[str] | None = None,
+        model: str | None = None,
     ) -> VerifyAnswered:
         """Return whether a response can be believed, and why.
 
@@ -162,8 +184,11 @@ class AsyncClient(AsyncModelMethods, AsyncPathwayMethods):
             response: Somebody else's response; None lets the model write one first.
             k: How often to ask again for consistency; None is what the verifier was made with.
             paraphrases: Other wordings; None makes them by rule.
+            model: Adapter or registered version that judges, where the server has no trained
+                verifier; None is the base model.
         """
-        return await self._send(calls.verify(prompt, response, k=k, paraphrases=paraphrases))
+        call = calls.verify(prompt, response, k=k, paraphrases=paraphrases, model=model)
+        return await self._send(call)
 
     async def lens(
         self,
@@ -223,12 +248,43 @@ class AsyncClient(AsyncModelMethods, AsyncPathwayMethods):
         """Take an adapter away once the requests that use it have ended."""
         await self._send(calls.unload_adapter(name))
 
+    async def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Return the answer of any route: JSON as Python's values, or a text, or bytes.
+
+        For what has no method of its own: ``client.call("GET", "/v1/pathways/s/report")``. Errors
+        and repetitions are as everywhere.
+
+        Args:
+            method: ``GET``, ``POST``, ``PUT`` or ``DELETE``.
+            path: From the server's root on; names in it have to be quoted.
+            query: What goes behind the path; what is None is left out.
+            body: JSON to send.
+        """
+        return await self._send(calls.any_route(method, path, query, body))
+
+    async def changes(self) -> AsyncIterator[Change]:
+        """Yield what changes in the service as it happens, until the server ends."""
+        async with self._answered(calls.changes(), {}, stream=True) as response:
+            reader = ChangeReader()
+            async for line in _lines(response):
+                change = reader.read(line)
+                if change is not None:
+                    yield change
+
     async def health(self) -> Health:
         """Return whether the server lives and is ready; never raises."""
         try:
             require_open(self, is_closed=self._http.is_closed)
             live, ready = [
-                (await self._http.get(path)).is_success for path in ("/livez", "/readyz")
+                (await self._http.get(path, timeout=self._timeout_s)).is_success
+                for path in ("/livez", "/readyz")
             ]
         except (httpx.RequestError, GlassboxError):
             return Health(live=False, ready=False)
@@ -239,13 +295,12 @@ class AsyncClient(AsyncModelMethods, AsyncPathwayMethods):
             return call.read(response)
 
     async def _stream(self, call: Call[Any]) -> AsyncIterator[StreamedPiece]:
-        reader, lines = StreamReader(), Lines()
         async with self._answered(calls.streamed(call), {}, stream=True) as response:
-            async for part in response.aiter_bytes():
-                for line in lines.cut(part):
-                    piece = reader.read(line)
-                    if piece is not None:
-                        yield piece
+            reader = StreamReader(request_id_of(response))
+            async for line in _lines(response):
+                piece = reader.read(line)
+                if piece is not None:
+                    yield piece
             reader.check_whole()
 
     @asynccontextmanager
@@ -255,7 +310,11 @@ class AsyncClient(AsyncModelMethods, AsyncPathwayMethods):
         """Send until there is a success; what a full server turned away is sent again."""
         require_open(self, is_closed=self._http.is_closed)
         request = self._http.build_request(
-            call.method, call.path, content=call.content, headers={**headers, **call.headers}
+            call.method,
+            call.path,
+            content=call.content,
+            headers={**headers, **call.headers},
+            timeout=self._timeout_s,
         )
         done = 0
         while not (response := await self._sent(request, stream=stream)).is_success:
@@ -263,7 +322,7 @@ class AsyncClient(AsyncModelMethods, AsyncPathwayMethods):
             await asyncio.sleep(wait_s)
             done += 1
         try:
-            with our_errors(self._url):
+            with our_errors(self._url, request_id_of(response)):
                 yield response
         finally:
             await response.aclose()
@@ -272,10 +331,28 @@ class AsyncClient(AsyncModelMethods, AsyncPathwayMethods):
         """Return what was answered; only a success may still have to be read."""
         with our_errors(self._url):
             async with AsyncExitStack() as at_end:
-                response = await self._http.send(request, stream=stream)
+                response = await self._connected(request, stream=stream)
                 at_end.push_async_callback(response.aclose)
                 if response.is_success:
                     at_end.pop_all()
                 else:
                     await response.aread()
                 return response
+
+    async def _connected(self, request: httpx.Request, *, stream: bool) -> httpx.Response:
+        """Return the beginning of an answer; where there was no connection it is tried again."""
+        done = 0
+        while True:
+            try:
+                return await self._http.send(request, stream=stream)
+            except httpx.ConnectError as error:
+                wait_s = self._retries.wait_or_raise_refused(error, done)
+            await asyncio.sleep(wait_s)
+            done += 1
+
+
+async def _lines(response: httpx.Response) -> AsyncIterator[str]:
+    lines = Lines()
+    async for part in response.aiter_bytes():
+        for line in lines.cut(part):
+            yield line

@@ -1,14 +1,18 @@
 """Methods about studies of pathways of ``AsyncClient``. Knows no transport."""
 
 from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator
 from typing import TypeVar, Unpack
 
 from glassbox.client import pathway_calls
 from glassbox.client.calls import Call
+from glassbox.client.pages import RowWalk
 from glassbox.client.pathway_calls import PathwayOptions, TokenOptions
 from glassbox.wire.latents import (
+    AssociationAnswered,
     LatentAnswered,
     LatentCardAnswered,
+    PathwayAnswered,
     PathwaysAnswered,
     TokensAnswered,
 )
@@ -61,9 +65,41 @@ class AsyncPathwayMethods(ABC):
         """Return a study's pathways, strongest first; see ``PathwayOptions``."""
         return await self._send(pathway_calls.pathways(study, options))
 
+    async def iter_study_pathways(
+        self, study: str, **options: Unpack[PathwayOptions]
+    ) -> AsyncIterator[PathwayAnswered]:
+        """Yield every pathway of a study, strongest first, a page at a time.
+
+        Args:
+            study: The study's name.
+            options: As for ``study_pathways``; ``limit`` is for each page, 1,000.
+        """
+        walk = RowWalk(options)
+        while not walk.is_done:
+            page = await self.study_pathways(study, **walk.options)
+            walk.take(len(page.pathways), page.n_rows)
+            for each in page.pathways:
+                yield each
+
     async def study_tokens(self, study: str, **options: Unpack[TokenOptions]) -> TokensAnswered:
         """Return which tokens go with which latents, the surest first; see ``TokenOptions``."""
         return await self._send(pathway_calls.tokens(study, options))
+
+    async def iter_study_tokens(
+        self, study: str, **options: Unpack[TokenOptions]
+    ) -> AsyncIterator[AssociationAnswered]:
+        """Yield every token association of a study, the surest first, a page at a time.
+
+        Args:
+            study: The study's name.
+            options: As for ``study_tokens``; ``limit`` is for each page, 1,000.
+        """
+        walk = RowWalk(options)
+        while not walk.is_done:
+            page = await self.study_tokens(study, **walk.options)
+            walk.take(len(page.tokens), page.n_rows)
+            for each in page.tokens:
+                yield each
 
     async def study_graph(self, study: str, *, limit: int = 200) -> GraphAnswered:
         """Return the strongest part of a study's graph of tokens, latents and the decision.

@@ -13,6 +13,7 @@ import orjson
 from glassbox.client import given
 from glassbox.client.answers import reader
 from glassbox.client.calls import Call
+from glassbox.errors import InvalidValue
 from glassbox.wire.alerts import AlertsAnswered
 from glassbox.wire.audit import (
     AuditEntry,
@@ -45,6 +46,7 @@ from glassbox.wire.versions import (
     VersionAnswered,
     VersionsAnswered,
 )
+from glassbox.wording import counted
 
 M = TypeVar("M", bound=Answered)
 
@@ -111,9 +113,23 @@ def predict(
     return Call("POST", path, reader(PredictAnswered), body, headers)
 
 
-def predict_batch(rows: Sequence[Mapping[str, Any]], *, model: str) -> Call[BatchAnswered]:
-    """Return the request for several predictions."""
+def predict_batch(
+    rows: Sequence[Mapping[str, Any]], *, model: str, segment_keys: Sequence[str | None] | None
+) -> Call[BatchAnswered]:
+    """Return the request for several predictions.
+
+    Raises:
+        InvalidValue: There is not one segment key for each row.
+    """
     asked = [{"features": given.features(each)} for each in given.many("rows", rows)]
+    if segment_keys is not None:
+        keys = given.many("segment_keys", segment_keys)
+        if len(keys) != len(asked):
+            raise InvalidValue(
+                "segment_keys", f"{counted(len(keys), 'key')} for {counted(len(asked), 'row')}",
+                "one for each row, None where it has none",
+            )  # fmt: skip
+        asked = [_given({**row, "segment_key": key}) for row, key in zip(asked, keys, strict=True)]
     body = {"rows": asked, "model": model}
     return Call("POST", f"{BASE}/predict/batch", reader(BatchAnswered), body)
 
@@ -131,6 +147,7 @@ def audit_summary(model: str) -> Call[SummaryAnswered]:
 
 def audit_recent(query: Mapping[str, Any]) -> Call[list[AuditEntry]]:
     """Return the request for the latest predictions."""
+    given.known_options(query, RecentOptions)
     return Call("GET", _path("/audit/recent", **query), _many(AuditEntry))
 
 
@@ -167,6 +184,7 @@ def versions(model: str | None) -> Call[VersionsAnswered]:
 
 def register_version(source: str, options: RegisterOptions) -> Call[VersionAnswered]:
     """Return the request that registers files on the server."""
+    given.known_options(options, RegisterOptions)
     body = _given({"source": source, **options})
     return Call("POST", f"{BASE}/versions", reader(VersionAnswered), body)
 

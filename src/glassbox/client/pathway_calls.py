@@ -9,6 +9,7 @@ from urllib.parse import quote, urlencode
 
 from glassbox.client.answers import reader
 from glassbox.client.calls import Call
+from glassbox.client.given import known_options
 from glassbox.wire.latents import (
     LatentAnswered,
     LatentCardAnswered,
@@ -84,11 +85,13 @@ def latent(name: str, latent_name: str, limit: int) -> Call[LatentCardAnswered]:
 
 def pathways(name: str, options: PathwayOptions) -> Call[PathwaysAnswered]:
     """Return the request for a study's pathways."""
+    known_options(options, PathwayOptions)
     return Call("GET", _path(name, "/pathways", options), reader(PathwaysAnswered))
 
 
 def tokens(name: str, options: TokenOptions) -> Call[TokensAnswered]:
     """Return the request for a study's token associations."""
+    known_options(options, TokenOptions)
     return Call("GET", _path(name, "/tokens", options), reader(TokensAnswered))
 
 

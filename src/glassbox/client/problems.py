@@ -4,9 +4,13 @@ Knows both shapes of errors: RFC 9457 problems and OpenAI's. Sends nothing.
 """
 
 import random
+import socket
+import ssl
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 
 import httpx
 import orjson
@@ -26,10 +30,10 @@ from glassbox.errors import (
     UsageError,
     made_again,
 )
-from glassbox.wire.headers import ERROR_HEADER
+from glassbox.wire.headers import ERROR_HEADER, ID_HEADER
 
-RETRIED = frozenset({429, 503})
-"""Statuses that say: come back later."""
+RETRIED = frozenset({429, 502, 503})
+"""Statuses that say: come back later. A proxy says 502 while the server behind it starts anew."""
 
 NOT_BEGUN = frozenset({"not-ready", "queue-full", "too-many-connections", "too-many-requests"})
 """Codes of a server that turned a request away at its door; others of those statuses may have come
@@ -44,7 +48,7 @@ FIRST_WAIT_S = 0.25
 
 @dataclass(frozen=True)
 class Retries:
-    """How often, and how long apart, a request is repeated while a server is full."""
+    """How often, and how long apart, a request is repeated while a server is full or away."""
 
     n: int = 4
     """Most repetitions; 0 never repeats."""
@@ -62,15 +66,50 @@ class Retries:
         Raises:
             GlassboxError: There is no further try: the error that the response carries.
         """
-        # A server that says 0 names no wait: at once, and again at once, would be a storm.
-        wait = retry_after_s(response) or FIRST_WAIT_S * 2**done
         is_full = response.status_code in RETRIED
         if is_once and response.status_code != 429:
             is_full = is_full and _read(response)[0] in NOT_BEGUN
-        if not is_full or done >= self.n or wait > self.longest_wait_s:
+        wait_s = self._wait_s(done, retry_after_s(response)) if is_full else None
+        if wait_s is None:
             raise error_of(response)
+        return wait_s
+
+    def wait_or_raise_refused(self, error: httpx.ConnectError, done: int) -> float:
+        """Return seconds until a request is sent again for which there was no connection.
+
+        Nobody can have acted on it, so it is sent again whatever it asks for.
+
+        Args:
+            error: Why there was none.
+            done: Repetitions so far.
+
+        Raises:
+            httpx.ConnectError: There is no further try: the same error.
+        """
+        wait_s = None if _never_will(error) else self._wait_s(done, None)
+        if wait_s is None:
+            raise error
+        return wait_s
+
+    def _wait_s(self, done: int, asked_s: float | None) -> float | None:
+        """Return seconds until the next try; None where there is none."""
+        # A server that says 0 names no wait: at once, and again at once, would be a storm.
+        wait_s = asked_s or FIRST_WAIT_S * 2**done
+        if done >= self.n or wait_s > self.longest_wait_s:
+            return None
         # Many clients turned away at once must not come back at once.
-        return wait * (1.0 + random.random() / 4)
+        return wait_s * (1.0 + random.random() / 4)
+
+
+def _never_will(error: BaseException) -> bool:
+    """Return whether a connection fails for a reason that another try does not change."""
+    each: BaseException | None = error
+    while each is not None:
+        is_no_name = isinstance(each, socket.gaierror) and each.errno != socket.EAI_AGAIN
+        if is_no_name or isinstance(each, ssl.SSLError):
+            return True
+        each = each.__cause__ or each.__context__
+    return False
 
 
 def checked_retries(retries: Retries) -> Retries:
@@ -99,17 +138,26 @@ def require_open(client: object, *, is_closed: bool) -> None:
 
 
 def retry_after_s(response: httpx.Response) -> float | None:
-    """Return the seconds a server asks to wait; None where it names none."""
+    """Return the seconds a server asks to wait; None where it names none.
+
+    Source: RFC 9110, section 10.2.3: seconds or, as some proxies say it, a date.
+    """
+    said = response.headers.get("retry-after", "")
     try:
-        return max(0.0, float(response.headers["retry-after"]))
-    except (KeyError, ValueError):
+        return max(0.0, float(said))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(said).timestamp() - time.time())
+    except ValueError:
         return None
 
 
 def error_of(response: httpx.Response) -> GlassboxError:
     """Return the error that a response carries, by its class in our tree.
 
-    It has the server's words and ``code``; of further attributes only ``retry_after_s`` travels.
+    It has the server's words and ``code``, the ``status`` and the ``request_id``; of further
+    attributes only ``retry_after_s`` travels.
 
     Args:
         response: Of status 400 or more, its body read.
@@ -117,19 +165,27 @@ def error_of(response: httpx.Response) -> GlassboxError:
     code, message = _read(response)
     if response.status_code in NOT_UNDERSTOOD:
         message += skew_hint(response)
-    if code in BY_CODE:
-        return _remade(BY_CODE[code], message, response)
-    if response.status_code in (401, 403):
-        return AccessDenied(message)
-    if response.status_code == 429:
-        return _remade(QueueFull, message, response)
-    if response.status_code in (408, 504):
-        return DeadlineExceeded(message)
-    if response.status_code == 503:
-        return CapacityError(message)
-    if response.status_code < 500:
-        return UsageError(message)
-    return GlassboxError(message)
+    error = made_again(BY_CODE.get(code) or _kind_of(response.status_code), message)
+    if code:
+        # Some have a code of their own, as not-ready, which says more than the class's.
+        error.code = code
+    error.status = response.status_code
+    error.request_id = response.headers.get(ID_HEADER)
+    if isinstance(error, QueueFull):
+        error.retry_after_s = retry_after_s(response) or 0.0
+    return error
+
+
+def _kind_of(status: int) -> type[GlassboxError]:
+    if status in (401, 403):
+        return AccessDenied
+    if status == 429:
+        return QueueFull
+    if status in (408, 504):
+        return DeadlineExceeded
+    if status in (502, 503):
+        return CapacityError
+    return UsageError if status < 500 else GlassboxError
 
 
 def stream_error(error: object) -> GlassboxError:
@@ -141,11 +197,12 @@ def stream_error(error: object) -> GlassboxError:
 
 
 @contextmanager
-def our_errors(url: str) -> Iterator[None]:
+def our_errors(url: str, request_id: str | None = None) -> Iterator[None]:
     """Turn what goes wrong between here and a server into errors of our tree.
 
     Args:
         url: The server's address.
+        request_id: Name of the request in the server's log, once that is known.
 
     Raises:
         DeadlineExceeded: No answer in time.
@@ -153,12 +210,16 @@ def our_errors(url: str) -> Iterator[None]:
         IntegrityError: An answer that a Glassbox server would not give.
     """
     try:
-        yield
-    except httpx.RequestError as error:
-        raise transport_error(error, url) from error
-    except ValueError as error:
-        # Those of orjson and pydantic are kinds of it.
-        raise foreign(_reason(error)) from error
+        try:
+            yield
+        except httpx.RequestError as error:
+            raise transport_error(error, url) from error
+        except ValueError as error:
+            # Those of orjson and pydantic are kinds of it.
+            raise foreign(_reason(error)) from error
+    except GlassboxError as error:
+        error.request_id = error.request_id or request_id
+        raise
 
 
 def transport_error(error: httpx.RequestError, url: str) -> GlassboxError:
@@ -217,11 +278,4 @@ def _read(response: httpx.Response) -> tuple[str, str]:
     message = found.get("detail") or found.get("message") or text[:200]
     # OpenAI's clients look for codes of their own; ours stands beside them in a header.
     code = response.headers.get(ERROR_HEADER) or found.get("code")
-    return str(code), str(message)
-
-
-def _remade(kind: type[GlassboxError], message: str, response: httpx.Response) -> GlassboxError:
-    error = made_again(kind, message)
-    if isinstance(error, QueueFull):
-        error.retry_after_s = retry_after_s(response) or 0.0
-    return error
+    return str(code or ""), str(message)

@@ -5,6 +5,7 @@ Knows nothing of HTTP; the wire's models are returned as they are elsewhere.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -51,6 +52,8 @@ class Generated:
     """Prompt tokens that were not computed again."""
     timing: Timing
     """Where the time went."""
+    request_id: str | None = None
+    """Name of the request in the server's log."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +75,16 @@ class StreamedPiece:
 
 
 @dataclass(frozen=True)
+class Change:
+    """Something that changed in the service."""
+
+    topic: str
+    """``summary``, ``inference``, ``rollout``, ``drift``, ``alert`` or ``heartbeat``."""
+    data: Any
+    """What is to be known of it, as the HTTP reference has it."""
+
+
+@dataclass(frozen=True)
 class Health:
     """Whether a server can be asked."""
 
@@ -89,6 +102,7 @@ def generated(
     *,
     tokens: tuple[str, ...] = (),
     tops: tuple[Mapping[str, float], ...] = (),
+    request_id: str | None = None,
 ) -> Generated:
     """Return one text from the parts of an answer."""
     return Generated(
@@ -109,6 +123,7 @@ def generated(
         n_prompt=usage.prompt_tokens if usage is not None else 0,
         n_cached=shown.n_cached,
         timing=shown.timing,
+        request_id=request_id,
     )
 
 
