@@ -271,8 +271,9 @@ class IntegrateSection(Section):
     n_prompts: int = Field(default=24, ge=1)
     """Pairs of prompts on which the decision is measured."""
     n_null: int = Field(default=20, ge=0)
-    """Random directions that stand in for each latent before the decision, on all of these prompts;
-    fewer than four leave nothing to hold an effect against."""
+    """Random directions that stand in for a latent before the decision, on all of these prompts;
+    fewer than four leave nothing to hold an effect against. From 15 on, and of many latents, those
+    that look ordinary beside five of them get no more."""
     n_graphs: int = Field(default=4, ge=0)
     """Prompts that are exported as graphs for circuit-tracer and Neuronpedia."""
     seed: int = Field(default=0, ge=0)

@@ -8,9 +8,12 @@ from hypothesis import strategies as st
 
 from glassbox.engine.states.taps import NAMES
 from glassbox.errors import InvalidData, NonFiniteOutput, OutOfMemory
+from glassbox.pathways.blocks.weights import take_blocks
 from glassbox.pathways.integration.ablation import DecisionMeter, DecisionPrompt, pair_places
-from glassbox.pathways.integration.faithfulness import decision_effects, judge_subgraph
+from glassbox.pathways.integration.decision_effects import decision_effects
+from glassbox.pathways.integration.faithfulness import judge_subgraph
 from glassbox.pathways.latents import LatentId
+from glassbox.pathways.replay.interventions import Intervention
 from glassbox.pathways.replay.matching import random_directions
 from glassbox.pathways.saes.rows import normalised
 from tests.pathways.integration.small_models import SmallSaes, small_model, small_saes
@@ -41,6 +44,13 @@ def world():
 def meter_of(world, **how):
     model, saes, prompts = world
     return DecisionMeter(model, saes.rows(LATENTS), prompts, ANSWERS, SPECIAL, **how)
+
+
+def alone(meter, place, n_random=0, seed=0):
+    """What one latent's own ablation does, then random directions in its place."""
+    latent = meter.latents[place]
+    drawn = meter.directions(latent, n_random, seed=seed)
+    return meter.ablated([Intervention((latent,), writes=each) for each in (None, *drawn)])
 
 
 def slowly(model, saes, prompt, mask, values, writes=None):
@@ -90,51 +100,74 @@ def test_decisions_are_those_of_the_slow_way(world):
     assert np.abs(found[3] - found[0]).max() > 1e-3
 
 
-@pytest.mark.parametrize("architecture", ["llama", "gpt2", "gpt_neox", "gemma3", "phi"])
+@pytest.mark.parametrize("architecture", ["blocks", "llama", "gpt2", "gpt_neox", "gemma3", "phi"])
 def test_ablations_and_random_directions_are_those_of_the_slow_way(architecture):
-    model, _, width = small_model(architecture)
+    model, _, width = small_model("llama" if architecture == "blocks" else architecture)
+    blocks = take_blocks(model) if architecture == "blocks" else None
     saes = small_saes(2, width)
     prompts = prompts_of(model, 1)
     pool = saes.rows([LatentId(layer, index) for layer in (0, 1) for index in range(2, 48)])
-    meter = DecisionMeter(model, saes.rows(LATENTS), prompts, ANSWERS, SPECIAL, pool=pool)
+    meter = DecisionMeter(
+        model, saes.rows(LATENTS), prompts, ANSWERS, SPECIAL, pool=pool, blocks=blocks
+    )
     clean = [slowly(model, saes, each, np.zeros(5), [0.0] * 5) for each in prompts]
     for place in (1, 4):
-        latent, alone = LATENTS[place], np.arange(5) == place
-        found = meter.ablated(place, n_random=2, seed=3)
+        latent, mask = LATENTS[place], np.arange(5) == place
+        found = alone(meter, place, n_random=2, seed=3)
         drawn = random_directions(latent, pool, 2, (3,))
         for row, writes in zip(found, [None, *drawn], strict=True):
-            changed = [slowly(model, saes, each, alone, [0.0] * 5, writes) for each in prompts]
+            changed = [slowly(model, saes, each, mask, [0.0] * 5, writes) for each in prompts]
             assert row == pytest.approx(np.array(changed) - clean, abs=2e-5)
         assert np.unique(found.round(6), axis=0).shape[0] == 3
 
 
-def test_a_dictionary_that_normalises_writes_in_its_own_scale():
+@pytest.mark.parametrize("blocks_of", [take_blocks, lambda model: None])
+def test_a_dictionary_that_normalises_writes_in_its_own_scale(blocks_of):
     model, _, width = small_model()
     plain = small_saes(2, width)
     saes = SmallSaes(
         [replace(plain.load(layer), input_norm="layer_norm") for layer in plain.layers]
     )
     prompts = prompts_of(model, 2)
-    meter = DecisionMeter(model, saes.rows(LATENTS), prompts, ANSWERS, SPECIAL)
+    meter = DecisionMeter(
+        model, saes.rows(LATENTS), prompts, ANSWERS, SPECIAL, blocks=blocks_of(model)
+    )
     mask = np.array([[1, 1, 0, 1, 0]], dtype=bool)
     expected = [slowly(model, saes, each, mask[0], meter.means.tolist()) for each in prompts]
     assert meter.decisions(mask)[0] == pytest.approx(expected, abs=2e-5)
     clean = [slowly(model, saes, each, np.zeros(5), [0.0] * 5) for each in prompts]
-    alone = [slowly(model, saes, each, np.arange(5) == 1, [0.0] * 5) for each in prompts]
-    change = np.array(alone) - np.array(clean)
-    assert meter.ablated(1)[0] == pytest.approx(change, abs=2e-5)
+    changed = [slowly(model, saes, each, np.arange(5) == 1, [0.0] * 5) for each in prompts]
+    assert alone(meter, 1)[0] == pytest.approx(np.array(changed) - clean, abs=2e-5)
 
 
 def test_where_a_latent_is_silent_nothing_changes(world):
     model, saes, prompts = world
     rows = saes.rows(LATENTS)
     rows[1].b_enc[:] = -100.0
-    meter = DecisionMeter(model, rows, prompts, ANSWERS, SPECIAL, pool=saes.rows(OTHERS))
-    assert not meter.ablated(3, n_random=5).any()
-    found = decision_effects(meter, n_random=5)
-    assert found[LATENTS[3]].effect == 0
-    assert found[LATENTS[3]].z is None
-    assert found[LATENTS[3]].p == found[LATENTS[3]].q == 1.0
+    for blocks in (take_blocks(model), None):
+        meter = DecisionMeter(
+            model, rows, prompts, ANSWERS, SPECIAL, pool=saes.rows(OTHERS), blocks=blocks
+        )
+        assert not alone(meter, 3, n_random=5).any()
+        found = decision_effects(meter, n_random=5)
+        assert found[LATENTS[3]].effect == 0
+        assert found[LATENTS[3]].z is None
+        assert found[LATENTS[3]].p == found[LATENTS[3]].q == 1.0
+
+
+def test_both_ways_measure_the_same(world):
+    model, saes, _ = world
+    pool = saes.rows(OTHERS)
+    fast, slow = (meter_of(world, pool=pool, blocks=each) for each in (take_blocks(model), None))
+    runs = [
+        Intervention((latent,), writes=each)
+        for latent in LATENTS[::-1]
+        for each in (None, *fast.directions(latent, 3, seed=1))
+    ]
+    found = fast.ablated(runs)
+    assert found == pytest.approx(slow.ablated(runs), abs=1e-5)
+    assert np.abs(found).max() > 1e-3
+    assert fast.ablated([]).shape == slow.ablated([]).shape == (0, len(fast.prompts))
 
 
 def test_nothing_set_aside_is_the_plain_model(world):
@@ -165,7 +198,7 @@ def test_out_of_memory_halves_the_batch_and_changes_nothing(world, monkeypatch, 
     sets = np.array([[1, 0, 1, 0, 0]], dtype=bool)
     pool = saes.rows(OTHERS)
     whole = meter_of(world, pool=pool)
-    expected, alone = whole.decisions(sets), whole.ablated(1, n_random=3)
+    expected, one = whole.decisions(sets), alone(whole, 1, n_random=3)
     forward, sizes = type(model.base_model).forward, []
 
     def cramped(self, input_ids, **options):
@@ -180,7 +213,7 @@ def test_out_of_memory_halves_the_batch_and_changes_nothing(world, monkeypatch, 
     most = 3
     meter = meter_of(world, pool=pool)
     assert meter.decisions(sets) == pytest.approx(expected, abs=1e-5)
-    assert meter.ablated(1, n_random=3) == pytest.approx(alone, abs=1e-5)
+    assert alone(meter, 1, n_random=3) == pytest.approx(one, abs=1e-5)
     assert meter.means.tolist() == pytest.approx(whole.means.tolist(), abs=1e-6)
     assert max(sizes) > most >= min(sizes)
     most = 0
@@ -209,20 +242,22 @@ def test_topk_rows_are_read_with_the_whole_dictionary():
     saes = small_saes(2, width, k=6)
     full = {layer: saes.load(layer) for layer in saes.layers}
     prompts = prompts_of(model, 2)
+    blocks = take_blocks(model)
     meter = DecisionMeter(model, saes.rows(LATENTS), prompts, ANSWERS, SPECIAL, full)
     sets = np.array([[1, 1, 0, 1, 0]], dtype=bool)
     expected = [slowly(model, saes, each, sets[0], meter.means.tolist()) for each in prompts]
     assert meter.decisions(sets)[0] == pytest.approx(expected, abs=2e-5)
     clean = meter.decisions(np.zeros((1, 5), dtype=bool))[0]
-    alone = [slowly(model, saes, each, np.arange(5) == 1, [0.0] * 5) for each in prompts]
-    assert meter.ablated(1)[0] == pytest.approx(alone - clean, abs=2e-5)
+    changed = [slowly(model, saes, each, np.arange(5) == 1, [0.0] * 5) for each in prompts]
+    for each in (meter, replace(meter, blocks=blocks)):
+        assert alone(each, 1)[0] == pytest.approx(changed - clean, abs=2e-5)
 
 
 def test_effects_are_mean_changes_with_intervals_around_them(world):
     meter = meter_of(world, pool=world[1].rows(OTHERS))
     found = decision_effects(meter, n_random=8)
     for place, latent in enumerate(LATENTS):
-        own, *random = meter.ablated(place, n_random=8).mean(axis=1)
+        own, *random = alone(meter, place, n_random=8).mean(axis=1)
         assert found[latent].effect == pytest.approx(own, abs=1e-6)
         assert found[latent].low <= found[latent].effect <= found[latent].high
         spread = np.std(random, ddof=1) * np.sqrt(1 + 1 / 8)
@@ -295,44 +330,6 @@ def test_latents_that_carry_nothing_have_no_faithfulness():
     found = judge_subgraph(meter, frozenset({"L0-3"}), {})
     assert found.faithfulness is None
     assert found.completeness is None
-
-
-class Drawn(Pretends):
-    """A meter whose latents are directions drawn at random, each moving every prompt its own way.
-
-    How far they move the decision, and how much any change there moves it, differs by latent.
-    """
-
-    def __init__(self, n_latents, *, driver=0.0, seed=0):
-        super().__init__(n_pairs=6, seed=seed)
-        self.latents = tuple(LatentId(0, index) for index in range(n_latents))
-        self.driver, self.seed = driver, seed
-
-    def ablated(self, place, *, n_random=0, seed=0):
-        rng = np.random.default_rng((self.seed, place))
-        size, usual = np.exp(rng.normal(0, 1)), rng.normal()
-        of_direction = rng.normal(0, size, (1 + n_random, 1))
-        of_direction[0] += self.driver * size * (place == 0)
-        return usual + of_direction + rng.normal(0, 0.2 * size, (1 + n_random, len(self.prompts)))
-
-
-@pytest.mark.parametrize("n_random", [6, 10, 20])
-def test_a_latent_that_is_a_random_direction_has_a_uniform_p_value(n_random):
-    found = [decision_effects(Drawn(50, seed=seed), n_random=n_random) for seed in range(40)]
-    p = np.array([each.p for effects in found for each in effects.values()])
-    for level in (0.01, 0.05, 0.25, 0.5, 0.75):
-        error = 4 * np.sqrt(level * (1 - level) / len(p))
-        assert level - error - 0.01 <= (p <= level).mean() <= level + error
-    # Effects differ from 0 on every pair of prompts all the same: that is no distinction.
-    sure = [each.low > 0 or each.high < 0 for effects in found for each in effects.values()]
-    assert np.mean(sure) > 0.8
-    discoveries = [any(each.q <= 0.05 for each in effects.values()) for effects in found]
-    assert np.mean(discoveries) <= 0.2
-
-
-def test_one_that_moves_the_decision_beyond_random_directions_stands_out_alone():
-    found = decision_effects(Drawn(50, driver=15.0), n_random=20)
-    assert [latent.index for latent, each in found.items() if each.q <= 0.05] == [0]
 
 
 @settings(max_examples=20)

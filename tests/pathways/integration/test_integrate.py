@@ -121,7 +121,7 @@ def world(tmp_path_factory):
     read_activations(model, corpus, dictionaries.rows(LATENTS)).save(folder.activations)
     write_pathways(folder)
     write_tokens(folder)
-    return config, Resident(model, codec, (0, 1), dictionaries, corpus, {"model": "m" * 8})
+    return config, Resident(model, codec, (0, 1), dictionaries, corpus, digests={"model": "m" * 8})
 
 
 @pytest.fixture(scope="module")

@@ -142,7 +142,7 @@ def test_a_folder_without_results_says_what_to_run(tmp_path: Path):
         (b"{", "integrate anew"),
         (b"[]", "integrate anew"),
         (b'{"schema": 99}', "schema is 99"),
-        (b'{"schema": 1, "summary": {"name": 3}, "communities": [], "paths": []}', "is no str"),
+        (b'{"schema": 2, "summary": {"name": 3}, "communities": [], "paths": []}', "is no str"),
     ],
 )
 def test_a_damaged_summary_is_named(tmp_path: Path, content, words):

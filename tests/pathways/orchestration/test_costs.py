@@ -165,11 +165,20 @@ def test_random_directions_cost_what_doses_do_in_the_texts_looked_at_closely():
 
 def test_random_directions_before_the_decision_cost_the_blocks_above_their_latent():
     found = forecast_parts(layers=(0, 31), n_null=3)
-    whole = LLAMA_3_1_8B.forward_flop(32, 128) * 50 * 48
-    # Nothing is above the last layer, and all but one block above the first.
-    assert found["integrate"] == pytest.approx(whole * (2 + 31 / 32))
-    assert found["its own null"] == pytest.approx(3 * whole * 31 / 32)
+    whole = LLAMA_3_1_8B.forward_flop(32, 128)
+    # Nothing is above the last layer, and all but one block above the first: from halfway on.
+    own = whole * 31 / 32 * 50 * 48 / 2
+    assert found["integrate"] == pytest.approx(own + 48 * whole, rel=0.05)
+    assert found["its own null"] == pytest.approx(3 * own, rel=0.05)
     assert forecast_parts(n_null=0)["its own null"] == 0
+
+
+def test_a_second_look_before_the_decision_is_not_everybodys():
+    few, many = (forecast_parts(layers=(0, 16), n_null=n)["its own null"] for n in (1, 20))
+    assert many == pytest.approx((5 + 20 / 2) * few)
+    assert forecast_parts(layers=(0, 16), per_layer=2)["its own null"] * 25 == pytest.approx(
+        20 * few
+    )
 
 
 def test_runs_of_a_source_are_counted_over_its_texts():

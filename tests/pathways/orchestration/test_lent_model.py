@@ -13,9 +13,10 @@ from glassbox.pathways.blocks.weights import ModelBlocks
 from glassbox.pathways.config import StudyConfig
 from glassbox.pathways.discovery.sources import HeldSources
 from glassbox.pathways.discovery.sweep import SweepOptions
-from glassbox.pathways.integration.results import read_study
+from glassbox.pathways.integration.ablation import DecisionMeter
+from glassbox.pathways.integration.results import LATENTS_FILE, read_study
 from glassbox.pathways.layout import STEPS
-from glassbox.pathways.orchestration import discover_step, validate_step
+from glassbox.pathways.orchestration import discover_step, integrate_step, validate_step
 from glassbox.pathways.orchestration.lent_model import runnable, sweeper_of
 from glassbox.pathways.orchestration.steps import do_step
 from glassbox.pathways.saes.writing import save_sae
@@ -83,13 +84,17 @@ def test_rows_that_are_replayed_go_where_the_model_is(given, tmp_path, monkeypat
 
 
 def test_both_ways_give_the_same_study(given, tmp_path, monkeypatch):
-    steps = ("audit", "select", "tokens", "discover", "validate")
-    fast = studied(given, tmp_path / "fast", "llama", steps)
+    steps = ("audit", "select", "tokens", "discover", "validate", "integrate")
+    with monkeypatch.context() as patch:
+        patch.setattr(DecisionMeter, "_ablated_by_modules", None)
+        fast = studied(given, tmp_path / "fast", "llama", steps)
     monkeypatch.setattr(discover_step, "sweeper_of", _by_autograd)
     monkeypatch.setattr(validate_step, "runnable", lambda model: model)
+    monkeypatch.setattr(integrate_step, "runnable", lambda model: model)
     slow = studied(given, tmp_path / "slow", "llama", steps)
     _same(fast.candidates, slow.candidates)
     _same(fast.validated.with_suffix(".parquet"), slow.validated.with_suffix(".parquet"))
+    _same(fast.integrated / LATENTS_FILE, slow.integrated / LATENTS_FILE)
 
 
 def _by_autograd(model, targets, sources):
@@ -107,7 +112,7 @@ def _same(one, other):
         if left.dtype.kind == "f":
             np.testing.assert_allclose(left, right, rtol=1e-3, atol=1e-5, err_msg=name)
         else:
-            assert list(left) == list(right), name
+            assert found[name].to_pylist() == expected[name].to_pylist(), name
 
 
 def test_what_only_known_blocks_can_do_is_said():

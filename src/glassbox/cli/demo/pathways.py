@@ -51,8 +51,6 @@ replay:
   n_null: 10
 tokens:
   n_permutations: 200
-integrate:
-  n_null: 10
 """
 """The demo's configuration, written into its folder."""
 

@@ -18,22 +18,29 @@ from typing import Any, Final, Literal, TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from glassbox.engine.model.devices import beside_float64
 from glassbox.engine.states.taps import Taps
 from glassbox.errors import InvalidData, NonFiniteOutput
+from glassbox.pathways.blocks.forward import run_context
+from glassbox.pathways.blocks.weights import ModelBlocks
+from glassbox.pathways.corpus.contexts import make_context
 from glassbox.pathways.halving import by_halves
 from glassbox.pathways.integration.lens import capped
 from glassbox.pathways.integration.upper_blocks import run_whole
 from glassbox.pathways.latents import LatentId
-from glassbox.pathways.replay.matching import random_directions
+from glassbox.pathways.replay.clean_text import CleanText, Latents, clean_text
+from glassbox.pathways.replay.ends import ends_of
+from glassbox.pathways.replay.interventions import Intervention
+from glassbox.pathways.replay.matching import join_rows, random_directions
 from glassbox.pathways.saes.rows import LatentRows, normalised
 from glassbox.pathways.saes.sae import Sae
 from glassbox.types import HookPoint, TokenIds
 
 T = TypeVar("T")
+K = TypeVar("K")
 
 BATCH_ROWS: Final = 64
 """Prompts of one forward pass."""
@@ -61,7 +68,9 @@ class DecisionMeter:
         special_ids: Token ids whose positions are left alone, as every first position is.
         full: The full dictionary of layers where it is TopK: a few rows cannot tell which of them
             are among the k largest.
-        pool: Random latents by layer, whose directions are drawn (``draw_pool``).
+        pool: Random latents by layer, whose directions may be written (``draw_pool``).
+        blocks: The model's, where they are known by heart: single ablations then begin where the
+            latent first fires. None runs the library's own modules.
         batch_rows: Prompts of one forward pass; halved where memory runs out.
     """
 
@@ -72,6 +81,7 @@ class DecisionMeter:
     special_ids: frozenset[int] = frozenset()
     full: Mapping[int, Sae] | None = None
     pool: Mapping[int, LatentRows] = field(default_factory=dict)
+    blocks: ModelBlocks | None = None
     batch_rows: int = BATCH_ROWS
 
     @cached_property
@@ -164,44 +174,79 @@ class DecisionMeter:
                 result[number, places] = np.concatenate([*self._halving(places, read)])
         return _finite(result)
 
-    def ablated(
-        self, place: int, *, n_random: int = 0, seed: int = 0
-    ) -> Float[np.ndarray, "directions n_prompts"]:
-        """Return by how much each decision changes when one latent is put to 0.
+    def directions(self, latent: LatentId, n: int, *, seed: int) -> list[LatentId]:
+        """Return random latents whose directions stand in for a latent's own.
 
-        The first row is the latent's own doing. In the others a random direction is written in its
-        own's place; there are fewer than asked for where the layer's pool is smaller. 0 where the
-        latent does not fire.
+        Fewer than asked for where its layer's pool is smaller.
+        """
+        return random_directions(latent, self.pool, n, (seed,))
+
+    def ablated(self, runs: Sequence[Intervention]) -> Float[np.ndarray, "n_runs n_prompts"]:
+        """Return by how much each decision changes when one latent is put to 0, run by run.
 
         Args:
-            place: Of the latent in ``latents``.
-            n_random: Random directions.
-            seed: Of their draw.
+            runs: Each ablates one latent of the study, or has a random direction written in its
+                place. Where the latent does not fire, the change is 0.
 
         Raises:
             NonFiniteOutput: A logit is NaN or infinite.
-            OutOfMemory: Even one prompt does not fit.
+            OutOfMemory: Even one prompt, or one run, does not fit.
         """
-        directions = self._directions(place, n_random, seed)
-        result = np.zeros((len(directions), len(self.prompts)))
-        read = partial(self._read_ablated, place=place, directions=directions)
-        # Where it does not fire there is nothing to take away.
-        for places in self._batches(np.flatnonzero(self._clean[1][place])):
-            result[:, places] = np.concatenate([*self._halving(places, read)], axis=1)
-        return _finite(result)
+        if self.blocks is None:
+            return _finite(self._ablated_by_modules(runs))
+        return _finite(self._ablated_by_blocks(self.blocks, runs))
 
-    def _directions(self, place: int, n_random: int, seed: int) -> Float[Tensor, "directions d"]:
-        """Return what a latent writes, and random directions that are as long."""
-        latent = self.latents[place]
-        rows = self._on_device[latent.layer]
-        own = rows.w_dec[place - self._spans[latent.layer].start]
-        drawn = random_directions(latent, self.pool, n_random, (seed,))
-        if not drawn:
-            return own[None]
-        pool = self.pool[latent.layer]
-        at = torch.searchsorted(pool.indices, torch.tensor([each.index for each in drawn]))
-        others = pool.w_dec[at].to(own)
-        return torch.cat([own[None], others * (own.norm() / others.norm(dim=1, keepdim=True))])
+    def _ablated_by_blocks(
+        self, blocks: ModelBlocks, runs: Sequence[Intervention]
+    ) -> Float[np.ndarray, "n_runs n_prompts"]:
+        """Return it prompt by prompt, a layer's runs packed and each from where it begins on."""
+        layers = _rows_by([each.first_layer for each in runs])
+        change = np.zeros((len(runs), len(self.prompts)))
+        with torch.inference_mode():
+            for place in range(len(self.prompts)):
+                text = self._clean_text(blocks, place, list(layers))
+                for rows in layers.values():
+                    for at, states in ends_of(blocks, text, [runs[row] for row in rows.tolist()]):
+                        decided = self._decided(self._taps.final_norm(states))
+                        change[rows[at], place] = decided[1:] - decided[0]
+        return change
+
+    def _clean_text(self, blocks: ModelBlocks, place: int, layers: Sequence[int]) -> CleanText:
+        """Return one prompt run with nothing changed."""
+        token_ids = self.prompts[place].token_ids
+        excluded = np.flatnonzero(~self._counted(token_ids)).tolist()
+        context = make_context(place, token_ids, (), excluded=excluded)
+        run = run_context(blocks, torch.tensor(token_ids))
+        return clean_text(context, self._in_reach, layers, run.inputs[1:], run.caches)
+
+    def _ablated_by_modules(
+        self, runs: Sequence[Intervention]
+    ) -> Float[np.ndarray, "n_runs n_prompts"]:
+        """Return the same by the library's own modules, all blocks above a latent run whole."""
+        change = np.zeros((len(runs), len(self.prompts)))
+        for latent, rows in _rows_by([each.latents[0] for each in runs]).items():
+            read = partial(self._read_ablated, runs=[runs[row] for row in rows.tolist()])
+            # Where it does not fire there is nothing to take away.
+            for places in self._batches(np.flatnonzero(self._clean[1][self.latents.index(latent)])):
+                found = np.concatenate([*self._halving(places, read)], axis=1)
+                change[np.ix_(rows, places)] = found
+        return change
+
+    @cached_property
+    def _in_reach(self) -> Latents:
+        """The study's latents, and those whose directions are drawn."""
+        return Latents(join_rows(self._on_device, self.pool), self.full or {})
+
+    def _direction(self, run: Intervention) -> Float[Tensor, " d"]:
+        """Return what a run's latent writes, or what stands in for it, made as long."""
+        (latent,) = run.latents
+        rows = self._in_reach.rows[latent.layer]
+        own = rows.w_dec[self._in_reach.place(latent)]
+        if run.writes is None:
+            return own
+        other = rows.w_dec[self._in_reach.place(run.writes)]
+        stretched: Float[Tensor, " d"] = other * (own.norm() / other.norm())
+        return stretched
 
     def _batches(self, places: np.ndarray) -> Iterator[np.ndarray]:
         lengths = np.array([len(each.token_ids) for each in self.prompts])
@@ -215,14 +260,16 @@ class DecisionMeter:
         width = max(len(row) for row in rows)
         # Padding stands behind the text and attention looks back only: no mask is needed.
         tokens = torch.tensor([[*row, *(0,) * (width - len(row))] for row in rows])
-        inside = torch.tensor(
-            [
-                [place > 0 and token not in self.special_ids for place, token in enumerate(row)]
-                + [False] * (width - len(row))
-                for row in rows
-            ]
-        )
+        inside = torch.zeros(tokens.shape, dtype=torch.bool)
+        for at, row in enumerate(rows):
+            inside[at, : len(row)] = torch.from_numpy(self._counted(row))
         return tokens.to(self._device), inside.to(self._device)
+
+    def _counted(self, token_ids: TokenIds) -> Bool[np.ndarray, " n"]:
+        """Return which positions of a prompt count."""
+        counted = ~np.isin(token_ids, list(self.special_ids))
+        counted[0] = False
+        return counted
 
     def _activations(self, layer: int, x: Tensor) -> Tensor:
         rows, full = self._on_device[layer], (self.full or {}).get(layer)
@@ -262,27 +309,31 @@ class DecisionMeter:
                 if len(chosen):
                     stack.enter_context(self._hook(layer, partial(replaced, layer, chosen)))
             states = self.model.base_model(input_ids=tokens, use_cache=False).last_hidden_state
-            return self._decided(places, states)
+            return self._decided(self._ends(places, states))
 
     def _read_ablated(
-        self, places: np.ndarray, place: int, directions: Float[Tensor, "directions d"]
-    ) -> Float[np.ndarray, "directions n"]:
-        layer = self.latents[place].layer
-        rows, own = self._on_device[layer], place - self._spans[layer].start
+        self, places: np.ndarray, runs: Sequence[Intervention]
+    ) -> Float[np.ndarray, "n_runs n"]:
+        (latent,) = runs[0].latents
+        layer, rows = latent.layer, self._on_device[latent.layer]
+        own = self.latents.index(latent) - self._spans[layer].start
         tokens, inside = self._laid_out(places)
         with torch.inference_mode():
             upper = run_whole(self.model, self._taps, layer, tokens)
             shift = -(self._activations(layer, upper.x)[..., own] * inside).unsqueeze(-1)
-            decided = [
-                self._decided(places, upper.run(_written(upper.x, rows, shift, direction[None])))
-                for direction in directions
-            ]
-            return np.asarray(np.stack(decided) - self._decided(places, upper.clean))
+            decided = []
+            for run in runs:
+                x = _written(upper.x, rows, shift, self._direction(run)[None])
+                decided.append(self._decided(self._ends(places, upper.run(x))))
+            return np.asarray(np.stack(decided) - self._decided(self._ends(places, upper.clean)))
 
-    def _decided(self, places: np.ndarray, states: Tensor) -> Float[np.ndarray, " n"]:
-        """Return the decision of each prompt from the states behind the final norm."""
+    def _ends(self, places: np.ndarray, states: Float[Tensor, "n t d"]) -> Float[Tensor, "n d"]:
+        """Return what stands at the last position of each prompt."""
         last = torch.tensor([len(self.prompts[place].token_ids) - 1 for place in places])
-        ends = states[torch.arange(len(places)), last.to(self._device)]
+        return states[torch.arange(len(places)), last.to(self._device)]
+
+    def _decided(self, ends: Float[Tensor, "n d"]) -> Float[np.ndarray, " n"]:
+        """Return the decision from states behind the final norm."""
         logits = self._answer_logits(ends)
         return (logits[:, 0] - logits[:, 1]).cpu().double().numpy()
 
@@ -303,6 +354,14 @@ def _written(
     """Return the stream with a change of activations written, in its dictionary's scale."""
     scale = normalised(x.to(rows.w_enc.dtype), rows.input_norm)[1]
     return x + ((shift.to(directions.dtype) @ directions) * scale).to(x.dtype)
+
+
+def _rows_by(keys: Sequence[K]) -> dict[K, Int[np.ndarray, " _"]]:
+    """Return the rows that share a key, by key."""
+    found: dict[K, list[int]] = {}
+    for row, key in enumerate(keys):
+        found.setdefault(key, []).append(row)
+    return {key: np.array(rows, dtype=np.int64) for key, rows in found.items()}
 
 
 def _finite(decisions: np.ndarray) -> np.ndarray:

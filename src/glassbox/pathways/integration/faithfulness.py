@@ -1,26 +1,18 @@
-"""What single latents, and the found sub-graph, do to the decision: judged from measured logits.
+"""What the found sub-graph does to the decision: judged from measured logits.
 
-Pure: logit differences in, figures with intervals out. See ``ablation`` for what was measured.
+Pure but for what it asks the meter. See ``ablation`` for what is measured.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
 from glassbox.pathways.integration.ablation import DecisionPrompt, pair_places
+from glassbox.pathways.integration.decision_effects import LEVEL, DecisionEffect, resamples
 from glassbox.pathways.integration.summary import AblationPoint, SubgraphTest
 from glassbox.pathways.latents import LatentId
-from glassbox.stats.effects.pooled_null import fit_random_effects, pooled_p
-from glassbox.stats.multiple_testing import benjamini_hochberg
-
-N_BOOTSTRAP: Final = 2000
-"""Resamples of pairs behind each interval."""
-
-LEVEL: Final = 0.95
-"""Coverage of the intervals."""
 
 N_POINTS: Final = 8
 """Points of the curve, both ends included."""
@@ -44,93 +36,6 @@ class ReadsDecisions(Protocol):
         self, set_aside: Bool[np.ndarray, "n_sets n_latents"]
     ) -> Float[np.ndarray, "n_sets n_prompts"]:
         """Return the decision's logit difference for every set of latents put aside."""
-
-    def ablated(
-        self, place: int, *, n_random: int = 0, seed: int = 0
-    ) -> Float[np.ndarray, "directions n_prompts"]:
-        """Return what ablating one latent changes: its own doing, then random directions'."""
-
-
-@dataclass(frozen=True)
-class DecisionEffect:
-    """What ablating one latent (activation 0) does to the decision."""
-
-    effect: float
-    """Mean change of the logit difference (stop less continue) over pairs of prompts."""
-    low: float
-    """Lower end of its 95 % bootstrap interval over pairs."""
-    high: float
-    z: float | None
-    """Distance from the mean effect of random directions in its place, in units of their spread;
-    None where too few tell, or nothing moves."""
-    p: float
-    """Share of random directions that are as far from the others; 1 where ``z`` is None."""
-    q: float
-    """Adjusted over all latents (Benjamini-Hochberg)."""
-
-
-def decision_effects(
-    meter: ReadsDecisions, *, n_random: int = 20, seed: int = 0
-) -> dict[LatentId, DecisionEffect]:
-    """Return what ablating each latent alone does to the decision.
-
-    The effect, a mean over pairs, is held against those of random directions on the same prompts
-    (``pooled_null``). A direction is one draw: it goes through all prompts, and its mean is one
-    value, so that a latent whose direction is itself a random one has a uniform p-value.
-
-    Args:
-        meter: Measures.
-        n_random: Random directions for each latent; fewer than four tell nothing.
-        seed: Of the directions and the bootstrap.
-
-    Raises:
-        InvalidData: No pair of prompts is whole.
-        NonFiniteOutput: A logit is NaN or infinite.
-
-    Source of what counts as one value: Hurlbert 1984, "Pseudoreplication and the design of
-    ecological field experiments", Ecological Monographs 54(2).
-    """
-    n_latents = len(meter.latents)
-    if not n_latents:
-        return {}
-    safe, risky = pair_places(meter.prompts)
-    changes = [meter.ablated(at, n_random=n_random, seed=seed) for at in range(n_latents)]
-    by_pair = [(each[:, safe] + each[:, risky]) / 2 for each in changes]
-    own = np.array([each[0] for each in by_pair])
-    z, p = _against_random(own.mean(axis=1), [each[1:].mean(axis=1) for each in by_pair])
-    q = benjamini_hochberg(p)
-    means = own[:, _resamples(len(safe), seed)].mean(axis=2)
-    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=1)
-    return {
-        latent: DecisionEffect(
-            effect=float(own[at].mean()),
-            low=float(low[at]),
-            high=float(high[at]),
-            z=float(z[at]) if np.isfinite(z[at]) else None,
-            p=float(p[at]),
-            q=float(q[at]),
-        )
-        for at, latent in enumerate(meter.latents)
-    }
-
-
-def _against_random(
-    own: Float[np.ndarray, " n"], random: Sequence[Float[np.ndarray, " _"]]
-) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
-    """Return how far each effect is from random ones, and p-values; NaN and 1 where none tell."""
-    z, p = np.full(len(own), np.nan), np.ones(len(own))
-    null = np.concatenate(random)
-    if len(null):
-        groups = np.repeat(np.arange(len(own)), [len(each) for each in random])
-        fit = fit_random_effects(null, groups, len(own))
-        z = fit.z(own, np.arange(len(own)))
-        known, null_z = np.isfinite(z), np.abs(fit.null_z)
-        p[known] = pooled_p(np.abs(z[known]), null_z[np.isfinite(null_z)])
-    return z, p
-
-
-def _resamples(n_pairs: int, seed: int) -> Int[np.ndarray, "n_bootstrap n_pairs"]:
-    return np.random.default_rng(seed).integers(0, n_pairs, (N_BOOTSTRAP, n_pairs))
 
 
 def judge_subgraph(
@@ -192,7 +97,7 @@ def _judged(
     )  # fmt: skip
     if abs(full - empty) < _NOTHING:
         return test
-    picks = _resamples(framing.shape[1], seed)
+    picks = resamples(framing.shape[1], seed)
     shares = _share(framing[:, picks].mean(axis=2))
     ends = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
     faithful = np.nanquantile(shares[2], ends).tolist()

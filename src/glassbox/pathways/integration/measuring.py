@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from glassbox.errors import InvalidData
+from glassbox.pathways.blocks.weights import ModelBlocks
 from glassbox.pathways.corpus.documents import Corpus
 from glassbox.pathways.integration.ablation import DecisionMeter, DecisionPrompt
+from glassbox.pathways.integration.decision_effects import DecisionEffect, decision_effects
 from glassbox.pathways.integration.decisions import LoggedPrompt, answer_tokens, spread
-from glassbox.pathways.integration.faithfulness import DecisionEffect, decision_effects
 from glassbox.pathways.integration.lens import logit_lens
 from glassbox.pathways.integration.prompt_graph import Prompt, PromptGraph, trace_prompt
 from glassbox.pathways.integration.values import LensToken
@@ -52,6 +53,8 @@ class Resident:
     dictionaries: Dictionaries
     corpus: Corpus
     """The one whose activations were read."""
+    blocks: ModelBlocks | None = None
+    """Those of the model, where they are known by heart."""
     digests: Mapping[str, str] = field(default_factory=dict)
     """Of model and dictionaries, by what they are of."""
 
@@ -151,6 +154,7 @@ def decision_meter(
         frozenset(resident.special_ids),
         full or None,
         draw_pool(resident.dictionaries, list(rows), seed=seed),
+        resident.blocks,
     )
 
 

@@ -21,6 +21,7 @@ from glassbox.pathways.corpus.documents import Corpus
 from glassbox.pathways.discovery.cut import candidates
 from glassbox.pathways.discovery.gradients import ContextGradients
 from glassbox.pathways.discovery.workers import n_workers
+from glassbox.pathways.integration.looks import expected_directions
 from glassbox.pathways.orchestration.candidates_file import cut_of
 from glassbox.pathways.orchestration.costs import (
     ContextShape,
@@ -291,7 +292,7 @@ def _prompt_passes(config: StudyConfig, load: Workload, lowest: int) -> float:
     if not integrate.faithfulness:
         return 0.0
     above = (load.deepest - lowest) / 2 / (load.deepest + 1)
-    n_runs = 1 + above * (1 + integrate.n_null)
+    n_runs = 1 + above * (1 + expected_directions(load.n_latents, integrate.n_null))
     return load.n_latents * 2 * integrate.n_prompts * n_runs
 
 

@@ -8,6 +8,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
+from glassbox.pathways.integration.looks import expected_directions
 from glassbox.pathways.orchestration.costs import (
     LLAMA_3_1_8B,
     ContextShape,
@@ -73,7 +74,8 @@ class Shares:
     replay: float = 0.15
     """Suffix-only runs: taken to be as the sweep's."""
     corpus: float = 0.4
-    """Plain forward passes over packed texts."""
+    """Plain forward passes over packed texts, and runs to the end of prompts: on a processor these
+    reach a larger share than plain passes."""
     origin: Origin = "assumed"
     """Where they come from."""
 
@@ -99,8 +101,8 @@ class StudySize:
     n_doses: int = 3
     """Ways in which each source is changed."""
     n_null: int = 20
-    """Random directions that stand in for each source in a text that is looked at closely, and for
-    each latent before the decision; the plan has none."""
+    """Random directions that stand in for each source in a text that is looked at closely, and, at
+    most, in the second look at each latent before the decision; the plan has none."""
     close_texts: int | None = None
     """Texts in which each pathway is looked at closely: all doses, and the random directions. None
     is all of its texts."""
@@ -164,6 +166,23 @@ class StudySize:
                 for end, share in zip(ends, shares, strict=True)
             ])  # fmt: skip
         return runs
+
+    def ablations(self, n_blocks: int) -> list[ReplayShape]:
+        """Return the runs in which one latent of each layer is ablated, to the end of each prompt.
+
+        It fires first anywhere in the prompt.
+
+        Args:
+            n_blocks: Of the model.
+        """
+        places = [
+            int(self.n_tokens * (i * 0.6180339887498949 % 1.0)) for i in range(self.n_prompts)
+        ]
+        return [
+            ReplayShape(self.n_tokens, layer, place, n_blocks - 1)
+            for layer in self.layers
+            for place in places
+        ]
 
 
 @dataclass(frozen=True)
@@ -252,13 +271,6 @@ def forecast_study(
     gradients = float(sweep_flop(model, contexts, lowest_source=size.layers[0]))
     rows = dict.fromkeys(size.layers, size.per_layer)
     tokens = float(corpus_flop(model, [size.n_tokens], rows)) * size.n_responses
-    times = size.per_layer * size.n_prompts
-    clean = float(model.forward_flop(model.n_layers, size.n_tokens)) * len(size.layers) * times
-    # What a latent writes goes through the blocks above it alone.
-    above = times * sum(
-        float(model.forward_flop(model.n_layers - 1 - layer, size.n_tokens))
-        for layer in size.layers
-    )
     n_pairs = size.n_targets * size.n_contexts
     rate = device.matmul_flop_s
     single = [ContextShape(size.n_tokens, ((layer, size.n_tokens - 1),)) for layer in size.layers]
@@ -285,21 +297,7 @@ def forecast_study(
                 tokens / (rate * shares.corpus),
                 _PLAN_TOKENS_S,
             ),
-            StepForecast(
-                "integrate",
-                f"each latent ablated on {counted(size.n_prompts, 'prompt')}, as if it fired "
-                "on all",
-                clean + above,
-                (clean + above) / (rate * shares.corpus),
-                _PLAN_INTEGRATE_S,
-            ),
-            StepForecast(
-                "its own null",
-                f"{counted(size.n_null, 'random direction')} for each of them",
-                size.n_null * above,
-                size.n_null * above / (rate * shares.corpus),
-                None,
-            ),
+            *_integrate_steps(model, size, rate * shares.corpus),
         ),
         literal / (rate * shares.sweep),
         model.weights_bytes + _held(model, size),
@@ -344,6 +342,32 @@ def _replay_steps(
     )
     return tuple(
         StepForecast(name, what, flop, flop / rate, plan) for name, what, flop, plan in parts
+    )
+
+
+def _integrate_steps(
+    model: ModelShape, size: StudySize, rate: float
+) -> tuple[StepForecast, StepForecast]:
+    """Return the ablations before the decision, and what they are held against."""
+    ablated = float(size.per_layer * replay_flop(model, size.ablations(model.n_layers)))
+    clean = float(model.forward_flop(model.n_layers, size.n_tokens)) * size.n_prompts
+    directions = expected_directions(size.n_latents, size.n_null)
+    own, null = clean + ablated, directions * ablated
+    return (
+        StepForecast(
+            "integrate",
+            f"each latent ablated on {counted(size.n_prompts, 'prompt')}, as if it fired on all",
+            own,
+            own / rate,
+            _PLAN_INTEGRATE_S,
+        ),
+        StepForecast(
+            "its own null",
+            f"{directions:g} random directions for each of them, on average",
+            null,
+            null / rate,
+            None,
+        ),
     )
 
 

@@ -1,7 +1,9 @@
 """Step 5: all that was found becomes one table, one graph and one page."""
 
+from glassbox.pathways.blocks.weights import ModelBlocks
 from glassbox.pathways.integration.integrate import integrate_study
 from glassbox.pathways.integration.measuring import Resident
+from glassbox.pathways.orchestration.lent_model import runnable
 from glassbox.pathways.orchestration.running import Done, file_inputs
 from glassbox.pathways.orchestration.texts import study_corpus
 from glassbox.pathways.orchestration.workplace import Workplace
@@ -31,12 +33,14 @@ def integrate(place: Workplace, key: StepKey) -> Done:
     del key
     with place.lend() as lent:
         special = tuple(lent.tokenizer.all_special_ids)
+        blocks = runnable(lent.model)
         resident = Resident(
             model=lent.model,
             codec=place.engine.codec,
             special_ids=special,
             dictionaries=place.dictionaries,
             corpus=study_corpus(place, special),
+            blocks=blocks if isinstance(blocks, ModelBlocks) else None,
             digests=place.model_inputs(),
         )
         with place.stages("Joining, testing and drawing") as report:

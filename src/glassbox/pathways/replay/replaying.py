@@ -5,10 +5,10 @@ layer and position it changes to the last ones that are read; what lies before i
 Nothing is carried from one text to the next. Knows nothing of which pathways are worth it.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 import torch
@@ -18,11 +18,13 @@ from glassbox.engine.model.memory import within_memory
 from glassbox.errors import NonFiniteOutput
 from glassbox.pathways.blocks.weights import ModelBlocks
 from glassbox.pathways.corpus.contexts import Context
-from glassbox.pathways.replay.batch_run import Reading, run_batch
 from glassbox.pathways.replay.changing import Held, Intended, first_changed, held_on, intended
 from glassbox.pathways.replay.clean_text import CleanText, Latents, run_clean
 from glassbox.pathways.replay.interventions import Effects, Intervention
-from glassbox.pathways.replay.runs import Runs, cut_runs, plan_runs
+from glassbox.pathways.replay.runs import cut_runs, plan_runs
+from glassbox.pathways.replay.target_reading import Reading, run_batch
+
+T = TypeVar("T")
 
 BATCH_TOKENS: Final = 2048
 """Most positions in one layer at a time, on all runs of a batch together.
@@ -92,22 +94,26 @@ def replay_on(
     runs = plan_runs(text.context, interventions, starts, model.n_layers)
     cells = _Cells(interventions, text, starts, intended(text, held))
     batches = cut_runs(runs, limits.batch_tokens, limits.batch_rows)
-    for at, reading in _halving(batches, lambda at: _run(model, text, runs.take(at), held)):
+    for at, reading in in_batches(
+        batches,
+        lambda at: run_batch(model, text, runs.take(at), held_by(held, runs.row[at])),
+    ):
         cells.take(runs.row[at], reading)
     return cells.effects()
 
 
-def _run(
-    model: ModelBlocks, text: CleanText, runs: Runs, held: dict[int, list[Held | None]]
-) -> Reading:
-    of_these = {layer: [each[row] for row in runs.row] for layer, each in held.items()}
-    return run_batch(model, text, runs, {at: each for at, each in of_these.items() if any(each)})
+def held_by(
+    held: Mapping[int, Sequence[Held | None]], rows: Int[np.ndarray, " m"]
+) -> dict[int, list[Held | None]]:
+    """Return what some interventions hold, by layer, without layers where none holds anything."""
+    of_these = {layer: [each[row] for row in rows] for layer, each in held.items()}
+    return {layer: each for layer, each in of_these.items() if any(each)}
 
 
-def _halving(
-    batches: Iterable[Int[np.ndarray, " _"]], run: Callable[[Int[np.ndarray, " _"]], Reading]
-) -> Iterator[tuple[Int[np.ndarray, " _"], Reading]]:
-    """Yield each batch with its reading; one that does not fit into memory is halved.
+def in_batches(
+    batches: Iterable[Int[np.ndarray, " _"]], run: Callable[[Int[np.ndarray, " _"]], T]
+) -> Iterator[tuple[Int[np.ndarray, " _"], T]]:
+    """Yield each batch with what comes of it; one that does not fit into memory is halved.
 
     Once a size did not fit, the later batches are cut to what did.
     """
@@ -119,7 +125,7 @@ def _halving(
             half = (len(at) + 1) // 2
             waiting += [at[half:], at[:half]]
             continue
-        reading = within_memory(
+        found = within_memory(
             partial(run, at),
             n=len(at),
             too_much=lambda: (
@@ -127,11 +133,11 @@ def _halving(
                 "(contexts.max_tokens), choose a smaller number format, or free memory."
             ),
         )
-        if reading is None:
+        if found is None:
             most = (len(at) + 1) // 2
             waiting.append(at)
             continue
-        yield at, reading
+        yield at, found
 
 
 class _Cells:
