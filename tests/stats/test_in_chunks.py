@@ -5,7 +5,7 @@ import pytest
 
 from glassbox.stats import intervals
 from glassbox.stats.calibration import simulation
-from glassbox.stats.calibration.error import ece_interval, null_level
+from glassbox.stats.calibration.error import null_level
 from glassbox.stats.classification import detection
 from glassbox.stats.effects import max_statistic
 from tests.stats.worlds import calibrated
@@ -30,7 +30,7 @@ def _largest_effects():
     ("module", "figure"),
     [
         (simulation, lambda: null_level(*calibrated(N_ROWS, 1), n_draws=50)),
-        (intervals, lambda: ece_interval(*calibrated(N_ROWS, 2), n_draws=50)),
+        (intervals, lambda: intervals.paired_difference(*calibrated(N_ROWS, 2), n_draws=50)),
         (detection, _detection),
         (max_statistic, _largest_effects),
     ],

@@ -125,7 +125,7 @@ def _bar(axes: Axes, x: float, bar: Bar, number: Callable[[float], str]) -> None
         x, middle, width=_BAR_WIDTH, facecolor=style.face(bar.role), edgecolor=colour,
         linewidth=1.1, zorder=3,
     )  # fmt: skip
-    # A percentile bootstrap interval need not hold its own estimate, so it is a line of its own.
+    # An interval need not hold its own estimate, so it is a line of its own.
     ends = [interval.low, interval.high]
     whisker = style.darker(style.face(bar.role), 0.5)
     axes.plot([x, x], ends, color=whisker, linewidth=1.4, zorder=4)

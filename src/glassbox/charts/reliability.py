@@ -69,7 +69,7 @@ class ReliabilityPanel:
     mean_confidence: float
     """Mean confidence, in [0, 1]."""
     ece: Interval
-    """Expected calibration error with its bootstrap interval."""
+    """Expected calibration error with its interval."""
     null: NullLevel
     """What a perfectly calibrated model would show at this number of rows."""
     band: ConsistencyBand | None = None

@@ -194,21 +194,6 @@ def resampled_rows(n_rows: int, *, n_draws: int, seed: int) -> Iterator[Int[np.n
     )
 
 
-def resampled_counts(
-    n_rows: int, *, n_draws: int, seed: int
-) -> Iterator[Int[np.ndarray, "draws n"]]:
-    """How often each row is in each resample, for the same resamples as ``resampled_rows``.
-
-    A sum over a resample is then a product, so that many sums share the drawing.
-
-    Raises:
-        InvalidValue: No rows or no resamples.
-    """
-    for rows in resampled_rows(n_rows, n_draws=n_draws, seed=seed):
-        cells = rows + n_rows * np.arange(len(rows))[:, None]
-        yield np.bincount(cells.ravel(), minlength=rows.size).reshape(rows.shape)
-
-
 def paired_difference(
     first: Shaped[np.ndarray, " n"],
     second: Shaped[np.ndarray, " n"],
@@ -220,7 +205,8 @@ def paired_difference(
     """Mean of ``second - first`` over the same rows, with a bootstrap interval.
 
     With -log p of the true label this is the difference in NLL. It closes to a point where all rows
-    differ by the same: for shares take ``paired_share_difference``.
+    differ by the same: for shares take ``paired_share_difference``. Where a few rows decide the
+    mean, it covers less than ``level``: simulated 0.8 with 100 rows and 0.9 with 400.
 
     Raises:
         InvalidData: Different lengths, NaN or infinity.

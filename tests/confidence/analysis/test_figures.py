@@ -187,10 +187,21 @@ def test_an_impossible_promise_is_answered_honestly(run):
     assert "No safe threshold" in verdict(none)[0]
 
 
+def test_a_better_bag_of_words_is_said_in_a_sentence():
+    worse, better = drawn_rows(1200, noise=4.0), drawn_rows(1200)
+    told = verdict(analyse({"base": worse, "tfidf": better}, (), QUESTION))
+    assert [each for each in told if each.startswith("A bag of words (TF-IDF) is right more often")]
+    for rows in ({"base": better, "tfidf": worse}, {"base": better, "tfidf": better}):
+        assert "bag of words" not in " ".join(verdict(analyse(rows, (), QUESTION)))
+
+
 def test_tables_and_sentences_can_be_made(run):
     for table in terminal_tables(run):
         assert all(len(row) == len(table.header) for row in table.rows)
-    assert len(verdict(run)) == 3
+    told, outcome = verdict(run), run.final.outcome
+    assert len(told) == 3
+    least, most = 100 * outcome.error_rate_low, 100 * outcome.error_rate_high
+    assert f"of those wrong (95 % interval {least:.1f} to {most:.1f} %), which is" in told[1]
 
 
 @pytest.mark.parametrize(
@@ -341,7 +352,9 @@ def test_runs_are_compared_on_shared_rows(run):
     assert found.accuracy.estimate == pytest.approx(
         found.metrics[1].accuracy.estimate - found.metrics[0].accuracy.estimate
     )
-    assert "one" in found.sentence
+    assert "one is right more often than two" in found.sentence
+    lower = f"lower by {found.nll.low:.3f} to {found.nll.high:.3f} nats"
+    assert f"The probabilities of one are better: its NLL is {lower}" in found.sentence
     table = comparison_table(found)
     assert table.header == ("", "one", "two")
 
@@ -351,6 +364,7 @@ def test_a_run_beside_itself_differs_by_as_much_as_its_rows_leave_open(run):
     assert found.accuracy.estimate == 0
     assert 0 < found.accuracy.high == -found.accuracy.low < 3 / found.n_shared
     assert "No difference in accuracy can be shown" in found.sentence
+    assert "probabilities" not in found.sentence
     assert "NLL the same on every row" in comparison_table(found).notes[0]
 
 

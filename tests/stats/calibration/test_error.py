@@ -12,13 +12,12 @@ from glassbox.stats.calibration.error import (
     debiased_calibration_error,
     ece,
     ece_interval,
-    ece_intervals,
     mce,
     null_level,
     spiegelhalter,
 )
 from glassbox.stats.calibration.smooth_error import smooth_ece
-from glassbox.stats.intervals import resampled_counts, resampled_rows
+from glassbox.stats.intervals import Interval, bootstrap_interval, clopper_pearson
 from tests.stats.worlds import calibrated, outcomes, unchecked
 
 
@@ -167,36 +166,51 @@ def test_ece_interval_contains_its_estimate_and_is_seeded():
     assert interval.estimate == pytest.approx(ece(confidence**2, correct))
     assert interval.low <= interval.estimate <= interval.high
     assert interval == ece_interval(confidence**2, correct)
-    for seed in range(12):
-        # Resampling a calibrated model's few rows makes nearly every ECE larger than its own.
-        interval = ece_interval(*calibrated(120, seed, 5, 1.5), n_draws=200)
-        assert interval.low <= interval.estimate <= interval.high
 
 
-def test_ece_intervals_are_those_of_each_resample_measured_by_itself():
-    confidence, correct = calibrated(400, 3)
-    answers = [(confidence, correct), (confidence**2, correct), (np.full(400, 0.7), ~correct)]
-    found = ece_intervals(answers, level=0.9, n_draws=60, seed=4)
-    for (sure, right), interval in zip(answers, found, strict=True):
-        rows = np.random.default_rng(4).integers(400, size=(60, 400))
-        low, high = np.quantile([ece(sure[each], right[each]) for each in rows], (0.05, 0.95))
-        estimate = ece(sure, right)
-        expected = (estimate, min(low, estimate), max(high, estimate))
-        assert (interval.estimate, interval.low, interval.high) == pytest.approx(
-            expected, abs=1e-12
-        )
-        assert interval.level == 0.9
-    with pytest.raises(InvalidData, match=r"answers have \[399, 400\] rows"):
-        ece_intervals([(confidence, correct), (confidence[1:], correct[1:])])
+SURE = {
+    "spread": lambda draw, n: 0.5 + 0.5 * draw.beta(4, 0.8, n),
+    "tied": lambda draw, n: draw.choice([0.62, 0.81, 0.93, 0.985], n),
+    "saturated": lambda draw, n: np.where(draw.random(n) < 0.6, 1 - 1e-6, draw.uniform(0.5, 1, n)),
+    "one bin": lambda draw, n: np.full(n, 0.9999),
+}
 
 
-@pytest.mark.parametrize(("n_rows", "n_draws"), [(7, 30), (3_000, 1_000)])
-def test_resampled_counts_count_the_resampled_rows(n_rows, n_draws):
-    """The larger one is drawn in several chunks."""
-    rows = np.concatenate(list(resampled_rows(n_rows, n_draws=n_draws, seed=2)))
-    counts = np.concatenate(list(resampled_counts(n_rows, n_draws=n_draws, seed=2)))
-    expected = [np.bincount(each, minlength=n_rows) for each in rows]
-    assert np.array_equal(counts, expected)
+@pytest.mark.parametrize("excess", [0.0, 0.03, 0.1], ids="over-confident by {}".format)
+@pytest.mark.parametrize("n_rows", [50, 1_000])
+@pytest.mark.parametrize("kind", SURE)
+def test_each_end_of_the_ece_interval_misses_the_truth_as_seldom_as_it_says(kind, n_rows, excess):
+    draw = np.random.default_rng(n_rows)
+    many = SURE[kind](draw, 400_000)
+    in_bins = np.bincount(
+        np.ceil(many * 15).astype(int), weights=np.clip(many - excess, 0, 1) - many
+    )
+    truth = np.abs(in_bins).sum() / many.size
+    n_too_high = n_too_low = 0
+    for _ in range(200):
+        confidence = SURE[kind](draw, n_rows)
+        correct = draw.random(n_rows) < confidence - excess
+        interval = ece_interval(confidence, correct, n_draws=1_000)
+        n_too_high += interval.low > truth + 1e-4
+        n_too_low += interval.high < truth - 1e-4
+    # One in forty of 200, and three standard deviations of that.
+    assert max(n_too_high, n_too_low) <= 5 + 3 * np.sqrt(5)
+
+
+def test_ece_interval_of_a_plain_gap_is_as_narrow_as_a_bootstrap():
+    confidence = np.random.default_rng(1).uniform(0.6, 1, 3_000)
+    correct = np.random.default_rng(2).random(3_000) < confidence - 0.3
+    resampled = bootstrap_interval(
+        lambda rows: np.array([ece(confidence[each], correct[each]) for each in rows]), 3_000
+    )
+    interval = ece_interval(confidence, correct)
+    assert (interval.low, interval.high) == pytest.approx((resampled.low, resampled.high), abs=2e-3)
+
+
+def test_ece_interval_knows_what_no_error_leaves_open():
+    ones = np.ones(10)
+    assert ece_interval(ones, ones > 0).high == pytest.approx(clopper_pearson(0, 10)[1])
+    assert ece_interval(ones, ones < 0) == Interval(1.0, 1.0, 1.0, 0.95)
 
 
 def test_spiegelhalter_published_example_and_degenerate_cases():

@@ -5,7 +5,7 @@ calibrator part, the threshold is chosen on the threshold part and every metric 
 test part, so no figure is measured on rows that shaped it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -20,7 +20,7 @@ from glassbox.stats.calibration.error import (
     NullLevel,
     SpiegelhalterTest,
     debiased_calibration_error,
-    ece_intervals,
+    ece_interval,
     mce,
     null_level,
     spiegelhalter,
@@ -101,7 +101,7 @@ class Metrics:
     brier_split: BrierSplit
     """Top-label Brier score: miscalibration - discrimination + uncertainty."""
     ece: Interval
-    """Expected calibration error, 15 equal-width bins, with bootstrap interval."""
+    """Expected calibration error, 15 equal-width bins, with its interval."""
     null: NullLevel
     """What a perfectly calibrated model would show at this n."""
     mce: MaximumError
@@ -235,14 +235,8 @@ def fit_all(
     return {kind: fit_calibrator(kind, probs, labels) for kind in usable}, choice, bias
 
 
-def measure(answers: Sequence[Answers], *, seed: int = 0) -> list[Metrics]:
-    """Return all metrics of several answers to the same rows."""
-    outcomes = [(each.confidence, each.correct) for each in answers]
-    errors = ece_intervals(outcomes, seed=seed)
-    return [_metrics(each, error, seed) for each, error in zip(answers, errors, strict=True)]
-
-
-def _metrics(answers: Answers, error: Interval, seed: int) -> Metrics:
+def measure(answers: Answers, *, seed: int = 0) -> Metrics:
+    """Return all metrics of some answers."""
     confidence, correct = answers.confidence, answers.correct
     curve = risk_coverage_curve(confidence, correct)
     return Metrics(
@@ -252,7 +246,7 @@ def _metrics(answers: Answers, error: Interval, seed: int) -> Metrics:
         nll=nll(answers.probs, answers.labels),
         brier=brier(answers.probs, answers.labels),
         brier_split=brier_split(confidence, correct),
-        ece=error,
+        ece=ece_interval(confidence, correct, seed=seed),
         null=null_level(confidence, correct, seed=seed),
         mce=mce(confidence, correct),
         debiased_ece=None
@@ -296,7 +290,7 @@ def analyse_model(
         calibrators=calibrators,
         choice=choice,
         answers=answers,
-        metrics=dict(zip(answers, measure(list(answers.values()), seed=seed), strict=True)),
+        metrics={kind: measure(each, seed=seed) for kind, each in answers.items()},
         thresholds={},
         classes=(),
         outcome=None,
