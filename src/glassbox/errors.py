@@ -48,6 +48,10 @@ class GlassboxError(Exception):
     """
 
     code = "glassbox-error"
+    status: int | None = None
+    """HTTP status, where a server answered with it."""
+    request_id: str | None = None
+    """Name of the request in the server's log, where a server answered with it."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Python would call the initialiser with the message alone, which many classes here do not
@@ -119,8 +123,11 @@ class InvalidSetting(UsageError):
     ) -> None:
         self.key = key
         self.source = source
-        close = difflib.get_close_matches(key, tuple(known), n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
+        names = tuple(known)
+        close = difflib.get_close_matches(key, names, n=1)
+        # A list of many would bury what is wrong.
+        few = f" Known: {', '.join(names)}." if 0 < len(names) <= 10 else ""
+        hint = f" Did you mean {close[0]!r}?" if close else few
         super().__init__(f"{source}: {key!r} {problem or 'is not a known setting'}.{hint}")
 
 

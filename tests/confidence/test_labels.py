@@ -106,6 +106,11 @@ def test_file_defaults_sort_the_classes(tmp_path):
             InvalidSetting,
             "Did you mean 'verbalisers'",
         ),
+        (
+            "[labels.a]\n[labels.b]",
+            InvalidSetting,
+            "'labels' is not a known setting. Known: classes, instruction, template,",
+        ),
         ("[classes.a]\nverbalisers = 'x'\n[classes.b]", InvalidSetting, "classes.a.verbalisers"),
         ("chat = 'yes'\n[classes.a]\n[classes.b]", InvalidSetting, "'chat' cannot be used"),
         ("instruction = 'x'", InvalidSetting, "'classes' cannot be used"),

@@ -69,7 +69,9 @@ def test_the_result_is_printed_as_json_on_request(run, data, capsys):
 def test_the_adapter_in_the_run_folder_is_used_again(run, data, capsys):
     before = (run / "adapter" / "adapter_model.safetensors").read_bytes()
     assert main(["evaluate", "-m", "tiny", "-d", str(data), "-o", str(run), "--skip-charts"]) == 0
-    assert "Using the adapter" in capsys.readouterr().err
+    told = capsys.readouterr()
+    assert "Using the adapter" in told.err
+    assert f"glassbox serve --model tiny --classifier {run}" in " ".join(told.out.split())
     assert (run / "adapter" / "adapter_model.safetensors").read_bytes() == before
 
 

@@ -18,6 +18,7 @@ from glassbox.confidence.asking.explain import (
     TokenProb,
     VerbaliserProb,
 )
+from glassbox.runtime import Runtime
 
 
 def tokens(*probs: float) -> NextTokens:
@@ -26,6 +27,19 @@ def tokens(*probs: float) -> NextTokens:
         for rank, each in enumerate(probs, start=1)
     )
     return NextTokens("The soup was", found, 1.0)
+
+
+def test_a_file_that_cannot_be_read_is_refused_before_a_model_is_loaded(
+    tmp_path, monkeypatch, capsys
+):
+    def load(self, run):
+        raise AssertionError("the model was loaded")
+
+    monkeypatch.setattr(Runtime, "labeller", load)
+    table = tmp_path / "mail.csv"
+    table.write_text("topic,remark\nHello,The soup was cold.\n")
+    assert shell.main(["classify", "--file", str(table)]) == 2
+    assert "No text column 'text'. Known: topic, remark" in capsys.readouterr().err
 
 
 @given(st.lists(st.floats(0, 1), max_size=12).map(lambda each: sorted(each, reverse=True)))

@@ -22,6 +22,7 @@ from glassbox.cli.terminal.console import (
     progress,
     visible,
 )
+from tests.waiting import PATIENCE_S
 
 
 def test_results_go_to_standard_output_and_notes_to_standard_error(capsys):
@@ -188,7 +189,7 @@ def test_work_that_never_reports_still_says_what_it_does(capsys, monkeypatch):
     monkeypatch.setattr(console, "SHOW_AFTER_S", 0.01)
     err = ""
     with progress("Loading"):
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_S
         while not err and time.monotonic() < deadline:
             time.sleep(0.01)
             err = capsys.readouterr().err
@@ -224,7 +225,7 @@ def test_a_terminal_gets_a_bar_when_it_takes_long(screen, monkeypatch):
     monkeypatch.setattr(console, "SHOW_AFTER_S", 0.01)
     with progress("Scoring") as report:
         report(3, 8)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_S
         while "3/8" not in screen.getvalue() and time.monotonic() < deadline:
             time.sleep(0.01)
     assert "Scoring" in screen.getvalue()
@@ -241,7 +242,7 @@ def test_a_bar_says_how_long_it_will_take_when_reports_come_a_minute_apart(monke
         for done in range(1, 6):
             report(done, 12)
             moment += 60.0
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_S
         while "5/12" not in text.getvalue() and time.monotonic() < deadline:
             time.sleep(0.01)
     assert "0:07:00" in text.getvalue()

@@ -147,6 +147,16 @@ def test_columns_without_a_name_go_by_their_place(tmp_path):
         read_texts(path, label_column="")
 
 
+def test_only_a_file_that_may_lack_a_header_is_said_to_lack_one(tmp_path):
+    columns = {"said": ["one", "two"], "label": ["a", "b"]}
+    pq.write_table(pa.table(columns), tmp_path / "x.parquet")
+    (tmp_path / "x.csv").write_text("said,label\none,a\ntwo,b\n")
+    for name, hinted in (("x.parquet", False), ("x.csv", True)):
+        with pytest.raises(UnknownName, match="Known: said, label") as why:
+            read_texts(tmp_path / name)
+        assert ("no header" in str(why.value)) == hinted
+
+
 def test_a_parquet_file_with_two_columns_of_one_name(tmp_path):
     column = pa.array(["one", "two"])
     pq.write_table(pa.table([column, column], names=["text", "text"]), tmp_path / "x.parquet")

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -97,8 +97,10 @@ def _classified_here(
 ) -> Iterator[dict[str, Any]]:
     from glassbox.confidence.asking.classify import classify_stream
 
+    # A file that cannot be read is refused before the model is loaded for it.
+    first = list(islice(lines, 1))
     labeller = Runtime.load().labeller(run)
-    for answered in classify_stream(labeller, lines):
+    for answered in classify_stream(labeller, chain(first, lines)):
         yield answered.to_json()
 
 

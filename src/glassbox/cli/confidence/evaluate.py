@@ -1,6 +1,7 @@
 """``evaluate``, ``tune`` and ``demo``: the main job from the command line."""
 
 import re
+import shlex
 import shutil
 import sys
 from dataclasses import replace
@@ -104,6 +105,12 @@ def evaluate(
         charts=not skip_charts,
     )
     _evaluate(runtime, job, as_json=json)
+    if not json:
+        run = shlex.quote(str(job.out))
+        _try_next(
+            f'classify --run {run} "A text of yours."',
+            f"serve --model {shlex.quote(job.model.model)} --classifier {run}",
+        )
 
 
 def tune(
@@ -159,13 +166,15 @@ def show_main_job(max_error: float | None, out: Path | None) -> None:
     runtime = Runtime.load(_overrides(None, max_error, None))
     folder = out or runtime.settings.paths.runs / DEMO
     _evaluate(runtime, _job(runtime, "tiny", "tiny", folder, None, "missing"), as_json=False)
-    command = _own_command()
-    print_text(
-        "Try next:\n"
-        f'  {command} classify "The room was not clean."\n'
-        f'  {command} logprobs "The food was great, but the waiter was rude."\n'
-        f"  {command} threshold {folder} --max-error 0.12"
+    _try_next(
+        'classify "The room was not clean."',
+        'logprobs "The food was great, but the waiter was rude."',
+        f"threshold {folder} --max-error 0.12",
     )
+
+
+def _try_next(*commands: str) -> None:
+    print_text("\n  ".join(["Try next:", *(f"{_own_command()} {each}" for each in commands)]))
 
 
 def _own_command() -> str:

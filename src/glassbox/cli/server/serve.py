@@ -348,8 +348,11 @@ def _welcome(serving: "Serving", url: str, *, sagemaker: bool) -> None:
     if serving.techniques is not None:
         note(f"  techniques   {url}/v1/techniques ({serving.techniques.record.mode})")
     note("\nTry it:")
-    note(f"  curl {url}/v1/completions -H 'content-type: application/json' \\")
-    note(f"""    -d '{{"model": "{serving.name}", "prompt": "Once upon a time"}}'""")
+    route, body = "completions", f'{{"model": "{serving.name}", "prompt": "Once upon a time"}}'
+    if serving.labellers:
+        route, body = "classify", '{"texts": ["A text of yours."]}'
+    note(f"  curl {url}/v1/{route} -H 'content-type: application/json' \\")
+    note(f"    -d '{body}'")
     note("\nCtrl-C stops it; running requests finish first.")
 
 

@@ -6,9 +6,10 @@ Knows nothing of files or models.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from glassbox.confidence.data.decoding import has_half_characters
-from glassbox.confidence.data.formats import Cell, RawRow, RawRows
+from glassbox.confidence.data.formats import SUFFIXES, Cell, RawRow, RawRows
 from glassbox.confidence.labels import LabelSet, label_value
 from glassbox.errors import GlassboxError, InvalidData, InvalidValue, UnknownName
 
@@ -123,13 +124,10 @@ def find_column(
     for each in usual:
         if each in by_name:
             return by_name[each]
-    raise UnknownName(
-        f"{kind} column",
-        kind,
-        columns,
-        remedy=f"{source}: none has a usual name; name it with {kind}_column (--{kind}-column). "
-        "If the file has no header, say data_format='lines' (--data-format lines).",
-    )
+    remedy = f"{source}: none has a usual name; name it with {kind}_column (--{kind}-column)."
+    if SUFFIXES.get(Path(source).suffix.lower()) not in ("parquet", "jsonl"):
+        remedy += " If the file has no header, say data_format='lines' (--data-format lines)."
+    raise UnknownName(f"{kind} column", kind, columns, remedy=remedy)
 
 
 def clean_row(row: RawRow, columns: Columns, labels: LabelSet | None) -> CleanRow:

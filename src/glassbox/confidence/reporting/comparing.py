@@ -52,7 +52,7 @@ class RunComparison:
 
     @property
     def sentence(self) -> str:
-        """What the comparison shows, in one sentence."""
+        """What the comparison shows: of accuracy, and of the probabilities where it does."""
         first, second = self.names
         if self.accuracy.low > 0:
             found = f"{second} is right more often than {first}"
@@ -61,7 +61,15 @@ class RunComparison:
         else:
             found = "No difference in accuracy can be shown"
         low, high = 100 * self.accuracy.low, 100 * self.accuracy.high
-        return f"{found}: 95 % interval of the difference {low:+.1f} to {high:+.1f} points."
+        told = f"{found}: 95 % interval of the difference {low:+.1f} to {high:+.1f} points."
+        least, most = sorted((abs(self.nll.low), abs(self.nll.high)))
+        if self.nll.low <= 0 <= self.nll.high:
+            return told
+        better = second if self.nll.high < 0 else first
+        return (
+            f"{told} The probabilities of {better} are better: its NLL is lower by {least:.3f} to "
+            f"{most:.3f} nats (95 % interval)."
+        )
 
 
 def compare_runs(first: RunAnalysis, second: RunAnalysis, names: tuple[str, str]) -> RunComparison:
@@ -83,13 +91,12 @@ def compare_runs(first: RunAnalysis, second: RunAnalysis, names: tuple[str, str]
         _take(run, [places[key] for key in shared])
         for run, places in zip((first, second), rows, strict=True)
     )
-    first_metrics, second_metrics = measure((one, two))
     return RunComparison(
         names=names,
         n_shared=len(shared),
         n_only_first=len(rows[0]) - len(shared),
         n_only_second=len(rows[1]) - len(shared),
-        metrics=(first_metrics, second_metrics),
+        metrics=(measure(one), measure(two)),
         thresholds=(first.final.threshold.value, second.final.threshold.value),
         accuracy=paired_share_difference(one.correct, two.correct),
         nll=paired_difference(row_nll(one.probs, one.labels), row_nll(two.probs, two.labels)),

@@ -37,8 +37,11 @@ def verdict(run: RunAnalysis) -> tuple[str, ...]:
         sentences.append(
             f"On the {final.best.n_rows:,} test rows, which played no part in choosing it: "
             f"{percent(outcome.share_automated)} automated, {percent(outcome.error_rate)} of those "
-            f"wrong ({outcome.errors_per_1000:.0f} wrong automated answers per 1,000 texts)."
+            f"wrong (95 % interval {100 * (outcome.error_rate_low or 0.0):.1f} to "
+            f"{percent(outcome.error_rate_high)}), which is {outcome.errors_per_1000:.0f} wrong "
+            "automated answers per 1,000 texts."
         )
+    sentences += _bag_of_words(run)
     found, null = final.best.ece.estimate, final.best.null
     # One digit more where three would show the two as equal.
     digits = 3 if f"{found:.3f}" != f"{null.quantile_99:.3f}" else 4
@@ -48,6 +51,19 @@ def verdict(run: RunAnalysis) -> tuple[str, ...]:
         f"cases: {_remains(found, null)}."
     )
     return tuple(sentences)
+
+
+def _bag_of_words(run: RunAnalysis) -> tuple[str, ...]:
+    """Return a warning where a bag of words is shown to be right more often."""
+    for each in run.differences:
+        if each.first == "tfidf" and each.accuracy.high < 0:
+            rival, own = (run.models[name].best.accuracy for name in (each.first, each.second))
+            return (
+                f"A bag of words (TF-IDF) is right more often than the {MODEL_NAMES[each.second]} "
+                f"model: on {percent(rival.estimate)} of the test rows against "
+                f"{percent(own.estimate)}. Use it, or a better model.",
+            )
+    return ()
 
 
 def _repeats(rows: EvaluatedRows) -> tuple[str, ...]:
