@@ -40,6 +40,8 @@ LONG = (
     "tests/rollout/shadow/", "tests/engine/batching/", "tests/engine/fitting/", "tests/examples/",
     "tests/infra/", "tests/pathways/orchestration/", "tests/pathways/replay/",
     "tests/server/fleet/", "tests/server/process/", "tests/server/techniques/",
+    "tests/server/routes/", "tests/server/translation/", "tests/server/test_openapi_fuzz.py",
+    "tests/stats/calibration/", "tests/cli/test_start_up.py",
 )  # fmt: skip
 """Where single files take half a minute: begun first, so that no process is left alone with one."""
 

@@ -13,6 +13,8 @@ from uuid import uuid4
 import psutil
 import sqlalchemy as sa
 
+from tests.waiting import PATIENCE_S
+
 ACCOUNT = "postgres"
 """The server refuses to run as root; the package brings this account."""
 
@@ -37,7 +39,9 @@ def postgres(bin_folder: Path) -> Iterator[str]:
     def run(program: str, *words: str) -> None:
         command = [str(bin_folder / program), *words]
         command = [*_as_account(), *command] if is_root else command
-        subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL, timeout=60)
+        subprocess.run(
+            command, check=True, cwd=folder, stdout=subprocess.DEVNULL, timeout=PATIENCE_S
+        )
 
     run("initdb", "-D", str(data), "-A", "trust", "-U", account, "--no-sync")
     options = f"-k {folder} -c listen_addresses='' -c fsync=off"
@@ -93,7 +97,9 @@ def _control(bin_folder: Path, url: str, verb: str) -> None:
     command.append(verb)
     if os.geteuid() == 0:
         command = [*_as_account(), *command]
-    subprocess.run(command, check=True, cwd=str(folder), stdout=subprocess.DEVNULL, timeout=60)
+    subprocess.run(
+        command, check=True, cwd=str(folder), stdout=subprocess.DEVNULL, timeout=PATIENCE_S
+    )
 
 
 def _as_account() -> list[str]:

@@ -228,9 +228,9 @@ def test_a_full_window_is_summed_up_in_milliseconds() -> None:
         ring.complete(shadow(f"r{number}", diff=number / 1000))
     times = []
     for _ in range(5):
-        started = time.perf_counter()
+        started = time.thread_time()
         ring.summary()
-        times.append(time.perf_counter() - started)
+        times.append(time.thread_time() - started)
     # The benchmark has the figure; this only sees a way that is no longer linear.
     assert min(times) < 0.1
 

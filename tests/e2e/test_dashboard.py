@@ -11,6 +11,7 @@ from tests.e2e.pretend_charts import charts
 from tests.e2e.pretend_rollout import World, create_app
 from tests.e2e.pretend_values import CHALLENGER, CHAMPION, entry, rollout
 from tests.e2e.test_playground import running
+from tests.waiting import until
 
 AXE = Path(__file__).parents[2] / "web" / "node_modules" / "axe-core" / "axe.min.js"
 
@@ -62,7 +63,6 @@ def page(browser):
     page.on("console", lambda line: page.said.append(line.text))
     page.on("pageerror", lambda error: page.said.append(str(error)))
     page.on("request", lambda request: page.asked.append(request))
-    page.set_default_timeout(15_000)
     yield page
     context.close()
 
@@ -181,12 +181,14 @@ def test_polling_is_paused_and_refreshed_by_hand(page, address, world):
 def test_thousands_of_predictions_scroll_and_few_are_drawn(page, address):
     see(page, address, "/inferences")
     region = page.get_by_role("region", name="Predictions, newest first")
-    for _ in range(12):
+    status = page.get_by_text("+ shown")
+
+    def five_hundred():
         region.evaluate("box => { box.scrollTop = box.scrollHeight }")
         page.wait_for_timeout(120)
-    status = page.get_by_text("+ shown")
-    n_shown = int(status.text_content().split("+")[0].replace(",", ""))
-    assert n_shown >= 500
+        return int(status.text_content().split("+")[0].replace(",", "")) >= 500
+
+    until(five_hundred)
     assert region.get_by_role("row").count() < 80
     first = region.get_by_role("row").nth(3).text_content()
     assert "req-02500" not in first

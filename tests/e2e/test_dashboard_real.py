@@ -15,6 +15,7 @@ from tests.e2e.test_dashboard import PAGES, faults, see, shot
 from tests.e2e.test_dashboard import page as page
 from tests.e2e.test_playground import running
 from tests.rollout.side_world import SCHEMA, open_side
+from tests.waiting import PATIENCE_S
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def address(tmp_path):
 
 
 def predict(address, n, model="default"):
-    with httpx.Client(base_url=f"{address}/api/v2/models", timeout=30) as client:
+    with httpx.Client(base_url=f"{address}/api/v2/models", timeout=PATIENCE_S) as client:
         for at in range(n):
             asked = {"features": {"x": at / n}, "model": model}
             answer = client.post("/predict", json=asked)
@@ -113,7 +114,7 @@ def test_real_traffic_is_seen_as_it_comes_and_in_full(page, address):
     table.get_by_role("button").first.click()
     page.wait_for_url(re.compile(r"/inferences\?request="))
     panel = page.get_by_role("region", name="One prediction")
-    panel.get_by_text("challenger’s copy ended").wait_for(timeout=60_000)
+    panel.get_by_text("challenger’s copy ended").wait_for()
     assert "other" in panel.inner_text()
     shot(page, "real-inferences")
     assert page.said == []

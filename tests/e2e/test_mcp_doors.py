@@ -17,6 +17,7 @@ from glassbox.storage.database import open_database
 from glassbox.storage.keys import KeyStore
 from glassbox.techniques.local.backend import running
 from tests.e2e.mcp_talk import refused, told, use_it_all
+from tests.waiting import PATIENCE_S
 
 mcp = pytest.importorskip("mcp")
 
@@ -74,7 +75,7 @@ async def listening(folder, *words):
         stderr=subprocess.PIPE,
     )
     try:
-        until = time.monotonic() + 60
+        until = time.monotonic() + PATIENCE_S
         while time.monotonic() < until and process.poll() is None:
             with suppress(OSError):
                 socket.create_connection(("127.0.0.1", port), timeout=1).close()
@@ -91,7 +92,7 @@ async def listening(folder, *words):
 
 async def test_over_http_on_this_machine_with_the_secret_of_the_server(tmp_path):
     async with listening(tmp_path, "--allow-code") as url:
-        until = time.monotonic() + 60
+        until = time.monotonic() + PATIENCE_S
         # The port is there before its secret.
         while not (found := list((tmp_path / "techniques" / "servers").glob("*.secret"))):
             assert time.monotonic() < until

@@ -32,7 +32,6 @@ def page(browser):
     page.said = []
     page.on("console", lambda line: page.said.append(line.text))
     page.on("pageerror", lambda error: page.said.append(str(error)))
-    page.set_default_timeout(15_000)
     yield page
     context.close()
 

@@ -3,7 +3,6 @@
 import os
 import socket
 import threading
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from glassbox.settings import ServerSettings
 from glassbox.storage.database import open_database
 from glassbox.storage.keys import KeyStore
 from glassbox.types import HookPoint, ModelSpec
+from tests.waiting import PATIENCE_S, until
 
 SHOTS = os.environ.get("PLAYGROUND_SHOTS", "")
 """Folder that takes a picture of each state, for a person to look at."""
@@ -69,10 +69,7 @@ def running(app):
     )
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    end = time.monotonic() + 20
-    while not server.started:
-        assert time.monotonic() < end, "the server did not start"
-        time.sleep(0.02)
+    until(lambda: server.started, "the server")
     try:
         yield f"http://127.0.0.1:{port}"
     finally:
@@ -81,7 +78,7 @@ def running(app):
         if guards is not None:
             guards.lifecycle.drain()
         server.should_exit = True
-        thread.join(20)
+        thread.join(PATIENCE_S)
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +106,6 @@ def page(browser):
     page.on("console", lambda line: page.said.append(line.text))
     page.on("pageerror", lambda error: page.said.append(str(error)))
     page.on("request", lambda request: page.asked.append(request.url))
-    page.set_default_timeout(20_000)
     yield page
     context.close()
 

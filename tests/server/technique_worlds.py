@@ -27,6 +27,7 @@ from glassbox.techniques.remote.http_backend import HttpBackend
 from glassbox.techniques.remote.local_secret import local_secret, secret_path
 from glassbox.techniques.remote.signing import AHEAD_S, body_digest, signed
 from glassbox.testing import FakeEngine
+from tests.waiting import PATIENCE_S, until
 
 INFO = ModelInfo(
     "fake", "d" * 64, "llama", "float32", "cpu", 2, 8, 2, 64, 1000, 128, is_isolated=False
@@ -43,15 +44,12 @@ def live(app):
     server = uvicorn.Server(config)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])))
     thread.start()
-    until_s = time.monotonic() + 20
-    while not server.started:
-        assert time.monotonic() < until_s, "the server did not start"
-        time.sleep(0.005)
+    until(lambda: server.started, "the server")
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
-        thread.join(20)
+        thread.join(PATIENCE_S)
         listener.close()
 
 

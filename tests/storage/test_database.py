@@ -14,6 +14,7 @@ from glassbox.errors import CapacityError, ConflictError, InvalidValue
 from glassbox.storage.database import open_database
 from glassbox.storage.migrations import MIGRATIONS, Migration, migrate
 from tests import postgres as pg
+from tests.waiting import PATIENCE_S
 
 
 def test_a_new_file_gets_its_folder_and_its_tables(tmp_path: Path) -> None:
@@ -86,9 +87,9 @@ def test_processes_that_start_together_migrate_once(database_url: str) -> None:
     for process in processes:
         process.start()
     for process in processes:
-        process.join(60)
+        process.join(PATIENCE_S)
     assert [process.exitcode for process in processes] == [0] * 6
-    assert [found.get(timeout=5) for _ in processes] == [len(MIGRATIONS)] * 6
+    assert [found.get(timeout=PATIENCE_S) for _ in processes] == [len(MIGRATIONS)] * 6
 
 
 def test_a_step_that_fails_leaves_nothing_behind(database_url: str) -> None:

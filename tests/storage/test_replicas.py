@@ -63,12 +63,13 @@ def test_a_server_has_one_row_however_often_it_speaks(database: Database) -> Non
 
 def test_moments_are_those_of_the_databases_clock(database: Database) -> None:
     store = ReplicaStore(database, clock=lambda: 5.0)
+    before_s = time.time()
     store.beat(replica("a"), is_new=True)
     fleet = store.fleet()
     (found,) = fleet.replicas
     assert found.clock_s == 5.0
-    assert abs(found.beat_s - time.time()) < 5.0
-    assert 0.0 <= fleet.now_s - found.beat_s < 5.0
+    # SQLite's is read in milliseconds.
+    assert before_s - 0.01 <= found.beat_s <= fleet.now_s <= time.time() + 0.01
 
 
 def test_whoever_is_silent_goes_and_what_it_counted_stays(database: Database) -> None:
@@ -129,9 +130,8 @@ def test_a_word_does_not_wait_for_other_writers_where_postgres_has_them(
         pytest.skip("SQLite has one writer at a time")
     store = ReplicaStore(database)
     with database.transaction():
-        started = time.monotonic()
+        # Waiting for the transaction, which waits for it, would end in CapacityError.
         store.beat(replica("a"), is_new=True)
-        assert time.monotonic() - started < 2.0
 
 
 def test_no_statement_and_no_silent_writer_holds_postgres_up_for_long(database: Database) -> None:

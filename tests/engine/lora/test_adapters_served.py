@@ -23,6 +23,7 @@ from glassbox.errors import (
 )
 from glassbox.testing import tiny_engine, tiny_loaded
 from glassbox.types import Capture, HookPoint
+from tests.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:`is_gradient_checkpointing`:FutureWarning", "ignore:fan_in_fan_out is set:UserWarning"
@@ -188,7 +189,7 @@ def test_an_accepted_request_is_answered_though_its_adapter_is_unloaded_before_i
     cancelled.cancel()
     unloading = threading.Thread(target=engine.unload_adapter, args=["head"])
     unloading.start()
-    until = time.monotonic() + 20
+    until = time.monotonic() + PATIENCE_S
     while len(engine.adapters) > 1 and time.monotonic() < until:
         time.sleep(0.001)
     with pytest.raises(UnknownName, match="No adapter 'head'"):

@@ -9,11 +9,12 @@ import pytest
 from glassbox.engine.lora.leases import Lease
 from glassbox.errors import CapacityError
 from tests.engine.adapter_world import A, C, D, E, F, World, world_with
+from tests.waiting import PATIENCE_S
 
 
 def wait_until(happened: Callable[[], object]) -> None:
     """Return once something happened on another thread; that takes moments or is a fault."""
-    until = time.monotonic() + 20
+    until = time.monotonic() + PATIENCE_S
     while not happened():
         assert time.monotonic() < until
         time.sleep(0.001)

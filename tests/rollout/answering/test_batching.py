@@ -15,6 +15,7 @@ from glassbox.errors import (
 )
 from glassbox.rollout.answering.batching import Batcher
 from glassbox.rollout.prediction import Features, Prediction
+from tests.waiting import PATIENCE_S
 
 
 class Doubling:
@@ -58,7 +59,7 @@ def waiting(batcher, doubling, values):
     """Return the futures of rows that all wait while another one is answered."""
     doubling.gate.clear()
     first = batcher.submit({"x": 0})
-    until = time.monotonic() + 5
+    until = time.monotonic() + PATIENCE_S
     while batcher.n_waiting and time.monotonic() < until:
         time.sleep(0.001)
     futures = [batcher.submit({"x": value}) for value in values]
@@ -104,7 +105,7 @@ def test_a_full_queue_is_said_at_once(doubling):
     batcher = Batcher(doubling, 1, max_waiting=2)
     doubling.gate.clear()
     futures = [batcher.submit({"x": 1})]
-    until = time.monotonic() + 5
+    until = time.monotonic() + PATIENCE_S
     while batcher.n_waiting and time.monotonic() < until:
         time.sleep(0.001)
     futures += [batcher.submit({"x": 1}) for _ in range(2)]
@@ -153,7 +154,7 @@ def test_a_row_whose_caller_has_gone_away_is_not_computed(batcher, doubling):
     futures = None
     doubling.gate.clear()
     first = batcher.submit({"x": 0})
-    until = time.monotonic() + 5
+    until = time.monotonic() + PATIENCE_S
     while batcher.n_waiting and time.monotonic() < until:
         time.sleep(0.001)
     futures = [batcher.submit({"x": x}) for x in (1, 2)]

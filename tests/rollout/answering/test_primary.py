@@ -14,6 +14,7 @@ from glassbox.rollout.shadow.process import Origin
 from tests.descriptors import none_left
 from tests.rollout.shadow.challengers import Challenger, honest, version
 from tests.rollout.shadow.conftest import nothing_is_left
+from tests.waiting import PATIENCE_S
 
 __all__ = ["nothing_is_left"]
 
@@ -93,7 +94,7 @@ def test_a_swap_under_load_loses_no_request(champions, models):
                 assert wanted is not current[0]
 
     def until_answered():
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE_S
         while current[0].number not in {number for number, _ in answers}:
             assert time.monotonic() < deadline
             time.sleep(0.01)
@@ -112,7 +113,7 @@ def test_a_swap_under_load_loses_no_request(champions, models):
         each.join()
     assert {number for number, _ in answers} == {1, 2, 3, 4, 5}
     assert all(number == answered for number, answered in answers)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE_S
     while not all(models[n].is_closed for n in range(1, 5)) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert [models[n].is_closed for n in range(1, 6)] == [True] * 4 + [False]
@@ -153,7 +154,7 @@ def test_it_is_idle_when_nobody_waits(champions, models):
     waiting = champions.submit(one, ROW)
     assert not champions.is_idle
     waiting.result(10)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE_S
     while not champions.is_idle and time.monotonic() < deadline:
         time.sleep(0.001)
     assert champions.is_idle
@@ -181,7 +182,7 @@ def test_a_version_that_is_loaded_while_all_is_closed_is_closed_too():
     go_on.set()
     thread.join(10)
     assert caught
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE_S
     while not model.is_closed and time.monotonic() < deadline:
         time.sleep(0.01)
     assert model.is_closed

@@ -13,8 +13,7 @@ from glassbox.rollout.shadow import shadows
 from glassbox.rollout.shadow.limits import ChildLimits
 from glassbox.settings.sections import RolloutSettings
 from tests.rollout.shadow.lanes import ORIGIN, Following, Seen
-
-PATIENCE_S = 10.0
+from tests.waiting import PATIENCE_S
 
 
 def _connections() -> dict[str, str]:

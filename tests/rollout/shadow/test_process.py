@@ -19,6 +19,7 @@ from glassbox.rollout.shadow.process import (
     VersionRefused,
 )
 from tests.rollout.shadow.challengers import honest, version
+from tests.waiting import PATIENCE_S
 
 ORIGIN = Origin("tests.rollout.shadow.challengers:load")
 ROW = {"x": 0.25, "y": 0.5}
@@ -242,7 +243,7 @@ def test_it_ends_with_its_parent_however_hard_it_hangs(tmp_path):
     parent.send_signal(signal.SIGKILL)
     parent.wait(10)
     parent.stdout.close()
-    until = time.monotonic() + 10
+    until = time.monotonic() + PATIENCE_S
     while not gone(pid) and time.monotonic() < until:
         time.sleep(0.02)
     assert gone(pid)

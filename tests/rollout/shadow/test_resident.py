@@ -17,6 +17,7 @@ from glassbox.rollout.shadow.process import (
 )
 from glassbox.rollout.shadow.resident import ResidentSide
 from tests.rollout.shadow.challengers import BEHAVIOURS, Challenger, honest, version
+from tests.waiting import PATIENCE_S
 
 ROW = {"x": 0.25}
 ROWS = orjson.dumps([ROW])
@@ -93,7 +94,7 @@ def test_a_copy_that_finds_no_moment_is_shed():
         version("honest"), lambda: side(is_idle=lambda: False), ended.append, timeout_s=0.05
     )
     lane.offer(Copy("r1", ROWS, Prediction(0.5), None))
-    until = time.monotonic() + 10
+    until = time.monotonic() + PATIENCE_S
     while not ended and time.monotonic() < until:
         time.sleep(0.01)
     assert [each.status for each in ended] == ["dropped"]

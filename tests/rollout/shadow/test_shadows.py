@@ -14,7 +14,8 @@ from glassbox.rollout.routing import Routing, share_of
 from glassbox.rollout.shadow.shadows import Shadows
 from tests.descriptors import none_left
 from tests.rollout.shadow.challengers import Challenger, honest, version
-from tests.rollout.shadow.lanes import CHAMPION, ROWS, routing, until
+from tests.rollout.shadow.lanes import CHAMPION, ROWS, routing
+from tests.waiting import until
 
 pytestmark = pytest.mark.usefixtures("nothing_is_left")
 

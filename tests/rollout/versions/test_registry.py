@@ -12,6 +12,7 @@ from glassbox.rollout.version import AliasMove, Version
 from glassbox.rollout.versions.alias_rules import replayed
 from glassbox.rollout.versions.registry import Registry
 from glassbox.storage.database import Database, open_database
+from tests.waiting import PATIENCE_S
 
 
 @pytest.fixture
@@ -227,7 +228,7 @@ def test_moves_of_another_process_are_seen_soon_and_own_ones_at_once(database_ur
     assert ours.snapshot().aliases["default"]["champion"] == 2
     assert theirs.snapshot(is_fresh=True).aliases["default"]["champion"] == 2
     crown(theirs, 1, 2)
-    deadline = time.monotonic() + 5.0
+    deadline = time.monotonic() + PATIENCE_S
     while ours.snapshot().aliases["default"]["champion"] != 1:
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -16,6 +16,7 @@ from glassbox.settings import ServerSettings
 from glassbox.storage.database import open_database
 from glassbox.storage.keys import KeyStore
 from glassbox.testing import FakeEngine
+from tests.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
 
@@ -72,7 +73,7 @@ async def post(app, pieces, headers=(), *, pause_s=0.0):
     async def send(message):
         sent.append(message)
 
-    await asyncio.wait_for(app(scope, receive, send), 20)
+    await asyncio.wait_for(app(scope, receive, send), PATIENCE_S)
     return sent[0]["status"], dict(sent[0]["headers"]), n_taken
 
 

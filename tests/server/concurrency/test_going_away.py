@@ -10,6 +10,7 @@ from glassbox.engine.requests import Generation
 from glassbox.errors import NonFiniteOutput
 from glassbox.testing.fake import FakeEngine
 from tests.server.worlds import fake_server, http_client, serve
+from tests.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
 
@@ -65,35 +66,35 @@ async def ask(app, path, body, *, leave_after):
 
     if leave_after == 0:
         asyncio.get_running_loop().call_later(0.05, has_left.set)
-    await asyncio.wait_for(app(scope, receive, send), 20)
+    await asyncio.wait_for(app(scope, receive, send), PATIENCE_S)
     return sent
 
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_the_engine_stops_writing(stream):
-    engine = Watched(step_s=0.01)
+    engine = Watched(step_s=0.05)
     body = {"prompt": "hello", "max_tokens": 200, "stream": stream, "glassbox": {
         "stop_at_end": False}}  # fmt: skip
     app = serve(engine)
     await ask(app, "/v1/completions", body, leave_after=3 if stream else 0)
     (ticket,) = engine.tickets
-    answer = await asyncio.to_thread(ticket.result, 10)
+    answer = await asyncio.to_thread(ticket.result, PATIENCE_S)
     engine.close()
     counted = app.state.guards.metrics.text().decode()
 
     assert isinstance(answer, Generation)
     assert answer.finish_reason == "cancelled"
-    assert len(answer.tokens.token_ids) < 100
+    assert len(answer.tokens.token_ids) < 200
     assert 'finished_reason="abort",model_name="fake"} 1.0' in counted
 
 
 async def test_all_choices_of_a_refused_request_are_taken_back():
-    engine = Watched(step_s=0.01, max_waiting=2)
+    engine = Watched(step_s=0.05, max_waiting=2)
     async with http_client(serve(engine)) as client:
         answer = await client.post(
             "/v1/completions", json={"prompt": ["a", "b", "c"], "max_tokens": 200}
         )
-    reasons = [ticket.result(10).finish_reason for ticket in engine.tickets]
+    reasons = [ticket.result(PATIENCE_S).finish_reason for ticket in engine.tickets]
     engine.close()
 
     assert answer.status_code == 429

@@ -16,6 +16,7 @@ from glassbox.server.concurrency.slow_work import AT_A_TIME, Allowance
 from glassbox.testing.fake import FakeEngine
 from tests.server.concurrency.test_going_away import ask
 from tests.server.worlds import fake_server, http_client, serve
+from tests.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
 
@@ -23,6 +24,10 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 def anyio_backend():
     return "asyncio"
+
+
+OF_ALL = 31
+"""Batches of 64 in 2,000 texts."""
 
 
 class SlowLabeller(Labeller):
@@ -50,19 +55,16 @@ def slow():
 async def test_a_classification_ends_at_its_deadline_and_lets_go_of_the_model(slow):
     labeller, app = slow
     async with http_client(app) as client:
-        begun = time.monotonic()
         answer = await client.post(
             "/v1/classify", json={"texts": ["a"] * 2000}, headers={"x-request-timeout": "0.3"}
         )
-        taken = time.monotonic() - begun
     await anyio.sleep(0.5)
     n_batches = labeller.n_batches
     await anyio.sleep(0.5)
 
     assert answer.status_code == 504
     assert answer.json()["code"] == "deadline-exceeded"
-    assert taken < 3
-    assert labeller.n_batches == n_batches < 10
+    assert labeller.n_batches == n_batches < OF_ALL
 
 
 async def test_a_client_that_goes_away_takes_its_classification_with_it(slow):
@@ -73,12 +75,18 @@ async def test_a_client_that_goes_away_takes_its_classification_with_it(slow):
     await anyio.sleep(0.5)
 
     assert sent[0]["status"] == 499
-    assert labeller.n_batches == n_batches < 10
+    assert labeller.n_batches == n_batches < OF_ALL
 
 
-async def test_a_verification_ends_at_its_deadline_without_a_verdict():
-    async with fake_server(step_s=0.05) as (_, app), http_client(app) as client:
-        begun = time.monotonic()
+async def test_a_verification_ends_at_its_deadline_without_a_verdict(monkeypatch):
+    async with fake_server(step_s=0.05) as (engine, app), http_client(app) as client:
+        sizes, generate = [], engine.generate
+
+        def watched(requests):
+            sizes.append(len(requests))
+            return generate(requests)
+
+        monkeypatch.setattr(engine, "generate", watched)
         answer = await client.post(
             "/v1/verify",
             json={"prompt": "hello", "response": "the", "k": 256},
@@ -86,7 +94,7 @@ async def test_a_verification_ends_at_its_deadline_without_a_verdict():
         )
 
     assert answer.status_code == 504
-    assert time.monotonic() - begun < 5
+    assert sum(sizes) < 256
 
 
 @pytest.mark.parametrize(("reason", "status"), [("cancelled", 503), ("deadline", 504)])
@@ -139,9 +147,9 @@ def test_a_verification_hands_its_requests_in_by_the_few():
 
 
 def test_an_allowance_says_when_it_is_over():
-    allowance = Allowance(time.monotonic() + 60)
+    allowance = Allowance(time.monotonic() + 3600)
     allowance.check()
-    assert 59 < allowance.left_s <= 60
+    assert 3600 - PATIENCE_S < allowance.left_s <= 3600
     with pytest.raises(DeadlineExceeded, match="Time ran out"):
         Allowance(time.monotonic() - 1).check()
     allowance.ended.set()
@@ -155,7 +163,7 @@ async def test_a_call_that_nobody_waits_for_keeps_its_place_until_it_ends():
     class Held(Labeller):
         def classify(self, texts):
             begun.append(texts)
-            assert go_on.wait(60)
+            assert go_on.wait(PATIENCE_S)
             return super().classify(texts)
 
     engine = FakeEngine()
@@ -167,7 +175,7 @@ async def test_a_call_that_nobody_waits_for_keeps_its_place_until_it_ends():
         async def ask_for(texts, header=None):
             answers.append(await client.post("/v1/classify", json={"texts": texts}, headers=header))
 
-        with anyio.fail_after(60):
+        with anyio.fail_after(PATIENCE_S):
             while len(begun) < AT_A_TIME:
                 async with anyio.create_task_group() as hurried:
                     for _ in range(AT_A_TIME - len(begun)):

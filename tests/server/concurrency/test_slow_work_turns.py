@@ -8,6 +8,7 @@ import pytest
 
 from glassbox.errors import DeadlineExceeded, QueueFull
 from glassbox.server.concurrency.slow_work import AT_A_TIME, MAX_WAITING, slow_work
+from tests.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
 
@@ -27,7 +28,7 @@ def server():
 
 
 async def until(is_so):
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         while not is_so():  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 
@@ -40,10 +41,10 @@ class Calls:
         self.begun = []
         self._may_end = threading.Semaphore(0)
 
-    def send(self, name, client, deadline_s=60.0):
+    def send(self, name, client, deadline_s=PATIENCE_S):
         def work(_):
             self.begun.append(name)
-            assert self._may_end.acquire(timeout=60)
+            assert self._may_end.acquire(timeout=PATIENCE_S)
 
         return asyncio.create_task(slow_work(self.server, client, deadline_s, work))
 

@@ -22,6 +22,7 @@ from glassbox.server.fleet.view import LOST_S, REACH_S
 from glassbox.storage.keys import KeyStore
 from tests.rollout.side_world import CODE, SCHEMA
 from tests.server.process.test_running import Served
+from tests.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.slow
 
@@ -96,7 +97,7 @@ def reaches_s(
     def watch(at: int) -> None:
         headers = {"authorization": f"Bearer {key}"}
         with httpx.Client(base_url=world.servers[at].url, headers=headers, timeout=30) as http:
-            until_s = time.monotonic() + 20.0
+            until_s = time.monotonic() + PATIENCE_S
             while time.monotonic() < until_s:
                 answer = http.post(PREDICT, json={"features": {"x": 0.5}})
                 assert answer.status_code in (200, 401), answer.text

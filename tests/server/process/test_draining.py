@@ -3,7 +3,6 @@
 import signal
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -24,20 +23,18 @@ from glassbox.settings import ServerSettings
 from glassbox.testing import FakeEngine
 from glassbox.testing.fake_generation import END_ID
 from glassbox.testing.tiny import D_VOCAB
-
-
-def endless(_tokens: object) -> np.ndarray:
-    """Logits of a model that never ends its text by itself."""
-    logits = np.zeros(D_VOCAB)
-    logits[END_ID] = -1e9
-    return logits
+from tests.waiting import PATIENCE_S, until
 
 
 class Running:
-    """A server on a thread, which is told to stop as a signal would tell it."""
+    """A server on a thread, which is told to stop as a signal would tell it.
+
+    Its model writes once ``may_write`` is set, and never ends its text by itself.
+    """
 
     def __init__(self, step_s: float, drain_s: float) -> None:
-        self.engine = engine = FakeEngine(endless, step_s=step_s)
+        self.may_write = threading.Event()
+        self.engine = engine = FakeEngine(self._logits, step_s=step_s)
         guards = Guards(limits=ServerSettings(drain_s=drain_s))
         app = create_app(Serving(Speaker(engine, "fake")), guards)
         config = uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=3)
@@ -49,12 +46,18 @@ class Running:
             target=lambda: self.server.run(sockets=[self.listener]), daemon=True
         )
 
+    def _logits(self, _tokens: object) -> np.ndarray:
+        assert self.may_write.wait(2 * PATIENCE_S)
+        logits = np.zeros(D_VOCAB)
+        logits[END_ID] = -1e9
+        return logits
+
     def stop(self) -> None:
         self.server.handle_exit(signal.SIGTERM, None)
 
 
 @contextmanager
-def running(*, step_s: float, drain_s: float) -> Iterator[Running]:
+def running(*, step_s: float = 0.0, drain_s: float) -> Iterator[Running]:
     server = Running(step_s, drain_s)
     server.thread.start()
     until(lambda: server.server.started)
@@ -64,22 +67,16 @@ def running(*, step_s: float, drain_s: float) -> Iterator[Running]:
         if server.thread.is_alive():
             server.stop()
             server.stop()
-        server.thread.join(20)
+        server.may_write.set()
+        server.thread.join(PATIENCE_S)
         server.listener.close()
     assert not server.thread.is_alive()
-
-
-def until(true: object, timeout_s: float = 10.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not true():  # type: ignore[operator]
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def ask(url: str, answers: list[httpx.Response], n_tokens: int) -> threading.Thread:
     def work() -> None:
         asked = {"model": "fake", "prompt": "a", "max_tokens": n_tokens, "stop": None}
-        answers.append(httpx.post(f"{url}/v1/completions", json=asked, timeout=30))
+        answers.append(httpx.post(f"{url}/v1/completions", json=asked, timeout=PATIENCE_S))
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
@@ -88,18 +85,19 @@ def ask(url: str, answers: list[httpx.Response], n_tokens: int) -> threading.Thr
 
 def test_what_runs_is_finished_and_nothing_new_begins() -> None:
     answers: list[httpx.Response] = []
-    with running(step_s=0.05, drain_s=20) as server:
+    with running(drain_s=PATIENCE_S) as server:
         asker = ask(server.url, answers, 20)
         until(lambda: server.engine._open)
         server.stop()
-        assert httpx.get(f"{server.url}/readyz").status_code == 503
-        assert httpx.get(f"{server.url}/livez").status_code == 200
-        asked = {"model": "fake", "prompt": "a"}
-        refused = httpx.post(f"{server.url}/v1/completions", json=asked)
+        with httpx.Client(base_url=server.url, timeout=PATIENCE_S) as client:
+            assert client.get("/readyz").status_code == 503
+            assert client.get("/livez").status_code == 200
+            refused = client.post("/v1/completions", json={"model": "fake", "prompt": "a"})
         assert refused.status_code == 503
         assert refused.headers["retry-after"]
-        asker.join(20)
-        server.thread.join(20)
+        server.may_write.set()
+        asker.join(PATIENCE_S)
+        server.thread.join(PATIENCE_S)
         assert not server.thread.is_alive()
     (answer,) = answers
     assert answer.status_code == 200
@@ -108,14 +106,14 @@ def test_what_runs_is_finished_and_nothing_new_begins() -> None:
 
 def test_a_body_that_does_not_come_whole_is_not_waited_for() -> None:
     head = b"POST /v1/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: 500\r\n"
-    with running(step_s=0.05, drain_s=0.2) as server:
+    with running(drain_s=0.2) as server:
         with socket.create_connection(server.listener.getsockname()) as client:
-            client.settimeout(30)
+            client.settimeout(PATIENCE_S)
             client.sendall(head + b'content-type: application/json\r\n\r\n{"mod')
             until(lambda: server.guards.lifecycle.n_running == 1)
             server.stop()
             answer = b"".join(iter(lambda: client.recv(4096), b""))
-        server.thread.join(20)
+        server.thread.join(PATIENCE_S)
     assert answer.startswith(b"HTTP/1.1 503 ")
     assert b"the body has not come whole" in answer
 
@@ -124,12 +122,11 @@ def test_what_takes_too_long_is_ended_and_says_so() -> None:
     answers: list[httpx.Response] = []
     with running(step_s=0.2, drain_s=0.2) as server:
         asker = ask(server.url, answers, 200)
+        server.may_write.set()
         until(lambda: server.engine._open)
-        begun = time.monotonic()
         server.stop()
-        asker.join(20)
-        server.thread.join(20)
-        assert time.monotonic() - begun < 10
+        asker.join(PATIENCE_S)
+        server.thread.join(PATIENCE_S)
     (answer,) = answers
     assert answer.status_code == 503
     assert "shutting down" in answer.json()["error"]["message"]
@@ -137,12 +134,12 @@ def test_what_takes_too_long_is_ended_and_says_so() -> None:
 
 def test_a_second_signal_ends_it_at_once() -> None:
     answers: list[httpx.Response] = []
-    with running(step_s=0.1, drain_s=60) as server:
+    with running(drain_s=2 * PATIENCE_S) as server:
         ask(server.url, answers, 100)
         until(lambda: server.engine._open)
         server.stop()
         server.stop()
-        server.thread.join(10)
+        server.thread.join(PATIENCE_S)
         assert not server.thread.is_alive()
 
 

@@ -7,6 +7,7 @@ import pytest
 from glassbox.errors import ConflictError, InvalidValue
 from glassbox.server.process.listening import address_of, bind, check_address
 from glassbox.wire.addresses import is_loopback
+from tests.waiting import PATIENCE_S
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "::1", "localhost"])
@@ -38,6 +39,6 @@ def test_an_address_of_another_machine_says_so() -> None:
 def test_a_socket_takes_connections_before_anyone_answers() -> None:
     with (
         bind("127.0.0.1", 0) as listener,
-        socket.create_connection(listener.getsockname(), timeout=1) as waiting,
+        socket.create_connection(listener.getsockname(), timeout=PATIENCE_S) as waiting,
     ):
         assert waiting.getpeername() == listener.getsockname()

@@ -14,9 +14,9 @@ from pathlib import Path
 import httpx
 
 from glassbox.cli import main as shell
+from tests.waiting import PATIENCE_S, until
 
 SOURCE = Path(shell.__file__).parents[2]
-PATIENCE_S = 120.0
 
 
 class Served:
@@ -46,13 +46,7 @@ class Served:
             self.log.append(line)
 
     def until(self, pattern: str) -> re.Match[str]:
-        deadline = time.monotonic() + PATIENCE_S
-        while time.monotonic() < deadline:
-            found = re.search(pattern, "".join(self.log))
-            if found:
-                return found
-            time.sleep(0.05)
-        raise AssertionError(f"{pattern!r} is not in {''.join(self.log)!r}")
+        return until(lambda: re.search(pattern, "".join(self.log)), (pattern, self.log))
 
     @property
     def url(self) -> str:
@@ -68,7 +62,7 @@ class Served:
 
     def wait(self) -> int:
         code = self.process.wait(PATIENCE_S)
-        self._reader.join(5)
+        self._reader.join(PATIENCE_S)
         return code
 
 

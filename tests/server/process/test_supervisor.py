@@ -5,12 +5,12 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 
 import pytest
 
 from glassbox.cli import main as shell
 from glassbox.server.process.supervisor import STUCK
+from tests.waiting import PATIENCE_S, until
 
 PARENT = """
 import socket, sys
@@ -31,10 +31,10 @@ count.write_text(str(n + 1))
 """
 
 
-def run(tmp_path, body, wait_s=120.0, silent_s=60.0):
+def run(tmp_path, body, silent_s=60.0):
     """Return exit status and what a parent over this child said."""
     parent = start(tmp_path, body, silent_s)
-    said, _ = parent.communicate(timeout=wait_s)
+    said, _ = parent.communicate(timeout=PATIENCE_S)
     return parent.returncode, said
 
 
@@ -52,13 +52,6 @@ def start(tmp_path, body, silent_s=60.0):
 
 def lives(tmp_path):
     return int((tmp_path / "count").read_text())
-
-
-def until(condition, seconds=30.0):
-    until_s = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until_s
-        time.sleep(0.05)
 
 
 def test_a_child_that_falls_after_it_was_ready_is_replaced(tmp_path):
@@ -122,12 +115,12 @@ def test_a_signal_is_handed_on_once(tmp_path):
         signal.signal(signal.SIGTERM, stop)
         leash.ready()
         pathlib.Path("ready").write_text("1")
-        time.sleep(60)
+        time.sleep(600)
         """,
     )
     until((tmp_path / "ready").exists)
     parent.send_signal(signal.SIGTERM)
-    assert parent.wait(30) == 0
+    assert parent.wait(PATIENCE_S) == 0
     assert (tmp_path / "told").exists()
     assert lives(tmp_path) == 1
     assert parent.stdout is not None
@@ -146,14 +139,12 @@ subprocess.Popen = ToldToStopMeanwhile
 
 def test_a_signal_that_comes_while_a_child_is_started_is_not_lost(tmp_path):
     source = os.fspath(type(tmp_path)(shell.__file__).parents[2])
-    began_s = time.monotonic()
     stopped = subprocess.run(
-        [sys.executable, "-c", EARLY + PARENT, "import time; time.sleep(30)", "60"],
+        [sys.executable, "-c", EARLY + PARENT, "import time; time.sleep(600)", "60"],
         env={**os.environ, "PYTHONPATH": source},
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert stopped.returncode == 0
-    assert time.monotonic() - began_s < 20
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
@@ -167,12 +158,12 @@ def test_a_child_ends_when_its_parent_has_gone(tmp_path):
         signal.signal(signal.SIGTERM, stop)
         leash.ready()
         pathlib.Path("ready").write_text("1")
-        time.sleep(60)
+        time.sleep(600)
         """,
     )
     until((tmp_path / "ready").exists)
     parent.kill()
-    parent.wait(30)
+    parent.wait(PATIENCE_S)
     until((tmp_path / "gone").exists)
     assert parent.stdout is not None
     parent.stdout.close()

@@ -11,6 +11,7 @@ from glassbox.errors import InvalidValue
 from glassbox.server.answers.lens_reading import span
 from glassbox.testing.tiny import N_LAYERS, tiny_engine
 from tests.server.worlds import fake_server, http_client, serve
+from tests.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
 
@@ -116,7 +117,7 @@ async def test_an_engine_without_layers_says_so():
 
 async def test_a_lens_that_does_not_come_to_its_turn_says_so(engine):
     app = serve(engine)
-    with engine.lend(lease_s=5):
+    with engine.lend(lease_s=PATIENCE_S):
         async with http_client(app) as client:
             answers = {}
 

@@ -9,8 +9,8 @@ from glassbox.server.app import create_app
 from glassbox.server.serving import Serving
 from glassbox.server.translation.speech import Speaker
 from glassbox.testing import FakeEngine
-from tests.rollout.answering.test_inference import until
 from tests.server.model_worlds import client_of, model_server
+from tests.waiting import until
 
 SPEC_SUMMARY = {
     "rolling_count",
@@ -340,6 +340,6 @@ def test_a_failing_challenger_degrades_and_is_no_error(tmp_path):
     with model_server(tmp_path, "steady", "deadly") as (client, _):
         for x in range(3):
             assert client.post("/predict", json={"features": {"x": x}}).status_code == 200
-        assert until(lambda: client.get("/health").json()["status"] == "degraded", 60.0)
+        until(lambda: client.get("/health").json()["status"] == "degraded")
         assert client.get("/health").status_code == 200
         assert client.get("/health").json()["components"]["primary"]["status"] == "ok"

@@ -6,8 +6,8 @@ from glassbox.server.access.guards import Guards
 from glassbox.server.access.key_ring import KeyRing
 from glassbox.storage.database import open_database
 from glassbox.storage.keys import KeyStore
-from tests.rollout.answering.test_inference import until
 from tests.server.model_worlds import model_server
+from tests.waiting import until
 
 PLAN = {"min_requests": 5, "min_distinct": 2, "consecutive_passes": 1, "step_s": 0.1}
 
@@ -108,7 +108,7 @@ def test_a_forced_promotion_is_in_force_for_the_next_request(world):
     rollout = client.post("/rollouts", json={"challenger": "other", "plan": PLAN}).json()["id"]
     answer = client.post(f"/rollouts/{rollout}/promote", json={"force": True, "reason": "now"})
     assert answer.status_code == 200, answer.text
-    assert until(lambda: client.get("/registry").json()["active_version"] == "other")
+    until(lambda: client.get("/registry").json()["active_version"] == "other")
     answered = client.post("/predict", json={"features": {"x": 1}}).json()
     assert answered["model_version"] == "other"
 
@@ -162,10 +162,10 @@ def test_alerts_fire_from_rules_over_the_servers_own_numbers(tmp_path):
         'below = 3\nseverity = "warn"\nkeep_firing_for_s = 0\n'
     )
     with model_server(tmp_path, "steady", alerts__rules=str(rules)) as (client, _):
-        assert until(lambda: client.get("/alerts").json()["firing"])
+        until(lambda: client.get("/alerts").json()["firing"])
         for x in range(4):
             client.post("/predict", json={"features": {"x": x}})
-        assert until(lambda: not client.get("/alerts").json()["firing"])
+        until(lambda: not client.get("/alerts").json()["firing"])
         states = [each["state"] for each in client.get("/alerts").json()["history"]]
         assert states == ["resolved", "firing"]
 

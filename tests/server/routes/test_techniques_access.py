@@ -27,6 +27,7 @@ from glassbox.techniques.remote.signing import body_digest
 from glassbox.wire.techniques import RUN_TYPE
 from tests.server.routes.technique_calls import DIGEST, authorised, call, shipped
 from tests.server.technique_worlds import INFO, StubBackend, technique_server
+from tests.waiting import PATIENCE_S
 
 
 @pytest.fixture
@@ -91,7 +92,7 @@ def test_a_list_of_digests_is_read_from_a_setting_or_a_file(tmp_path):
 
 
 def refused(world, headers, method="GET", target="/v1/techniques", **more):
-    answer = httpx.request(method, world.url + target, headers=headers, timeout=20, **more)
+    answer = httpx.request(method, world.url + target, headers=headers, timeout=PATIENCE_S, **more)
     return answer.status_code, answer.headers.get("x-glassbox-error"), answer.json()["detail"]
 
 
@@ -113,7 +114,7 @@ def test_a_request_that_is_not_signed_well_is_refused(world):
 
 def test_a_request_is_taken_once(world):
     headers = authorised(world, "GET", "/v1/techniques/model")
-    answer = httpx.get(f"{world.url}/v1/techniques/model", headers=headers)
+    answer = httpx.get(f"{world.url}/v1/techniques/model", headers=headers, timeout=PATIENCE_S)
     assert answer.status_code == 200
     status, code, detail = refused(world, headers, target="/v1/techniques/model")
     assert (status, code) == (401, "replayed-request")

@@ -22,6 +22,7 @@ from glassbox.settings import ServerSettings
 from glassbox.testing import FakeEngine
 from glassbox.wire.invocation_attributes import ATTRIBUTES_HEADER, CARRIED, read_attributes
 from tests.sagemaker_platform import MOST_BYTES
+from tests.waiting import PATIENCE_S
 
 PROMPT = "The negative and the positive are in the way of it all"
 BUNDLE = "b" * 64
@@ -387,7 +388,7 @@ async def test_a_client_that_goes_away_ends_its_request() -> None:
         "scheme": "http",
         "root_path": "",
     }
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         await app(scope, receive, send)
     slow.close()
     assert [each.get("status", 499) for each in sent] in ([], [499, 499])

@@ -1,15 +1,14 @@
 """``glassbox serve --techniques``: a real process, functions that take it down, its return."""
 
 import signal
-import time
 
 import httpx
-import pytest
 
 from glassbox.techniques import transport, values
 from glassbox.techniques.calls import FINAL, Call, Limits
 from glassbox.techniques.remote.http_backend import HttpBackend
 from tests.server.process.test_running import served
+from tests.waiting import PATIENCE_S, until
 
 
 def function(body):
@@ -25,12 +24,12 @@ def call_of(body, **more):
     return Call(shipment.digest, "technique", arguments, shipment=shipment, **more)
 
 
-def ended(client, run, seconds=60.0):
-    until_s = time.monotonic() + seconds
-    while run.status not in FINAL:
-        assert time.monotonic() < until_s, run
-        run = client.run(run.id, wait_s=5)
-    return run
+def ended(client, run):
+    def final():
+        found = client.run(run.id, wait_s=5)
+        return found if found.status in FINAL else None
+
+    return run if run.status in FINAL else until(final, run)
 
 
 def serving(tmp_path, mode, *words, **environment):
@@ -44,10 +43,9 @@ def client_of(server, tmp_path):
     url = server.url
     port = url.rpartition(":")[2]
     secret_file = tmp_path / "techniques" / "servers" / f"{port}.secret"
-    return HttpBackend(url, secret_file=secret_file, timeout_s=90.0)
+    return HttpBackend(url, secret_file=secret_file, timeout_s=PATIENCE_S)
 
 
-@pytest.mark.timeout(180)
 def test_a_function_that_ends_the_server_is_lost_and_the_server_comes_back(tmp_path):
     with serving(tmp_path, "shared") as server:
         server.until("Ready: ")
@@ -69,7 +67,6 @@ def test_a_function_that_ends_the_server_is_lost_and_the_server_comes_back(tmp_p
         assert "Stopped." in "".join(server.log)
 
 
-@pytest.mark.timeout(180)
 def test_functions_in_a_process_of_their_own_leave_the_server_alone(tmp_path):
     with serving(tmp_path, "process") as server:
         server.until("Ready: ")
@@ -81,7 +78,7 @@ def test_functions_in_a_process_of_their_own_leave_the_server_alone(tmp_path):
         assert ended(client, slow).status in ("failed", "lost", "cancelled")
         again = ended(client, client.submit(call_of("return 7"), wait_s=9))
         assert values.unpack(again.result) == 7
-        counted = httpx.get(f"{server.url}/metrics").text
+        counted = httpx.get(f"{server.url}/metrics", timeout=PATIENCE_S).text
         assert 'technique_runs_total{model_name="tiny",status="succeeded"} 1.0' in counted
         assert 'technique_runs_total{model_name="tiny",status="lost"}' in counted
         client.close()

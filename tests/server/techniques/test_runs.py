@@ -26,8 +26,8 @@ from glassbox.storage.database import open_database
 from glassbox.storage.keys import KeyStore
 from glassbox.techniques.calls import Call, Packed
 from glassbox.testing import FakeEngine
-from tests.server.routes.test_techniques import until
 from tests.server.technique_worlds import INFO, StubBackend, technique_server
+from tests.waiting import PATIENCE_S, until
 
 RUN = "run-" + "7" * 32
 
@@ -46,7 +46,7 @@ class Held(StubBackend):
 
     def submit(self, call, *, wait_s=0.0):
         self.n_blocked += 1
-        assert self.go_on.wait(30)
+        assert self.go_on.wait(PATIENCE_S)
         return super().submit(call, wait_s=wait_s)
 
 
@@ -64,7 +64,8 @@ def test_submits_that_block_keep_nobody_else_from_an_answer(tmp_path, monkeypatc
                 until(lambda: world.app.state.submitting.statistics().tasks_waiting == 15)
                 assert client.model_info() == INFO
                 bearer = {"authorization": f"Bearer {secret}"}
-                assert httpx.get(f"{world.url}/v1/models", headers=bearer, timeout=5).is_success
+                models = f"{world.url}/v1/models"
+                assert httpx.get(models, headers=bearer, timeout=PATIENCE_S).is_success
                 with pytest.raises(CapacityError, match="Try again later"):
                     client.submit(call())
             finally:
@@ -161,13 +162,13 @@ def test_a_call_repeated_while_it_is_noted_is_the_same_run(service, backend, mon
 
     def slow(*given, **more):
         noting.set()
-        assert go_on.wait(10)
+        assert go_on.wait(PATIENCE_S)
         return append(*given, **more)
 
     monkeypatch.setattr(service.record.log, "append", slow)
     thread = threading.Thread(target=lambda: service.submit(call(), "local", RUN))
     thread.start()
-    assert noting.wait(10)
+    assert noting.wait(PATIENCE_S)
     assert service.run(RUN, "local").status == "queued"
     again = threading.Thread(target=go_on.set)
     again.start()

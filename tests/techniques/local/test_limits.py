@@ -19,6 +19,7 @@ from glassbox.techniques.local.limits import (
     free_bytes,
     least,
 )
+from tests.waiting import PATIENCE_S
 
 LIMIT = st.none() | st.floats(min_value=0.1, max_value=1e6)
 
@@ -134,7 +135,7 @@ def test_a_run_that_uses_up_its_processor_time_is_ended(board):
     ended = {}
     limits = RunLimits(board, Limits(), 1.0, ended.__setitem__)
     with limits.guard("run-1", call(cpu_s=0.1)):
-        until = time.monotonic() + 10
+        until = time.monotonic() + PATIENCE_S
         while not ended and time.monotonic() < until:
             sum(range(10_000))
     assert isinstance(ended["run-1"], DeadlineExceeded)

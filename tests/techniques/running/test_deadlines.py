@@ -6,11 +6,12 @@ from collections.abc import Callable
 from glassbox.errors import DeadlineExceeded
 from glassbox.techniques.running.deadlines import Clock
 from glassbox.techniques.running.stopping import StopSign
+from tests.waiting import PATIENCE_S
 
 
 def until(is_so: Callable[[], bool]) -> None:
     """Wait for something, with long patience."""
-    until_s = time.monotonic() + 60
+    until_s = time.monotonic() + PATIENCE_S
     while not is_so():
         assert time.monotonic() < until_s
         time.sleep(0.005)
