@@ -136,6 +136,27 @@ def test_agreement_counts_the_models_own_answers_that_are_the_same() -> None:
     assert asked == {PROMPT, *verdict.paraphrases}
 
 
+def cut_off(engine: FakeEngine, max_tokens: int, **asked: object) -> list[str]:
+    """Notes on answers that were cut off, of a verifier with so many tokens for each."""
+    plan = Plan(k=4, max_tokens=max_tokens, stop=())
+    verdict = Verifier(engine, manifest(engine, plan=plan)).verify(PROMPT, **asked)
+    return [note for note in verdict.notes if "cut off" in note]
+
+
+def test_answers_that_were_cut_off_are_told() -> None:
+    engine = FakeEngine()
+    (samples,) = cut_off(engine, 1, response="Vienna")
+    assert samples.startswith("4 of the model's own answers were cut off")
+    (one,) = cut_off(engine, 1, response="Vienna", k=1)
+    assert one.startswith("1 of the model's own answers was cut off")
+    assert cut_off(engine, 1, response="Vienna", k=0) == []
+
+
+def test_an_answer_that_is_judged_half_is_told() -> None:
+    (judged,) = cut_off(FakeEngine(), 1, k=0)
+    assert judged == "The answer that is judged was cut off at 1 token, the most allowed."
+
+
 def test_given_paraphrases_replace_those_by_rule() -> None:
     verdict = Verifier(FakeEngine()).verify(PROMPT, "x", k=4, paraphrases=["Where is Pito?"])
     assert verdict.paraphrases == ("Where is Pito?",)

@@ -30,6 +30,7 @@ from glassbox.introspection.verifier.file import VerifierManifest
 from glassbox.introspection.verifier.fusion import Fusion, Judgement, choose
 from glassbox.introspection.verifier.spans import read_tokens, surprising_spans
 from glassbox.stats.uncertainty.heuristic import ENTROPY_SCALE, estimate_uncertainty
+from glassbox.wording import counted
 
 UNVALIDATED = (
     "No trained verifier for this model: the uncertainty is an index of entropy and probability "
@@ -127,12 +128,13 @@ class Verifier:
         if paraphrases is not None or only_read:
             paraphrases = [witness.plan.framed(each) for each in paraphrases or ()]
         origin: Origin = "given"
-        n_written = 0
+        n_written, is_cut = 0, False
         if response is None:
             origin = "written"
             asked_for = own_answer(witness, prompt, WRITTEN)
             (written,) = witness.answers([asked_for])
             response, n_written = _written(written), n_run(written, asked_for)
+            is_cut = written.finish_reason == "length"
         evidence = gather(witness, [(prompt, response)], paraphrases=paraphrases)[0]
         if only_read:
             why = dict.fromkeys(("asking", "rewording", "swapping"), ONLY_READ)
@@ -160,7 +162,7 @@ class Verifier:
             spans=surprising_spans(response, tokens),
             samples=evidence.samples,
             paraphrases=evidence.paraphrases,
-            notes=_notes(evidence, fusion, manifest, origin, witness.plan.k),
+            notes=_notes(evidence, fusion, manifest, origin, witness.plan, is_cut=is_cut),
             model=info.name,
             model_digest=info.digest,
             adapter_digest=evidence.generation.adapter_digest,
@@ -231,7 +233,9 @@ def _notes(
     fusion: Fusion | None,
     manifest: VerifierManifest | None,
     origin: Origin,
-    k: int,
+    plan: Plan,
+    *,
+    is_cut: bool,
 ) -> tuple[str, ...]:
     notes = []
     if manifest is None:
@@ -249,10 +253,15 @@ def _notes(
                 f"Judged by {len(fusion.checks)} checks instead of {fullest}: the others were not "
                 "all read."
             )
-        if "agreement" in fusion.checks and k != manifest.plan.k:
+        if "agreement" in fusion.checks and plan.k != manifest.plan.k:
             notes.append(
-                f"The verifier was trained with {manifest.plan.k} samples; here it had {k}."
+                f"The verifier was trained with {manifest.plan.k} samples; here it had {plan.k}."
             )
+    if is_cut:
+        notes.append(
+            f"The answer that is judged was cut off at {counted(plan.max_tokens, 'token')}, the "
+            "most allowed."
+        )
     if evidence.n_truncated:
         were = "was" if evidence.n_truncated == 1 else "were"
         notes.append(
