@@ -280,6 +280,7 @@ def test_a_server_that_stays_full_is_an_error_with_its_wait(monkeypatch):
     "call",
     [
         lambda c: c.move_alias("champion", 2, expected=1),
+        lambda c: c.register_version("models.py:classes"),
         lambda c: c.start_rollout("b"),
         lambda c: c.promote_rollout("r1"),
         lambda c: c.make_reference(last_n=100),

@@ -186,7 +186,7 @@ def register_version(source: str, options: RegisterOptions) -> Call[VersionAnswe
     """Return the request that registers files on the server."""
     given.known_options(options, RegisterOptions)
     body = _given({"source": source, **options})
-    return Call("POST", f"{BASE}/versions", reader(VersionAnswered), body)
+    return Call("POST", f"{BASE}/versions", reader(VersionAnswered), body, is_once=True)
 
 
 def move_alias(
