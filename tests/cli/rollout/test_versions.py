@@ -48,6 +48,13 @@ def versions(
     return Shell(capsys, url)
 
 
+@pytest.mark.parametrize(("asked", "named"), [((), ""), (("--model", "tox"), " --model tox")])
+def test_nothing_registered_says_what_to_type(versions: Shell, asked: tuple, named: str) -> None:
+    code, _, err = versions("list", *asked)
+    assert code == 0
+    assert " ".join(err.split()).endswith(f"glassbox versions register RUN{named}")
+
+
 def test_a_version_is_registered_tried_crowned_and_taken_back(versions: Shell) -> None:
     code, out, err = versions("register", "one.py:one", "--example", '{"a": 1}')
     assert code == 0, err

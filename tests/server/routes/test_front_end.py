@@ -87,8 +87,12 @@ def test_large_files_travel_compressed_where_the_client_takes_it(client):
         assert answer.headers["content-encoding"] == "gzip"
         raw = b"".join(answer.iter_raw())
     assert gzip.decompress(raw) == front_end.built_files()[name].content
-    refused = client.get(f"/ui/{name}", headers={"accept-encoding": "br, gzip;q=0"})
-    assert "content-encoding" not in refused.headers
+    for offer in ("br, gzip; q=0.5", "gzip;q=1.0, *;q=0"):
+        answer = client.get(f"/ui/{name}", headers={"accept-encoding": offer})
+        assert answer.headers["content-encoding"] == "gzip"
+    for offer in ("br, gzip;q=0", "gzip; q=0.000", "br"):
+        refused = client.get(f"/ui/{name}", headers={"accept-encoding": offer})
+        assert "content-encoding" not in refused.headers
 
 
 def test_a_question_for_the_head_gets_no_body(client):

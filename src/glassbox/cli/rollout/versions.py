@@ -152,7 +152,8 @@ def list_versions(model: ModelOption = None, json: options.AsJson = False) -> No
     for words in unheeded(registry, runtime.settings.rollout):
         note(words)
     if not found:
-        note("No versions yet. Register a run: glassbox versions register RUN")
+        named = "" if model in (None, DEFAULT_MODEL) else f" --model {model}"
+        note(f"No versions yet. Register a run: glassbox versions register RUN{named}")
 
 
 @app.command()

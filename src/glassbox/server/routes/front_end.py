@@ -8,6 +8,7 @@ calls that the page makes ask for one. Knows nothing of models.
 
 import gzip
 import hashlib
+import re
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -20,6 +21,9 @@ from glassbox.errors import UnknownName
 
 PAGE = "index.html"
 """The one file behind every address; its script draws what the address says."""
+
+_REFUSED = re.compile(r";\s*q=0(\.0*)?\s*$")
+"""The weight of an encoding that a client does not take. Source: RFC 9110, section 12.4.2."""
 
 ADDRESSES = (
     "/",
@@ -150,4 +154,6 @@ def _answer(request: Request, name: str) -> Response:
 
 def _takes_gzip(request: Request) -> bool:
     offers = request.headers.get("accept-encoding", "").split(",")
-    return any(offer.split(";")[0].strip() == "gzip" and "q=0" not in offer for offer in offers)
+    return any(
+        offer.split(";")[0].strip() == "gzip" and _REFUSED.search(offer) is None for offer in offers
+    )
