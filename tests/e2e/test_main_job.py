@@ -71,7 +71,8 @@ def test_the_adapter_in_the_run_folder_is_used_again(run, data, capsys):
     assert main(["evaluate", "-m", "tiny", "-d", str(data), "-o", str(run), "--skip-charts"]) == 0
     told = capsys.readouterr()
     assert "Using the adapter" in told.err
-    assert f"glassbox serve --model tiny --classifier {run}" in " ".join(told.out.split())
+    # How the program itself is called depends on who started it.
+    assert f" serve --model tiny --classifier {run}" in " ".join(told.out.split())
     assert (run / "adapter" / "adapter_model.safetensors").read_bytes() == before
 
 
