@@ -19,6 +19,7 @@ from glassbox.introspection.evidence.witness import Plan, Witness, plain_encode
 from glassbox.introspection.training.figures import FUSION, judge_rows, measure
 from glassbox.introspection.training.fusions import Recipe, Values, fit_fusions, split
 from glassbox.introspection.training.graded import GradedRow, data_digest
+from glassbox.introspection.training.verifier import standing_pairs
 from glassbox.introspection.verifier.file import VerifierManifest
 from glassbox.runtime import SHIPPED_VERIFIER, Runtime
 from recipes.tiny.facts import Fact
@@ -75,7 +76,7 @@ def _chunks(facts: list[Fact]) -> Iterator[list[Fact]]:
 
 def _asked(witness: Witness, facts: list[Fact]) -> list[dict[str, object]]:
     rows = graded_facts(witness.engine, facts)
-    evidence = gather(witness, [(row.prompt, row.response) for row in rows])
+    evidence = gather(witness, standing_pairs(witness, rows))
     return [
         {"row": asdict(row), "values": dict(each.values)}
         for row, each in zip(rows, evidence, strict=True)

@@ -20,6 +20,8 @@ CORPUS = [
 class BpeCodec(TextCodec):
     """A byte-level BPE tokenizer trained in code, with or without a chat template."""
 
+    before_answer = ""
+
     def __init__(
         self, *, chat: bool = False, words_apart: bool = True, template: str | None = None
     ) -> None:
@@ -59,6 +61,11 @@ class BpeCodec(TextCodec):
         found = self.tokenizer.encode_batch(list(texts), add_special_tokens=special)
         return [tuple(each.ids) for each in found]
 
+    def encode_continuations(
+        self, texts: Sequence[str], *, literal: bool = False
+    ) -> list[TokenIds]:
+        return self.encode(texts, special=False, literal=literal)
+
     def decode(self, ids: Sequence[int]) -> str:
         return self.tokenizer.decode(list(ids), skip_special_tokens=False)
 
@@ -73,6 +80,8 @@ class BpeCodec(TextCodec):
 class TableCodec(TextCodec):
     """Characters to ids by a table; characters that are not in it vanish."""
 
+    before_answer = ""
+
     def __init__(self, table: dict[str, int]) -> None:
         self.table = table
 
@@ -80,6 +89,11 @@ class TableCodec(TextCodec):
         self, texts: Sequence[str], *, special: bool = True, literal: bool = False
     ) -> list[TokenIds]:
         return [tuple(self.table[each] for each in text if each in self.table) for text in texts]
+
+    def encode_continuations(
+        self, texts: Sequence[str], *, literal: bool = False
+    ) -> list[TokenIds]:
+        return self.encode(texts, special=False, literal=literal)
 
     def decode(self, ids: Sequence[int]) -> str:
         return "".join(next(key for key, value in self.table.items() if value == i) for i in ids)

@@ -6,6 +6,7 @@ import pytest
 from glassbox.introspection.evidence.gathering import gather
 from glassbox.introspection.evidence.witness import Witness, plain_encode
 from glassbox.introspection.training.figures import judge_rows, stratum_figures
+from glassbox.introspection.training.verifier import standing_pairs
 from glassbox.introspection.verifier.file import VerifierManifest
 from glassbox.runtime import SHIPPED_VERIFIER, Runtime
 from glassbox.stats.classification.grouped_auroc import value_auroc
@@ -25,7 +26,7 @@ def test_the_shipped_verifier_tells_right_from_wrong_about_held_out_entities() -
     facts = [each for each in held_out if each.exposure >= CAN_KNOW]
     rows = graded_facts(engine, facts[::5])
     witness = Witness(engine, plain_encode(engine.codec), manifest.plan)
-    evidence = gather(witness, [(row.prompt, row.response) for row in rows])
+    evidence = gather(witness, standing_pairs(witness, rows))
     judged = judge_rows(rows, [each.values for each in evidence], manifest.fusions)
     assert value_auroc(1 - judged.uncertainty, judged.correct) >= 0.9
     known = np.array([exposure(row) >= 32 for row in rows])
@@ -44,7 +45,7 @@ def test_the_shipped_verifier_is_as_unsure_of_the_models_own_responses_as_they_a
     held_out = [each for each in embedded_facts() if each.split == "held_out"]
     rows = [each for each in graded_facts(engine, held_out) if each.origin == "written"]
     witness = Witness(engine, plain_encode(engine.codec), manifest.plan)
-    evidence = gather(witness, [(row.prompt, row.response) for row in rows])
+    evidence = gather(witness, standing_pairs(witness, rows))
     engine.close()
     strata = stratum_figures(judge_rows(rows, [e.values for e in evidence], manifest.fusions))
     assert {each.stratum for each in strata} == {

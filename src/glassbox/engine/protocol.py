@@ -187,6 +187,16 @@ class TextCodec(Protocol):
         """
         ...
 
+    def encode_continuations(
+        self, texts: Sequence[str], *, literal: bool = False
+    ) -> list[TokenIds]:
+        """Return token ids of each text as it reads right behind other text.
+
+        The ids add the text's own characters and nothing else; no space that the tokenizer puts at
+        the start of a text.
+        """
+        ...
+
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of some ids, special tokens included."""
         ...
@@ -198,6 +208,11 @@ class TextCodec(Protocol):
     @property
     def has_chat_template(self) -> bool:
         """Whether the tokenizer carries a chat template."""
+        ...
+
+    @property
+    def before_answer(self) -> str:
+        """White space that the chat template puts between its prompt and an answer."""
         ...
 
     def chat(self, user: str, *, system: str | None = None) -> str:

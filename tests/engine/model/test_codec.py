@@ -6,12 +6,14 @@ from tokenizers import processors
 from glassbox.engine.model.codec import TokenizerCodec
 from glassbox.errors import UnsupportedModel
 from glassbox.testing import tiny_tokenizer
+from tests.engine.model.piece_tokenizers import STYLES, piece_tokenizer
 
 TEMPLATE = (
     "{% for m in messages %}<s>{{ m.role }}: {{ m.content }}</s>{% endfor %}"
     "{% if add_generation_prompt %}<s>assistant:{% endif %}"
 )
 CODEC = TokenizerCodec(tiny_tokenizer())
+PIECES = {style: TokenizerCodec(piece_tokenizer(style)) for style in STYLES}
 CHAT = TokenizerCodec(tiny_tokenizer(chat_template=TEMPLATE))
 
 
@@ -19,6 +21,28 @@ CHAT = TokenizerCodec(tiny_tokenizer(chat_template=TEMPLATE))
 def test_a_text_comes_back_from_its_tokens(text):
     (ids,) = CODEC.encode([text], special=False, literal=True)
     assert CODEC.decode(ids) == text
+
+
+@pytest.mark.parametrize("codec", [CODEC, *PIECES.values()], ids=["bytes", *PIECES])
+@given(text=st.text("ab, .\ncé\u2026", max_size=12), before=st.sampled_from(["a", "b,", "a\n"]))
+def test_a_continuation_adds_its_own_characters_and_no_others(codec, text, before):
+    (ids,) = codec.encode_continuations([text], literal=True)
+    assert codec.continuation(codec.encode([before])[0], ids) == text
+
+
+@pytest.mark.parametrize("codec", [CODEC, *PIECES.values()], ids=["bytes", *PIECES])
+def test_continuations_are_the_tokens_of_the_whole_text(codec):
+    texts = ["", " ab", ", b", "b ab", "\n\na"]
+    (start,) = codec.encode(["b\n."])
+    whole = codec.encode(["b\n." + text for text in texts])
+    assert codec.encode_continuations(texts) == [ids[len(start) :] for ids in whole]
+
+
+def test_texts_that_begin_anew_get_the_tokenizers_space_and_continuations_do_not():
+    for codec in PIECES.values():
+        assert codec.encode(["a"], special=False) == codec.encode_continuations([" a"])
+        assert codec.encode(["a"], special=False) != codec.encode_continuations(["a"])
+    assert CODEC.encode(["a", " a"], special=False) == CODEC.encode_continuations(["a", " a"])
 
 
 def test_special_adds_what_the_tokenizer_adds():
@@ -63,6 +87,22 @@ def test_a_chat_prompt_ends_where_the_answer_begins():
     assert CHAT.has_chat_template
     assert CHAT.chat("hi") == "<s>user: hi</s><s>assistant:"
     assert CHAT.chat("hi", system="be brief").startswith("<s>system: be brief</s><s>user: hi")
+
+
+@pytest.mark.parametrize(
+    ("template", "gap"),
+    [
+        (TEMPLATE, " "),
+        (TEMPLATE.replace("role }}: {{", "role }}:{{"), ""),
+        (TEMPLATE.replace("role }}: {{", "role }}:\n\n{{"), "\n\n"),
+        # It shows an answer in another way than it asks for one.
+        (TEMPLATE.replace("<s>assistant:", "<think>"), ""),
+        ("{% if messages[-1].role == 'assistant' %}{{ raise_exception('no') }}{% endif %}", ""),
+    ],
+)
+def test_white_space_before_an_answer_is_the_templates(template, gap):
+    assert TokenizerCodec(tiny_tokenizer(chat_template=template)).before_answer == gap
+    assert CODEC.before_answer == ""
 
 
 def test_a_base_model_has_no_chat():

@@ -13,6 +13,8 @@ from glassbox.introspection.verifier.spans import read_tokens
 class Bytes(TextCodec):
     """A codec whose tokens are bytes; counts how many it turns into text."""
 
+    before_answer = ""
+
     def __init__(self) -> None:
         self.n_decoded = 0
 

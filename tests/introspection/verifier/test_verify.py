@@ -18,7 +18,7 @@ from glassbox.errors import (
     UnknownName,
 )
 from glassbox.introspection.evidence.checks import CHECKS, READING
-from glassbox.introspection.evidence.gathering import gather, response_ids
+from glassbox.introspection.evidence.gathering import as_it_stands, gather
 from glassbox.introspection.evidence.swaps import Swaps
 from glassbox.introspection.evidence.witness import Asked, Plan, Witness, plain_encode
 from glassbox.introspection.training.figures import FUSION, judge_rows, measure
@@ -71,7 +71,8 @@ def _read(verdict: Verdict) -> dict[str, float]:
 
 def test_the_reading_checks_are_those_of_a_teacher_forced_pass() -> None:
     engine = tiny_engine()
-    ids = response_ids(engine.codec, PROMPT, "the positive one")
+    standing = as_it_stands(engine.codec, PROMPT, "the positive one")
+    (ids,) = engine.codec.encode([standing], special=False)
     prompt = plain_encode(engine.codec)(PROMPT).ids
     reading = engine.generate(
         [Request(prompt, response=ids, sampling=Sampling(max_tokens=1, top_logprobs=1))]

@@ -31,6 +31,9 @@ class WordEncoder:
             for text in texts
         ]
 
+    def encode_continuations(self, texts):
+        return self.encode(texts, special=False)
+
 
 def logged_texts(n=60, n_prompts=6, seed=0):
     rng = np.random.default_rng(seed)

@@ -32,13 +32,15 @@ def test_a_text_becomes_numbers_and_the_same_text_the_same_numbers() -> None:
 
 def test_an_unknown_token_is_found_where_the_tokenizer_has_one() -> None:
     class Words:
+        before_answer = ""
+
         def encode(self, texts, *, special=True, literal=False):
             return [tuple(1 if w in ("a", "room") else 0 for w in t.split()) for t in texts]
 
         def decode(self, ids):
             return ""
 
-        continuation = chat = dialogue = decode
+        continuation = chat = dialogue = encode_continuations = decode
         has_chat_template = False
 
     found = TextSummaries(Words(), 2).summaries(["a room", "a fnord", "gnu fnord"])

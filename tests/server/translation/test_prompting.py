@@ -4,9 +4,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from glassbox.engine.model.codec import TokenizerCodec
 from glassbox.errors import InvalidValue
 from glassbox.server.translation.prompting import BETWEEN, MAX_TOKEN_CHARACTERS, Prompter
 from glassbox.testing.fake import FakeEngine
+from tests.engine.model.piece_tokenizers import STYLES, piece_tokenizer
 from tests.server.worlds import CHAT_TEMPLATE
 
 CODEC = FakeEngine(chat_template=CHAT_TEMPLATE).codec
@@ -48,6 +50,23 @@ def test_the_hidden_part_is_the_same_whatever_is_asked(messages, hidden):
 
     assert CODEC.decode(built.ids[: built.n_hidden]).endswith(hidden)
     assert built.ids[: built.n_hidden] == prompter.chat([("system", "x")]).ids[: built.n_hidden]
+
+
+@pytest.mark.parametrize("style", STYLES)
+@given(st.lists(st.text("ab,", min_size=1, max_size=4), min_size=1, max_size=3))
+def test_texts_put_in_one_by_one_get_no_spaces_of_the_tokenizers(style, texts):
+    template = (
+        "{% for m in messages %}b{{ m.role }}: {{ m.content }},{{ m.content }}\n{% endfor %}"
+        "{% if add_generation_prompt %}b:{% endif %}"
+    )
+    codec = TokenizerCodec(piece_tokenizer(style, chat_template=template))
+    messages = [("user", text) for text in texts]
+    built = Prompter(codec, 10_000, "ab, b").chat(messages)
+    whole = codec.dialogue([("user", f"ab, b{BETWEEN}{texts[0]}"), *messages[1:]])
+    shown = codec.dialogue([("system", "ab, b"), *messages])
+    (ids,) = codec.encode([shown], special=False)
+    assert codec.decode(built.ids) in (whole, shown)
+    assert built.ids == ids
 
 
 def test_a_hidden_prompt_that_fills_the_context_is_refused_at_the_start():

@@ -163,8 +163,8 @@ class PromptBuilder:
         head = self._head.rstrip(" ")
         text = self._head[len(head) :] + text
         (start,) = self._codec.encode([head], special=self.adds_special)
-        (middle,) = self._codec.encode([text], special=False, literal=True)
-        (end,) = self._codec.encode([self._tail], special=False)
+        (middle,) = self._codec.encode_continuations([text], literal=True)
+        (end,) = self._codec.encode_continuations([self._tail])
         return start + middle + end
 
     def _reads_plainly(self, prompt: str) -> bool:

@@ -15,6 +15,8 @@ from glassbox.types import TokenIds
 CONTEXT_IDS = 4
 """Ids before a continuation that decide how its first characters read; enough for any UTF-8
 character split into bytes."""
+ANCHORS = ("\n", ".", "a")
+"""Texts behind which others are encoded, the first whose own tokens stay as they are."""
 
 
 class TokenizerCodec:
@@ -56,6 +58,42 @@ class TokenizerCodec:
             for ids in batch["input_ids"]
         ]
 
+    def encode_continuations(
+        self, texts: Sequence[str], *, literal: bool = False
+    ) -> list[TokenIds]:
+        """Return token ids of each text as it reads right behind other text.
+
+        Many tokenizers (Llama 2's, Mistral's, Phi-3's) put a space before every text. Where one
+        does, the texts are encoded behind an anchor whose tokens are left out, so that the ids add
+        exactly the text's own characters.
+        """
+        alone = self.encode(texts, special=False, literal=literal)
+        return self._anchored(texts, alone, literal=literal) if self._puts_a_space else alone
+
+    @cached_property
+    def _puts_a_space(self) -> bool:
+        """Whether the start of a text is encoded otherwise than what stands behind other text."""
+        alone = self.encode(["b"], special=False)
+        return self._anchored(["b"], alone, literal=False) != alone
+
+    def _anchored(
+        self, texts: Sequence[str], alone: Sequence[TokenIds], *, literal: bool
+    ) -> list[TokenIds]:
+        """Return the tokens of texts behind an anchor; where each grows into one, those alone."""
+        found = list(alone)
+        left = list(range(len(texts)))
+        for anchor in ANCHORS:
+            joined = [anchor + texts[at] for at in left]
+            start, *whole = self.encode([anchor, *joined], special=False, literal=literal)
+            grown = []
+            for at, ids in zip(left, whole, strict=True):
+                if ids[: len(start)] == start:
+                    found[at] = ids[len(start) :]
+                else:
+                    grown.append(at)
+            left = grown
+        return found
+
     @cached_property
     def _behind(self) -> list[int]:
         """Ids that the tokenizer adds behind a text."""
@@ -95,6 +133,25 @@ class TokenizerCodec:
         """Whether the tokenizer carries a chat template."""
         return bool(getattr(self.tokenizer, "chat_template", None))
 
+    @cached_property
+    def before_answer(self) -> str:
+        """White space that the chat template puts between its prompt and an answer; often none.
+
+        A model that was trained on such a template writes it before its answers.
+        """
+        if not self.has_chat_template:
+            return ""
+        from jinja2 import TemplateError
+
+        asked = [{"role": "user", "content": "u"}]
+        answered = [*asked, {"role": "assistant", "content": "a"}]
+        try:
+            prompt, whole = self._rendered(asked, ready=True), self._rendered(answered, ready=False)
+        except TemplateError:
+            return ""
+        behind = whole.removeprefix(prompt) if whole.startswith(prompt) else ""
+        return behind[: len(behind) - len(behind.lstrip())]
+
     def chat(self, user: str, *, system: str | None = None) -> str:
         """Return one user message as the chat template renders it, ready for the answer.
 
@@ -122,13 +179,16 @@ class TokenizerCodec:
 
         listed = [{"role": role, "content": content} for role, content in messages]
         try:
-            text = self.tokenizer.apply_chat_template(
-                listed, tokenize=False, add_generation_prompt=True
-            )
+            return self._rendered(listed, ready=True)
         except TemplateError as error:
             roles = ", ".join(role for role, _ in messages)
             raise InvalidValue(
                 "messages", roles, f"what the model's chat template takes ({error})"
             ) from error
+
+    def _rendered(self, messages: list[dict[str, str]], *, ready: bool) -> str:
+        text = self.tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=ready
+        )
         assert isinstance(text, str)
         return text

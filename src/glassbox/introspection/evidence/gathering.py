@@ -7,9 +7,11 @@ scorer. Knows nothing of fusions and files.
 """
 
 import math
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 from jaxtyping import Float
@@ -24,6 +26,15 @@ from glassbox.introspection.evidence.witness import Witness, n_run, own_answer
 from glassbox.introspection.verdict import Sample
 from glassbox.progress import Progress
 from glassbox.types import TokenIds
+
+_CLOSES: Final = re.compile(r"[,.;:!?%)\]}\u2026](?!\w)")
+"""The beginning of a response that goes on with a sentence: ``, there was``, not ``.5``."""
+
+_UNSPACED: Final = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3000-\u30ff\u3400-\u9fff\uf900-\ufaff\uff01-\uff60]$"
+)
+"""The end of a prompt in a script without spaces between words: Thai, Lao, Burmese, Khmer,
+Japanese, Chinese."""
 
 
 @dataclass(frozen=True)
@@ -56,14 +67,19 @@ class Evidence:
     """Why a way gave nothing."""
 
 
-def response_ids(codec: TextCodec, prompt: str, response: str) -> TokenIds:
-    """Return the tokens of a response where it stands.
+def as_it_stands(codec: TextCodec, prompt: str, response: str) -> str:
+    """Return somebody's response as it stands behind its prompt, with the white space before it.
 
-    After a plain prompt that ends without white space, a space goes before it. Special tokens
-    written in it are read as plain characters.
+    What begins with white space stays. A chat template has its own; behind a plain prompt that
+    ends without any, a space goes before what is not punctuation that closes, and not where a
+    script knows none.
     """
-    gap = "" if codec.has_chat_template or prompt[-1:].isspace() or response[:1].isspace() else " "
-    return codec.encode([gap + response], special=False, literal=True)[0]
+    if response[:1].isspace():
+        return response
+    if codec.has_chat_template:
+        return codec.before_answer + response
+    joins = prompt[-1:].isspace() or _CLOSES.match(response) or _UNSPACED.search(prompt)
+    return response if joins else " " + response
 
 
 def gather(
@@ -77,7 +93,8 @@ def gather(
 
     Args:
         witness: The model and how it is asked.
-        pairs: Prompts with responses, neither empty; responses of one prompt share its samples.
+        pairs: Prompts with responses as they stand behind them (``as_it_stands``), neither empty;
+            responses of one prompt share its samples.
         paraphrases: Other wordings, the same for every prompt (so meant for one); None makes them
             by rule.
         progress: Called as prompts are finished.
@@ -95,20 +112,21 @@ def gather(
     places: dict[str, list[int]] = {}
     for number, (prompt, _) in enumerate(distinct):
         places.setdefault(prompt, []).append(number)
-    readings = _read(witness, distinct)
+    texts = [response for _, response in distinct]
+    ids = witness.engine.codec.encode_continuations(texts, literal=True)
+    readings = _read(witness, [prompt for prompt, _ in distinct], ids)
     asked = {
-        prompt: _wordings(witness, prompt, [distinct[each][1] for each in numbers], paraphrases)
+        prompt: _wordings(witness, prompt, max(len(ids[each]) for each in numbers), paraphrases)
         for prompt, numbers in places.items()
     }
     answers = _ask(witness, asked)
     found: dict[tuple[str, str], Evidence] = {}
     for done, (prompt, numbers) in enumerate(places.items(), start=1):
-        responses = [distinct[number][1] for number in numbers]
         wordings = asked[prompt]
-        compared = _compare(witness, prompt, responses, wordings)
-        for number, response, more in zip(numbers, responses, compared, strict=True):
-            found[prompt, response] = _evidence(
-                witness, (prompt, response), readings[number], answers[prompt], more, wordings
+        compared = _compare(witness, prompt, [ids[number] for number in numbers], wordings)
+        for number, more in zip(numbers, compared, strict=True):
+            found[distinct[number]] = _evidence(
+                witness, distinct[number], readings[number], answers[prompt], more, wordings
             )
         if progress is not None:
             progress(done, len(places))
@@ -129,15 +147,13 @@ class _Compared:
 
 
 def _wordings(
-    witness: Witness, prompt: str, responses: Sequence[str], given: Sequence[str] | None
+    witness: Witness, prompt: str, longest: int, given: Sequence[str] | None
 ) -> tuple[str, ...]:
-    """Return the other wordings of a prompt after which its responses can be read.
+    """Return the other wordings of a prompt after which its longest response can be read.
 
     Raises:
         TextTooLong: One that was given leaves no room; those made by rule are left out then.
     """
-    codec = witness.engine.codec
-    longest = max(len(response_ids(codec, prompt, each)) for each in responses)
     room = witness.engine.info.context - longest
     by_rule = paraphrases_by_rule(prompt, witness.plan.rewrites) if given is None else ()
     kept: list[str] = []
@@ -155,21 +171,22 @@ def _wordings(
     return tuple(each for each in dict.fromkeys(kept) if each != prompt)
 
 
-def _read(witness: Witness, pairs: Sequence[tuple[str, str]]) -> list[Generation]:
-    asked = {prompt: witness.encode(prompt) for prompt, _ in pairs}
-    codec = witness.engine.codec
+def _read(
+    witness: Witness, prompts: Sequence[str], responses: Sequence[TokenIds]
+) -> list[Generation]:
+    asked = {prompt: witness.encode(prompt) for prompt in prompts}
     return witness.answers(
         [
             Request(
                 prompt=asked[prompt].ids,
-                response=response_ids(codec, prompt, response),
+                response=response,
                 sampling=Sampling(max_tokens=1, temperature=0, top_logprobs=1),
                 n_hidden=asked[prompt].n_hidden,
                 readouts=tuple(probe.readout() for probe in witness.probes),
                 adapter=witness.adapter,
                 client=witness.client,
             )
-            for prompt, response in pairs
+            for prompt, response in zip(prompts, responses, strict=True)
         ]
     )
 
@@ -195,32 +212,31 @@ def _ask(witness: Witness, wordings: Mapping[str, tuple[str, ...]]) -> dict[str,
                 (way, each.text.strip())
                 for way, each in zip(ways[number * k : (number + 1) * k], own, strict=True)
             ),
-            sum(each.finish_reason == "length" for each in own),
+            sum(each.is_cut for each in own),
             Cost(sum(sizes[number * k : (number + 1) * k]), seconds),
         )
     return found
 
 
 def _compare(
-    witness: Witness, prompt: str, responses: Sequence[str], wordings: Sequence[str]
+    witness: Witness, prompt: str, responses: Sequence[TokenIds], wordings: Sequence[str]
 ) -> list[_Compared]:
     """Read the responses of one prompt after its other wordings and after swaps."""
-    codec, swaps = witness.engine.codec, witness.plan.swaps
+    swaps = witness.plan.swaps
     asked = witness.encode(prompt)
     reworded = [witness.encode(each).ids for each in wordings]
     variants = [] if swaps is None else swaps.variants(asked.ids, first=max(1, asked.n_hidden))
     prompts = [*reworded, *(each for place in variants for each in place)]
-    given = [response_ids(codec, prompt, response) for response in responses]
     compared = [_Compared({}, {}) for _ in responses]
     if not prompts:
         return compared
-    distinct = list(dict.fromkeys(given))
+    distinct = list(dict.fromkeys(responses))
     witness.look_up()
     started = time.perf_counter()
     read = witness.engine.logprobs(prompts, distinct, adapter=witness.adapter).values
     seconds = (time.perf_counter() - started) / len(responses)
     sizes = np.array([len(each) - asked.n_hidden for each in prompts])
-    for answer, ids in zip(compared, given, strict=True):
+    for answer, ids in zip(compared, responses, strict=True):
         mean = np.maximum(read[:, distinct.index(ids)] / len(ids), LOGPROB_FLOOR)
         n, total = len(reworded), float(sizes.sum() + len(ids) * len(prompts))
         for way, part in (("rewording", slice(0, n)), ("swapping", slice(n, None))):
@@ -276,7 +292,7 @@ def _evidence(
     if answers.texts:
         same = witness.same or EQUIVALENCES[plan.equivalence]
         samples = tuple(
-            Sample(way, text, same(prompt, response, text)) for way, text in answers.texts
+            Sample(way, text, same(prompt, response.strip(), text)) for way, text in answers.texts
         )
         sizes = np.array(clusters(prompt, [text for _, text in answers.texts], same))
         shares = sizes / sizes.sum()

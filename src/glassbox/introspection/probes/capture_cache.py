@@ -218,8 +218,8 @@ def row_requests(engine: Engine, rows: Sequence[ProbeRow], plan: CapturePlan) ->
         InvalidData: A row over the context, or without a position in the scope; by line.
     """
     prompts = engine.codec.encode([row.prompt for row in rows])
-    responses = engine.codec.encode(
-        [row.response or "" for row in rows], special=False, literal=True
+    responses = engine.codec.encode_continuations(
+        [row.response or "" for row in rows], literal=True
     )
     requests = []
     for row, prompt, response in zip(rows, prompts, responses, strict=True):

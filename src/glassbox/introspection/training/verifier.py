@@ -11,7 +11,7 @@ from typing import Final
 
 from glassbox.artifacts import digest_json, read_json, write_json
 from glassbox.errors import CorruptArtifact
-from glassbox.introspection.evidence.gathering import gather
+from glassbox.introspection.evidence.gathering import as_it_stands, gather
 from glassbox.introspection.evidence.swaps import learn_swaps
 from glassbox.introspection.evidence.witness import Plan, Witness
 from glassbox.introspection.probes.file import save_probe
@@ -112,20 +112,25 @@ def with_swaps(witness: Witness, prompts: Sequence[str]) -> Plan:
     )
 
 
+def standing_pairs(witness: Witness, rows: Sequence[GradedRow]) -> list[tuple[str, str]]:
+    """Return each row's prompt, and its response as it stands behind it."""
+    codec = witness.engine.codec
+    return [(row.prompt, as_it_stands(codec, row.prompt, row.response)) for row in rows]
+
+
 def _values(
     witness: Witness, rows: Sequence[GradedRow], folder: Path, progress: Progress | None
 ) -> list[Values]:
+    standing = standing_pairs(witness, rows)
     prompts = list(dict.fromkeys(row.prompt for row in rows))
     found: dict[tuple[str, str], Values] = {}
     for start in range(0, len(prompts), CHUNK):
         chunk = set(prompts[start : start + CHUNK])
-        pairs = list(
-            dict.fromkeys((row.prompt, row.response) for row in rows if row.prompt in chunk)
-        )
+        pairs = list(dict.fromkeys(pair for pair in standing if pair[0] in chunk))
         found |= dict(zip(pairs, _chunk(witness, pairs, folder), strict=True))
         if progress is not None:
-            progress(sum((row.prompt, row.response) in found for row in rows), len(rows))
-    return [found[row.prompt, row.response] for row in rows]
+            progress(sum(pair in found for pair in standing), len(rows))
+    return [found[pair] for pair in standing]
 
 
 def _chunk(witness: Witness, pairs: list[tuple[str, str]], folder: Path) -> list[Values]:

@@ -15,7 +15,7 @@ from glassbox.engine.requests import Generation
 from glassbox.errors import InvalidValue
 from glassbox.introspection.evidence.checks import CHECKS, check_info
 from glassbox.introspection.evidence.equivalence import Equivalence
-from glassbox.introspection.evidence.gathering import Evidence, gather
+from glassbox.introspection.evidence.gathering import Evidence, as_it_stands, gather
 from glassbox.introspection.evidence.readable import ReadableProbe
 from glassbox.introspection.evidence.witness import (
     Encode,
@@ -133,9 +133,11 @@ class Verifier:
             origin = "written"
             asked_for = own_answer(witness, prompt, WRITTEN)
             (written,) = witness.answers([asked_for])
-            response, n_written = _written(written), n_run(written, asked_for)
-            is_cut = written.finish_reason == "length"
-        evidence = gather(witness, [(prompt, response)], paraphrases=paraphrases)[0]
+            standing, n_written = _written(written), n_run(written, asked_for)
+            response, is_cut = standing.strip(), written.is_cut
+        else:
+            standing = as_it_stands(witness.engine.codec, prompt, response)
+        evidence = gather(witness, [(prompt, standing)], paraphrases=paraphrases)[0]
         if only_read:
             why = dict.fromkeys(("asking", "rewording", "swapping"), ONLY_READ)
             evidence = replace(evidence, missing={**evidence.missing, **why})
@@ -173,7 +175,8 @@ class Verifier:
 
 
 def _written(generation: Generation) -> str:
-    text = generation.text.strip()
+    """Return what the model wrote, as it stands behind the prompt."""
+    text = generation.text.rstrip()
     if not text:
         raise InvalidValue(
             "response", "", "a response", remedy="The model wrote nothing here: give one."

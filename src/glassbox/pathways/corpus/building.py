@@ -43,6 +43,10 @@ class Encoder(Protocol):
         """Return token ids of each text; ``special`` adds what the tokenizer adds (BOS)."""
         ...
 
+    def encode_continuations(self, texts: Sequence[str]) -> list[TokenIds]:
+        """Return token ids of each text as it reads right behind other text."""
+        ...
+
 
 def build_corpus(
     entries: Iterable[LoggedText],
@@ -74,7 +78,7 @@ def build_corpus(
     known: dict[tuple[TokenIds, TokenIds], Counter[str]] = {}
     for chunk in _chunks(logged, ENCODE_BATCH):
         prompts = encoder.encode([prompt for (prompt, _), _ in chunk])
-        responses = encoder.encode([response for (_, response), _ in chunk], special=False)
+        responses = encoder.encode_continuations([response for (_, response), _ in chunk])
         for prompt, response, (_, conditions) in zip(prompts, responses, chunk, strict=True):
             text = tally.fitted(tuple(prompt), tuple(response))
             if text is None:

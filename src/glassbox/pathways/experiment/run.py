@@ -304,7 +304,7 @@ def first_tokens(engine: Engine) -> tuple[frozenset[int], frozenset[int]] | None
     """Return the tokens with which "stop" and "continue" begin; None where they share one."""
     found = []
     for word in DECISIONS:
-        written = engine.codec.encode([f" {word}", word], special=False)
+        written = engine.codec.encode_continuations([f" {word}", word])
         found.append(frozenset(tokens[0] for tokens in written if tokens))
     # A tokenizer may write both words behind one token for the space, which tells nothing.
     return None if found[0] & found[1] else (found[0], found[1])

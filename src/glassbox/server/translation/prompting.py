@@ -102,8 +102,9 @@ class Prompter:
             text = self._text_of(prompt)
             return BuiltPrompt((*self._hidden_ids, *prompt), len(self._hidden_ids), text)
         self.check_length(prompt)
-        special = not self._hidden_ids
-        (ids,) = self._codec.encode([prompt], special=special, literal=literal)
+        if not self._hidden_ids:
+            return BuiltPrompt(self._codec.encode([prompt], literal=literal)[0], 0, prompt)
+        (ids,) = self._codec.encode_continuations([prompt], literal=literal)
         return BuiltPrompt((*self._hidden_ids, *ids), len(self._hidden_ids), prompt)
 
     def given_response(self, text: str) -> TokenIds:
@@ -113,7 +114,7 @@ class Prompter:
             InvalidValue: The text is longer than any context would hold.
         """
         self.check_length(text)
-        (ids,) = self._codec.encode([text], special=False, literal=True)
+        (ids,) = self._codec.encode_continuations([text], literal=True)
         return ids
 
     def chat(self, messages: Sequence[tuple[str, str]]) -> BuiltPrompt:
@@ -179,7 +180,8 @@ class Prompter:
                 "all, so it cannot be kept hidden. Serve the model without a hidden system prompt."
             )
         head = self._encode(rendered[:n_hidden_pieces])
-        return BuiltPrompt((*head, *self._encode(rendered[n_hidden_pieces:])), len(head))
+        rest = self._encode(rendered[n_hidden_pieces:], behind=bool(head))
+        return BuiltPrompt((*head, *rest), len(head))
 
     def _render_marks(self, spoken: list[tuple[str, str]]) -> str:
         marked = [(role, _mark(number)) for number, (role, _) in enumerate(spoken, start=1)]
@@ -196,19 +198,26 @@ class Prompter:
         first = (marked[0][0], _mark(_HIDDEN) + BETWEEN + marked[0][1])
         return self._codec.dialogue([first, *marked[1:]])
 
-    def _encode(self, pieces: list[tuple[str, bool]]) -> TokenIds:
-        ids: list[int] = []
+    def _encode(self, pieces: list[tuple[str, bool]], *, behind: bool = False) -> TokenIds:
+        """Return pieces one behind another; ``behind`` where other text stands before them.
+
+        Spaces before a literal text go with it, where tokenizers join them to its first word.
+        """
+        parts: list[tuple[str, bool]] = []
         run = ""
         for text, literal in pieces:
             if not literal:
                 run += text
-                continue
-            for part, is_literal in ((run, False), (text, True)):
-                if part:
-                    ids += self._codec.encode([part], special=False, literal=is_literal)[0]
-            run = ""
-        if run:
-            ids += self._codec.encode([run], special=False)[0]
+            elif text:
+                own = run.rstrip(" ")
+                parts += [(own, False), (run[len(own) :] + text, True)]
+                run = ""
+        ids: list[int] = []
+        for text, literal in [*parts, (run, False)]:
+            if ids or behind:
+                ids += self._codec.encode_continuations([text], literal=literal)[0]
+            else:
+                ids += self._codec.encode([text], special=False, literal=literal)[0]
         return tuple(ids)
 
     def _text_of(self, ids: Sequence[int]) -> str:
