@@ -69,6 +69,9 @@ class BpeCodec(TextCodec):
     def decode(self, ids: Sequence[int]) -> str:
         return self.tokenizer.decode(list(ids), skip_special_tokens=False)
 
+    def token(self, token_id: int) -> str:
+        return self.decode([token_id])
+
     @property
     def has_chat_template(self) -> bool:
         return self._chat
@@ -97,6 +100,9 @@ class TableCodec(TextCodec):
 
     def decode(self, ids: Sequence[int]) -> str:
         return "".join(next(key for key, value in self.table.items() if value == i) for i in ids)
+
+    def token(self, token_id: int) -> str:
+        return self.decode([token_id])
 
     @property
     def has_chat_template(self) -> bool:

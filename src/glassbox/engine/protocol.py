@@ -201,6 +201,10 @@ class TextCodec(Protocol):
         """Return the text of some ids, special tokens included."""
         ...
 
+    def token(self, token_id: int) -> str:
+        """Return one token as it reads behind other text, special tokens by their names."""
+        ...
+
     def continuation(self, before: Sequence[int], ids: Sequence[int]) -> str:
         """Return the text that some ids add after others, special tokens left out."""
         ...

@@ -38,6 +38,16 @@ def test_continuations_are_the_tokens_of_the_whole_text(codec):
     assert codec.encode_continuations(texts) == [ids[len(start) :] for ids in whole]
 
 
+@pytest.mark.parametrize("codec", [CODEC, *PIECES.values()], ids=["bytes", *PIECES])
+@given(st.text("ab, .\ncé\u2026", max_size=12))
+def test_tokens_one_by_one_make_the_text(codec, text):
+    (ids,) = codec.encode_continuations([text], literal=True)
+    shown = [codec.token(each) for each in ids]
+    if "\ufffd" not in "".join(shown):
+        assert "".join(shown) == text
+    assert codec.token(1) == ("</s>" if codec is CODEC else "<s>")
+
+
 def test_texts_that_begin_anew_get_the_tokenizers_space_and_continuations_do_not():
     for codec in PIECES.values():
         assert codec.encode(["a"], special=False) == codec.encode_continuations([" a"])

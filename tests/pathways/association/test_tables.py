@@ -21,8 +21,8 @@ FOUND = firing_on(CORPUS, [on_token(5), at_random(0.1), at_random(0.0)])
 
 
 class Words:
-    def decode(self, ids):
-        return "".join(f" w{each}" for each in ids)
+    def token(self, token_id):
+        return f" w{token_id}"
 
 
 def _at(document, position, column):

@@ -40,7 +40,7 @@ def test_an_unknown_token_is_found_where_the_tokenizer_has_one() -> None:
         def decode(self, ids):
             return ""
 
-        continuation = chat = dialogue = encode_continuations = decode
+        continuation = chat = dialogue = encode_continuations = token = decode
         has_chat_template = False
 
     found = TextSummaries(Words(), 2).summaries(["a room", "a fnord", "gnu fnord"])

@@ -154,7 +154,7 @@ def _next_tokens(
 ) -> NextTokens:
     likeliest = engine.logprobs([ids], [(0,)], top_k=top_k, adapter=adapter)
     tokens = tuple(
-        TokenProb(rank, engine.codec.decode([int(token)]), int(token), float(logprob))
+        TokenProb(rank, engine.codec.token(int(token)), int(token), float(logprob))
         for rank, (token, logprob) in enumerate(
             zip(likeliest.top_ids[0], likeliest.top_logprobs[0], strict=True), start=1
         )

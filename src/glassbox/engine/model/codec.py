@@ -19,6 +19,22 @@ ANCHORS = ("\n", ".", "a")
 """Texts behind which others are encoded, the first whose own tokens stay as they are."""
 
 
+def token_text(tokenizer: PreTrainedTokenizerBase, token_id: int) -> str:
+    """Return one token as it reads behind other text, special tokens by their names.
+
+    Tokenizers that drop the space at the start of a text would drop that of a token, and two
+    tokens would read the same: it is decoded twice in a row, and the second one is returned.
+    """
+    alone, twice = (
+        tokenizer.decode(ids, clean_up_tokenization_spaces=False)
+        for ids in ([token_id], [token_id, token_id])
+    )
+    assert isinstance(alone, str)
+    assert isinstance(twice, str)
+    # A part of a character may end one with itself.
+    return alone if "\ufffd" in alone else twice[len(alone) :]
+
+
 class TokenizerCodec:
     """Text to token ids and back through a tokenizer of the library.
 
@@ -110,6 +126,10 @@ class TokenizerCodec:
         text = self.tokenizer.decode(list(ids), clean_up_tokenization_spaces=False)
         assert isinstance(text, str)
         return text
+
+    def token(self, token_id: int) -> str:
+        """Return one token as it reads behind other text, special tokens by their names."""
+        return token_text(self.tokenizer, token_id)
 
     def continuation(self, before: Sequence[int], ids: Sequence[int]) -> str:
         """Return the text that some ids add after others, special tokens left out.

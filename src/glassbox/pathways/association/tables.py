@@ -82,7 +82,7 @@ def write_associations(
 
     @cache
     def text(token_id: int) -> str:
-        return codec.decode([token_id])
+        return codec.token(token_id)
 
     table = association_table(found, text)
     parquet = path.with_suffix(".parquet")

@@ -35,8 +35,8 @@ class Codec(Protocol):
         """Return token ids of each text; ``special`` adds what the tokenizer adds (BOS)."""
         ...
 
-    def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of some ids."""
+    def token(self, token_id: int) -> str:
+        """Return one token as it reads behind other text."""
         ...
 
 
@@ -60,7 +60,7 @@ class Resident:
 
     def text(self, token_id: int) -> str:
         """Return the text of one token."""
-        return self.codec.decode([token_id])
+        return self.codec.token(token_id)
 
 
 @dataclass(frozen=True, eq=False)

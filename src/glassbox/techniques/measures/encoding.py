@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from glassbox.engine.model.codec import TokenizerCodec
+from glassbox.engine.model.codec import TokenizerCodec, token_text
 from glassbox.errors import InvalidValue, TextTooLong
 
 
@@ -118,7 +118,7 @@ def pieces(tokenizer: Any, ids: Iterable[int]) -> tuple[str, ...]:
     """Return each token as text; one that is only part of a character by its bytes, as in ⟨E6⟩."""
     texts = []
     for number in map(int, ids):
-        text = str(tokenizer.decode([number], clean_up_tokenization_spaces=False))
+        text = token_text(tokenizer, number)
         if "\ufffd" in text:
             entry = str(tokenizer.convert_ids_to_tokens(number))
             known = all(letter in _BYTES for letter in entry)

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from glassbox.engine.model.codec import token_text
 from glassbox.techniques.running.guest_tokenizer import BETWEEN, MARK, HiddenTokens, guest_of
 from glassbox.techniques.running.hidden_runs import (
     LEAST_TOKENS,
@@ -61,9 +62,13 @@ class HiddenPrompt:
             self._tokens = HiddenTokens.of(tokenizer, self._secret, self.text)
             front = self._tokens.front
             decoded = [tokenizer.decode([each]) for each in front]
+            shown = [token_text(tokenizer, each) for each in front]
             self._id_runs = Runs([front, self._tokens.inner])
-            self._runs = (Runs([decoded]), Runs([tokenizer.convert_ids_to_tokens(list(front))]))
-            self._letter_runs = runs_of_letters([decoded])
+            self._runs = (
+                Runs([decoded, shown]),
+                Runs([tokenizer.convert_ids_to_tokens(list(front))]),
+            )
+            self._letter_runs = runs_of_letters([decoded, shown])
         return guest_of(tokenizer, self._tokens)
 
     def text(self, text: str) -> str:
