@@ -60,6 +60,7 @@ def test_file_with_everything(tmp_path):
         template = "Q: {instruction} {text}\\nA:"
         chat_message = "{text}\\n{instruction}"
         chat = false
+        chat_prefill = 'So:'
         order = ["work", "sport"]
 
         [classes.sport]
@@ -75,6 +76,8 @@ def test_file_with_everything(tmp_path):
     assert labels.verbalisers == ((" work", "work", " Work", "Work"), (" sport", " football"))
     assert labels.values == (("0",), ("1", "sports", "2"))
     assert labels.chat is False
+    assert labels.chat_prefill == "So:"
+    assert LabelSet.from_json(labels.to_json()) == labels
     assert labels.instruction == "Sport or work?"
     assert [labels.class_of(each) for each in ("1", "sports", "2", "0", "work")] == [
         "sport", "sport", "sport", "work", "work",

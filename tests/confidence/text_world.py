@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 from glassbox.confidence.data.labelled import LabelledTexts
-from glassbox.engine.protocol import TextCodec
+from glassbox.engine.text_codec import TextCodec
 from glassbox.types import TokenIds
 
 SPECIAL = ["<|pad|>", "<|bos|>", "<|eos|>", "<|user|>", "<|assistant|>"]

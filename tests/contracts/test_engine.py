@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from glassbox.engine.protocol import AdapterRecipe, Engine, Example, TextCodec
+from glassbox.engine.protocol import AdapterRecipe, Engine, Example
+from glassbox.engine.text_codec import TextCodec
 from glassbox.errors import (
     CorruptArtifact,
     InvalidValue,

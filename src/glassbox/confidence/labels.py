@@ -7,6 +7,7 @@ A label set comes from the class names alone (``default_labels``) or from a ``la
     template = "{instruction}\nText: {text}\nLabel:"  # prompt of a base model
     chat_message = "{instruction}\nText: {text}"      # user message of a chat model
     chat = false                                     # default: where the tokenizer has a template
+    chat_prefill = "\n</think>\n\n"                  # begins a chat model's answer; default: nothing
     order = ["work", "sport"]                        # default: sorted names
 
     [classes.sport]
@@ -83,6 +84,8 @@ class LabelSet:
     """User message of a chat model; same placeholders."""
     chat: bool | None = None
     """Whether the chat template is used; None means wherever the tokenizer has one."""
+    chat_prefill: str = ""
+    """What a chat model's answer begins with before the class is said."""
     values: tuple[tuple[str, ...], ...] = field(default=())
     """What the data may say for each class beside its name."""
 
@@ -104,11 +107,12 @@ class LabelSet:
                 )
         for part in (self.template, self.chat_message):
             split_template(part, self.instruction)
-        if self.template != self.template.rstrip(" \t"):
-            raise InvalidLabels(
-                f"The template ends in a space ({self.template[-20:]!r}). Remove it: the leading "
-                "space belongs to the verbaliser, where tokenizers join it to the word."
-            )
+        for name, part in (("template", self.template), ("chat_prefill", self.chat_prefill)):
+            if part != part.rstrip(" \t"):
+                raise InvalidLabels(
+                    f"The {name} ends in a space ({part[-20:]!r}). Remove it: the leading space "
+                    "belongs to the verbaliser, where tokenizers join it to the word."
+                )
 
     def index(self, name: str) -> int:
         """Return the position of a class.
@@ -158,6 +162,8 @@ class LabelSet:
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON value that ``from_json`` reads back."""
+        # Said only where there is one, so that label sets of before keep their digests.
+        prefill = {"chat_prefill": self.chat_prefill} if self.chat_prefill else {}
         return {
             "classes": list(self.classes),
             "verbalisers": [list(each) for each in self.verbalisers],
@@ -165,6 +171,7 @@ class LabelSet:
             "template": self.template,
             "chat_message": self.chat_message,
             "chat": self.chat,
+            **prefill,
             "values": [list(each) for each in self.values],
         }
 
@@ -259,6 +266,7 @@ class _LabelsFile(BaseModel):
     template: str = DEFAULT_TEMPLATE
     chat_message: str = DEFAULT_CHAT_MESSAGE
     chat: bool | None = None
+    chat_prefill: str = ""
     order: list[str] | None = None
 
 
@@ -297,6 +305,7 @@ def load_labels(path: str | Path) -> LabelSet:
         template=file.template,
         chat_message=file.chat_message,
         chat=file.chat,
+        chat_prefill=file.chat_prefill,
         values=tuple(tuple(label_value(each) for each in table.values) for table in tables),
     )
 

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from glassbox.engine.requests import AdapterInfo, Generation, Listener, Request, Ticket
+from glassbox.engine.text_codec import TextCodec
 from glassbox.progress import Progress
 from glassbox.types import TokenIds
 
@@ -171,69 +172,6 @@ class AdapterFit:
     """Parameters trained."""
     n_parameters: int
     """Parameters in all, adapter included."""
-
-
-@runtime_checkable
-class TextCodec(Protocol):
-    """Text to token ids and back, as the resident model's tokenizer does it."""
-
-    def encode(
-        self, texts: Sequence[str], *, special: bool = True, literal: bool = False
-    ) -> list[TokenIds]:
-        """Return token ids of each text; ``special`` adds what the tokenizer adds (BOS).
-
-        ``literal`` reads special tokens that are written in the text as plain characters, where
-        the tokenizer can (Hugging Face: ``split_special_tokens``), so that no text injects them.
-        """
-        ...
-
-    def encode_continuations(
-        self, texts: Sequence[str], *, literal: bool = False
-    ) -> list[TokenIds]:
-        """Return token ids of each text as it reads right behind other text.
-
-        The ids add the text's own characters and nothing else; no space that the tokenizer puts at
-        the start of a text.
-        """
-        ...
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of some ids, special tokens included."""
-        ...
-
-    def token(self, token_id: int) -> str:
-        """Return one token as it reads behind other text, special tokens by their names."""
-        ...
-
-    def continuation(self, before: Sequence[int], ids: Sequence[int]) -> str:
-        """Return the text that some ids add after others, special tokens left out."""
-        ...
-
-    @property
-    def has_chat_template(self) -> bool:
-        """Whether the tokenizer carries a chat template."""
-        ...
-
-    @property
-    def before_answer(self) -> str:
-        """White space that the chat template puts between its prompt and an answer."""
-        ...
-
-    def chat(self, user: str, *, system: str | None = None) -> str:
-        """Return one user message as the chat template renders it, ready for the answer.
-
-        The text already holds the special tokens: encode it with ``special=False``.
-        """
-        ...
-
-    def dialogue(self, messages: Sequence[tuple[str, str]]) -> str:
-        """Return (role, content) messages as the chat template renders them, for the answer.
-
-        Raises:
-            UnsupportedModel: The tokenizer carries no chat template.
-            InvalidValue: The template refuses these roles, or their order.
-        """
-        ...
 
 
 @runtime_checkable

@@ -23,8 +23,15 @@ MAX_MESSAGES = 4096
 MAX_PARTS = 16_384
 """Most parts of all messages together."""
 
+MAX_VARIABLES = 32
+"""Most variables for the chat template."""
+
 Role = Literal["system", "developer", "user", "assistant"]
 """Who speaks; `developer` is OpenAI's newer name of `system`."""
+
+VariableName = Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]*$", max_length=64)]
+VariableText = Annotated[str, Field(pattern="^[A-Za-z0-9_ .,:+-]*$", max_length=64)]
+"""Words alone: the template's own text may hold special tokens, and what is asked may not."""
 
 
 class TextPart(Asked):
@@ -136,7 +143,14 @@ class ChatAsked(SamplingAsked):
     web_search_options: NullOnly = None
     """Only null."""
     reasoning_effort: Annotated[str | None, AfterValidator(only("none"))] = None
-    """Only "none"."""
+    """Only "none": a model whose chat template knows of thinking is asked not to think first."""
+    chat_template_kwargs: Annotated[
+        dict[VariableName, bool | int | float | VariableText | None] | None,
+        BeforeValidator(few_fields),
+        Field(max_length=MAX_VARIABLES),
+    ] = None
+    """Variables of the model's chat template, as {"enable_thinking": false}; the template passes
+    over those that it does not know. vLLM's name."""
     verbosity: Annotated[str | None, AfterValidator(only("medium"))] = None
     """Only "medium"."""
     store: FalseOnly = None

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,6 +37,13 @@ def test_chat_prompt_begins_the_answer():
     assert ids[0] == SPECIAL.index("<|user|>"), "the template holds the special tokens itself"
     assert PromptBuilder(LABELS, CHAT, 200).uses_chat
     assert "positive" in PromptBuilder(LABELS, CHAT, 200).verbalisers.texts
+
+
+def test_an_answer_can_be_begun_for_the_model():
+    begun = replace(LABELS, chat_prefill="</think>\nLabel:")
+    (ids,) = PromptBuilder(begun, CHAT, 2000).build(["a gem"]).prompts
+    assert CHAT.decode(ids).endswith("Text: a gem<|assistant|>\n</think>\nLabel:")
+    assert PromptBuilder(begun, CODEC, 2000).build(["a gem"]).prompts == (build("a gem"),)
 
 
 def test_chat_can_be_refused_and_demanded():

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from tokenizers import processors
 
 from glassbox.engine.model.codec import TokenizerCodec
-from glassbox.errors import UnsupportedModel
+from glassbox.errors import InvalidValue, UnsupportedModel
 from glassbox.testing import tiny_tokenizer
 from tests.engine.model.piece_tokenizers import STYLES, piece_tokenizer
 
@@ -113,6 +113,29 @@ def test_a_chat_prompt_ends_where_the_answer_begins():
 def test_white_space_before_an_answer_is_the_templates(template, gap):
     assert TokenizerCodec(tiny_tokenizer(chat_template=template)).before_answer == gap
     assert CODEC.before_answer == ""
+
+
+THINKING = TEMPLATE.replace(
+    "<s>assistant:{% endif %}",
+    "<s>assistant:{% if enable_thinking is defined and not enable_thinking %}<think></think>"
+    "{% endif %}{{ effort | default('') }}{% endif %}",
+)
+"""Like Qwen 3's: thoughts come first unless they are asked not to."""
+
+
+def test_the_answer_itself_is_asked_for_and_a_conversation_says_for_itself():
+    codec = TokenizerCodec(tiny_tokenizer(chat_template=THINKING))
+    assert codec.chat("hi") == "<s>user: hi</s><s>assistant:<think></think>"
+    assert codec.dialogue([("user", "hi")]) == "<s>user: hi</s><s>assistant:"
+    told = codec.dialogue([("user", "hi")], variables={"enable_thinking": True, "effort": "low"})
+    assert told == "<s>user: hi</s><s>assistant:low"
+    assert CHAT.dialogue([("user", "hi")], variables={"effort": "low"}) == CHAT.chat("hi")
+
+
+@pytest.mark.parametrize("name", ["messages", "tokenize", "chat_template", "bos_token", "tools"])
+def test_a_variable_does_not_take_the_name_of_the_librarys(name):
+    with pytest.raises(InvalidValue, match=f"chat_template_kwargs is '{name}'"):
+        CHAT.dialogue([("user", "hi")], variables={name: True})
 
 
 def test_a_base_model_has_no_chat():

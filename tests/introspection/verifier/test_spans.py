@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glassbox.engine.protocol import TextCodec
 from glassbox.engine.requests import TokenReadings
+from glassbox.engine.text_codec import TextCodec
 from glassbox.introspection.verifier.spans import read_tokens
 
 

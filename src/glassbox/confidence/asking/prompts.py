@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from glassbox.confidence.asking.verbalisers import Verbalisers, tokenise_verbalisers
 from glassbox.confidence.labels import LabelSet, split_template
-from glassbox.engine.protocol import TextCodec
+from glassbox.engine.text_codec import TextCodec
 from glassbox.errors import InvalidData, TextTooLong, UnsupportedModel
 from glassbox.types import OverlongPolicy, TokenIds
 
@@ -185,7 +185,7 @@ def _chat_sides(labels: LabelSet, codec: TextCodec) -> tuple[str, str]:
             f"The chat template shows the user's message {len(sides) - 1} times; once is needed. "
             "Set chat = false in labels.toml to prompt without it."
         )
-    return sides[0], sides[1]
+    return sides[0], sides[1] + labels.chat_prefill
 
 
 def _check_characters(texts: Sequence[str]) -> None:

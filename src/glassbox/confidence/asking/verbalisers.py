@@ -15,7 +15,7 @@ from jaxtyping import Float
 from scipy.special import logsumexp
 
 from glassbox.confidence.labels import LabelSet
-from glassbox.engine.protocol import TextCodec
+from glassbox.engine.text_codec import TextCodec
 from glassbox.errors import InvalidLabels, InvalidValue, NonFiniteOutput
 from glassbox.types import TokenIds
 

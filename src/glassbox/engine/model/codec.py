@@ -3,12 +3,14 @@
 Knows no model and no prompt format beyond the tokenizer's own chat template.
 """
 
+import inspect
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 from transformers import PreTrainedTokenizerBase
 
+from glassbox.engine.text_codec import NO_THINKING, TemplateValue
 from glassbox.errors import InvalidValue, UnsupportedModel
 from glassbox.types import TokenIds
 
@@ -166,14 +168,17 @@ class TokenizerCodec:
         asked = [{"role": "user", "content": "u"}]
         answered = [*asked, {"role": "assistant", "content": "a"}]
         try:
-            prompt, whole = self._rendered(asked, ready=True), self._rendered(answered, ready=False)
+            prompt, whole = (
+                self._rendered(messages, NO_THINKING, ready=messages is asked)
+                for messages in (asked, answered)
+            )
         except TemplateError:
             return ""
         behind = whole.removeprefix(prompt) if whole.startswith(prompt) else ""
         return behind[: len(behind) - len(behind.lstrip())]
 
     def chat(self, user: str, *, system: str | None = None) -> str:
-        """Return one user message as the chat template renders it, ready for the answer.
+        """Return one user message as the chat template renders it, ready for the answer itself.
 
         Raises:
             UnsupportedModel: The tokenizer carries no chat template.
@@ -181,14 +186,20 @@ class TokenizerCodec:
         messages = [("user", user)]
         if system is not None:
             messages.insert(0, ("system", system))
-        return self.dialogue(messages)
+        return self.dialogue(messages, variables=NO_THINKING)
 
-    def dialogue(self, messages: Sequence[tuple[str, str]]) -> str:
+    def dialogue(
+        self,
+        messages: Sequence[tuple[str, str]],
+        *,
+        variables: Mapping[str, TemplateValue] | None = None,
+    ) -> str:
         """Return (role, content) messages as the chat template renders them, for the answer.
 
         Raises:
             UnsupportedModel: The tokenizer carries no chat template.
-            InvalidValue: The template refuses these roles, or their order.
+            InvalidValue: The template refuses these roles, or their order; or a variable has the
+                name of something that is the library's.
         """
         if not self.has_chat_template:
             raise UnsupportedModel(
@@ -197,18 +208,34 @@ class TokenizerCodec:
             )
         from jinja2 import TemplateError
 
+        given = dict(variables or {})
+        for name in given.keys() & self._taken_names:
+            raise InvalidValue("chat_template_kwargs", name, "variables of the chat template's own")
         listed = [{"role": role, "content": content} for role, content in messages]
         try:
-            return self._rendered(listed, ready=True)
+            return self._rendered(listed, given, ready=True)
         except TemplateError as error:
             roles = ", ".join(role for role, _ in messages)
             raise InvalidValue(
                 "messages", roles, f"what the model's chat template takes ({error})"
             ) from error
 
-    def _rendered(self, messages: list[dict[str, str]], *, ready: bool) -> str:
+    @cached_property
+    def _taken_names(self) -> frozenset[str]:
+        """Names that the library itself gives to a template, or takes as its own."""
+        library = inspect.signature(self.tokenizer.apply_chat_template).parameters
+        special = self.tokenizer.special_tokens_map
+        return frozenset(library) | frozenset(special) | {"messages"}
+
+    def _rendered(
+        self,
+        messages: list[dict[str, str]],
+        variables: Mapping[str, TemplateValue],
+        *,
+        ready: bool,
+    ) -> str:
         text = self.tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=ready
+            messages, tokenize=False, add_generation_prompt=ready, **variables
         )
         assert isinstance(text, str)
         return text

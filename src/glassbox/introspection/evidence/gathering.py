@@ -16,8 +16,8 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float
 
-from glassbox.engine.protocol import TextCodec
 from glassbox.engine.requests import Generation, Request, Sampling
+from glassbox.engine.text_codec import TextCodec
 from glassbox.errors import InvalidValue, TextTooLong
 from glassbox.introspection.evidence.checks import LOGPROB_FLOOR, PROBE_PREFIX
 from glassbox.introspection.evidence.equivalence import EQUIVALENCES, clusters

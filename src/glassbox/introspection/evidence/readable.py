@@ -1,10 +1,11 @@
 """What verifying needs of a probe, whatever its kind; knows none."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from glassbox.engine.requests import Generation, Readout
 
 
+@runtime_checkable
 class PooledReading(Protocol):
     """What this module needs of a probe's reading."""
 
@@ -26,6 +27,6 @@ class ReadableProbe(Protocol):
         """Return the direction that the engine reads at every position."""
         ...
 
-    def read(self, generation: Generation) -> "PooledReading":
+    def read(self, generation: Generation) -> PooledReading:
         """Return the pooled reading of a generation that carries the readout's values."""
         ...

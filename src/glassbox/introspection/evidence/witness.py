@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from glassbox.engine.protocol import Engine, TextCodec
+from glassbox.engine.protocol import Engine
 from glassbox.engine.requests import Generation, Request, Sampling
+from glassbox.engine.text_codec import TextCodec
 from glassbox.errors import DeadlineExceeded, InvalidValue
 from glassbox.introspection.evidence.equivalence import Equivalence, equivalence
 from glassbox.introspection.evidence.paraphrase import Rewrite

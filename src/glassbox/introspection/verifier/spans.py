@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from glassbox.engine.protocol import TextCodec
 from glassbox.engine.requests import TokenReadings
+from glassbox.engine.text_codec import TextCodec
 from glassbox.introspection.verdict import Span, TokenReading
 from glassbox.types import TokenIds
 

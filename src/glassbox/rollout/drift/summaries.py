@@ -13,8 +13,9 @@ from typing import Final, Literal, Protocol
 import numpy as np
 from jaxtyping import Float
 
-from glassbox.engine.protocol import Engine, TextCodec
+from glassbox.engine.protocol import Engine
 from glassbox.engine.requests import Readout, Request, Sampling
+from glassbox.engine.text_codec import TextCodec
 from glassbox.errors import DeadlineExceeded, InvalidValue
 from glassbox.rollout.routing import share_of
 from glassbox.types import HookPoint, TokenIds

@@ -7,12 +7,14 @@ nothing of HTTP and of what is done with the tokens.
 
 import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from glassbox.engine.protocol import TextCodec
+from glassbox.engine.text_codec import NO_THINKING, TemplateValue, TextCodec
 from glassbox.errors import InvalidValue, UnsupportedModel
 from glassbox.types import TokenIds
+from glassbox.wire.openai_chat import ChatAsked
 
 MAX_TOKEN_CHARACTERS = 256
 """No token of a vocabulary in use is longer; a text is refused by its length alone beyond it."""
@@ -28,6 +30,15 @@ _MARK = re.compile("\ue000([0-9]+)\ue001")
 
 _HIDDEN = 0
 """Number of the mark that stands for the hidden system prompt."""
+
+Render = Callable[[Sequence[tuple[str, str]]], str]
+"""Makes of (role, text) what the chat template makes of them."""
+
+
+def template_variables(asked: ChatAsked) -> dict[str, TemplateValue]:
+    """Return what a request tells the chat template beside its messages."""
+    first = NO_THINKING if asked.reasoning_effort == "none" else {}
+    return {**first, **(asked.chat_template_kwargs or {})}
 
 
 @dataclass(frozen=True)
@@ -117,7 +128,12 @@ class Prompter:
         (ids,) = self._codec.encode_continuations([text], literal=True)
         return ids
 
-    def chat(self, messages: Sequence[tuple[str, str]]) -> BuiltPrompt:
+    def chat(
+        self,
+        messages: Sequence[tuple[str, str]],
+        *,
+        variables: Mapping[str, TemplateValue] | None = None,
+    ) -> BuiltPrompt:
         """Return a conversation as the model's chat template renders it, ready for the answer.
 
         A model without a template is a base model: it continues the messages' texts, joined by
@@ -126,9 +142,11 @@ class Prompter:
 
         Args:
             messages: (role, text); ``developer`` is read as ``system``.
+            variables: What the template is told beside them.
 
         Raises:
-            InvalidValue: The template refuses the roles or their order; a text is too long.
+            InvalidValue: The template refuses the roles, their order or a variable; a text is too
+                long.
             UnsupportedModel: The template shows the hidden system prompt after other text, or not
                 at all.
         """
@@ -142,9 +160,10 @@ class Prompter:
         as_read = self._codec.encode(texts, special=False)
         is_plain = as_read == self._codec.encode(texts, special=False, literal=True)
         if is_plain and self._hidden is None:
-            (ids,) = self._codec.encode([self._codec.dialogue(spoken)], special=False)
-            return BuiltPrompt(ids)
-        return self._chat_in_pieces(spoken, is_plain=is_plain)
+            rendered = self._codec.dialogue(spoken, variables=variables)
+            return BuiltPrompt(self._codec.encode([rendered], special=False)[0])
+        render = partial(self._codec.dialogue, variables=variables)
+        return self._chat_in_pieces(spoken, render, is_plain=is_plain)
 
     def check_length(self, text: str) -> None:
         """Refuse a text that is too long to be worth reading.
@@ -160,9 +179,11 @@ class Prompter:
                 "hold",
             )
 
-    def _chat_in_pieces(self, spoken: list[tuple[str, str]], *, is_plain: bool) -> BuiltPrompt:
+    def _chat_in_pieces(
+        self, spoken: list[tuple[str, str]], render: Render, *, is_plain: bool
+    ) -> BuiltPrompt:
         """Return the prompt with every text encoded as it must be read, the hidden part apart."""
-        pieces = _MARK.split(self._render_marks(spoken))
+        pieces = _MARK.split(self._render_marks(spoken, render))
         # Odd places hold the numbers of the marks between the template's own text.
         rendered: list[tuple[str, bool]] = []
         n_hidden_pieces = 0
@@ -183,20 +204,20 @@ class Prompter:
         rest = self._encode(rendered[n_hidden_pieces:], behind=bool(head))
         return BuiltPrompt((*head, *rest), len(head))
 
-    def _render_marks(self, spoken: list[tuple[str, str]]) -> str:
+    def _render_marks(self, spoken: list[tuple[str, str]], render: Render) -> str:
         marked = [(role, _mark(number)) for number, (role, _) in enumerate(spoken, start=1)]
         if self._hidden is None:
-            return self._codec.dialogue(marked)
+            return render(marked)
         if marked[0][0] == "system":
             first = ("system", _mark(_HIDDEN) + BETWEEN + marked[0][1])
-            return self._codec.dialogue([first, *marked[1:]])
+            return render([first, *marked[1:]])
         with contextlib.suppress(InvalidValue):
-            rendered = self._codec.dialogue([("system", _mark(_HIDDEN)), *marked])
+            rendered = render([("system", _mark(_HIDDEN)), *marked])
             if _mark(_HIDDEN) in rendered:
                 return rendered
         # Some templates know no system role, or drop it: the first message carries the prompt then.
         first = (marked[0][0], _mark(_HIDDEN) + BETWEEN + marked[0][1])
-        return self._codec.dialogue([first, *marked[1:]])
+        return render([first, *marked[1:]])
 
     def _encode(self, pieces: list[tuple[str, bool]], *, behind: bool = False) -> TokenIds:
         """Return pieces one behind another; ``behind`` where other text stands before them.
