@@ -7,7 +7,7 @@ A label set comes from the class names alone (``default_labels``) or from a ``la
     template = "{instruction}\nText: {text}\nLabel:"  # prompt of a base model
     chat_message = "{instruction}\nText: {text}"      # user message of a chat model
     chat = false                                     # default: where the tokenizer has a template
-    chat_prefill = "\n</think>\n\n"                  # begins a chat model's answer; default: nothing
+    chat_prefill = "\n</think>\n\n"                  # begins a chat model's answer; default: ""
     order = ["work", "sport"]                        # default: sorted names
 
     [classes.sport]
