@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.browser import playwright
 from tests.e2e.pretend_values import CHALLENGER, CHAMPION, entry
 from tests.e2e.test_dashboard import PAGES, address, curves, faults, page, see, served, shot, world
 
@@ -46,7 +47,7 @@ def test_a_server_that_is_away_is_told_once(page, address, world):
     world.is_gone = True
     page.goto(address)
     page.get_by_text("The server is not ready").wait_for()
-    assert page.get_by_text("Not known.").count() == 4
+    playwright.expect(page.get_by_text("Not known.")).to_have_count(4)
     assert page.get_by_role("alert").count() == 1
     assert faults(page) == []
 

@@ -58,6 +58,28 @@ def test_a_phone_scrolls_down_only(page, address):
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
+def test_a_token_longer_than_a_phone_is_wide_is_shown_whole(page, address):
+    token = " Donaudampfschifffahrtselektrizitätenhauptbetriebswerk"
+
+    def lengthened(route):
+        answer = route.fetch()
+        card = answer.json()
+        if card.get("tokens"):
+            card["tokens"][0]["token"] = token
+        route.fulfill(response=answer, json=card)
+
+    page.route("**/latents/*", lengthened)
+    page.set_viewport_size({"width": 390, "height": 740})
+    see(page, address, "/pathways")
+    page.get_by_role("table", name="Table of latents").locator("tbody button").nth(3).click()
+    table = page.get_by_role("region", name="Tokens that fire it")
+    table.get_by_text(token.strip()).wait_for()
+    shot(page, "pathways-long-token")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    ends = [each.bounding_box() for each in table.locator("td, th").all()]
+    assert max(each["x"] + each["width"] for each in ends) <= 390 - 16
+
+
 def test_the_graph_is_walked_with_the_keyboard(page, address):
     see(page, address, "/pathways")
     graph = page.get_by_role("group", name=re.compile("^Graph of"))

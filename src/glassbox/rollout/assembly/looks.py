@@ -136,11 +136,13 @@ class Looks:
             return [] if found is None else [self._entry(found)]
         wanted = query.model_dump(exclude={"limit", "request_id", "segment"})
         segment = None if query.segment is None else segment_of(query.segment)
+        given = {name for name, value in wanted.items() if value is not None}
+        # What is newest may still be on its way to the disk: the window has it.
+        is_newest = segment is None and given <= {"model"}
+        waiting = self._waiting(query.limit, query.model) if is_newest else []
         stored = store.recent(query.limit, segment=segment, **wanted)
-        model = wanted.pop("model")
-        if segment is None and all(each is None for each in wanted.values()):
-            # What is newest may still be on its way to the disk: the window has it.
-            stored = _merged(self._parts.ring.records(query.limit, model), stored, query.limit)
+        if is_newest:
+            stored = _merged(waiting, stored, query.limit)
         return [self._entry(each) for each in stored]
 
     def record(self, request_id: str) -> RecordAnswered:
@@ -312,6 +314,12 @@ class Looks:
         latest = active[:1] or store.latest(model, 1)
         return rollout_shown(store.status(latest[0])).model_dump() if latest else {}
 
+    def _waiting(self, limit: int, model: str | None) -> list[InferenceRecord]:
+        """Return what of the newest in the window is not in the log; its end is read afterwards."""
+        held = self._parts.ring.records(limit, model)
+        known = self._parts.store.known(each.primary.request_id for each in held)
+        return [each for each in held if each.primary.request_id not in known]
+
     def _found(self, request_id: str) -> InferenceRecord | None:
         return self._parts.store.find(request_id) or self._parts.ring.find(request_id)
 
@@ -323,11 +331,14 @@ class Looks:
 
 
 def _merged(
-    held: list[InferenceRecord], stored: list[InferenceRecord], limit: int
+    waiting: list[InferenceRecord], stored: list[InferenceRecord], limit: int
 ) -> list[InferenceRecord]:
-    """Return what the window and the log know, each prediction once, newest first."""
-    by_name = {each.primary.request_id: each for each in held}
-    # The log knows where each stands, and what has come to it meanwhile.
-    by_name |= {each.primary.request_id: each for each in stored}
-    ordered = sorted(by_name.values(), key=lambda each: each.primary.time_s, reverse=True)
-    return ordered[:limit]
+    """Return what waited for the log and the end of the log, each once, newest first.
+
+    The first in the log are the ones that are left out, whatever their times are: a page then goes
+    on where the log was cut, and time and place differ where many answer at once.
+    """
+    written = {each.primary.request_id for each in stored}
+    still = [each for each in waiting if each.primary.request_id not in written][:limit]
+    page = [*still, *stored[: limit - len(still)]]
+    return sorted(page, key=lambda each: each.primary.time_s, reverse=True)

@@ -38,7 +38,7 @@ def summary(request: Request, _caller: Observing, side: Side, model: Model = "de
 
 @router.get("/audit/recent", response_model=list[AuditEntry])
 def recent(_caller: Observing, side: Side, query: Annotated[RecentQuery, Query()]) -> Response:
-    """Return predictions, newest first; `before` is the `sequence` of the last one seen."""
+    """Return predictions, newest first; `before` is the lowest `sequence` seen."""
     return json_list(side.looks.recent(query))
 
 

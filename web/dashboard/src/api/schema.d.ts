@@ -33,7 +33,7 @@ export interface paths {
         };
         /**
          * Recent
-         * @description Return predictions, newest first; `before` is the `sequence` of the last one seen.
+         * @description Return predictions, newest first; `before` is the lowest `sequence` seen.
          */
         get: operations["recent_api_v2_models_audit_recent_get"];
         put?: never;
@@ -1936,6 +1936,14 @@ export interface components {
              */
             audio?: unknown;
             /**
+             * Chat Template Kwargs
+             * @description Variables of the model's chat template, as {"enable_thinking": false}; the template passes
+             *     over those that it does not know. vLLM's name.
+             */
+            chat_template_kwargs?: {
+                [key: string]: boolean | number | string | null;
+            } | null;
+            /**
              * Frequency Penalty
              * @description Only 0.
              */
@@ -2041,7 +2049,7 @@ export interface components {
             prompt_cache_retention?: string | null;
             /**
              * Reasoning Effort
-             * @description Only "none".
+             * @description Only "none": a model whose chat template knows of thinking is asked not to think first.
              */
             reasoning_effort?: string | null;
             /**
@@ -3426,10 +3434,10 @@ export interface components {
             entropies?: number[] | null;
             /**
              * Finish Reason
-             * @description Why the text ended; OpenAI's field calls a passed deadline `length`.
+             * @description Why the text ended; OpenAI's field calls a passed deadline and a full context `length`.
              * @enum {string}
              */
-            finish_reason: "stop" | "length" | "given" | "deadline" | "cancelled";
+            finish_reason: "stop" | "length" | "context" | "given" | "deadline" | "cancelled";
             /**
              * Logprobs
              * @description Log-probability of each token under the model's raw distribution.
@@ -3532,8 +3540,9 @@ export interface components {
             logprobs?: number[] | null;
             /**
              * Probe Logits
-             * @description Log-odds by the probe's name, at the positions computed in this step: the prompt's with the
-             *     first one, then one token behind the text.
+             * @description Log-odds by the probe's name, at the positions computed in this step: one token behind the
+             *     text; with the first one those of the prompt, unless all probes asked for read the written text
+             *     alone. With a hidden system prompt, only where they do.
              */
             probe_logits?: {
                 [key: string]: number[];

@@ -1,6 +1,7 @@
 import { useEffect, useRef } from "react";
-import { NavLink, Outlet, useLocation, useRouteError, useSearchParams } from "react-router";
+import { NavLink, Outlet, useLocation, useSearchParams } from "react-router";
 
+import { Boundary } from "./Boundary";
 import { KeyButton } from "./KeyButton";
 import { LiveMark } from "./LiveMark";
 import { pages } from "./pages";
@@ -59,22 +60,10 @@ export function Shell() {
         </div>
       </header>
       <main id="main" className="mx-auto max-w-[92rem] px-4 py-5 sm:px-6">
-        <Outlet />
+        <Boundary key={pathname}>
+          <Outlet />
+        </Boundary>
       </main>
     </>
-  );
-}
-
-/** What is shown where a page could not be drawn. */
-export function Failure() {
-  const error = useRouteError();
-  return (
-    <main className="mx-auto max-w-xl px-4 py-16">
-      <h1 className="text-xl font-semibold">This page could not be drawn</h1>
-      <p className="mt-2 text-muted">
-        {error instanceof Error ? error.message : "The reason is not known."} Reload it; if that
-        does not help, the page may be older than the server.
-      </p>
-    </main>
   );
 }

@@ -10,3 +10,6 @@ export const pages = [
   { to: "/pathways", name: "Pathways" },
   { to: "/playground", name: "Playground" },
 ] as const;
+
+/** Address of a page, below which there is no other. */
+export type Address = (typeof pages)[number]["to"];

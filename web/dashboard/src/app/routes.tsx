@@ -1,33 +1,37 @@
-import { createBrowserRouter, Navigate } from "react-router";
+import type { ComponentType } from "react";
+import { BrowserRouter, Navigate, Route, Routes } from "react-router";
 
-import { CalibrationPage } from "../calibration/CalibrationPage";
-import { DriftPage } from "../drift/DriftPage";
-import { FleetPage } from "../fleet/FleetPage";
-import { InferencesPage } from "../inferences/InferencesPage";
-import { OverviewPage } from "../overview/OverviewPage";
-import { PathwaysPage } from "../pathways/PathwaysPage";
-import { PlaygroundPage } from "../playground/PlaygroundPage";
-import { RolloutPage } from "../rollouts/RolloutPage";
-import { VersionsPage } from "../versions/VersionsPage";
-import { Failure, Shell } from "./Shell";
+import { later } from "./later";
+import { type Address, pages } from "./pages";
+import { Shell } from "./Shell";
+
+/** The script of each page, loaded when it is opened. */
+const scripts: Record<Address, () => Promise<ComponentType>> = {
+  "/": async () => (await import("../overview/OverviewPage")).OverviewPage,
+  "/inferences": async () => (await import("../inferences/InferencesPage")).InferencesPage,
+  "/rollout": async () => (await import("../rollouts/RolloutPage")).RolloutPage,
+  "/drift": async () => (await import("../drift/DriftPage")).DriftPage,
+  "/calibration": async () => (await import("../calibration/CalibrationPage")).CalibrationPage,
+  "/versions": async () => (await import("../versions/VersionsPage")).VersionsPage,
+  "/fleet": async () => (await import("../fleet/FleetPage")).FleetPage,
+  "/pathways": async () => (await import("../pathways/PathwaysPage")).PathwaysPage,
+  "/playground": async () => (await import("../playground/PlaygroundPage")).PlaygroundPage,
+};
+
+const drawn = pages.map(({ to }) => ({ to, Page: later(to, scripts[to]) }));
 
 /** Every page of the front end; a new one is a line here, one in `pages.ts`, one in the server. */
-export const router = createBrowserRouter([
-  {
-    path: "/",
-    element: <Shell />,
-    errorElement: <Failure />,
-    children: [
-      { index: true, element: <OverviewPage /> },
-      { path: "inferences", element: <InferencesPage /> },
-      { path: "rollout", element: <RolloutPage /> },
-      { path: "drift", element: <DriftPage /> },
-      { path: "calibration", element: <CalibrationPage /> },
-      { path: "versions", element: <VersionsPage /> },
-      { path: "fleet", element: <FleetPage /> },
-      { path: "pathways", element: <PathwaysPage /> },
-      { path: "playground", element: <PlaygroundPage /> },
-      { path: "*", element: <Navigate to="/" replace /> },
-    ],
-  },
-]);
+export function Pages() {
+  return (
+    <BrowserRouter>
+      <Routes>
+        <Route element={<Shell />}>
+          {drawn.map(({ to, Page }) => (
+            <Route key={to} path={to} element={<Page />} />
+          ))}
+          <Route path="*" element={<Navigate to="/" replace />} />
+        </Route>
+      </Routes>
+    </BrowserRouter>
+  );
+}

@@ -47,14 +47,15 @@ export function useEntries(filters: Filters, isFollowing: boolean): Entries {
     setOlder(mine);
   }
   const entries = mine?.entries ?? newest.data ?? NONE;
-  const last = entries.at(-1)?.sequence ?? 0;
+  const isNone = entries.length === 0;
+  const before = lowest(entries);
   const isAll = mine?.isAll ?? (newest.data !== null && newest.data.length < PAGE_SIZE);
 
   useEffect(() => () => asking.current?.abort(), [path]);
 
   const more = useCallback(() => {
     const isAsking = asking.current !== null && !asking.current.signal.aborted;
-    if (isAll || last === 0 || isAsking) return;
+    if (isAll || isNone || isAsking) return;
     const stopper = new AbortController();
     asking.current = stopper;
     const keep = (page: AuditEntry[], problem: Problem | null) => {
@@ -67,13 +68,20 @@ export function useEntries(filters: Filters, isFollowing: boolean): Entries {
         problem,
       });
     };
-    callJson<AuditEntry[]>(recentPath(filters, last), undefined, stopper.signal).then(
+    callJson<AuditEntry[]>(recentPath(filters, before), undefined, stopper.signal).then(
       (page) => keep(page, null),
       (error: unknown) => keep([], asProblem(error)),
     );
-  }, [entries, filters, isAll, last, path]);
+  }, [before, entries, filters, isAll, isNone, path]);
 
   return { newest, entries, isAll, problem: mine?.problem ?? null, more };
+}
+
+/** Where the log was cut: behind its end, as far as numbers are exact, where none is in it yet. */
+function lowest(entries: readonly AuditEntry[]): number {
+  // A page is in order of time, and what is on its way to the log stands among the others.
+  const places = entries.map(({ sequence }) => sequence ?? 0).filter((place) => place > 0);
+  return Math.min(...places, Number.MAX_SAFE_INTEGER);
 }
 
 /**

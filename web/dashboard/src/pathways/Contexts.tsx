@@ -14,7 +14,7 @@ export function Contexts({ contexts }: { contexts: readonly TopContext[] }) {
           <li key={at} className="min-w-0">
             <p
               dir="auto"
-              className="rounded-md bg-sunken px-2 py-1.5 font-mono text-xs leading-6 whitespace-pre-wrap"
+              className="rounded-md bg-sunken px-2 py-1.5 font-mono text-xs leading-6 whitespace-pre-wrap wrap-anywhere"
             >
               {context.tokens.map((token, place) => (
                 <span
@@ -27,7 +27,7 @@ export function Contexts({ contexts }: { contexts: readonly TopContext[] }) {
                 </span>
               ))}
             </p>
-            <p className="text-xs text-muted tabular-nums">
+            <p className="text-xs text-muted tabular-nums wrap-anywhere">
               {short(context.activations[context.peak])} on “
               {compact(context.tokens[context.peak] ?? "")}”
               {context.condition !== "" && `, ${conditionWords(context.condition ?? "")}`}

@@ -34,7 +34,9 @@ export function DecisionPaths({ study, onChoose }: Props) {
                     {isLatent(node) ? (
                       <LatentLink name={node} onChoose={onChoose} />
                     ) : (
-                      <span className="font-mono text-xs">{nodeWords(node)}</span>
+                      <span className="min-w-0 font-mono text-xs wrap-anywhere">
+                        {nodeWords(node)}
+                      </span>
                     )}
                   </Fragment>
                 ))}
@@ -63,7 +65,9 @@ export function DecisionPaths({ study, onChoose }: Props) {
                   {(tokens ?? []).length > 0 && (
                     <>
                       ; fired by{" "}
-                      <span className="font-mono">{(tokens ?? []).map(compact).join(" ")}</span>
+                      <span className="font-mono wrap-anywhere">
+                        {(tokens ?? []).map(compact).join(" ")}
+                      </span>
                     </>
                   )}
                 </p>

@@ -132,17 +132,24 @@ function Tokens({ card }: { card: LatentCardData }) {
         <tbody>
           {tokens.map(({ token, offset, condition, z, q_shift }) => (
             <tr key={`${token} ${offset} ${condition}`} className="border-t border-line">
-              <td className="py-0.5 pr-2 font-mono text-xs">{compact(token)}</td>
+              <td className={`py-0.5 pr-2 font-mono text-xs ${wrapped(token)}`}>
+                {compact(token)}
+              </td>
               <td className="pr-2 text-xs">{where(offset)}</td>
               <td className="pr-2 text-xs">{conditionWords(condition ?? "all")}</td>
               <td className="pr-2 font-mono text-xs">{short(z)}</td>
-              <td className="font-mono text-xs">{pValue(q_shift)}</td>
+              <td className="font-mono text-xs whitespace-nowrap">{pValue(q_shift)}</td>
             </tr>
           ))}
         </tbody>
       </table>
     </Part>
   );
+}
+
+/** Breaks what is too long for a narrow screen: anywhere in a table would break short ones, too. */
+function wrapped(token: string): string {
+  return token.length > 12 ? "break-all" : "";
 }
 
 function where(offset: number | undefined): string {
@@ -163,7 +170,7 @@ function Lens({ card }: { card: LatentCardData }) {
           ([name, tokens]) =>
             [
               name,
-              <span key={name} className="font-mono text-xs">
+              <span key={name} className="font-mono text-xs wrap-anywhere">
                 {tokens.map(({ token, logit }) => `${compact(token)} ${short(logit)}`).join(" · ")}
               </span>,
             ] as const,

@@ -71,6 +71,7 @@ export function AnswerCard({ answer, ...hand }: Props) {
 const endings: Record<string, string> = {
   stop: "ended by itself",
   length: "cut at the most tokens",
+  context: "cut at the end of the context",
   deadline: "cut at the deadline",
   cancelled: "stopped by the server",
 };

@@ -70,6 +70,17 @@ test("where more came than a page holds, the list begins anew and goes on from t
   expect(sequences(result.current.entries)).toEqual(run(420, 200));
 });
 
+test("a page that ends with what is not in the log yet goes on where the log was cut", async () => {
+  const waiting = { ...entry(0), request_id: "on its way" };
+  const page = [...run(250, PAGE_SIZE - 2).map((place) => entry(place)), entry(152), waiting];
+  const asked = fakeServer({ "/audit/recent": () => page }).asked;
+  const { result } = renderHook(() => useEntries(filters, true));
+  await passed(0);
+  act(() => result.current.more());
+  await passed(0);
+  expect(asked.at(-1)).toMatch(/before=152(&|$)/);
+});
+
 test("the last page ends the list until newer entries push it out", async () => {
   const result = await twoPages();
   act(() => result.current.more());
