@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from glassbox import errors
+from glassbox.client import calls, invocation_calls, model_calls
 from glassbox.wire import invocation_attributes as wire
 
 SDK = Path(__file__).parents[2] / "web" / "sdk"
@@ -40,6 +41,30 @@ def test_an_endpoint_carries_the_same_requests():
     assert f"MOST_BODY_BYTES = {wire.MOST_BODY_BYTES:_};" in text
     used = set(re.findall(r'"(glassbox-[a-z]+)"', _source("sagemaker/fetch.ts")))
     assert used <= wire.ASKED | {wire.LOCATION, wire.TYPE}
+
+
+def test_the_same_requests_may_be_sent_twice():
+    listed = re.findall(
+        r'^  "(/\S+)",$', _source("routes.ts").partition("const AGAIN")[2], re.MULTILINE
+    )
+    repeated = {each.path for each in _python_calls() if each.method == "POST" and not each.is_once}
+    assert set(listed) == repeated
+
+
+def _python_calls():
+    """Return every request that the Python client makes, each with something in it."""
+    return (
+        calls.generate("x", {}), calls.chat([], {}), calls.states(["x"], None),
+        calls.classify(["x"], None), calls.verify("x", None), calls.lens("x", None),
+        calls.load_adapter("a", "/a"), calls.any_route("POST", "/v1/other", None, None),
+        invocation_calls.invoke("x", {}),
+        model_calls.predict({}, model="m", wait_shadow_s=0.0, request_id=None, segment_key=None),
+        model_calls.predict_batch([], model="m", segment_keys=None),
+        model_calls.tell_labels({}), model_calls.register_version("s", {}),
+        model_calls.start_rollout("c", model="m", plan=None, dry_run=False, reason=""),
+        model_calls.move_rollout("r", "abort", ""), model_calls.run_drift("m"),
+        model_calls.make_reference(model="m", last_n=1, since_s=None, until_s=None),
+    )  # fmt: skip
 
 
 def test_it_has_the_version_of_the_server_that_it_is_released_with():

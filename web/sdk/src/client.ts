@@ -16,7 +16,23 @@ import {
   type StreamedPiece,
 } from "./generated.js";
 import { Http, parsed, type CallOptions, type ClientOptions } from "./http.js";
-import { filled, type Answer, type Asked, type Method, type Path, type Schemas } from "./routes.js";
+import {
+  auditEntries,
+  studyRows,
+  type AuditQuery,
+  type PathwayQuery,
+  type TokenQuery,
+} from "./pages.js";
+import { REQUEST_ID, requestIdOf } from "./problems.js";
+import {
+  filled,
+  givesText,
+  type Answer,
+  type Asked,
+  type Method,
+  type Path,
+  type Schemas,
+} from "./routes.js";
 import { readStates, SAFETENSORS_TYPE, type TextStates } from "./states.js";
 
 /** Whether a server can be asked. */
@@ -65,7 +81,7 @@ export class GlassboxClient {
     options?: CallOptions,
   ): Promise<Generated> {
     const body = completionBody([prompt], asked);
-    return readOne(await this.#post<Schemas["Completion"]>("/v1/completions", body, options));
+    return this.#post("/v1/completions", body, options, readOne);
   }
 
   /** One text to each prompt, in order; they share the server's running batch. */
@@ -75,8 +91,9 @@ export class GlassboxClient {
     options?: CallOptions,
   ): Promise<Generated[]> {
     const body = completionBody(prompts, asked);
-    const answer = await this.#post<Schemas["Completion"]>("/v1/completions", body, options);
-    return readCompletion(answer, prompts.length);
+    return this.#post("/v1/completions", body, options, (answer, id) =>
+      readCompletion(answer, prompts.length, id),
+    );
   }
 
   /** The text that continues a prompt as it comes; the last piece has all of it as `whole`. */
@@ -95,9 +112,7 @@ export class GlassboxClient {
     options?: CallOptions,
   ): Promise<Generated> {
     const body = chatBody(conversation, asked);
-    return readChat(
-      await this.#post<Schemas["ChatCompletion"]>("/v1/chat/completions", body, options),
-    );
+    return this.#post("/v1/chat/completions", body, options, readChat);
   }
 
   /** The answer to a conversation as it comes; the last piece has all of it as `whole`. */
@@ -122,9 +137,9 @@ export class GlassboxClient {
       headers: { accept: SAFETENSORS_TYPE },
     };
     const found = await this.#http.whole(sent, options, async (response) =>
-      readStates(new Uint8Array(await response.arrayBuffer())),
+      asMany("texts", readStates(new Uint8Array(await response.arrayBuffer())), texts.length),
     );
-    return [...asMany("texts", found, texts.length)];
+    return [...found];
   }
 
   /** Label and calibrated confidence of each text; a bad text has an `error`. */
@@ -186,7 +201,7 @@ export class GlassboxClient {
         method: "POST",
         path: filled("/api/v2/models/predict", {}, query),
         body: asked,
-        ...(requestId === undefined ? {} : { headers: { "x-request-id": requestId } }),
+        ...(requestId === undefined ? {} : { headers: { [REQUEST_ID]: requestId } }),
       },
       options,
     );
@@ -210,11 +225,45 @@ export class GlassboxClient {
   }
 
   /** What changes in the service as it happens, until the server ends or the signal aborts. */
-  async *changes(options?: CallOptions): AsyncGenerator<Change, void, undefined> {
+  changes(options?: CallOptions): AsyncGenerator<Change, void, undefined> {
     const sent = { method: "GET", path: "/api/v2/models/events", headers: EVENTS };
-    for await (const { event, data } of messages(this.#http.parts(sent, options))) {
-      yield { topic: event, data: parsed(data) };
-    }
+    return this.#http.pieces(sent, options, readChanges);
+  }
+
+  /** Every prediction that is kept, newest first, a page at a time. */
+  iterAudit(
+    query: AuditQuery = {},
+    options?: CallOptions,
+  ): AsyncGenerator<Schemas["AuditEntry"], void, undefined> {
+    return auditEntries(query, (page) =>
+      this.call("get", "/api/v2/models/audit/recent", { query: page }, options),
+    );
+  }
+
+  /** Every pathway of a study, strongest first, a page at a time. */
+  iterStudyPathways(
+    study: string,
+    query: PathwayQuery = {},
+    options?: CallOptions,
+  ): AsyncGenerator<Schemas["PathwayAnswered"], void, undefined> {
+    return studyRows(query, async (page) => {
+      const asked = { path: { study }, query: page };
+      const answer = await this.call("get", "/v1/pathways/{study}/pathways", asked, options);
+      return { rows: answer.pathways, nRows: answer.n_rows };
+    });
+  }
+
+  /** Every token association of a study, the surest first, a page at a time. */
+  iterStudyTokens(
+    study: string,
+    query: TokenQuery = {},
+    options?: CallOptions,
+  ): AsyncGenerator<Schemas["AssociationAnswered"], void, undefined> {
+    return studyRows(query, async (page) => {
+      const asked = { path: { study }, query: page };
+      const answer = await this.call("get", "/v1/pathways/{study}/tokens", asked, options);
+      return { rows: answer.tokens, nRows: answer.n_rows };
+    });
   }
 
   /** Every server on the same database, and what they count together. */
@@ -231,8 +280,8 @@ export class GlassboxClient {
   }
 
   /**
-   * Any route of the server, by its method and path: what it takes and gives is checked against the
-   * server's own description when your program is compiled.
+   * Any route of the server, by its method and path: what it takes and gives, JSON or a text, is
+   * checked against the server's own description when your program is compiled.
    *
    * ```ts
    * await client.call("get", "/api/v2/models/audit/recent", { query: { limit: 10 } });
@@ -248,18 +297,34 @@ export class GlassboxClient {
     const sent = { method: method.toUpperCase(), path: filled(path, names, query), body };
     return this.#http.whole(sent, options, async (response) => {
       const text = await response.text();
-      return (text === "" ? undefined : parsed(text)) as Answer<M, P>;
+      if (text === "") return undefined as Answer<M, P>;
+      return (givesText(path) ? text : parsed(text)) as Answer<M, P>;
     });
   }
 
-  #post<T>(path: string, body: unknown, options: CallOptions | undefined): Promise<T> {
-    return this.#http.json<T>({ method: "POST", path, body }, options);
+  #post<P extends Path<"post">, T>(
+    path: P,
+    body: unknown,
+    options: CallOptions | undefined,
+    read: (answer: Answer<"post", P>, requestId: string | undefined) => T,
+  ): Promise<T> {
+    return this.#http.whole({ method: "POST", path, body }, options, async (response) =>
+      read(parsed(await response.text()) as Answer<"post", P>, requestIdOf(response.headers)),
+    );
   }
 
   #stream(path: string, body: Record<string, unknown>, options: CallOptions | undefined) {
     const sent = { method: "POST", path, body: streamed(body), headers: EVENTS };
-    return readStream(this.#http.parts(sent, options));
+    return this.#http.pieces(sent, options, (parts, headers) =>
+      readStream(parts, requestIdOf(headers)),
+    );
   }
 }
 
 const EVENTS = { accept: "text/event-stream" };
+
+async function* readChanges(
+  parts: AsyncIterable<Uint8Array>,
+): AsyncGenerator<Change, void, undefined> {
+  for await (const { event, data } of messages(parts)) yield { topic: event, data: parsed(data) };
+}

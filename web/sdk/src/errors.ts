@@ -52,8 +52,8 @@ export class GlassboxError extends Error {
   readonly code: string;
   /** HTTP status, where a server answered. */
   readonly status: number | undefined;
-  /** Name of the request in the server's log. */
-  readonly requestId: string | undefined;
+  /** Name of the request in the server's log, where a server answered. */
+  requestId: string | undefined;
   /** The wrong fields, where the server lists them. */
   readonly fields: readonly FieldProblem[];
   /** Seconds after which to try again, where somebody said so. */

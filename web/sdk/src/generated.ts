@@ -50,6 +50,8 @@ export type Generated = Schemas["GlassboxAnswered"] & {
   tokens: string[];
   /** Most probable tokens at each place; empty without `top_logprobs`. */
   top_logprobs: Record<string, number>[];
+  /** Name of the request in the server's log. */
+  request_id: string | undefined;
 };
 
 /** The next part of a text that is being written. */
@@ -106,16 +108,25 @@ function sampling(asked: GenerateAsked): Record<string, unknown> {
 }
 
 /** The texts of a completion, one to each prompt. */
-export function readCompletion(answer: Completion, nPrompts: number): Generated[] {
-  return asMany("texts", answer.choices, nPrompts).map((each) => readText(each, answer));
+export function readCompletion(
+  answer: Completion,
+  nPrompts: number,
+  requestId: string | undefined,
+): Generated[] {
+  const choices = asMany("texts", answer.choices, nPrompts);
+  return choices.map((each) => readText(each, answer, requestId));
 }
 
 /** The text of a completion of one prompt. */
-export function readOne(answer: Completion): Generated {
-  return readText(only("texts", answer.choices), answer);
+export function readOne(answer: Completion, requestId: string | undefined): Generated {
+  return readText(only("texts", answer.choices), answer, requestId);
 }
 
-function readText(choice: Schemas["CompletionChoice"], answer: Completion): Generated {
+function readText(
+  choice: Schemas["CompletionChoice"],
+  answer: Completion,
+  requestId: string | undefined,
+): Generated {
   const { text, glassbox, logprobs } = choice;
   return {
     ...whole(glassbox),
@@ -124,11 +135,12 @@ function readText(choice: Schemas["CompletionChoice"], answer: Completion): Gene
     usage: answer.usage ?? undefined,
     tokens: logprobs?.tokens ?? [],
     top_logprobs: (logprobs?.top_logprobs ?? []).map((each) => each ?? {}),
+    request_id: requestId,
   };
 }
 
 /** The answer to a conversation. */
-export function readChat(answer: Chat): Generated {
+export function readChat(answer: Chat, requestId: string | undefined): Generated {
   const choice = only("answers", answer.choices);
   const content = choice.logprobs?.content ?? [];
   return {
@@ -140,12 +152,14 @@ export function readChat(answer: Chat): Generated {
     top_logprobs: content.map((each) =>
       Object.fromEntries(each.top_logprobs.map((top) => [top.token, top.logprob])),
     ),
+    request_id: requestId,
   };
 }
 
 /** The pieces of a stream; throws where it ends before the text does. */
 export async function* readStream(
   parts: AsyncIterable<Uint8Array>,
+  requestId: string | undefined,
 ): AsyncGenerator<StreamedPiece, void, undefined> {
   let text = "";
   let last: { text: string; model: string; shown: Schemas["GlassboxChunk"] } | undefined;
@@ -165,6 +179,7 @@ export async function* readStream(
         usage: chunk.usage ?? undefined,
         tokens: [],
         top_logprobs: [],
+        request_id: requestId,
       };
       yield { ...shown, text: last.text, whole: generated };
       await readOut(found);

@@ -1,4 +1,4 @@
-/** One server over HTTP: sending, repeating, giving up. Knows no route. */
+/** One server over HTTP: sending, repeating, giving up. */
 import { GlassboxError, UsageError } from "./errors.js";
 import {
   checkedRetries,
@@ -10,7 +10,8 @@ import {
   wasRefused,
   type Retries,
 } from "./patience.js";
-import { errorOf, foreign, neverSent, tooLate, transportError } from "./problems.js";
+import { errorOf, foreign, neverSent, requestIdOf, tooLate, transportError } from "./problems.js";
+import { isOnce } from "./routes.js";
 import { VersionWatch } from "./version_skew.js";
 
 /** Where `glassbox serve` listens unless told otherwise. */
@@ -37,7 +38,7 @@ export type ClientOptions = {
   key?: string | undefined;
   /** Seconds to wait for an answer, or between two parts of a stream; 120. The server is told. */
   timeoutS?: number | undefined;
-  /** How often a request is repeated while the server is full. */
+  /** How often a request is repeated while the server is full or away. */
   retries?: Partial<Retries> | undefined;
   /** How requests travel; by default the environment's `fetch`. */
   fetch?: Fetch | undefined;
@@ -51,6 +52,8 @@ export type CallOptions = {
   signal?: AbortSignal | undefined;
   /** In place of the client's. */
   timeoutS?: number | undefined;
+  /** In place of the client's; what is left out stays. */
+  retries?: Partial<Retries> | undefined;
 };
 
 /** One request. */
@@ -103,34 +106,28 @@ export class Http {
     try {
       return await read(response);
     } catch (error) {
-      throw this.#meant(error, patience);
+      throw this.#meant(error, patience, response.headers);
     } finally {
       patience.end();
     }
   }
 
-  /** The parts of an answer as they come; leaving early tells the server that nobody listens. */
-  async *parts(
+  /** What is made of an answer as it comes; leaving early tells the server that nobody listens. */
+  async *pieces<T>(
     sent: Sent,
-    options?: CallOptions,
-    begun?: (headers: Headers) => void,
-  ): AsyncGenerator<Uint8Array, void, undefined> {
+    options: CallOptions | undefined,
+    read: (
+      parts: AsyncIterable<Uint8Array>,
+      headers: Headers,
+    ) => AsyncGenerator<T, void, undefined>,
+  ): AsyncGenerator<T, void, undefined> {
     const { response, patience } = await this.#answered({ ...sent, isStream: true }, options);
-    begun?.(response.headers);
-    const reader = response.body?.getReader();
     try {
-      while (reader != null) {
-        patience.again();
-        const { done, value } = await reader.read();
-        if (done) return;
-        patience.pause();
-        yield value;
-      }
+      yield* read(partsOf(response, patience), response.headers);
     } catch (error) {
-      throw this.#meant(error, patience);
+      throw this.#meant(error, patience, response.headers);
     } finally {
       patience.end();
-      await reader?.cancel().catch(() => undefined);
     }
   }
 
@@ -156,6 +153,7 @@ export class Http {
     options: CallOptions = {},
   ): Promise<{ response: Response; patience: Patience }> {
     const timeoutS = checkedTimeout(options.timeoutS ?? this.#timeoutS);
+    const retries = checkedRetries(options.retries, this.#retries);
     const headers = { ...this.#headers, ...sent.headers };
     if (sent.body !== undefined) headers["content-type"] = "application/json";
     if (!sent.isStream && Number.isFinite(timeoutS)) headers[DEADLINE_HEADER] = String(timeoutS);
@@ -174,35 +172,50 @@ export class Http {
         this.#versions.look(response.headers);
         if (response.ok) return { response, patience };
         error = await errorOf(response);
-        again = RETRIED.has(response.status) && (!isOnce(sent) || wasRefused(error));
+        again =
+          RETRIED.has(response.status) && (!isOnce(sent.method, sent.path) || wasRefused(error));
       } catch (thrown) {
         patience.end();
         error = this.#meant(thrown, patience);
         again = !patience.isLate && neverSent(thrown);
       }
       patience.end();
-      const wait = again ? waitS(this.#retries, error, done) : undefined;
+      const wait = again ? waitS(retries, error, done) : undefined;
       if (wait === undefined) throw error;
       await sleep(wait, options.signal);
     }
   }
 
   /** What it means that something was thrown; a call that its owner gave up throws the reason. */
-  #meant(error: unknown, patience: Patience): GlassboxError {
+  #meant(error: unknown, patience: Patience, headers?: Headers): GlassboxError {
     // No error of ours, but what the owner of the signal wants to see.
     if (patience.isGivenUp) throw reasonOf(patience.signal);
-    if (patience.isLate) return tooLate(this.#place, error);
-    return transportError(error, this.#place);
+    const meant = patience.isLate
+      ? tooLate(this.#place, error)
+      : transportError(error, this.#place);
+    meant.requestId ??= requestIdOf(headers);
+    return meant;
   }
 }
 
-/**
- * Whether doing a request twice is not what doing it once is: moves of aliases and rollouts,
- * references, comparisons, whatever takes something away.
- */
-function isOnce({ method, path }: Sent): boolean {
-  if (method === "GET") return false;
-  return method === "DELETE" || /^\/api\/v2\/models\/(?!predict|labels)/.test(path);
+/** The bytes of an answer as they come; the clock runs only while the server is waited for. */
+async function* partsOf(
+  response: Response,
+  patience: Patience,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  const reader = response.body?.getReader();
+  try {
+    while (reader != null) {
+      patience.again();
+      const { done, value } = await reader.read();
+      if (done) return;
+      patience.pause();
+      yield value;
+    }
+  } finally {
+    patience.pause();
+    await reader?.cancel().catch(() => undefined);
+  }
 }
 
 /** Parsed JSON of an answer. */
@@ -226,7 +239,7 @@ function written(body: unknown): string {
   });
 }
 
-/** A server's address without a slash at its end; an error shows no password. */
+/** A server's address without a slash or `/v1` at its end; an error shows no password. */
 function addressOf(url: string): string {
   const found = URL.canParse(url) ? new URL(url) : undefined;
   const isHttp = found?.protocol === "http:" || found?.protocol === "https:";
@@ -242,7 +255,8 @@ function addressOf(url: string): string {
       { code: "invalid-value" },
     );
   }
-  return url.replace(/\/+$/, "");
+  // OpenAI's clients want it with /v1, and those who have it from there give it so.
+  return url.replace(/\/+$/, "").replace(/\/v1$/, "");
 }
 
 /** What every request carries; an error does not show the key. */

@@ -19,6 +19,7 @@ export type { ErrorDetails, FieldProblem, Problem } from "./errors.js";
 export type { Generated, GenerateAsked, Messages, Prompt, StreamedPiece } from "./generated.js";
 export { DEFAULT_URL } from "./http.js";
 export type { CallOptions, ClientOptions, Fetch } from "./http.js";
+export type { AuditQuery, PathwayQuery, TokenQuery } from "./pages.js";
 export type { Retries } from "./patience.js";
 export type { Answer, Asked, Method, Path, Schemas } from "./routes.js";
 export type { PlaceStates, TextStates } from "./states.js";

@@ -1,7 +1,7 @@
 /** How long a call may take, how often it is repeated, and how it is given up. */
 import { UsageError, type GlassboxError } from "./errors.js";
 
-/** How often, and how long apart, a request is repeated while a server is full. */
+/** How often, and how long apart, a request is repeated while a server is full or away. */
 export type Retries = {
   /** Most repetitions; 0 never repeats. By default 4. */
   n: number;
@@ -11,9 +11,9 @@ export type Retries = {
 
 const RETRIES: Retries = { n: 4, longestWaitS: 30 };
 
-/** What is said of repetitions, and the rest as by default; what is undefined is not said. */
-export function checkedRetries(given: Partial<Retries> = {}): Retries {
-  const { n = RETRIES.n, longestWaitS = RETRIES.longestWaitS } = given;
+/** What is said of repetitions, and the rest as before; what is undefined is not said. */
+export function checkedRetries(given: Partial<Retries> = {}, before = RETRIES): Retries {
+  const { n = before.n, longestWaitS = before.longestWaitS } = given;
   if (n >= 0 && longestWaitS >= 0) return { n, longestWaitS };
   throw new UsageError(
     `retries is { n: ${n}, longestWaitS: ${longestWaitS} }; allowed: numbers of 0 or more.`,
@@ -21,11 +21,11 @@ export function checkedRetries(given: Partial<Retries> = {}): Retries {
   );
 }
 
-/** Statuses that say: come back later. */
-export const RETRIED: ReadonlySet<number> = new Set([429, 503]);
+/** Statuses that say: come back later. A proxy says 502 while the server behind it starts anew. */
+export const RETRIED: ReadonlySet<number> = new Set([429, 502, 503]);
 
 /**
- * Codes of a server that turned a request away at its door; a 503 of another kind may have come
+ * Codes of a server that turned a request away at its door; others of those statuses may have come
  * behind the work, as from a replica that was lost or a database that did not answer any more.
  */
 const NOT_BEGUN: ReadonlySet<string> = new Set([

@@ -29,6 +29,12 @@ const OPENAI_CODES: Readonly<Record<string, string>> = {
   invalid_api_key: "access-denied",
 };
 
+/** Header with the name of a request in the server's log. */
+export const REQUEST_ID = "x-request-id";
+
+/** Statuses that a field or a route gets which only one side knows. */
+const NOT_UNDERSTOOD: ReadonlySet<number> = new Set([400, 404, 405, 415, 422]);
+
 const MOST_SHOWN = 200;
 
 /** The error that an unsuccessful response carries, by its class in our tree. */
@@ -44,14 +50,20 @@ export async function errorOf(response: Response): Promise<GlassboxError> {
   const said = response.headers.get(ERROR_HEADER) ?? textOf(found?.code);
   const code = said == null ? undefined : (OPENAI_CODES[said] ?? said);
   const kind = (code != null ? CLASSES[code] : undefined) ?? classOfStatus(response.status);
-  return new kind(message + skewHint(response.headers), {
+  const hint = NOT_UNDERSTOOD.has(response.status) ? skewHint(response.headers) : "";
+  return new kind(message + hint, {
     // A status that HTTP itself refuses has a code of its own, which is worth more than the class's.
     code,
     status: response.status,
-    requestId: textOf(found?.request_id) ?? response.headers.get("x-request-id") ?? undefined,
+    requestId: textOf(found?.request_id) ?? requestIdOf(response.headers),
     fields: fieldsOf(found?.errors),
     retryAfterS: retryAfterS(response.headers) ?? numberOf(found?.retry_after_s),
   });
+}
+
+/** Name of a request in the server's log. */
+export function requestIdOf(headers: Headers | undefined): string | undefined {
+  return headers?.get(REQUEST_ID) ?? undefined;
 }
 
 /** Seconds that a server asks to wait; undefined where it names none. Source: RFC 9110, 10.2.3. */
@@ -102,6 +114,13 @@ export function transportError(error: unknown, url: string): GlassboxError {
       { cause: error },
     );
   }
+  if (code != null && TLS.test(code)) {
+    return new Unreachable(
+      `No secure connection to ${url} (${code}). Does that address speak https, and does this machine ` +
+        "trust its certificate?",
+      { cause: error },
+    );
+  }
   const port = code == null ? refusedPort(url) : undefined;
   if (port !== undefined) {
     return new UsageError(
@@ -135,10 +154,10 @@ export function tooLate(url: string, cause?: unknown): DeadlineExceeded {
   );
 }
 
-/** Whether the connection was never made, so that nobody can have acted on the request. */
+/** Whether there was no connection, so that nobody can have acted on it, and another try may help. */
 export function neverSent(error: unknown): boolean {
   const code = codeOf(error);
-  return code != null && NOT_REACHED.has(code) && !NEVER_WILL.has(code);
+  return code != null && NOT_REACHED.has(code) && code !== "ENOTFOUND";
 }
 
 /** Names of the system's and of Node's own HTTP client. */
@@ -149,22 +168,10 @@ const NOT_REACHED = new Set([
   "ENOTFOUND",
   "EAI_AGAIN",
   "UND_ERR_CONNECT_TIMEOUT",
-  "CERT_HAS_EXPIRED",
-  "DEPTH_ZERO_SELF_SIGNED_CERT",
-  "ERR_TLS_CERT_ALTNAME_INVALID",
-  "SELF_SIGNED_CERT_IN_CHAIN",
-  "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
 ]);
 
-/** Of these, what another try does not change. */
-const NEVER_WILL = new Set([
-  "ENOTFOUND",
-  "CERT_HAS_EXPIRED",
-  "DEPTH_ZERO_SELF_SIGNED_CERT",
-  "ERR_TLS_CERT_ALTNAME_INVALID",
-  "SELF_SIGNED_CERT_IN_CHAIN",
-  "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
-]);
+/** Names that OpenSSL and Node give to certificates and handshakes that failed. */
+const TLS = /^ERR_(SSL|TLS)_|CERT|^UNABLE_TO_|^EPROTO$/;
 
 const TOO_LATE = new Set(["UND_ERR_HEADERS_TIMEOUT", "UND_ERR_BODY_TIMEOUT", "ETIMEDOUT"]);
 

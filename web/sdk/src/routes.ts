@@ -15,24 +15,73 @@ type Content<O> = O extends { responses: infer R }
     : undefined
   : never;
 
-/** What a route answers: its JSON, or nothing. */
-export type Answer<M extends Method, P extends keyof paths> =
-  Content<Operation<M, P>> extends { "application/json": infer A } ? A : undefined;
+type Read<C> = C extends { "application/json": infer A }
+  ? A
+  : C extends undefined
+    ? undefined
+    : Exclude<keyof C, "text/event-stream"> extends `text/${string}`
+      ? [Exclude<keyof C, "text/event-stream">] extends [never]
+        ? never
+        : string
+      : never;
+
+/** What a route answers: its JSON, a text, or nothing. */
+export type Answer<M extends Method, P extends keyof paths> = Read<Content<Operation<M, P>>>;
 
 type IsCallable<O> = [O] extends [never]
   ? false
-  : Content<O> extends { "application/json": unknown } | undefined
-    ? O extends { requestBody: { content: infer C } }
+  : [Read<Content<O>>] extends [never]
+    ? false
+    : O extends { requestBody: { content: infer C } }
       ? C extends { "application/json": unknown }
         ? true
         : false
-      : true
-    : false;
+      : true;
 
-/** Paths that have such a method, and both take and give JSON. */
+/** Paths that have such a method, take JSON if anything, and do not answer with events or bytes. */
 export type Path<M extends Method> = {
   [P in keyof paths]: IsCallable<Operation<M, P>> extends true ? P : never;
 }[keyof paths];
+
+type TextPath = {
+  [P in Path<"get"> | Path<"post">]: string extends Answer<"get" | "post", P> ? P : never;
+}[Path<"get"> | Path<"post">];
+
+/** Routes that answer with a text: the compiler holds the list to the description. */
+const TEXTS = {
+  "/metrics": true,
+  "/v1/pathways/{study}/report": true,
+  "/v1/load_lora_adapter": true,
+  "/v1/unload_lora_adapter": true,
+} satisfies Record<TextPath, true>;
+
+/** Whether a route answers with a text. */
+export function givesText(path: string): boolean {
+  return path in TEXTS;
+}
+
+/**
+ * What may be sent again although it may have been done: doing it twice is what doing it once is.
+ * A test holds the list to the Python client's.
+ */
+const AGAIN: ReadonlySet<string> = new Set<Path<"post">>([
+  "/api/v2/models/labels",
+  "/api/v2/models/predict",
+  "/api/v2/models/predict/batch",
+  "/invocations",
+  "/v1/adapters",
+  "/v1/chat/completions",
+  "/v1/classify",
+  "/v1/completions",
+  "/v1/lens",
+  "/v1/states",
+  "/v1/verify",
+]);
+
+/** Whether a request must not be done twice, as moves of aliases and rollouts. */
+export function isOnce(method: string, path: string): boolean {
+  return method !== "GET" && !(method === "POST" && AGAIN.has(path.replace(/\?.*/s, "")));
+}
 
 type InPath<O> = O extends { parameters: { path: infer X } } ? { path: X } : { path?: undefined };
 

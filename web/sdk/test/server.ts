@@ -18,7 +18,7 @@ export type Running = {
 
 export type Handler = (request: Seen, response: ServerResponse) => unknown;
 
-export async function running(handle: Handler): Promise<Running> {
+export async function running(handle: Handler, at = 0): Promise<Running> {
   const seen: Seen[] = [];
   const server = createServer((request, response) => {
     const parts: Buffer[] = [];
@@ -30,7 +30,7 @@ export async function running(handle: Handler): Promise<Running> {
       void handle(one, response);
     });
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  await new Promise<void>((resolve) => server.listen(at, "127.0.0.1", resolve));
   const { port } = server.address() as AddressInfo;
   return {
     url: `http://127.0.0.1:${port}`,

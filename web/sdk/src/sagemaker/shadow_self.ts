@@ -132,25 +132,14 @@ export class ShadowSelfClient {
   }
 
   /** The same as it comes; the last piece has all of it as `whole`. */
-  async *streamWithHiddenStates(
+  streamWithHiddenStates(
     text: string,
     options: InvokeCallOptions = {},
   ): AsyncGenerator<HiddenStatePiece, void, undefined> {
     const { sent, adapter } = this.#sent(text, options, "application/x-ndjson");
-    let bundle: string | null = null;
-    const begun = (said: Headers) => (bundle = said.get(BUNDLE_HEADER));
-    for await (const line of lines(this.#http.parts(sent, options, begun))) {
-      const found = objectIn(parsed(line)) ?? {};
-      if (found.error != null) throw streamError(found.error);
-      if (found.final != null) {
-        const whole = checked(resultOf(found.final, bundle), adapter);
-        yield { text: "", generationProbs: [], whole };
-        return;
-      }
-      const { text: more = "", generation_probs: probs = [] } = found as Line;
-      yield { text: more, generationProbs: probs };
-    }
-    throw brokenOff("it ended before the text did");
+    return this.#http.pieces(sent, options, (parts, headers) =>
+      readPieces(parts, headers.get(BUNDLE_HEADER), adapter),
+    );
   }
 
   /** How unsure a text sounds, in [0, 1]; see `estimateUncertainty`. */
@@ -191,6 +180,25 @@ export class ShadowSelfClient {
 const BUNDLE_HEADER = "glassbox-bundle";
 
 type Line = { text?: string; generation_probs?: number[] };
+
+async function* readPieces(
+  parts: AsyncIterable<Uint8Array>,
+  bundle: string | null,
+  adapter: string | undefined,
+): AsyncGenerator<HiddenStatePiece, void, undefined> {
+  for await (const line of lines(parts)) {
+    const found = objectIn(parsed(line)) ?? {};
+    if (found.error != null) throw streamError(found.error);
+    if (found.final != null) {
+      const whole = checked(resultOf(found.final, bundle), adapter);
+      yield { text: "", generationProbs: [], whole };
+      return;
+    }
+    const { text: more = "", generation_probs: probs = [] } = found as Line;
+    yield { text: more, generationProbs: probs };
+  }
+  throw brokenOff("it ended before the text did");
+}
 
 /** What of AWS's options also fits its control plane: not the address of the runtime. */
 function shared({ credentials, logger }: Omit<SageMakerRuntimeClientConfig, "region">) {
