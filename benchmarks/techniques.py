@@ -38,7 +38,8 @@ import torch
 from benchmarks.apparatus.machine import as_json, describe_machine
 from benchmarks.apparatus.starting import wait_for
 from glassbox import InterpClient
-from glassbox.engine.model.load import LoadedModel, find_model, load_model, quiet_library
+from glassbox.engine.model.finding import find_model
+from glassbox.engine.model.load import LoadedModel, load_model, quiet_library
 from glassbox.engine.protocol import Engine
 from glassbox.engine.resident import load_engine
 from glassbox.techniques.local.backend import LocalBackend

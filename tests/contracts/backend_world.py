@@ -5,8 +5,8 @@ import time
 
 from glassbox.techniques import transport, values
 from glassbox.techniques.calls import FINAL, Call, Limits
+from tests.waiting import PATIENCE_S
 
-PATIENCE_S = 60.0
 _numbers = itertools.count()
 
 

@@ -62,7 +62,7 @@ def test_a_function_runs_beside_the_model(backend):
     run, lines = ended(backend, run)
     assert (run.status, lines, run.error) == ("succeeded", (), None)
     # In this very process other threads draw random numbers, too, and the tests are seeded anew.
-    assert [each for each in run.undone.notes if not each.startswith("random state")] == []
+    assert [each for each in run.undone if not each.startswith("random state")] == []
     assert run.timing.run_s > 0
     result = values.unpack(packed_of(backend, run))
     assert result["n"] >= 3
@@ -142,7 +142,7 @@ def test_what_it_did_to_the_model_is_undone_and_told(backend):
     before = answer(backend, looks)
     run, _ = ended(backend, backend.submit(call_of(meddles), wait_s=5.0))
     assert run.status == "succeeded"
-    assert any("hook" in note for note in run.undone.notes)
+    assert any("hook" in note for note in run.undone)
     assert answer(backend, looks) == before
     assert before[0] is False
 
@@ -173,7 +173,7 @@ def test_attention_weights_come_to_whoever_asks_for_them(backend):
     assert len(asked) == 8
     assert all(map(torch.equal, asked, by_hand))
     assert all(map(torch.equal, asked, steps[0]))
-    assert run.undone.notes == ("config put back (attn_implementation)",)
+    assert run.undone == ("config put back (attn_implementation)",)
 
 
 def test_a_run_is_cancelled_running_or_waiting(backend):

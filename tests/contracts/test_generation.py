@@ -46,6 +46,16 @@ def test_a_written_response_has_a_reading_at_each_token(engine):
     assert answer.mean_entropy == pytest.approx(tokens.entropies.mean())
 
 
+@pytest.mark.parametrize(("more", "reason"), [(0, "length"), (1, "context"), (10**6, "context")])
+def test_a_text_that_fills_the_context_says_so(engine, more, reason):
+    n_left = 5
+    prompt = PROMPT * engine.info.context
+    prompt = prompt[: engine.info.context - n_left]
+    answer = engine.generate([Request(prompt, sampling=sampling(max_tokens=n_left + more))])[0]
+    assert (answer.finish_reason, len(answer.tokens.token_ids)) == (reason, n_left)
+    assert answer.is_cut
+
+
 def test_reading_what_was_written_gives_the_same_numbers(engine):
     written = engine.generate([Request(PROMPT, sampling=sampling(temperature=1.0, seed=3))])[0]
     given = engine.generate([Request(PROMPT, response=written.tokens.token_ids)])[0]

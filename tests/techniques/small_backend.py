@@ -17,7 +17,6 @@ from glassbox.techniques.calls import (
     RemoteError,
     Run,
     Timing,
-    Undone,
 )
 from glassbox.techniques.shipping import environment
 
@@ -124,7 +123,7 @@ class SmallBackend:
                     self.runs[run_id],
                     status=status,
                     timing=Timing(queue_s=0.001, run_s=0.002),
-                    undone=Undone(("1 forward hook removed",)),
+                    undone=("1 forward hook removed",),
                     **fields,
                 )
             self._changed.notify_all()

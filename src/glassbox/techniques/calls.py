@@ -131,14 +131,6 @@ class RemoteError:
 
 
 @dataclass(frozen=True)
-class Undone:
-    """What a technique left behind and was put back, each entry in plain words."""
-
-    notes: tuple[str, ...] = ()
-    """Such as ``2 forward hooks removed``; empty when it left nothing."""
-
-
-@dataclass(frozen=True)
 class Timing:
     """Where the time of a run went, seconds."""
 
@@ -168,8 +160,8 @@ class Run:
     """Size of the result; 0 while there is none."""
     error: RemoteError | None = None
     """Why it failed, was cancelled or was lost."""
-    undone: Undone = field(default_factory=Undone)
-    """What was put back after it."""
+    undone: tuple[str, ...] = ()
+    """What it left behind and was put back, such as ``2 forward hooks removed``."""
     timing: Timing = field(default_factory=Timing)
     """Where its time went."""
     position: int | None = None

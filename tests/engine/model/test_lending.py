@@ -1,4 +1,5 @@
 import random
+import sys
 import threading
 import time
 import warnings
@@ -326,6 +327,22 @@ def test_a_patched_class_and_global_hooks_are_put_back(engine):
         "1 global forward hook removed",
         "patched LlamaMLP.forward put back",
     }
+
+
+def test_patched_functions_of_the_files_of_a_model_are_put_back(engine):
+    before = engine.generate([REQUEST])[0]
+
+    def patch(lent):
+        modelling = sys.modules[type(lent.model).__module__]
+        modelling.apply_rotary_pos_emb = lambda q, k, *_args, **_options: (q, k)
+        torch.nn.functional.scaled_dot_product_attention = lambda q, *_args, **_options: q
+
+    assert set(undone(engine, patch)) == {
+        "patched transformers.models.llama.modeling_llama.apply_rotary_pos_emb put back",
+        "patched torch.nn.functional.scaled_dot_product_attention put back",
+    }
+    after = engine.generate([REQUEST])[0]
+    assert after.tokens.logprobs.tolist() == before.tokens.logprobs.tolist()
 
 
 def test_layers_of_peft_are_taken_out(engine):

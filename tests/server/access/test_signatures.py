@@ -111,3 +111,16 @@ def test_a_server_that_has_just_started_is_not_ready_for_a_moment_and_then_serve
     assert caught.value.headers["retry-after"] == "3"
     clock[0] += 3
     ask(signatures, keys, clock[0])
+
+
+def test_a_request_that_waited_for_the_start_is_to_be_signed_anew(keys):
+    clock = [1000.0]
+    signatures = Signatures(clock=lambda: clock[0])
+    signed_s = clock[0] - 2.0
+    with pytest.raises(Refusal, match="Sign it anew") as caught:
+        ask(signatures, keys, signed_s)
+    assert (caught.value.status_code, caught.value.code) == (503, "not-ready")
+    clock[0] += AHEAD_S + 1
+    with pytest.raises(Refusal, match="before this server started") as caught:
+        ask(signatures, keys, signed_s)
+    assert (caught.value.status_code, caught.value.code) == (401, "bad-signature")

@@ -7,8 +7,9 @@ import threading
 
 from glassbox.techniques import transport, values
 from glassbox.techniques.calls import Call, Limits
+from tests.waiting import PATIENCE_S
 
-WAIT_S = 30.0
+WAIT_S = PATIENCE_S
 GATE = threading.Event()
 
 
@@ -44,7 +45,7 @@ def ids_of(model, tokenizer, text):
     return tokenizer(text, return_tensors="pt")["input_ids"]
 
 
-def patient(model, tokenizer, name="", seconds=30.0):
+def patient(model, tokenizer, name="", seconds=600.0):
     import time
 
     print("begun", name)

@@ -134,11 +134,11 @@ def test_effects_are_undone_and_reported(desk):
         model.register_forward_hook(lambda *_: None)
 
     run = desk.submit(call(spoil), wait_s=WAIT_S)
-    assert set(run.undone.notes) == {
+    assert set(run.undone) == {
         "1 forward hook removed",
         "training mode of 33 modules put back",
     }
-    assert desk.submit(call(ids_of, "a"), wait_s=WAIT_S).undone.notes == ()
+    assert desk.submit(call(ids_of, "a"), wait_s=WAIT_S).undone == ()
 
 
 @technique(batch="texts", batch_size=8)
@@ -277,7 +277,7 @@ def test_a_guest_may_copy_the_model_and_change_the_copy(desk):
     own, twins, n_layers = values.unpack(run.result)
     assert own > 0 == twins
     assert n_layers == 2
-    assert run.undone.notes == ()
+    assert run.undone == ()
 
 
 def test_a_copy_of_the_model_is_stopped_with_its_run(desk):
@@ -310,7 +310,7 @@ def test_random_state_between_two_runs_is_the_process_s_own(desk, monkeypatch):
     random.seed(2)
     run = desk.submit(call(draw), wait_s=WAIT_S)
     assert (first, values.unpack(run.result)) == expected
-    assert run.undone.notes == ("random state put back (Python's)",)
+    assert run.undone == ("random state put back (Python's)",)
     assert random.getstate() == random.Random(2).getstate()
     random.seed(3)
     desk.close()

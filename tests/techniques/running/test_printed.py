@@ -4,6 +4,7 @@ import logging
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from tqdm import tqdm
 
@@ -52,10 +53,65 @@ def test_other_threads_keep_their_output(capsys):
     assert seen.out == "theirs\n"
 
 
+def test_threads_that_a_run_starts_are_its_own():
+    def say(name):
+        for part in ("first", "second"):
+            print(name, end=" ")
+            time.sleep(0.001)
+            print(part)
+        logging.getLogger("deep").warning("from %s", name)
+        inner = threading.Thread(target=print, args=("inside", name))
+        inner.start()
+        inner.join()
+
+    def act():
+        with ThreadPoolExecutor(3) as pool:
+            list(pool.map(say, "abc"))
+        print("all said")
+
+    lines = lines_of(act)
+    assert lines[-1] == "all said"
+    assert sorted(lines[:-1]) == sorted(
+        line
+        for name in "abc"
+        for line in (f"{name} first", f"{name} second", f"WARNING deep: from {name}",
+                     f"inside {name}")
+    )  # fmt: skip
+
+
+def test_a_thread_that_outlives_its_run_is_nobodys(capsys):
+    over = threading.Event()
+    threads = []
+
+    def late():
+        print("in time")
+        over.wait(5)
+        print("too late")
+
+    def act():
+        threads.append(threading.Thread(target=late))
+        threads[0].start()
+        while not printed.lines:
+            time.sleep(0.001)
+
+    printed = Printed()
+    with kept_lines(printed):
+        act()
+    other = Printed()
+    with kept_lines(other):
+        over.set()
+        threads[0].join()
+    assert (printed.lines, other.lines) == (["in time"], [])
+    assert capsys.readouterr().out == "too late\n"
+
+
 def test_the_streams_are_as_before_afterwards():
-    before = sys.stdout, sys.stderr, list(logging.getLogger().handlers)
+    def seen():
+        return sys.stdout, sys.stderr, threading.Thread.start, list(logging.getLogger().handlers)
+
+    before = seen()
     lines_of(lambda: print("x"))
-    assert (sys.stdout, sys.stderr, list(logging.getLogger().handlers)) == before
+    assert seen() == before
 
 
 def test_a_stream_is_left_alone_by_the_end_of_what_stood_for_it(monkeypatch):
@@ -106,12 +162,16 @@ def test_lines_are_limited_in_number_and_length(monkeypatch):
     ]  # fmt: skip
 
 
+def test_half_characters_are_spelled_out():
+    assert lines_of(lambda: print("a\ud800b")) == ["a\\ud800b"]
+
+
 def test_a_line_without_end_takes_no_memory(monkeypatch):
     monkeypatch.setattr(module, "LINE_CHARACTERS", 10)
     printed = Printed()
     for _ in range(1000):
         printed.write("x" * 100)
-    assert len(printed._rest) <= 120
+    assert sum(map(len, printed._begun.values())) <= 120
 
 
 def test_a_bar_of_progress_is_a_few_lines():

@@ -1,3 +1,6 @@
+import sys
+import types
+
 import pytest
 
 from glassbox.errors import DeadlineExceeded, QueueFull, TechniqueFailed
@@ -61,6 +64,19 @@ def test_the_same_class_is_raised_with_the_same_words(error):
     assert "On the other side:\nTraceback" in str(found.__cause__)
 
 
+def test_a_class_of_the_script_that_asked_is_found_by_the_scripts_name(monkeypatch):
+    class Missing(Exception):
+        pass
+
+    script = types.ModuleType("__main__")
+    script.__file__ = "/home/me/ideas.py"
+    script.Missing = Missing
+    Missing.__qualname__ = "Missing"
+    monkeypatch.setitem(sys.modules, "__main__", script)
+    with pytest.raises(Missing, match="no such layer"):
+        raise_here(Run("run-1", "failed", error=RemoteError("ideas.Missing", "no such layer", "")))
+
+
 @pytest.mark.parametrize(
     "name",
     ["builtins.SystemExit", "builtins.KeyboardInterrupt", "no.such.Thing", "builtins.print",
@@ -90,6 +106,12 @@ def test_an_exception_without_words_is_described():
     assert "cannot be had: OSError" in described(Wordless()).message
 
 
+def test_half_characters_of_an_exception_are_spelled_out():
+    error = described(ValueError("a\ud800b"))
+    assert error.message == "a\\ud800b"
+    assert "a\\ud800b" in error.traceback
+
+
 def test_a_long_text_is_cut_and_says_so():
     message = described(ValueError("x" * 50_000)).message
     assert len(message) < 21_000
@@ -117,3 +139,11 @@ def test_notes_of_the_error_are_part_of_its_words():
     error = ValueError("bad")
     error.add_note("in input 3")
     assert described(error).message == "bad\nin input 3"
+
+
+def test_what_we_say_of_a_run_is_said_once_and_without_a_class():
+    error = describe(TechniqueFailed("The run was cancelled."))
+    assert error.traceback == ""
+    with pytest.raises(TechniqueFailed) as caught:
+        raise_here(Run("run-1", "cancelled", error=error))
+    assert str(caught.value) == "The run was cancelled."

@@ -129,7 +129,7 @@ def show_end(finished: "Finished | None") -> None:
     if timing.load_s >= SHOWN_FROM_S:
         parts.insert(0, f"model loaded in {_time(timing.load_s)}")
     note(f"{finished.name}: {', '.join(parts)}.")
-    for each in finished.undone.notes:
+    for each in finished.undone:
         note(f"Undone: {each}.")
 
 

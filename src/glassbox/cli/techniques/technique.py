@@ -303,8 +303,7 @@ def _fail(error: Exception) -> NoReturn:
     if trace and (not hasattr(error, "code") or "<technique " in trace or error is cause):
         note(trace)
     where = [each for each in getattr(error, "__notes__", ()) if each.startswith("line ")]
-    message = message.removeprefix("builtins.").removeprefix("glassbox.errors.TechniqueFailed: ")
-    message = message.rstrip(": ")
+    message = message.removeprefix("builtins.").rstrip(": ")
     told = f"{message} ({where[0]})" if where else message
     if isinstance(error, ConflictError) or not hasattr(error, "code"):
         raise TechniqueFailed(told) from error

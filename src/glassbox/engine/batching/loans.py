@@ -50,7 +50,7 @@ class Loans:
                 )
             try:
                 self.require_unharmed()
-                with self._bank.applying_all(lease.slot):
+                with self._bank.applying_all(lease.slot), self._lending.lent():
                     self._lending.begin(is_adapted=lease.slot != BASE_SLOT)
                     lent = Lent(
                         self._bank.base.model,

@@ -5,6 +5,8 @@ costs far more than finding that nothing has changed. Knows the parts; knows not
 them.
 """
 
+from contextlib import AbstractContextManager
+
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from glassbox.engine.model.attending import OpenOnRequest
@@ -12,6 +14,7 @@ from glassbox.engine.model.lent_modules import ModuleRecord
 from glassbox.engine.model.lent_surroundings import SurroundingsRecord
 from glassbox.engine.model.lent_tokenizer import TokenizerRecord
 from glassbox.engine.model.lent_weights import WeightRecord
+from glassbox.engine.model.taken_data import TakenData
 
 
 class Lending:
@@ -31,6 +34,11 @@ class Lending:
         self._tokenizer: TokenizerRecord | None = None
         self._surroundings: SurroundingsRecord | None = None
         self._is_own = True
+        self._taken = TakenData()
+
+    def lent(self) -> AbstractContextManager[None]:
+        """Return a block that lasts for as long as the model is lent."""
+        return self._taken.noted()
 
     def begin(self, *, is_adapted: bool = False) -> None:
         """Remember what is to be put back; on the thread that borrows.
@@ -73,7 +81,7 @@ class Lending:
         if self._attending is not None:
             self._attending.close()
         modules = self._modules.restore()
-        weights = self._weights.restore(thoroughly=thoroughly)
+        weights = self._weights.restore(self._taken.since_asked(), thoroughly=thoroughly)
         around = self._surroundings.restore() if self._surroundings is not None else ()
         return (*modules, *weights, *self._tokenizer.restore(), *around)
 

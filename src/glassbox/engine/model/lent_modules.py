@@ -1,17 +1,18 @@
 """What a model's modules were like before they were lent, and how they become so again.
 
-Attributes, parameters, children, hooks, classes and configurations: after every call it is asked
-which of their dictionaries were written to, and only these are looked at. Knows modules; knows
-neither the weights' values nor who borrows them.
+Attributes, parameters, children, hooks, classes, configurations, and the functions of the files in
+which they are written: after every call it is asked which of their dictionaries were written to,
+and only these are looked at. Knows modules; knows neither the weights' values nor who borrows them.
 """
 
 import copy
 import gc
+import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from operator import attrgetter, is_
-from types import FunctionType
+from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
 from torch import nn
@@ -54,6 +55,8 @@ _LIBRARY = ("transformers.", "accelerate.")
 
 _OWN = attrgetter("__dict__")
 
+_FUNCTION = (FunctionType, BuiltinFunctionType)
+
 _GLOBAL_HOOKS = (
     "_global_forward_hooks",
     "_global_forward_pre_hooks",
@@ -88,13 +91,13 @@ class ModuleRecord:
             (config, copy.deepcopy(vars(config)))
             for config in {id(each): each for each in values if _is_config(each)}.values()
         ]
-        self._methods = [
-            _Methods(kind) for kind in {base for kind in self._kinds for base in kind.__mro__}
-        ]
-        self._held: list[_Held | _Methods] = [
+        kinds = {base for kind in self._kinds for base in kind.__mro__}
+        owners: list[type | ModuleType] = [*kinds, *_homes(kinds)]
+        self._functions = [_Functions(owner) for owner in owners]
+        self._held: list[_Held | _Functions] = [
             *map(_Held, self._dicts, self._saved),
             *(_Held(own, dict(saved)) for own, saved in self._tables if isinstance(own, dict)),
-            *self._methods,
+            *self._functions,
         ]
         self._watch = Watch([held.own for held in self._held])
 
@@ -147,7 +150,7 @@ class ModuleRecord:
         if "other" in found:
             yield f"{_such(found['other'], 'attribute')} put back"
         yield from self._configs_restored()
-        yield from self._methods_restored()
+        yield from chain.from_iterable(map(_Functions.restore, self._functions))
 
     def _hooks_removed(self) -> Iterator[str]:
         removed: Counter[str] = Counter()
@@ -225,10 +228,6 @@ class ModuleRecord:
             words = ", ".join(name.removeprefix("_").removesuffix("_internal") for name in names)
             yield f"{what} put back ({words})"
 
-    def _methods_restored(self) -> Iterator[str]:
-        for methods in self._methods:
-            yield from methods.restore()
-
 
 class _Held:
     """A dictionary that is to hold the same objects under the same keys, in the same order."""
@@ -243,15 +242,17 @@ class _Held:
         return _equal_tables(self.own, self._saved)
 
 
-class _Methods:
-    """The functions of a class, which guests replace for all its objects at once."""
+class _Functions:
+    """The functions of a class or of a Python module, which guests replace for everybody."""
 
-    def __init__(self, kind: type) -> None:
-        self._kind = kind
-        # What the class shows of itself is a window on this one.
-        (self.own,) = gc.get_referents(vars(kind))
+    def __init__(self, owner: type | ModuleType) -> None:
+        self._owner = owner
+        self.own = vars(owner)
+        if isinstance(owner, type):
+            # What the class shows of itself is a window on this one.
+            (self.own,) = gc.get_referents(self.own)
         self._saved = {
-            name: value for name, value in self.own.items() if isinstance(value, FunctionType)
+            name: value for name, value in self.own.items() if isinstance(value, _FUNCTION)
         }
 
     @property
@@ -263,8 +264,15 @@ class _Methods:
         """Put back what differs and say so."""
         for name, value in self._saved.items():
             if self.own.get(name) is not value:
-                setattr(self._kind, name, value)
-                yield f"patched {self._kind.__name__}.{name} put back"
+                setattr(self._owner, name, value)
+                yield f"patched {self._owner.__name__}.{name} put back"
+
+
+def _homes(kinds: Iterable[type]) -> Iterator[ModuleType]:
+    """Yield the Python modules in which modules are written, and that of torch's functions."""
+    names = {kind.__module__ for kind in kinds if issubclass(kind, nn.Module)}
+    names.add("torch.nn.functional")
+    yield from (sys.modules[name] for name in names if name in sys.modules)
 
 
 def _is_config(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""What a process was like before the model was lent: random state and torch's own settings.
+"""What a process was like before the model was lent: random state, and settings of torch and NumPy.
 
 Restored on the thread that borrowed, because whether gradients are kept is a matter of each thread.
 Knows torch, NumPy and Python; knows no model.
@@ -8,7 +8,7 @@ import _random
 import ctypes
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,10 @@ _HAS_WORDS = (
     and 0 <= _random.Random.__basicsize__ - object.__basicsize__ - _WORDS_BYTES < 8
 )
 """Whether Python's generator holds nothing but these."""
+
+
+_SHORT = 40
+"""Most characters of two values that are told."""
 
 
 class SurroundingsRecord:
@@ -82,31 +86,37 @@ class SurroundingsRecord:
         now = _settings()
         if now == self._settings:
             return
-        setters: dict[str, Any] = {
-            "default dtype": torch.set_default_dtype,
-            "default device": torch.set_default_device,
-            "gradients": torch.set_grad_enabled,
-            "threads": torch.set_num_threads,
-            "deterministic algorithms": torch.use_deterministic_algorithms,
-            "matmul precision": torch.set_float32_matmul_precision,
-            "anomaly detection": torch.autograd.set_detect_anomaly,
-        }
-        for name, before in self._settings.items():
-            if now[name] != before:
-                setters[name](before)
-                yield f"torch's {name} put back ({now[name]} to {before})"
+        for (name, _, put), was, before in zip(_SETTINGS, now, self._settings, strict=True):
+            if was != before:
+                put(before)
+                is_short = len(f"{was}{before}") <= _SHORT
+                yield f"{name} put back" + (f" ({was} to {before})" if is_short else "")
 
 
-def _settings() -> dict[str, Any]:
-    return {
-        "default dtype": torch.get_default_dtype(),
-        "default device": torch.get_default_device(),
-        "gradients": torch.is_grad_enabled(),
-        "threads": torch.get_num_threads(),
-        "deterministic algorithms": torch.are_deterministic_algorithms_enabled(),
-        "matmul precision": torch.get_float32_matmul_precision(),
-        "anomaly detection": torch.is_anomaly_enabled(),
-    }
+_SETTINGS: tuple[tuple[str, Callable[[], Any], Callable[[Any], object]], ...] = (
+    ("torch's default dtype", torch.get_default_dtype, torch.set_default_dtype),
+    ("torch's default device", torch.get_default_device, torch.set_default_device),
+    ("torch's gradients", torch.is_grad_enabled, torch.set_grad_enabled),
+    ("torch's threads", torch.get_num_threads, torch.set_num_threads),
+    (
+        "torch's deterministic algorithms",
+        torch.are_deterministic_algorithms_enabled,
+        torch.use_deterministic_algorithms,
+    ),
+    (
+        "torch's matmul precision",
+        torch.get_float32_matmul_precision,
+        torch.set_float32_matmul_precision,
+    ),
+    ("torch's anomaly detection", torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
+    ("NumPy's handling of errors", np.geterr, lambda before: np.seterr(**before)),
+)
+"""What is set, how it is asked for, and how it is set. Working folder, warnings and the log are
+left alone: threads that have nothing to do with the model set those while it is lent."""
+
+
+def _settings() -> list[Any]:
+    return [ask() for _, ask, _ in _SETTINGS]
 
 
 def _device_states() -> dict[str, list[Tensor]]:

@@ -1,12 +1,14 @@
 """Whether weights are what they were before they were lent, and how they become so again.
 
 Every tensor gets its own memory back, however it was moved or converted. Version counters tell of
-changes made through torch, ``torch.no_grad`` and ``detach`` included. Writing through
-``Tensor.data``, NumPy or DLPack moves no counter: a few tensors are compared by samples after each
-call, all of them before the model is given back, small models value by value then; in a large
-model a write that no sample meets is not found. Knows tensors; knows nothing of modules.
+changes made through torch, ``torch.no_grad`` and ``detach`` included; of writes through a
+parameter's ``data`` it is told. Writing through NumPy or DLPack moves no counter: a few tensors are
+compared by samples after each call, all of them before the model is given back, small models value
+by value then; in a large model a write that no sample meets is not found. Knows tensors; knows
+nothing of modules.
 """
 
+from collections.abc import Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,10 +71,13 @@ class WeightRecord:
         self._looks = _looks(self._tensors)
         self._next = 0
 
-    def restore(self, *, thoroughly: bool = False) -> tuple[str, ...]:
+    def restore(
+        self, written: Set[int] = frozenset(), *, thoroughly: bool = False
+    ) -> tuple[str, ...]:
         """Put everything back and return what was, in words.
 
         Args:
+            written: Ids of tensors that may have been written to and do not tell.
             thoroughly: Look for changes that moved no counter in every tensor.
 
         Raises:
@@ -84,11 +89,12 @@ class WeightRecord:
         is_touched = _looks(self._tensors) != self._looks
         if is_touched:
             notes = [*self._gradients(), *self._put_in_form()]
+        if is_touched or written:
             versions = [tensor._version for tensor in self._tensors]
             suspects = [
                 weight
                 for weight, now, before in zip(self._weights, versions, self._versions, strict=True)
-                if now != before
+                if now != before or id(weight.tensor) in written
             ]
         changed = [weight for weight in suspects if not _is_unchanged(weight)]
         rest = self._weights if thoroughly else self._in_turn()

@@ -85,7 +85,7 @@ class TechniqueRecord:
                 **asdict(run.timing),
                 "n_lines": run.n_lines,
                 "result_bytes": run.result_bytes,
-                "n_undone": len(run.undone.notes),
+                "n_undone": len(run.undone),
             },
         )
         self.count(run.status, run.timing.run_s)

@@ -217,7 +217,7 @@ class _Followed:
             lines=lines,
             n_lines=self._n_lines,
             timing=handle.timing,
-            undone=handle.undone.notes,
+            undone=handle.undone,
             left_out=() if finished is None else finished.left_out,
             result_bytes=0 if finished is None else finished.result_bytes,
             error=error,

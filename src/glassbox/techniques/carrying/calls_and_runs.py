@@ -21,7 +21,6 @@ from glassbox.techniques.calls import (
     Run,
     Shipment,
     Timing,
-    Undone,
 )
 from glassbox.wire.techniques import (
     CallAsked,
@@ -119,7 +118,7 @@ def run_answered(run: Run) -> RunAnswered:
         n_lines=run.n_lines,
         result_bytes=run.result_bytes,
         error=None if run.error is None else ErrorAnswered(**asdict(run.error)),
-        undone=list(run.undone.notes),
+        undone=list(run.undone),
         timing=TimingAnswered(**asdict(run.timing)),
         position=run.position,
     )
@@ -144,7 +143,7 @@ def answered_run(head: RunAnswered, result: Packed | None = None) -> Run:
         result=result,
         result_bytes=head.result_bytes,
         error=None if error is None else RemoteError(**error.model_dump()),
-        undone=Undone(tuple(head.undone)),
+        undone=tuple(head.undone),
         timing=Timing(**head.timing.model_dump()),
         position=head.position,
     )

@@ -15,7 +15,7 @@ from time import monotonic
 from typing import Any, ParamSpec, Self, TypeVar
 
 from glassbox.errors import ConflictError
-from glassbox.techniques.calls import Environment, ModelInfo, RunStatus, Timing, Undone
+from glassbox.techniques.calls import Environment, ModelInfo, RunStatus, Timing
 from glassbox.techniques.client.blocking import InterpClient
 from glassbox.techniques.client.folders import Technique, TechniqueFolder
 from glassbox.techniques.client.handle import Finished, TechniqueRun
@@ -145,7 +145,7 @@ class AsyncTechniqueRun:
         return self._run.timing
 
     @property
-    def undone(self) -> Undone:
+    def undone(self) -> tuple[str, ...]:
         """What was put back after it; empty until it has ended."""
         return self._run.undone
 

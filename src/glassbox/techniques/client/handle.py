@@ -18,7 +18,6 @@ from glassbox.techniques.calls import (
     Run,
     RunStatus,
     Timing,
-    Undone,
 )
 from glassbox.techniques.protocol import Backend
 from glassbox.techniques.running import remote_errors
@@ -49,7 +48,7 @@ class Finished:
     """From the call to the value, as the caller's clock had it."""
     lines: tuple[str, ...] = ()
     """What it printed."""
-    undone: Undone = field(default_factory=Undone)
+    undone: tuple[str, ...] = ()
     """What it left behind and was put back."""
     result_bytes: int = 0
     """Size of the packed result."""
@@ -60,7 +59,7 @@ class Finished:
         timing = self.timing
         # Finding a model that is resident already takes a moment, too.
         loading = f"loaded in {timing.load_s:.1f} s, " if timing.load_s >= 0.05 else ""
-        undone = "".join(f"; undone: {note}" for note in self.undone.notes)
+        undone = "".join(f"; undone: {note}" for note in self.undone)
         return (
             f"{self.name} {self.status}: {loading}waited {timing.queue_s * 1e3:.1f} ms, "
             f"ran {timing.run_s * 1e3:.1f} ms, {self.total_s * 1e3:.1f} ms in all{undone}"
@@ -145,7 +144,7 @@ class TechniqueRun:
         return Timing(load_s, timing.queue_s, timing.run_s)
 
     @property
-    def undone(self) -> Undone:
+    def undone(self) -> tuple[str, ...]:
         """What was put back after it; empty until it has ended."""
         return self._run.undone
 

@@ -241,7 +241,7 @@ def main(words: list[str]) -> None:
     socket_number, board_number, instance = words
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(OOM_SCORE, encoding="ascii")
-    pipe = sys.stdin.buffer
+    pipe = _pipe_of_the_watcher()
     spec = WorkerSpec.from_json(pipe.readline())
     threading.Thread(target=_end_with, args=(pipe,), daemon=True).start()
     with open(int(board_number), "r+b", closefd=False) as page:
@@ -251,6 +251,20 @@ def main(words: list[str]) -> None:
     sys.stderr.flush()
     # Threads of techniques may never end, and nobody waits for them.
     os._exit(0)
+
+
+def _pipe_of_the_watcher() -> IO[bytes]:
+    """Return what was the standard input, which is empty from now on.
+
+    A technique that reads it is told so at once, and programs that it forks can close it: a thread
+    of ours waits for the end of the pipe, and would hold the stream's lock for ever in the copy.
+    """
+    standard = sys.stdin.fileno()
+    pipe = os.fdopen(os.dup(standard), "rb")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, standard)
+    os.close(nothing)
+    return pipe
 
 
 def _end_with(pipe: IO[bytes]) -> None:

@@ -44,6 +44,11 @@ def is_json_text(text: str) -> bool:
     return True
 
 
+def json_text(text: str) -> str:
+    """Return a text for people that UTF-8 can write: lone surrogates are spelled out."""
+    return text if is_json_text(text) else text.encode("utf-8", "backslashreplace").decode()
+
+
 def is_plain_json(values: Any) -> bool:
     """Return whether all entries of a list are numbers of a kind that stand for themselves."""
     kinds = set(map(type, values))

@@ -1,9 +1,9 @@
 """What a run prints, line by line, without taking anything from other threads.
 
 ``sys.stdout`` and ``sys.stderr`` are replaced while a run lasts by stand-ins that look at the
-thread: the run's own lines are kept, everybody else's go where they always went. Logging and
-warnings of the run's thread are lines too. What threads of its own print, and what C code writes
-to a file descriptor, is not seen here.
+thread: the run's own lines are kept, everybody else's go where they always went. Threads that it
+starts are its own for as long as it lasts, and logging and warnings are lines too. What C code
+writes to a file descriptor is not seen here.
 """
 
 import io
@@ -13,8 +13,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
+from glassbox.techniques.packed.leaves import json_text
 from glassbox.wording import counted
 
 N_LINES = 10_000
@@ -49,42 +51,47 @@ class Printed:
         self._told = told
         self._edit = edit
         self._hide = hide
-        self._rest = ""
+        self._guard = threading.Lock()
+        self._begun: dict[int, str] = {}
+        """The line that each thread has not ended yet."""
         self._n_dropped = 0
         self._written_over_s = 0.0
 
     def write(self, text: str) -> None:
         """Add text; whole lines are kept as they end."""
-        whole = self._rest + text
-        *done, self._rest = whole.split("\n")
-        for line in done:
-            self._add(line.rsplit("\r", 1)[-1] if "\r" in line.rstrip("\r") else line.rstrip("\r"))
-        if "\r" in self._rest:
-            self._write_over()
-        elif len(self._rest) > 2 * LINE_CHARACTERS:
-            # Only its beginning will be kept, so that the rest needs no memory.
-            self._rest = self._rest[: 2 * LINE_CHARACTERS]
+        thread = threading.get_ident()
+        with self._guard:
+            *done, rest = (self._begun.pop(thread, "") + text).split("\n")
+            for line in done:
+                ended = line.rstrip("\r")
+                self._add(ended.rsplit("\r", 1)[-1])
+            if "\r" in rest:
+                rest = self._written_over(rest)
+            if rest:
+                # Only its beginning will be kept, so that the rest needs no memory.
+                self._begun[thread] = rest[: 2 * LINE_CHARACTERS]
 
     def close(self) -> None:
         """Keep what was begun, and say how much was dropped."""
-        rest = self._rest.strip("\r").rsplit("\r", 1)[-1]
-        self._rest = ""
-        if rest:
-            self._add(rest)
-        if self._n_dropped:
-            self._keep(f"[{counted(self._n_dropped, 'more line')} dropped]")
+        with self._guard:
+            for begun in self._begun.values():
+                rest = begun.strip("\r").rsplit("\r", 1)[-1]
+                if rest:
+                    self._add(rest)
+            self._begun.clear()
+            if self._n_dropped:
+                self._keep(f"[{counted(self._n_dropped, 'more line')} dropped]")
 
-    def _write_over(self) -> None:
-        """Show the newest of many versions of the same line now and then."""
-        parts = self._rest.split("\r")
+    def _written_over(self, rest: str) -> str:
+        """Show the newest of many versions of a line now and then; return what is begun."""
+        parts = rest.split("\r")
         now = time.monotonic()
         shown = next((part for part in reversed(parts[:-1]) if part), "")
         if shown and now - self._written_over_s >= PROGRESS_S:
             self._written_over_s = now
             self._add(shown)
-            self._rest = parts[-1]
-        else:
-            self._rest = f"{shown}\r{parts[-1]}" if shown else parts[-1]
+            return parts[-1]
+        return f"{shown}\r{parts[-1]}" if shown else parts[-1]
 
     def _add(self, line: str) -> None:
         if len(self.lines) >= N_LINES:
@@ -96,7 +103,8 @@ class Printed:
         self._keep(line)
 
     def _keep(self, line: str) -> None:
-        self.lines.append(self._edit(line) if self._edit is not None else line)
+        shown = self._edit(line) if self._edit is not None else line
+        self.lines.append(json_text(shown))
         if self._hide is not None:
             self._hide(self.lines, line)
         if self._told is not None:
@@ -110,6 +118,7 @@ class _Router:
         self._guard = threading.Lock()
         self._kept: dict[int, Printed] = {}
         self._streams: dict[str, Any] = {}
+        self._start = threading.Thread.start
         self._handler = _Records(self)
 
     def of_this_thread(self) -> Printed | None:
@@ -124,13 +133,35 @@ class _Router:
             self._kept[threading.get_ident()] = printed
 
     def end(self) -> None:
-        """Leave the calling thread's output alone again."""
+        """Leave the calling thread's output alone again, and that of all that it has started."""
         with self._guard:
-            self._kept.pop(threading.get_ident(), None)
+            ended = self._kept.get(threading.get_ident())
+            self._kept = {at: each for at, each in self._kept.items() if each is not ended}
             if not self._kept:
                 self._remove()
 
+    def start(self, thread: threading.Thread) -> None:
+        """Start a thread; what it prints belongs to the run that has started it."""
+        kept = self.of_this_thread()
+        if kept is not None:
+            thread.run = partial(self._run, kept, thread.run)  # type: ignore[method-assign]
+        self._start(thread)
+
+    def _run(self, printed: Printed, run: Callable[[], None]) -> None:
+        thread = threading.get_ident()
+        with self._guard:
+            # The run may be over by now.
+            if any(each is printed for each in self._kept.values()):
+                self._kept[thread] = printed
+        try:
+            run()
+        finally:
+            with self._guard:
+                self._kept.pop(thread, None)
+
     def _install(self) -> None:
+        self._start = threading.Thread.start
+        threading.Thread.start = _start  # type: ignore[method-assign]
         for name in ("stdout", "stderr"):
             self._streams[name] = _StandIn(getattr(sys, name), self)
             setattr(sys, name, self._streams[name])
@@ -139,6 +170,7 @@ class _Router:
             logging.getLogger(name).addHandler(self._handler)
 
     def _remove(self) -> None:
+        threading.Thread.start = self._start  # type: ignore[method-assign]
         for name, stream in self._streams.items():
             # Whoever has put another stream in its place meanwhile keeps it.
             if getattr(sys, name) is stream:
@@ -221,6 +253,11 @@ class _Records(logging.Handler):
 
 
 _ROUTER = _Router()
+
+
+def _start(self: threading.Thread) -> None:
+    """Stand in for ``Thread.start`` while runs last."""
+    _ROUTER.start(self)
 
 
 @contextmanager

@@ -18,6 +18,8 @@ from typing import Any, NoReturn
 from glassbox.engine.model.attempt import attempt
 from glassbox.errors import GlassboxError, TechniqueFailed
 from glassbox.techniques.calls import RemoteError, Run
+from glassbox.techniques.packed.leaves import json_text
+from glassbox.techniques.packed.named_classes import home_name
 
 N_NOTED = 20
 """Printed lines, the last ones, that are told with an error."""
@@ -41,8 +43,10 @@ def describe(error: BaseException, own_file: str = "") -> RemoteError:
     kind = type(error)
     summary = traceback.TracebackException.from_exception(error, compact=True)
     own: traceback.FrameSummary | None = None
+    is_traced = False
     for part in _chain(summary):
         frames = _without_ours(list(part.stack))
+        is_traced = is_traced or bool(frames)
         part.stack = traceback.StackSummary.from_list(frames)
         mine = [frame for frame in frames if own_file and frame.filename == own_file]
         if own is None and mine:
@@ -52,7 +56,8 @@ def describe(error: BaseException, own_file: str = "") -> RemoteError:
     return RemoteError(
         type=f"{kind.__module__}.{kind.__qualname__}",
         message=_shortened(message),
-        traceback=_shortened("".join(summary.format())),
+        # Without a line of anybody's code it would only say the message again.
+        traceback=_shortened("".join(summary.format())) if is_traced else "",
         line=own.lineno if own is not None else None,
         source_line=(own.line or "").strip() if own is not None else "",
         code=error.code if isinstance(error, GlassboxError) else "",
@@ -88,11 +93,11 @@ def raise_here(run: Run) -> NoReturn:
     printed = list(run.lines)[-N_NOTED:]
     if error is None:
         raise TechniqueFailed(f"The run {run.id} has {run.status}.")
-    failed = TechniqueFailed(
-        f"{error.type}: {error.message}"
-        if not error.traceback
-        else f"{error.type}: {error.message}\n\nOn the other side:\n{error.traceback.rstrip()}"
-    )
+    is_ours = _find(error.type) is TechniqueFailed
+    words = error.message if is_ours else f"{error.type}: {error.message}"
+    if error.traceback:
+        words = f"{words}\n\nOn the other side:\n{error.traceback.rstrip()}"
+    failed = TechniqueFailed(words)
     local = _local(error)
     raised: Exception = failed if local is None else local
     if error.source_line:
@@ -132,7 +137,9 @@ def _find(name: str) -> type[Exception] | None:
     parts = name.split(".")
     for at in range(len(parts) - 1, 0, -1):
         path = ".".join(parts[:at])
-        found: object = builtins if path == "builtins" else sys.modules.get(path)
+        # A script has the name of its file on the other side.
+        home = "__main__" if path == home_name("__main__") else path
+        found: object = builtins if path == "builtins" else sys.modules.get(home)
         if found is None:
             continue
         for part in parts[at:]:
@@ -173,6 +180,7 @@ def _text(error: BaseException) -> str:
 
 
 def _shortened(text: str) -> str:
+    text = json_text(text)
     if len(text) <= _LONGEST:
         return text
     half = _LONGEST // 2

@@ -19,7 +19,6 @@ from glassbox.techniques.calls import (
     Run,
     RunStatus,
     Timing,
-    Undone,
 )
 from glassbox.techniques.running.printed import Printed
 from glassbox.techniques.running.stopping import StopSign
@@ -55,7 +54,7 @@ class RunRecord:
     """How it ended."""
     timing: Timing
     """Where its time went."""
-    undone: Undone
+    undone: tuple[str, ...]
     """What it left behind and was put back."""
     error: RemoteError | None = None
     """Why it failed."""
@@ -144,7 +143,7 @@ class Job:
             result=result,
             result_bytes=self.result_bytes,
             error=self.error,
-            undone=Undone(self.undone),
+            undone=self.undone,
             timing=Timing(queue_s=begun_s - self.queued_s, run_s=self.run_s),
             position=position,
         )
