@@ -54,6 +54,11 @@ def sleepy(features):
 
 def deadly(features):
     os._exit(3)
+
+def held(features):
+    while not GATE.exists():
+        time.sleep(0.01)
+    return 0.5
 """
 
 SCHEMA = {"features": [{"name": "x", "type": "number", "low": 0.0}]}
@@ -80,6 +85,15 @@ def settings_of(folder: Path, **more: object) -> dict[str, object]:
     }
 
 
+def _gate(folder: Path) -> Path:
+    return folder / "gate"
+
+
+def let_go(folder: Path) -> None:
+    """Let every version of a world go on that is held."""
+    _gate(folder).touch()
+
+
 @contextmanager
 def open_side(
     folder: Path,
@@ -96,7 +110,7 @@ def open_side(
     that does takes seconds to start.
     """
     code = folder / "models.py"
-    code.write_text(CODE)
+    code.write_text(f"import pathlib\n\nGATE = pathlib.Path({str(_gate(folder))!r})\n{CODE}")
     overrides = {key.replace("__", "."): value for key, value in settings.items()}
     runtime = Runtime.load(settings_of(folder, **overrides))
     registry, loaders = runtime.registry(is_strict=False), runtime.version_loaders()

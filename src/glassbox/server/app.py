@@ -6,11 +6,9 @@ no setting and loads nothing.
 
 import importlib.metadata
 from collections.abc import Sequence
-from contextlib import suppress
 
 from fastapi import APIRouter, Depends, FastAPI, Request
 from starlette.responses import JSONResponse
-from starlette.routing import NoMatchFound
 from starlette.types import ASGIApp
 
 from glassbox.server.access.cross_origin import with_cross_origin
@@ -79,11 +77,17 @@ def create_app(
     Args:
         serving: The model's side; None while it is loaded: hand it to ``begin_serving`` then.
         guards: Limits, keys, counters; None takes the defaults, open to everyone.
-        routers: Routes; None takes all.
+        routers: Routes, none of which includes another router; None takes all.
         is_described: Whether there is a route that describes the others.
     """
     guards = guards or Guards()
+    parts = [*(all_routers() if routers is None else routers)]
+    if is_described:
+        parts.append(description)
     app = GuardedApp(
+        # To include a router would build each of its routes once more: for every app, and as its
+        # first request comes by, with the filters of warnings changed, which are the process's.
+        routes=[route for router in parts for route in router.routes],
         title="Glassbox",
         summary=ABOUT,
         version=importlib.metadata.version("glassbox-llm"),
@@ -96,27 +100,9 @@ def create_app(
     app.state.serving = None
     statuses.install(app)
     app.add_exception_handler(ClientGone, gone_answered)
-    for router in all_routers() if routers is None else routers:
-        app.include_router(router)
-
-    if is_described:
-        app.include_router(description)
-    _build_routes(app)
     if serving is not None:
         begin_serving(app, serving)
     return app
-
-
-def _build_routes(app: FastAPI) -> None:
-    """Have every route ready before the first request.
-
-    Left alone, the framework builds a router's routes when the first request comes by: on the
-    event loop's thread, and while it does so it changes the filters of warnings, which are the
-    whole process's. Of two apps that did so at once one could answer 500.
-    """
-    with suppress(NoMatchFound):
-        # No route has this name, so each is looked at, which builds it.
-        app.url_path_for("")
 
 
 def begin_serving(app: FastAPI, serving: Serving) -> None:

@@ -9,7 +9,7 @@ from glassbox.rollout.answering import routing_view
 from glassbox.rollout.answering.routing_view import RoutingView, View, split_uri
 from glassbox.rollout.routing import Routing
 from glassbox.rollout.version import Snapshot, Version
-from tests.rollout.answering.test_inference import until
+from tests.waiting import until
 
 
 def version(number, model="default"):
@@ -155,7 +155,7 @@ def test_no_way_back_waits_until_another_models_version_is_loaded():
         assert pair.loading.wait(60.0)
         # Somebody on another machine takes the other model's challenger back.
         pair.weight, pair.revision = 0.0, 3
-        assert until(lambda: pair.view.of("other").routing.canary is None, 60.0)
+        until(lambda: pair.view.of("other").routing.canary is None)
         assert not pair.may_end.is_set()
         assert pair.view.of("slow").routing.champion.number == 1
         # Nor does who does the same here wait for it.
@@ -164,10 +164,10 @@ def test_no_way_back_waits_until_another_models_version_is_loaded():
         assert pair.view.of("other").routing.canary_weight == 0.5
         # Nor does the same model, where it is given another version than the slow one.
         pair.slow, pair.revision = 3, 5
-        assert until(lambda: pair.view.of("slow").routing.champion.number == 3, 60.0)
+        until(lambda: pair.view.of("slow").routing.champion.number == 3)
         pair.slow, pair.revision = 2, 6
         pair.may_end.set()
-        assert until(lambda: pair.view.of("slow").routing.champion.number == 2, 60.0)
+        until(lambda: pair.view.of("slow").routing.champion.number == 2)
         assert pair.view.failures == {}
     finally:
         pair.may_end.set()
@@ -209,9 +209,9 @@ def test_a_version_that_cannot_be_loaded_is_left_alone_for_a_while(world, monkey
     monkeypatch.setattr(routing_view, "LONGEST_PAUSE_S", 3600.0)
     world.view.start()
     try:
-        assert until(lambda: len(tries) >= 3, 60.0), "and tried again"
+        until(lambda: len(tries) >= 3, "and tried again")
         monkeypatch.setattr(routing_view, "LOOK_S", 0.001)
-        assert until(lambda: len(looks) > 20 * len(tries), 60.0)
+        until(lambda: len(looks) > 20 * len(tries))
         n_tries = len(tries)
         assert "v1 cannot be loaded" in world.view.failures["default"]
         world.view.refresh()
@@ -242,12 +242,12 @@ def test_one_that_stands_by_is_loaded_beside_and_keeps_nobody_from_answering(wor
     assert world.view.failures == {}
     world.view.start()
     try:
-        assert until(lambda: "v3 cannot be loaded" in world.view.failures.get("default", ""), 60.0)
+        until(lambda: "v3 cannot be loaded" in world.view.failures.get("default", ""))
         assert world.answering == 2
         with pytest.raises(ConflictError, match="answers no requests"):
             world.view.of("v3")
         world.broken, world.standby = set(), 1
-        assert until(lambda: world.view.failures == {}, 60.0)
+        until(lambda: world.view.failures == {})
     finally:
         world.view.close()
 

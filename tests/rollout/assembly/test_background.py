@@ -1,10 +1,10 @@
 """Work beside requests: again and again, by one of several servers, whatever a turn raises."""
 
 import threading
-import time
 
 from glassbox.errors import CapacityError, InvalidValue
 from glassbox.rollout.assembly.background import Background, Job
+from tests.waiting import PATIENCE_S, until
 
 
 def test_every_job_is_done_again_and_again_until_the_end():
@@ -14,7 +14,7 @@ def test_every_job_is_done_again_and_again_until_the_end():
     background.start()
     for each in done.values():
         for _ in range(5):
-            assert each.acquire(timeout=10)
+            assert each.acquire(timeout=PATIENCE_S)
     background.close()
     n_threads = [each.name for each in threading.enumerate()]
     assert "glassbox-a" not in n_threads
@@ -68,24 +68,27 @@ def test_a_server_that_ends_gives_its_jobs_back():
     shared, own = Job("shared", 0.001, lambda: None), Job("own", 0.001, lambda: None, False)
     background = Background([shared, own], lambda _job: True, lambda job: given.append(job.name))
     background.start()
-    while background.status()[0].last_s is None:
-        time.sleep(0.001)
+    until(lambda: background.status()[0].last_s is not None)
     background.close()
     assert given == ["shared"]
 
 
 def test_the_end_does_not_wait_for_ever():
-    gate = threading.Event()
-    background = Background([Job("slow", 0.001, gate.wait)], lambda _job: True)
+    begun, gate, ended = threading.Event(), threading.Event(), []
+
+    def slow():
+        begun.set()
+        ended.append(gate.wait(PATIENCE_S))
+
+    background = Background([Job("slow", 0.001, slow)], lambda _job: True)
     background.start()
-    time.sleep(0.05)
+    assert begun.wait(PATIENCE_S)
     from glassbox.rollout.assembly import background as module
 
     patience, module.JOIN_S = module.JOIN_S, 0.05
     try:
-        began = time.monotonic()
         background.close()
-        assert time.monotonic() - began < 2
+        assert not ended
     finally:
         module.JOIN_S = patience
         gate.set()

@@ -10,7 +10,7 @@ import pytest
 from glassbox.rollout.assembly.side import RolloutSide
 from tests.rollout.shadow.lanes import unstalled_s
 from tests.rollout.side_world import open_side
-from tests.waiting import until
+from tests.waiting import clock_of_this_process, until
 
 N = 12
 ROWS = [{"x": 1 / (i + 1)} for i in range(N)]
@@ -19,14 +19,16 @@ QUICK = {"rollout__shadow_timeout_s": 0.3, "rollout__shadow_queue": 1}
 
 def answers(side: RolloutSide) -> tuple[list[bytes], list[float]]:
     found, took_s = [], []
-    for row in ROWS:
-        kept = dict(row)
-        began = time.perf_counter()
-        answered = asyncio.run(side.inference.predict(row))
-        took_s.append(time.perf_counter() - began)
-        assert row == kept
-        found.append(struct.pack("dd", answered.prediction.prediction, answered.event.confidence))
-        time.sleep(0.02)
+    with clock_of_this_process() as clock:
+        for row in ROWS:
+            kept = dict(row)
+            began = clock()
+            answered = asyncio.run(side.inference.predict(row))
+            took_s.append(clock() - began)
+            assert row == kept
+            prediction = answered.prediction.prediction
+            found.append(struct.pack("dd", prediction, answered.event.confidence))
+            time.sleep(0.02)
     return found, took_s
 
 

@@ -9,7 +9,7 @@ import pytest
 from glassbox.rollout.answering.primary import Champions
 from tests.rollout.shadow.challengers import BEHAVIOURS, Challenger, honest, version
 from tests.rollout.shadow.lanes import CHAMPION, ROWS, routing, unstalled_s
-from tests.waiting import PATIENCE_S, until
+from tests.waiting import PATIENCE_S, clock_of_this_process, until
 
 NEVER_LOADED = ("corrupt", "exit_at_import", "hang_at_import", "leave_at_import", "raise_at_import")
 MISBEHAVIOURS = [
@@ -33,15 +33,16 @@ def test_answers_are_the_same_bit_for_bit_whatever_challengers_do(make, seen, fi
     shadows.reconfigure(named)
     until(lambda: all(is_begun(each) for each in shadows.status()))
     answers, took_s = [], []
-    for place, row in enumerate(ROWS):
-        kept = dict(row)
-        began = time.perf_counter()
-        answer = champions.submit(CHAMPION, row).result(PATIENCE_S).prediction
-        shadows.offer(named, f"r{place}", row, answer)
-        took_s.append(time.perf_counter() - began)
-        answers.append(struct.pack("d", answer.prediction))
-        assert row == kept
-        time.sleep(0.02)
+    with clock_of_this_process() as clock:
+        for place, row in enumerate(ROWS):
+            kept = dict(row)
+            began = clock()
+            answer = champions.submit(CHAMPION, row).result(PATIENCE_S).prediction
+            shadows.offer(named, f"r{place}", row, answer)
+            took_s.append(clock() - began)
+            answers.append(struct.pack("d", answer.prediction))
+            assert row == kept
+            time.sleep(0.02)
     assert answers == expected
     assert unstalled_s(took_s) < 0.25, "no answer ever waits for a challenger"
     names = {each.name for each in named.shadows}

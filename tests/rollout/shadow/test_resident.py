@@ -1,5 +1,5 @@
 import threading
-import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import orjson
@@ -17,7 +17,7 @@ from glassbox.rollout.shadow.process import (
 )
 from glassbox.rollout.shadow.resident import ResidentSide
 from tests.rollout.shadow.challengers import BEHAVIOURS, Challenger, honest, version
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, until
 
 ROW = {"x": 0.25}
 ROWS = orjson.dumps([ROW])
@@ -31,7 +31,7 @@ def side(how="honest", is_idle=lambda: True):
 
 
 def test_it_is_asked_in_this_process_on_a_copy():
-    answered = side("mutate").ask(ROWS, timeout_s=5)
+    answered = side("mutate").ask(ROWS, timeout_s=PATIENCE_S)
     assert answered.predictions == (honest(dict(ROW)),)
     assert side().pid is None
     assert side().resident_bytes == 0
@@ -43,17 +43,19 @@ def test_it_waits_until_nothing_else_is_asked():
     busy.set()
     with pytest.raises(VersionBusy, match="no moment"):
         made.ask(ROWS, timeout_s=0.05)
-    threading.Timer(0.1, busy.clear).start()
-    began = time.monotonic()
-    made.ask(ROWS, timeout_s=10)
-    assert time.monotonic() - began >= 0.09
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(made.ask, ROWS, timeout_s=PATIENCE_S)
+        with pytest.raises(TimeoutError):
+            asked.result(0.1)
+        busy.clear()
+        assert asked.result(PATIENCE_S).predictions == (honest(dict(ROW)),)
 
 
 def test_being_ended_ends_the_wait():
     made = side(is_idle=lambda: False)
     threading.Timer(0.05, made.kill).start()
     with pytest.raises(VersionLost, match="was ended"):
-        made.ask(ROWS, timeout_s=30)
+        made.ask(ROWS, timeout_s=PATIENCE_S)
     made.close()
     made.close()
 
@@ -71,7 +73,7 @@ def test_being_ended_ends_the_wait():
 )
 def test_what_it_raises_is_told(how, code, words):
     with pytest.raises(VersionRefused, match=words) as caught:
-        side(how).ask(ROWS, timeout_s=5)
+        side(how).ask(ROWS, timeout_s=PATIENCE_S)
     assert caught.value.told == code
 
 
@@ -94,9 +96,7 @@ def test_a_copy_that_finds_no_moment_is_shed():
         version("honest"), lambda: side(is_idle=lambda: False), ended.append, timeout_s=0.05
     )
     lane.offer(Copy("r1", ROWS, Prediction(0.5), None))
-    until = time.monotonic() + PATIENCE_S
-    while not ended and time.monotonic() < until:
-        time.sleep(0.01)
+    until(lambda: ended)
     assert [each.status for each in ended] == ["dropped"]
     assert lane.status().state == "ready"
     lane.close()
@@ -120,7 +120,7 @@ def test_only_challengers_on_the_resident_model_find_a_place_in_it():
     assert not shares_base(classifier(""), "")
     found = place(classifier(DIGEST))
     found.wait_until_loaded()
-    assert found.ask(ROWS, timeout_s=5).predictions == (honest(dict(ROW)),)
+    assert found.ask(ROWS, timeout_s=PATIENCE_S).predictions == (honest(dict(ROW)),)
 
 
 @pytest.mark.parametrize("busy", ["n_running", "n_waiting", "champion"])
