@@ -10,7 +10,7 @@ from glassbox.artifacts import digest_files, read_json
 from glassbox.deploy.bundle import Bundle, Contents, make_bundle
 from glassbox.engine.lora.files import adapter_digest
 from glassbox.engine.model.files import model_files
-from glassbox.engine.model.load import find_model
+from glassbox.engine.model.finding import find_model
 from glassbox.introspection.probes.file import save_probe
 from glassbox.introspection.probes.probe import LinearProbe, ProbeModel
 from glassbox.runtime import SHIPPED, SHIPPED_RUN, SHIPPED_VERIFIER, Runtime

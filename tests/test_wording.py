@@ -6,8 +6,8 @@ from glassbox.wording import (
     MOST_DECIMALS,
     counted,
     decimals_apart,
-    decimals_exact,
     estimated,
+    exact_percent,
     percent,
     units_bound,
     with_interval,
@@ -16,11 +16,11 @@ from glassbox.wording import (
 PERCENTS = st.integers(0, 10**7).map(lambda each: each / 10**5)
 
 
-@given(PERCENTS, st.integers(0, 2))
-def test_what_is_told_in_full_reads_back(value, fewest):
-    decimals = decimals_exact(value, fewest)
-    assert float(f"{value:.{decimals}f}") == pytest.approx(value, abs=1e-10)
-    assert decimals == fewest or float(f"{value:.{decimals - 1}f}") != value
+@given(PERCENTS)
+def test_what_is_told_in_full_reads_back(value):
+    told = exact_percent(value / 100).removesuffix(" %")
+    assert float(told) == pytest.approx(value, abs=1e-10)
+    assert told == f"{float(told):.10f}".rstrip("0").rstrip(".")
 
 
 @given(PERCENTS, PERCENTS, st.integers(0, 2))

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from glassbox.engine.model.load import TINY, load_model
+from glassbox.engine.model.load import load_model
 from glassbox.engine.resident import ResidentEngine
 from glassbox.pathways.saes.training.recipe import SaeRecipe
 from glassbox.pathways.saes.training.train import RECORD_FILE, train_saes
-from glassbox.types import ModelSpec
+from glassbox.types import TINY, ModelSpec
 from recipes.tiny.tokenizer import BOS_ID
 from recipes.tiny.world import ASSETS, STREAM_PATH
 

@@ -4,7 +4,10 @@ Knows nothing of torch, files or HTTP.
 """
 
 from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from typing import Final, Literal, TypeGuard, get_args
+
+TINY: Final = "tiny"
+"""Means the embedded thing wherever a model, SAEs, texts or prompts are named."""
 
 TokenIds = tuple[int, ...]
 """Vocabulary ids in reading order."""
@@ -26,9 +29,10 @@ SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
 Quantization = Literal["8bit", "4bit"]
 """Weight formats of bitsandbytes."""
 
-FinishReason = Literal["stop", "length", "given", "deadline", "cancelled"]
-"""``stop``: end of text or a stop string; ``length``: ``max_tokens`` or the context is used up;
-``given``: the response was given and has been read; ``deadline``: time ran out on the way."""
+FinishReason = Literal["stop", "length", "context", "given", "deadline", "cancelled"]
+"""``stop``: end of text or a stop string; ``length``: ``max_tokens`` are written; ``context``: the
+context is full before that; ``given``: the response was given and has been read; ``deadline``: time
+ran out on the way."""
 
 OverlongPolicy = Literal["error", "truncate", "skip"]
 """What happens to a text that does not fit the context."""
@@ -72,3 +76,8 @@ class Capture:
     """Forms wanted of each."""
     scope: Scope = "prompt"
     """Positions covered."""
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether what JSON or TOML says is a number; a truth value, an int to Python, is none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -14,19 +14,6 @@ MOST_DECIMALS: Final = 10
 """Decimals beyond which nobody reads, and floating point has nothing more to say."""
 
 
-def decimals_exact(value: float, fewest: int) -> int:
-    """Return the fewest decimals, from ``fewest`` on, with which a number is told in full.
-
-    Example:
-        >>> [decimals_exact(each, 1) for each in (5.0, 1.25, 100 * 0.07)]
-        [1, 2, 1]
-    """
-    return next(
-        (n for n in range(fewest, MOST_DECIMALS) if round(value, n) == round(value, MOST_DECIMALS)),
-        MOST_DECIMALS,
-    )
-
-
 def decimals_apart(low: float, high: float, fewest: int) -> int:
     """Return the fewest decimals, from ``fewest`` on, with which ``low`` reads as less than high.
 
@@ -66,6 +53,16 @@ def percent(fraction: float, decimals: int = 0) -> str:
         ('5 %', '91.1 %')
     """
     return f"{100 * fraction:.{decimals}f} %"
+
+
+def exact_percent(fraction: float) -> str:
+    """Return a fraction that somebody asked for in per cent, not rounded.
+
+    Example:
+        >>> exact_percent(0.05), exact_percent(0.0125), exact_percent(0.07)
+        ('5 %', '1.25 %', '7 %')
+    """
+    return f"{100 * fraction:.{MOST_DECIMALS}f}".rstrip("0").rstrip(".") + " %"
 
 
 def with_interval(estimate: float, low: float, high: float) -> str:

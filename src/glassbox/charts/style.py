@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
+from glassbox import wording
 from glassbox.errors import DependencyMissing
-from glassbox.wording import decimals_exact
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist as Artist
@@ -236,12 +236,12 @@ def unit_square(axes: Axes) -> None:
 
 def percent(fraction: float, decimals: int = 1) -> str:
     """Return a fraction as a reader's percentage, ``0.9109`` as ``91.1 %``."""
-    return f"{100 * fraction:.{decimals}f}{PERCENT}"
+    return wording.units_bound(wording.percent(fraction, decimals))
 
 
 def exact_percent(fraction: float) -> str:
     """Return what somebody asked for as a percentage not rounded, ``0.0125`` as ``1.25 %``."""
-    return percent(fraction, decimals_exact(100 * fraction, 0))
+    return wording.units_bound(wording.exact_percent(fraction))
 
 
 def count(number: int) -> str:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from glassbox.artifacts import read_object
 from glassbox.errors import CorruptArtifact, InvalidValue, UnknownName
+from glassbox.types import is_number
 
 HOURS_PER_MONTH: Final = 730.0
 """Hours of an average month: 365 days of 24 hours, divided by 12."""
@@ -140,7 +141,7 @@ def read_prices(path: Path) -> dict[str, Price]:
 
 
 def _read(path: Path, name: str, value: object, texts: Mapping[str, Any]) -> Price:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if not is_number(value):
         raise CorruptArtifact(path, f"the price of {name!r} is not a number")
     try:
         return Price(name, float(value), texts["region"], texts["as_of"], texts["source"])

@@ -10,7 +10,7 @@ from typing import Any
 from glassbox.artifacts import read_json, write_json
 from glassbox.errors import DependencyMissing, InvalidData, InvalidSetting, UnknownName
 from glassbox.pathways.config import StudyConfig
-from glassbox.pathways.sections import TINY
+from glassbox.types import TINY
 
 PATHS = (
     ("study", "out"),

@@ -4,12 +4,11 @@ Knows nothing of where values come from, nor of how steps are done.
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-TINY: Final = "tiny"
-"""Means the embedded thing wherever a model, SAEs or prompts are named."""
+from glassbox.types import TINY
 
 
 def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from glassbox.types import TINY
+
 
 def _expand(path: Path) -> Path:
     return path.expanduser()
@@ -31,7 +33,7 @@ class Section(BaseModel):
 class EngineSettings(Section):
     """Which model is made resident, and how much of the machine it may use."""
 
-    model: str = "tiny"
+    model: str = TINY
     """Folder, hub name or `NAME@REVISION` of a causal language model; `tiny` is embedded."""
     device: str = "auto"
     """`auto` takes CUDA, then MPS, then the CPU; or a torch device name such as `cuda:1`."""

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from glassbox.errors import CorruptArtifact, InvalidData
+from glassbox.types import is_number
 
 
 def versioned_json(schema: str, version: int, fields: Mapping[str, Any]) -> str:
@@ -52,11 +53,8 @@ def read_numbers(source: str, what: str, values: object) -> tuple[float, ...]:
     Raises:
         CorruptArtifact: Not a list, or something in it that is not a finite number.
     """
-    if not isinstance(values, list | tuple) or not all(_is_number(value) for value in values):
+    if not isinstance(values, list | tuple) or not all(
+        is_number(value) and math.isfinite(value) for value in values
+    ):
         raise CorruptArtifact(source, f"{what} is not a list of finite numbers")
     return tuple(float(value) for value in values)
-
-
-def _is_number(value: object) -> bool:
-    # bool is an int to Python, but not a number to a reader of the file.
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -13,7 +13,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from glassbox.deploy.bundle import Contents, make_bundle, opened
-from glassbox.engine.model.load import find_model
+from glassbox.engine.model.finding import find_model
 from glassbox.errors import CorruptArtifact
 from glassbox.runtime import SHIPPED, Runtime
 from glassbox.server.app import begin_serving

@@ -24,7 +24,7 @@ from glassbox.deploy.bundle.archive import hash_of, opened_source
 from glassbox.deploy.bundle.bases import find_base, locate_base
 from glassbox.engine.lora.files import adapter_digest
 from glassbox.engine.model.files import model_files
-from glassbox.engine.model.load import find_model
+from glassbox.engine.model.finding import find_model
 from glassbox.errors import (
     AdapterMismatch,
     ConflictError,

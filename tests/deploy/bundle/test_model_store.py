@@ -9,7 +9,7 @@ import pytest
 from glassbox.deploy.bundle import Contents, make_bundle, opened
 from glassbox.deploy.bundle.model_store import fetch_model
 from glassbox.engine.model.files import model_files
-from glassbox.engine.model.load import find_model
+from glassbox.engine.model.finding import find_model
 from glassbox.errors import CorruptArtifact, UnknownName
 from glassbox.runtime import Runtime
 

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import orjson
+import pyarrow.parquet as pq
 import pytest
 
 from glassbox.errors import CorruptArtifact, InvalidData, InvalidValue, UnknownName
@@ -93,6 +94,23 @@ def test_a_card_joins_everything_of_a_latent(study):
     assert card.rates
 
 
+def test_cards_are_each_latents_own_and_every_table_is_read_a_few_times_in_all(study, monkeypatch):
+    names = [row.name for row in study.latents()][::-1]
+    one_by_one = tuple(study.card(name, limit=3) for name in names)
+    for name, card in zip(names, one_by_one, strict=True):
+        assert card.tokens == study.tokens(latent=name, limit=3).rows
+        assert card.upstream == study.pathways(target=name, limit=3).rows
+        assert card.downstream == study.pathways(source=name, limit=3).rows
+    reads = []
+    read_table = pq.read_table
+    monkeypatch.setattr(
+        pq, "read_table", lambda *args, **kw: reads.append(1) or read_table(*args, **kw)
+    )
+    assert study.cards(names, limit=3) == one_by_one
+    assert study.cards([]) == ()
+    assert len(reads) <= 8
+
+
 def test_the_graph_is_cut_to_its_strongest_part_and_says_so(study, written):
     part = study.graph(limit=30)
     assert len(part.edges) == 30
@@ -117,6 +135,8 @@ def test_the_one_table_has_every_pathway_and_every_latent(study, written):
 def test_unknown_names_and_values_are_refused(study):
     with pytest.raises(UnknownName, match="No latent of this study 'L99-1'"):
         study.card("L99-1")
+    with pytest.raises(InvalidValue, match="limit is -1"):
+        study.card(study.latents()[0].name, limit=-1)
     with pytest.raises(UnknownName, match="No latent of this study"):
         study.pathways(source="L99-1")
     with pytest.raises(UnknownName, match="order of pathways"):

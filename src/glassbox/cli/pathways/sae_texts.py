@@ -8,9 +8,7 @@ import orjson
 
 from glassbox.cli.arguments.text_lines import utf8_lines
 from glassbox.errors import InvalidData, UnknownName
-
-TINY: Final = "tiny"
-"""Stands for the embedded prompts."""
+from glassbox.types import TINY
 
 _FIELDS: Final = ("text", "prompt")
 

@@ -20,10 +20,8 @@ from glassbox.confidence.data.formats import (
     split_lines,
 )
 from glassbox.errors import DependencyMissing, InvalidData, InvalidValue, UnknownName, first_line
+from glassbox.types import TINY
 from glassbox.wording import counted
-
-EMBEDDED = "tiny"
-"""Name of the dataset that the package ships."""
 
 FOLDER_FORMATS = ("class-files", "jsonl")
 """Formats of a folder: a text file per class, or JSON Lines files."""
@@ -67,7 +65,7 @@ def read_source(source: str | Path, *, data_format: str | None, encoding: str | 
         return read_file(path, data_format=data_format, encoding=encoding)
     if path.is_dir():
         return _read_folder(path, data_format, encoding)
-    if str(source) == EMBEDDED:
+    if str(source) == TINY:
         return _read_folder(embedded_dataset(), "jsonl", "utf-8")
     if isinstance(source, str) and _HUB_NAME.fullmatch(source) and not _looks_like_file(path):
         return _read_hub(source)

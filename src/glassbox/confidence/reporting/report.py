@@ -11,8 +11,9 @@ from glassbox.artifacts import write_bytes
 from glassbox.charts.report import ChartImage, Report, Section, Table, Tone, render_report
 from glassbox.confidence.analysis.whole_run import RunAnalysis
 from glassbox.confidence.reporting import sentences, tables
-from glassbox.confidence.reporting.tables import exact_percent, percent
+from glassbox.confidence.reporting.tables import percent
 from glassbox.confidence.run import RunFolder
+from glassbox.wording import exact_percent
 
 BELOW_HALF = (
     "A calibrated confidence can lie below 50 %. With more than two classes the most probable one "

@@ -10,7 +10,7 @@ from glassbox.charts.report import Table
 from glassbox.confidence.analysis.figures import Metrics, ModelAnalysis
 from glassbox.confidence.analysis.whole_run import RunAnalysis
 from glassbox.stats.intervals import Interval
-from glassbox.wording import decimals_apart, decimals_exact
+from glassbox.wording import decimals_apart, exact_percent
 
 MODEL_NAMES = {"base": "base", "tuned": "tuned", "tfidf": "TF-IDF"}
 """How models are called where people read."""
@@ -33,11 +33,6 @@ MOST_LINES = 20
 def percent(value: float | None, digits: int = 1) -> str:
     """Return a fraction in per cent; a dash for None."""
     return "–" if value is None else f"{100 * value:.{digits}f} %"
-
-
-def exact_percent(value: float) -> str:
-    """Return a fraction that somebody asked for in per cent, not rounded."""
-    return percent(value, decimals_exact(100 * value, 0))
 
 
 def threshold_cell(value: float | None) -> str:

@@ -13,9 +13,7 @@ from glassbox.deploy.bundle.description import BASE_FOLDER, Base, BaseKind, Bund
 from glassbox.engine.model.files import at_revision, model_files
 from glassbox.errors import InvalidValue, UnknownName, UnsupportedModel
 from glassbox.importing import importing_libraries
-
-TINY: Final = "tiny"
-"""Name of the embedded model."""
+from glassbox.types import TINY
 
 LICENCES: Final = ("LICENSE*", "LICENCE*", "NOTICE*", "USE_POLICY*")
 """Files that have to travel with weights although they change no answer."""
@@ -61,7 +59,7 @@ def find_base(
         InvalidValue: A hub model that is neither here nor named by its commit.
     """
     with importing_libraries():
-        from glassbox.engine.model.load import cached_model, check_files, find_model
+        from glassbox.engine.model.finding import cached_model, check_files, find_model
 
     kind = kind_of_base(reference)
     packs = kind == "folder" if with_weights is None else with_weights
@@ -120,7 +118,7 @@ def locate_base(bundle: Bundle, folder: Path, *, cache: Path, base: str | None =
     if said.kind == "embedded":
         return TINY
     if said.kind == "hub":
-        from glassbox.engine.model.load import find_model
+        from glassbox.engine.model.finding import find_model
 
         return str(find_model(said.reference, said.revision))
     if said.kind == "s3":

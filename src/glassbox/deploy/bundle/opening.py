@@ -11,13 +11,14 @@ from glassbox.deploy.bundle.archive import (
     members_of,
     unfinished_folder,
 )
-from glassbox.deploy.bundle.bases import TINY, locate_base
+from glassbox.deploy.bundle.bases import locate_base
 from glassbox.deploy.bundle.contents import checked_settings
 from glassbox.deploy.bundle.description import BASE_FOLDER, BUNDLE_FILE, Bundle, Recorded
 from glassbox.deploy.bundle.verifying import read_bundle, verify_folder
 from glassbox.engine.lora.growing import Reads
 from glassbox.errors import CorruptArtifact
 from glassbox.settings import effective, load_settings
+from glassbox.types import TINY
 
 if TYPE_CHECKING:
     from glassbox.server.start import Wanted

@@ -50,17 +50,8 @@ def going_back(
         raise UnknownName("endpoint", names.deployment, remedy=f"There is none in {region}.")
     if not endpoint.belongs_to(names.deployment):
         raise ConflictError(f"The endpoint {endpoint.name} is not a deployment of Glassbox.")
-    ours = [name for name, each in there.configs.items() if each.belongs_to(names.deployment)]
     wished = to or endpoint.tags.get(PREVIOUS_TAG, "")
-    if to is None and (not wished or wished == there.config_name):
-        others = ", ".join(name for name in ours if name != there.config_name) or "none"
-        raise ConflictError(
-            f"The endpoint {endpoint.name} has had no other configuration than "
-            f"{there.config_name}, as far as its tags say. Others of this deployment: {others}; "
-            "name one with --to."
-        )
-    if wished not in ours:
-        raise UnknownName("endpoint configuration", wished, ours)
+    _check_wished(names, there, endpoint.name, wished, is_asked=to is not None)
     if wished == there.config_name and there.status == "InService":
         return Plan(names.deployment, region, ())
     if there.status == "Failed":
@@ -95,3 +86,17 @@ def going_back(
         cost=cost_of_going_back(earlier.body, there, prices, region),
         notes=(*notes, SIDE_BY_SIDE),
     )
+
+
+def _check_wished(
+    names: Names, there: Observed, endpoint: str, wished: str, *, is_asked: bool
+) -> None:
+    ours = [name for name, each in there.configs.items() if each.belongs_to(names.deployment)]
+    if not is_asked and (not wished or wished == there.config_name):
+        others = ", ".join(name for name in ours if name != there.config_name) or "none"
+        raise ConflictError(
+            f"The endpoint {endpoint} has had no other configuration than {there.config_name}, as "
+            f"far as its tags say. Others of this deployment: {others}; name one with --to."
+        )
+    if wished not in ours:
+        raise UnknownName("endpoint configuration", wished, ours)

@@ -5,7 +5,7 @@ the same pairs as rows. Figures that do not exist are null, never NaN.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -53,8 +53,8 @@ _FIELDS = {"n_fires": "n_both"}
 class Decoder(Protocol):
     """The part of an engine's codec that turns tokens into text."""
 
-    def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of some ids."""
+    def token(self, token_id: int) -> str:
+        """Return one token as it reads behind other text."""
         ...
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from glassbox.errors import InvalidData, NotEnoughData, UnknownName
 from glassbox.pathways.experiment.conditions import KINDS, Kind
-from glassbox.pathways.sections import TINY
+from glassbox.types import TINY
 
 SLOT_MACHINE = "slot_machine.jsonl"
 """The embedded prompts."""

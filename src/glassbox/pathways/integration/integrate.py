@@ -294,5 +294,5 @@ def _write_graphs(
         resident, found.decisions.prompts, study, n_graphs=config.integrate.n_graphs
     )
     ranked = sorted(results.latents(), key=lambda row: (not row.on_path, -row.out_strength))
-    cards = [results.card(row.name, limit=1) for row in ranked[: config.integrate.n_cards]]
+    cards = results.cards([row.name for row in ranked[: config.integrate.n_cards]], limit=1)
     write_graphs(results.integrated / GRAPH_FOLDER, graphs, cards, scan=config.study.name)

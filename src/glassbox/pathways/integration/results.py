@@ -5,6 +5,7 @@ Parquet, so that a study with tens of thousands of pathways costs little until i
 Computes nothing.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +18,7 @@ import pyarrow.compute as pc
 from glassbox.errors import CorruptArtifact, InvalidData, InvalidValue, UnknownName
 from glassbox.pathways.integration.summary import StudySummary
 from glassbox.pathways.integration.typed import (
+    Row,
     open_table,
     read_rows,
     row_from_plain,
@@ -158,8 +160,7 @@ class StudyResults:
         asked = (("latent", latent), ("token", token), ("condition", condition))
         wanted = [(column, "==", value) for column, value in asked if value is not None]
         table = open_table(self.integrated / TOKENS_FILE, wanted or None)
-        keys = [("z", "descending"), ("latent", "ascending"), ("token", "ascending")]
-        return _page(TokenRow, table.sort_by(keys), limit, offset)
+        return _page(TokenRow, _by_z(table), limit, offset)
 
     def card(self, name: str, *, limit: int = 50) -> LatentCard:
         """Return all that is known of one latent.
@@ -170,21 +171,54 @@ class StudyResults:
 
         Raises:
             UnknownName: The study has no such latent.
+            InvalidValue: A negative limit.
             CorruptArtifact: A table is damaged.
         """
-        row = self._require(name)
-        stored = read_rows(self.integrated / CARDS_FILE, StoredCard, [("name", "==", name)])
-        card = stored[0] if stored else StoredCard(name)
-        return LatentCard(
-            latent=row,
-            histogram=card.histogram,
-            contexts=card.contexts,
-            promoted=card.promoted,
-            suppressed=card.suppressed,
-            rates=card.rates,
-            tokens=self.tokens(latent=name, limit=limit).rows,
-            upstream=self.pathways(target=name, limit=limit).rows,
-            downstream=self.pathways(source=name, limit=limit).rows,
+        return self.cards([name], limit=limit)[0]
+
+    def cards(self, names: Sequence[str], *, limit: int = 50) -> tuple[LatentCard, ...]:
+        """Return the cards of some latents; each table is read once for all of them.
+
+        Args:
+            names: The latents, in the order of the cards.
+            limit: Most pathways on either side of each, and most tokens of each.
+
+        Raises:
+            UnknownName: The study has no such latent.
+            InvalidValue: A negative limit.
+            CorruptArtifact: A table is damaged.
+        """
+        _check_count("limit", limit)
+        rows = [self._require(name) for name in names]
+        wanted = pa.array(names, pa.string())
+
+        def read(file: str, column: str) -> pa.Table:
+            return open_table(self.integrated / file, pc.field(column).isin(wanted))
+
+        read_cards = rows_from_table(StoredCard, read(CARDS_FILE, "name"))
+        stored = {each.name: each for each in read_cards}
+        tokens = _by_z(read(TOKENS_FILE, "latent"))
+        upstream = _ordered(read(PATHWAYS_FILE, "target"))
+        downstream = _ordered(read(PATHWAYS_FILE, "source"))
+
+        def first(kind: type[Row], table: pa.Table, column: str, name: str) -> tuple[Row, ...]:
+            found = table.filter(pc.equal(table[column], name))
+            return rows_from_table(kind, found.slice(0, limit))
+
+        return tuple(
+            LatentCard(
+                latent=row,
+                histogram=card.histogram,
+                contexts=card.contexts,
+                promoted=card.promoted,
+                suppressed=card.suppressed,
+                rates=card.rates,
+                tokens=first(TokenRow, tokens, "latent", row.name),
+                upstream=first(PathwayRow, upstream, "target", row.name),
+                downstream=first(PathwayRow, downstream, "source", row.name),
+            )
+            for row in rows
+            for card in [stored.get(row.name, StoredCard(row.name))]
         )
 
     def graph(self, *, limit: int = 400) -> GraphView:
@@ -272,7 +306,11 @@ def _page(kind: type[Any], table: pa.Table, limit: int, offset: int) -> Page[Any
     return Page(rows=rows, n_rows=table.num_rows)
 
 
-def _ordered(table: pa.Table, order: str) -> pa.Table:
+def _by_z(table: pa.Table) -> pa.Table:
+    return table.sort_by([("z", "descending"), ("latent", "ascending"), ("token", "ascending")])
+
+
+def _ordered(table: pa.Table, order: str = "attribution") -> pa.Table:
     if order not in _ORDERS:
         raise UnknownName("order of pathways", order, _ORDERS)
     column, largest_first = _ORDERS[order]

@@ -34,6 +34,7 @@ def _hints(kind: type) -> dict[str, Any]:
     return get_type_hints(kind)
 
 
+@cache
 def _required(hint: Any) -> Any:
     """Return a type without its ``None``, and a Literal as the type of its values."""
     if get_origin(hint) in (Union, types.UnionType):

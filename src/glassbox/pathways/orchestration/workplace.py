@@ -18,9 +18,8 @@ from glassbox.engine.protocol import Engine, Lent
 from glassbox.errors import ConflictError, InvalidData
 from glassbox.pathways.config import StudyConfig
 from glassbox.pathways.layout import StudyFolder, study_folder
-from glassbox.pathways.sections import TINY
 from glassbox.progress import Say, Stages, unsaid
-from glassbox.types import ModelSpec
+from glassbox.types import TINY, ModelSpec
 
 if TYPE_CHECKING:
     from glassbox.pathways.saes.dictionaries import Dictionaries

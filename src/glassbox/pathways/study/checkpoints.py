@@ -16,6 +16,7 @@ from glassbox.pathways.latents import LatentId
 from glassbox.pathways.study.conditions import CONDITIONS, Contrast
 from glassbox.pathways.study.faults import Fault, FaultList
 from glassbox.pathways.study.json_stream import stream_records
+from glassbox.types import is_number
 
 PATTERN: Final = "comprehensive_patching_checkpoint_*.json"
 """Names of the checkpoint files. Source: the study's plan, "Load all checkpoints"."""
@@ -198,7 +199,7 @@ def _name_problems(value: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
 def _effect_problems(effect: Any) -> Iterable[tuple[str, str]]:
     if effect is None:
         return
-    if not isinstance(effect, int | float) or isinstance(effect, bool):
+    if not is_number(effect):
         yield "wrong-type", f"cohen_d is {kind_of(effect)}, not a number"
     elif isinstance(effect, float) and not math.isfinite(effect):
         yield "non-finite-effect", f"cohen_d is {effect}; nothing can be ranked by it"

@@ -20,6 +20,7 @@ from glassbox.pathways.study.conditions import CONDITIONS, DECISION, decision_ou
 from glassbox.pathways.study.faults import Fault, FaultList
 from glassbox.pathways.study.json_stream import stream_records
 from glassbox.progress import Progress
+from glassbox.types import is_number
 
 PATTERN: Final = "*.json"
 """Names of the log files. Source: the study's plan, "Verify response logs"."""
@@ -212,7 +213,7 @@ class _Reading:
             return (math.nan if found is None else found), ""
         if given is None:
             return math.nan, ""
-        if not isinstance(given, int | float) or isinstance(given, bool):
+        if not is_number(given):
             return math.nan, f"{field} is {kind_of(given)}, not a number"
         try:
             outcome = float(given)

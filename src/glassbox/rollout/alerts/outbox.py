@@ -53,7 +53,6 @@ class Outbox:
         store: Where it is kept.
         receivers: Who is told, by name.
         clock: Unix time in seconds.
-        jitter: Source of numbers in [0, 1) that keep servers from trying all at once.
     """
 
     def __init__(
@@ -61,13 +60,10 @@ class Outbox:
         store: AlertStore,
         receivers: Mapping[str, Receiver],
         clock: Callable[[], float],
-        *,
-        jitter: Callable[[], float] = random.random,
     ) -> None:
         self._store = store
         self._receivers = dict(receivers)
         self._clock = clock
-        self._jitter = jitter
         self._pauses = {name: _Pause() for name in receivers}
         self._lock = threading.Lock()
         self._forgotten_s = 0.0
@@ -148,7 +144,7 @@ class Outbox:
     def _wait(self, n_failures: int, outcome: Outcome) -> float:
         wait_s = min(MOST_WAIT_S, FIRST_WAIT_S * 2.0 ** min(n_failures - 1, 16))
         # Half is fixed, half by chance. Source: M. Brooker, "Exponential Backoff And Jitter", 2015.
-        wait_s *= 0.5 + 0.5 * self._jitter()
+        wait_s *= 0.5 + 0.5 * random.random()
         return max(wait_s, min(outcome.retry_after_s or 0.0, MOST_WAIT_S))
 
     def _forget(self) -> None:

@@ -18,7 +18,6 @@ from glassbox.rollout.shadow.in_engine import shares_base
 from glassbox.rollout.shadow.lane import Side
 from glassbox.rollout.shadow.limits import ChildLimits
 from glassbox.rollout.shadow.process import (
-    LOAD_S,
     Origin,
     VersionLost,
     VersionOverdue,
@@ -162,22 +161,19 @@ class _OnceMore:
         """The champion stays."""
 
 
-def bring_where_it_fits(
-    load: Bring, origin: Origin, base_digest: str, *, timeout_s: float = 60.0
-) -> Bring:
+def bring_where_it_fits(load: Bring, origin: Origin, base_digest: str) -> Bring:
     """Return what brings versions to life here, or in a process where the base is another one.
 
     Args:
         load: Brings a version to life in this process.
         origin: How another process does.
         base_digest: Digest of the resident model (hex); empty where there is none.
-        timeout_s: Seconds for one call of a version in its own process.
     """
 
     def bring(version: Version) -> Predictor:
         if version.kind != "llm-classifier" or shares_base(version, base_digest):
             return load(version)
-        return ProcessPredictor(version, origin, timeout_s=timeout_s)
+        return ProcessPredictor(version, origin)
 
     return bring
 
@@ -191,19 +187,15 @@ class ProcessPredictor:
         version: What to load there.
         origin: How.
         timeout_s: Seconds for one call, after which the process is replaced.
-        load_s: Seconds in which it must be loaded.
 
     Raises:
         CapacityError: It cannot be loaded: says why.
     """
 
-    def __init__(
-        self, version: Version, origin: Origin, *, timeout_s: float = 60.0, load_s: float = LOAD_S
-    ) -> None:
+    def __init__(self, version: Version, origin: Origin, *, timeout_s: float = 60.0) -> None:
         self._version = version
         self._origin = origin
         self._timeout_s = timeout_s
-        self._load_s = load_s
         self._changed = threading.Condition()
         self._process: VersionProcess | None = None
         self._failure: GlassboxError | None = None
@@ -298,7 +290,7 @@ class ProcessPredictor:
                 self._process, is_closed = process, self._is_closed
             if is_closed:
                 process.kill()
-            process.wait_until_loaded(self._load_s)
+            process.wait_until_loaded()
         except GlassboxError as error:
             return error
         return None

@@ -199,7 +199,7 @@ class Folding:
     def _shadowed(self, evidence: Evidence, event: ShadowEvent, sequence: int) -> None:
         tallies = evidence.tallies
         if event.role == "noise_floor":
-            if event.shadow_version == evidence.champion and _is_number(event.diff):
+            if event.shadow_version == evidence.champion and _is_finite(event.diff):
                 tallies["noise"].add(event.diff)
             return
         if event.shadow_version != evidence.challenger:
@@ -209,7 +209,7 @@ class Folding:
         if answer is None or answer.model_version != evidence.champion:
             return
         champion_failed = float(answer.status == "error")
-        if event.status in FAILED or (event.status == "ok" and not _is_number(event.prediction)):
+        if event.status in FAILED or (event.status == "ok" and not _is_finite(event.prediction)):
             tallies["errors"].add(1.0 - champion_failed)
             if event.status == "timeout":
                 tallies["slow"].add(1.0)
@@ -222,7 +222,7 @@ class Folding:
         tallies = evidence.tallies
         if len(evidence.distinct) < self._min_distinct:
             evidence.distinct.add(answer.feature_hash[-16:])
-        if _is_number(event.diff):
+        if _is_finite(event.diff):
             tallies["difference"].add(event.diff)
         if event.latency_ms is not None:
             tallies["slow"].add(float(self._is_slow(event.latency_ms, answer.latency_ms)))
@@ -287,7 +287,7 @@ def _remember(kept: "OrderedDict[str, Value]", key: str, value: "Value") -> None
         kept.popitem(last=False)
 
 
-def _is_number(value: float | None) -> TypeGuard[float]:
+def _is_finite(value: float | None) -> TypeGuard[float]:
     return value is not None and math.isfinite(value)
 
 

@@ -56,8 +56,7 @@ class Moves:
             ConflictError: Another version has become champion.
         """
         champion, challenger = self._pair(rollout)
-        now = self._registry.snapshot(is_fresh=True).aliased(CHAMPION, rollout.model)
-        if now is not None and now.number == challenger.number:
+        if self._is_champion(challenger):
             return
         try:
             self._registry.promote(
@@ -70,8 +69,7 @@ class Moves:
             )
         except ConflictError:
             # Another server may just have done the same.
-            now = self._registry.snapshot(is_fresh=True).aliased(CHAMPION, rollout.model)
-            if now is None or now.number != challenger.number:
+            if not self._is_champion(challenger):
                 raise
 
     def restore(
@@ -80,12 +78,10 @@ class Moves:
         """Make the old champion champion again if the challenger had become it."""
         champion, challenger = self._pair(rollout)
         snapshot = self._registry.snapshot(is_fresh=True)
-        now = snapshot.aliased(CHAMPION, rollout.model)
-        if now is None or now.number != challenger.number:
+        if snapshot.number_of(CHAMPION, rollout.model) != challenger.number:
             return
-        previous = snapshot.aliased(PREVIOUS_CHAMPION, rollout.model)
         try:
-            if previous is not None and previous.number == champion.number:
+            if snapshot.number_of(PREVIOUS_CHAMPION, rollout.model) == champion.number:
                 self._registry.rollback(
                     rollout.model,
                     expected_champion=challenger.number,
@@ -103,8 +99,7 @@ class Moves:
                     evidence=evidence,
                 )
         except ConflictError:
-            now = self._registry.snapshot(is_fresh=True).aliased(CHAMPION, rollout.model)
-            if now is not None and now.number == challenger.number:
+            if self._is_champion(challenger):
                 raise
 
     def dismiss(
@@ -141,6 +136,10 @@ class Moves:
         )
         if is_as_it_was:
             self.dismiss(rollout, moved[0].actor, words(rollout, rollout.decision.reason), {})
+
+    def _is_champion(self, version: Version) -> bool:
+        now = self._registry.snapshot(is_fresh=True)
+        return now.number_of(CHAMPION, version.model) == version.number
 
     def _pair(self, rollout: Rollout) -> tuple[Version, Version]:
         return (

@@ -13,7 +13,7 @@ from pyarrow import csv, json, parquet
 
 from glassbox.errors import InvalidData, InvalidValue, NotEnoughData, UnknownName, first_line
 from glassbox.rollout.drift.text_columns import columns_of
-from glassbox.rollout.drift.windows import Column, Window, word
+from glassbox.rollout.drift.windows import Column, Window, class_name, word
 
 FORMATS: Final = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson")
 """Endings that are read."""
@@ -100,7 +100,8 @@ def _answers(table: Mapping[str, Sequence[Any]], roles: Roles, source: str) -> l
         prob = _numbers(table, roles.prob, source)
         found.append(Column("prediction", "numeric", "answer", prob))
     if roles.answer is not None:
-        found += columns_of("label", [_name(each) for each in table[roles.answer]], "answer")
+        names = [None if each is None else class_name(each) for each in table[roles.answer]]
+        found += columns_of("label", names, "answer")
     return found
 
 
@@ -131,24 +132,19 @@ def _outcomes(table: Mapping[str, Sequence[Any]], roles: Roles, source: str) -> 
 
 
 def _is(values: Sequence[Any], name: str) -> Float[np.ndarray, " n"]:
-    return np.array([np.nan if each is None else _name(each) == name for each in values], float)
+    return np.array(
+        [np.nan if each is None else class_name(each) == name for each in values], float
+    )
 
 
 def _agree(first: Sequence[Any], second: Sequence[Any]) -> Float[np.ndarray, " n"]:
     return np.array(
         [
-            np.nan if one is None or other is None else _name(one) == _name(other)
+            np.nan if one is None or other is None else class_name(one) == class_name(other)
             for one, other in zip(first, second, strict=True)
         ],
         dtype=np.float64,
     )
-
-
-def _name(value: Any) -> str | None:
-    """Return a class as text: 1 and 1.0 are one class."""
-    if value is None:
-        return None
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else word(value)
 
 
 def _numbers(table: Mapping[str, Sequence[Any]], name: str, source: str) -> Float[np.ndarray, " n"]:

@@ -12,8 +12,8 @@ from glassbox.rollout.drift.windows import (
     OUTCOMES,
     Window,
     category_column,
+    class_name,
     number_column,
-    word,
 )
 
 
@@ -59,13 +59,6 @@ def _names(mappings: Iterable[Mapping[str, Any]]) -> list[str]:
     return sorted(names)
 
 
-def _class(label: str | float) -> str:
-    """Return the class that a truth names: classes are texts, and a truth may come as a number."""
-    if isinstance(label, float) and label.is_integer():
-        return str(int(label))
-    return word(label)
-
-
 def _outcomes(records: Sequence[InferenceRecord]) -> dict[str, Any]:
     """Return what is known of the answers' probabilities and of the truth."""
     n = len(records)
@@ -81,7 +74,7 @@ def _outcomes(records: Sequence[InferenceRecord]) -> dict[str, Any]:
             found["prob"][row] = answer.prediction
             found["chose_first"][row] = answer.label == classes[0]
         if record.label is not None:
-            truth = _class(record.label.label)
+            truth = class_name(record.label.label)
             found["is_right"][row] = truth == answer.label
             if len(classes) == 2:
                 found["is_first"][row] = truth == classes[0]

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from glassbox.rollout.drift.report import Group, Kind
+from glassbox.types import is_number
 
 OUTCOMES: Final = ("prob", "confidence", "chose_first", "is_first", "is_right")
 """Fields of a window about answers and truth."""
@@ -94,7 +95,7 @@ class Window:
 
 def column(name: str, values: Sequence[Any], group: Group = "feature") -> Column:
     """Return a column of numbers if all values that are there are numbers, else of categories."""
-    if all(value is None or _is_number(value) for value in values):
+    if all(value is None or is_number(value) for value in values):
         return number_column(name, values, group)
     return category_column(name, values, group)
 
@@ -116,8 +117,9 @@ def category_column(name: str, values: Sequence[Any], group: Group = "feature") 
     return Column(name, "categorical", group, np.array(codes, dtype=np.float64), tuple(places))
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def class_name(label: object) -> str:
+    """Return the class that a label names: classes are texts, and 1 and 1.0 are one of them."""
+    return str(int(label)) if isinstance(label, float) and label.is_integer() else word(label)
 
 
 def word(value: object) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from glassbox.errors import CorruptArtifact, NonFiniteOutput
 from glassbox.rollout.prediction import Prediction
+from glassbox.types import is_number
 
 
 def packed(answer: object) -> dict[str, Any]:
@@ -37,16 +38,16 @@ def unpacked(told: object) -> Prediction:
         CorruptArtifact: It is no answer.
         NonFiniteOutput: A number in it is NaN or infinite.
     """
-    if not isinstance(told, dict) or not _is_number(told.get("prediction")):
+    if not isinstance(told, dict) or not is_number(told.get("prediction")):
         raise CorruptArtifact("answer", "it has no number 'prediction'")
     confidence, label = told.get("confidence"), told.get("label")
     probs, summaries = told.get("label_probs"), told.get("summaries") or {}
-    if not (confidence is None or _is_number(confidence)):
+    if not (confidence is None or is_number(confidence)):
         raise CorruptArtifact("answer", "'confidence' is no number")
     if not (label is None or isinstance(label, str)):
         raise CorruptArtifact("answer", "'label' is no text")
     for each in (probs, summaries):
-        if not (each is None or (isinstance(each, dict) and all(map(_is_number, each.values())))):
+        if not (each is None or (isinstance(each, dict) and all(map(is_number, each.values())))):
             raise CorruptArtifact("answer", "'label_probs' and 'summaries' hold numbers by name")
     _require_finite(told)
     truncated = told.get("truncated", False)
@@ -60,7 +61,3 @@ def _require_finite(tell: Mapping[str, Any]) -> None:
     numbers += (tell.get("label_probs") or {}).values()
     if not all(each is None or math.isfinite(each) for each in numbers):
         raise NonFiniteOutput("The version answered NaN or infinity where a number was needed.")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, cast, get_args
 from glassbox.errors import InvalidValue, UnknownName
 from glassbox.rollout.prediction import Features
 from glassbox.rollout.version import Version
+from glassbox.types import is_number
 
 FeatureType = Literal["number", "integer", "boolean", "category", "text"]
 """``category`` is a text out of a list; ``boolean`` is no number, and a number is no boolean."""
@@ -205,8 +206,8 @@ def _is_plain(value: object) -> bool:
     return value is None or isinstance(value, int)
 
 
-def _is_number(rule: FeatureRule, value: object) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+def _fits_number(rule: FeatureRule, value: object) -> bool:
+    if not is_number(value):
         return False
     # Written so that NaN fails; a whole number beyond this is another one as a float.
     if not abs(value) <= (LARGEST_INTEGER if isinstance(value, int) else sys.float_info.max):
@@ -227,8 +228,8 @@ def _is_boolean(_rule: FeatureRule, value: object) -> bool:
 
 
 _CHECKS: Final[Mapping[str, Callable[[FeatureRule, object], bool]]] = {
-    "number": _is_number,
-    "integer": _is_number,
+    "number": _fits_number,
+    "integer": _fits_number,
     "boolean": _is_boolean,
     "category": _is_text,
     "text": _is_text,
@@ -236,7 +237,7 @@ _CHECKS: Final[Mapping[str, Callable[[FeatureRule, object], bool]]] = {
 
 
 def _is_limit(value: object) -> bool:
-    return value is None or _is_number(FeatureRule(""), value)
+    return value is None or _fits_number(FeatureRule(""), value)
 
 
 def _is_truth(value: object) -> bool:

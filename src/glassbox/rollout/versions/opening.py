@@ -18,12 +18,10 @@ from glassbox.rollout.versions.seeding import ACTOR, seed
 from glassbox.rollout.versions.store_of_versions import VersionStore
 from glassbox.settings import Settings
 from glassbox.storage.database import open_database
-
-EMBEDDED_MODEL: Final = "tiny"
-"""Served model whose finished run ships with the package."""
+from glassbox.types import TINY
 
 SHIPPED_RUN: Final = Path(__file__).parents[2] / "assets" / "run"
-"""That run."""
+"""Finished run of the embedded model."""
 
 
 SHIPPED: Final = "shipped"
@@ -92,7 +90,7 @@ def open_registry(
         DependencyMissing: SQLAlchemy or the driver is not installed.
     """
     registry = Registry(open_database(settings.storage.url))
-    run = next(iter(runs), SHIPPED_RUN if settings.engine.model == EMBEDDED_MODEL else None)
+    run = next(iter(runs), SHIPPED_RUN if settings.engine.model == TINY else None)
 
     def first() -> Version:
         # The server loads it in a moment and says what is wrong; here it is only kept.

@@ -28,7 +28,7 @@ def find_version(snapshot: Snapshot, name: str, model: str | None = None) -> Ver
     if found is None and not name.startswith(URI):
         meant = model or _only(snapshot)
         found = snapshot.aliased(name, meant)
-        if found is None and _is_number(name):
+        if found is None and _is_version_number(name):
             found = snapshot.numbered(int(name), meant)
     if found is None:
         raise unknown_version(snapshot, name)
@@ -56,10 +56,10 @@ def _addressed(snapshot: Snapshot, address: str) -> Version | None:
     if at:
         return snapshot.aliased(alias, model)
     model, _, number = rest.partition("/")
-    return snapshot.numbered(int(number), model) if _is_number(number) else None
+    return snapshot.numbered(int(number), model) if _is_version_number(number) else None
 
 
-def _is_number(text: str) -> bool:
+def _is_version_number(text: str) -> bool:
     # Python refuses to read numbers of thousands of digits.
     return text.isdecimal() and len(text) <= MOST_DIGITS
 

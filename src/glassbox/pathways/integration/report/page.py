@@ -93,7 +93,7 @@ def study_page(study: StudyResults, *, n_cards: int = 100) -> str:
         for row in study.pathways(verified=verified, limit=MOST_REPLAYED).rows
     ]
     chosen = latents[:n_cards]
-    cards = [study.card(row.name, limit=CARD_PATHWAYS) for row in chosen]
+    cards = study.cards([row.name for row in chosen], limit=CARD_PATHWAYS)
     parts = [
         _graph_section(study),
         paths_section(study.decision_paths),

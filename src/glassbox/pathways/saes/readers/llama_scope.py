@@ -32,6 +32,7 @@ from glassbox.pathways.saes.readers.reader import SaeReader
 from glassbox.pathways.saes.readers.recipe import Matrix, Recipe
 from glassbox.pathways.saes.readers.tensor_files import SafetensorsFile
 from glassbox.pathways.saes.sae import SaeSource
+from glassbox.types import is_number
 
 Reading = Literal["openmoss", "saelens"]
 """How the files are read: as their authors do, or as SAELens does."""
@@ -168,36 +169,8 @@ def _opened(
         if config.fields.get(absent):
             raise unsupported(config.path, f"{absent!r} is true, which is not read here")
     hook_in, hook_out = config.need("hook_point_in", str), config.need("hook_point_out", str)
-    s_in, s_out = _scales(config, file, hook_in, hook_out)
-    b_dec = torch.zeros(config.need("d_model", int))
-    if config.fields.get("use_decoder_bias", True):
-        b_dec = vector(file, names.b_dec)
-    b_enc = vector(file, names.b_enc)
-    weighted = bool(config.fields.get("sparsity_include_decoder_norm", True))
-    if convention == "openmoss":
-        recipe = Recipe(
-            encoder=names.encoder,
-            decoder=names.decoder,
-            b_enc=b_enc / s_in,
-            b_dec=b_dec / s_out,
-            # It was fitted after both folds, so that it is in the raw units of the stream.
-            threshold=threshold,
-            decoder_factor=s_in / s_out,
-            fold_decoder_norm=weighted,
-            k=k,
-        )
-    else:
-        recipe = Recipe(
-            encoder=names.encoder,
-            decoder=names.decoder,
-            b_enc=b_enc,
-            # One factor for both sides, as there; for transcoders it is the wrong one.
-            b_dec=b_dec / s_in,
-            threshold=threshold * s_in,
-            encoder_factor=s_in,
-            decoder_factor=1 / s_in,
-            k=k,
-        )
+    scales = _scales(config, file, hook_in, hook_out)
+    recipe = _recipe(config, file, names, scales, convention, threshold, k)
     require_shapes(file, recipe, d_in=config.need("d_model", int), d_sae=d_sae)
     folder = config.path.parent
     top_k = config.fields.get("top_k")
@@ -219,6 +192,45 @@ def _opened(
         facts,
         layer=settled_layer(folder, hook_layer(hook_in), layer),
         files=(config.path, file.path),
+    )
+
+
+def _recipe(
+    config: ConfigFile,
+    file: SafetensorsFile,
+    names: _Names,
+    scales: tuple[float, float],
+    convention: Reading,
+    threshold: Float[torch.Tensor, "_"],
+    k: int | None,
+) -> Recipe:
+    s_in, s_out = scales
+    b_dec = torch.zeros(config.need("d_model", int))
+    if config.fields.get("use_decoder_bias", True):
+        b_dec = vector(file, names.b_dec)
+    b_enc = vector(file, names.b_enc)
+    if convention == "openmoss":
+        return Recipe(
+            encoder=names.encoder,
+            decoder=names.decoder,
+            b_enc=b_enc / s_in,
+            b_dec=b_dec / s_out,
+            # It was fitted after both folds, so that it is in the raw units of the stream.
+            threshold=threshold,
+            decoder_factor=s_in / s_out,
+            fold_decoder_norm=bool(config.fields.get("sparsity_include_decoder_norm", True)),
+            k=k,
+        )
+    return Recipe(
+        encoder=names.encoder,
+        decoder=names.decoder,
+        b_enc=b_enc,
+        # One factor for both sides, as there; for transcoders it is the wrong one.
+        b_dec=b_dec / s_in,
+        threshold=threshold * s_in,
+        encoder_factor=s_in,
+        decoder_factor=1 / s_in,
+        k=k,
     )
 
 
@@ -250,7 +262,7 @@ def _scales(
             raise CorruptArtifact(
                 config.path, f"'dataset_average_activation_norm' says nothing of {side!r}"
             )
-        if isinstance(norm, bool) or not isinstance(norm, int | float) or not norm > 0:
+        if not is_number(norm) or not norm > 0:
             raise CorruptArtifact(
                 config.path,
                 f"the average activation norm {side!r} is {norm!r}; it has to be positive",
