@@ -92,6 +92,11 @@ class Runtime(Stores):
             CorruptArtifact: The model's files are damaged.
         """
         with importing_libraries():
+            from glassbox.engine.model.finding import require_model
+        if loaded is None:
+            # Before torch is imported, which takes seconds: a name mistyped is told at once.
+            require_model(spec.model, spec.revision)
+        with importing_libraries():
             from glassbox.engine.batching.answering import Capacity
             from glassbox.engine.lora.bank import AdapterPlaces
             from glassbox.engine.resident import load_engine

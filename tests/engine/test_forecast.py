@@ -22,7 +22,8 @@ from glassbox.engine.forecast import (
     forecast,
     read_config,
 )
-from glassbox.errors import InvalidValue, UnknownName, UnsupportedModel
+from glassbox.engine.model.finding import find_config
+from glassbox.errors import CorruptArtifact, InvalidValue, UnsupportedModel
 from glassbox.testing.tiny import ARCHITECTURES, tiny_loaded
 
 GB = 10**9
@@ -93,7 +94,7 @@ def test_tied_embeddings_are_counted_once() -> None:
 
 
 def test_an_8b_model_with_states_of_its_last_eight_layers_fits_24_gb(eight_b: Path) -> None:
-    found = fitted(read_config(str(eight_b)), 24 * GB, dtype="bfloat16", load=Load())
+    found = fitted(read_config(eight_b / "config.json"), 24 * GB, dtype="bfloat16", load=Load())
     assert found.n_parameters == 8_030_261_248
     assert found.weights_bytes == pytest.approx(16.06 * GB, rel=0.001)
     assert found.token_bytes == 128 * 1024
@@ -104,13 +105,13 @@ def test_an_8b_model_with_states_of_its_last_eight_layers_fits_24_gb(eight_b: Pa
 
 
 def test_an_8b_model_in_32_bit_does_not_fit(eight_b: Path) -> None:
-    found = fitted(read_config(str(eight_b)), 24 * GB, dtype="float32")
+    found = fitted(read_config(eight_b / "config.json"), 24 * GB, dtype="float32")
     assert found.total_bytes > 24 * GB
     assert found.most_requests(24 * GB) == 0
 
 
 def test_steps_shrink_until_they_fit(eight_b: Path) -> None:
-    config = read_config(str(eight_b / "config.json"))
+    config = read_config(eight_b / "config.json")
     wide = Load(step_tokens=32768)
     assert forecast(config, dtype="bfloat16", load=wide).total_bytes > 24 * GB
     found = fitted(config, 24 * GB, dtype="bfloat16", load=wide)
@@ -133,7 +134,7 @@ def test_a_token_takes_what_the_running_batch_gives_it() -> None:
 
 
 def test_more_of_anything_takes_more() -> None:
-    config = read_config("tiny")
+    config = read_config(find_config("tiny"))
     least = forecast(config, dtype="float32", load=Load(1, 100, 1, 512)).total_bytes
     for load in (Load(2, 100, 1, 512), Load(1, 200, 1, 512), Load(1, 100, 2, 512)):
         assert forecast(config, dtype="float32", load=load).total_bytes > least
@@ -141,14 +142,16 @@ def test_more_of_anything_takes_more() -> None:
 
 def test_what_cannot_be_counted_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidValue, match="dtype is 'int3'"):
-        forecast(read_config("tiny"), dtype="int3")
+        forecast(read_config(find_config("tiny")), dtype="int3")
     with pytest.raises(InvalidValue, match="1 or more requests"):
-        forecast(read_config("tiny"), dtype="float32", load=Load(n_requests=0))
-    with pytest.raises(UnknownName, match="No model"):
-        read_config(str(tmp_path / "nothing"))
-    (tmp_path / "config.json").write_text('{"model_type": "neverheardof"}')
+        forecast(read_config(find_config("tiny")), dtype="float32", load=Load(n_requests=0))
+    file = tmp_path / "config.json"
+    file.write_text('{"model_type": "neverheardof"}')
     with pytest.raises(UnsupportedModel, match="does not know"):
-        read_config(str(tmp_path))
+        read_config(file)
+    file.write_text('{"model_type": ')
+    with pytest.raises(CorruptArtifact, match=r"config\.json"):
+        read_config(file)
 
 
 def test_the_command_says_whether_it_fits(

@@ -15,9 +15,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig
 from glassbox.engine.batching.slots import PLACES_STEP
 from glassbox.engine.layout.batches import READ_LOGITS
 from glassbox.engine.model.devices import DTYPES
-from glassbox.engine.model.files import at_revision
-from glassbox.engine.model.load import TINY, find_model, require_one_part, text_part
-from glassbox.errors import InvalidValue, UnknownName, UnsupportedModel, first_line
+from glassbox.engine.model.load import require_one_part, text_part
+from glassbox.errors import CorruptArtifact, InvalidValue, UnsupportedModel, first_line
 
 LAST_LAYERS = 8
 """Layers whose states are counted. Source: the source document, "last 8 layers extractable"."""
@@ -204,35 +203,20 @@ def count_parameters(config: PretrainedConfig) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def read_config(name: str) -> PretrainedConfig:
-    """Return the configuration of a model: of a folder, a ``config.json``, or a hub name.
-
-    From the hub only the configuration is fetched.
-
-    Args:
-        name: As for ``find_model``, or a ``config.json``.
+def read_config(file: Path) -> PretrainedConfig:
+    """Return what a ``config.json`` says of a model that writes text.
 
     Raises:
-        UnknownName: Nothing of that name, here or on the hub.
+        CorruptArtifact: It is no JSON.
         UnsupportedModel: A kind that the installed library does not know.
     """
-    path = Path(name).expanduser()
-    bare, revision = at_revision(name)
-    source = find_model(TINY) if name == TINY else path if path.exists() else bare
     try:
-        config: PretrainedConfig = AutoConfig.from_pretrained(
-            source, revision=revision, trust_remote_code=False
-        )
+        config: PretrainedConfig = AutoConfig.from_pretrained(file, trust_remote_code=False)
     except OSError as error:
-        raise UnknownName(
-            "model",
-            name,
-            remedy="Give a folder with config.json, that file, or a hub name; the hub has to be "
-            "within reach, or the model in its cache.",
-        ) from error
+        raise CorruptArtifact(file, first_line(error)) from error
     except (ValueError, KeyError) as error:
         raise UnsupportedModel(
-            f"{name} is of a kind that the installed transformers does not know, or needs code of "
+            f"{file} is of a kind that the installed transformers does not know, or needs code of "
             f"its own, which is never run ({error})."
         ) from error
     return text_part(config)

@@ -23,8 +23,9 @@ from glassbox.engine.lora.object_store import is_url
 from glassbox.engine.lora.weights import BaseModel
 from glassbox.engine.model.codec import TokenizerCodec
 from glassbox.engine.model.devices import dtype_name, keep_freed_memory
+from glassbox.engine.model.finding import find_adapter
 from glassbox.engine.model.lending import Lending
-from glassbox.engine.model.load import LoadedModel, find_adapter, load_model, moved
+from glassbox.engine.model.load import LoadedModel, load_model, moved
 from glassbox.engine.model.turns import Turns
 from glassbox.engine.protocol import (
     AdapterFit,
@@ -49,8 +50,7 @@ from glassbox.types import ModelSpec, TokenIds
 BATCH_TOKENS = {"cpu": 2048, "cuda": 32768, "mps": 8192}
 """Tokens in one forward pass, by device.
 
-Source: benchmarks/scoring.py for the CPU, where 1,024 to 4,096 are within 2 % of one another; the
-others are guesses that were not measured.
+Source: benchmarks/scoring.py for the CPU, where 1,024 to 4,096 are within 2 %; others are guesses.
 """
 
 PREFIX_CACHE_BYTES = 256 * 2**20

@@ -18,7 +18,8 @@ from transformers import (
 
 from glassbox.engine.forecast import count_parameters, read_config
 from glassbox.engine.model.files import short_name
-from glassbox.engine.model.load import cached_model, find_adapter, find_model, load_model
+from glassbox.engine.model.finding import cached_model, find_adapter, find_model
+from glassbox.engine.model.load import load_model
 from glassbox.engine.resident import load_engine
 from glassbox.errors import (
     CorruptArtifact,
@@ -143,7 +144,7 @@ def test_code_in_the_folder_is_not_run(copy, monkeypatch):
     with pytest.raises(UnsupportedModel, match="never run"):
         load_model(spec(copy))
     with pytest.raises(UnsupportedModel, match="never run"):
-        read_config(str(copy))
+        read_config(copy / "config.json")
     # A model that the library knows, whose tokenizer it does not.
     config["model_type"] = "llama"
     del config["auto_map"]
@@ -199,7 +200,7 @@ def test_of_a_gemma_3_that_also_sees_pictures_the_text_part_is_loaded(tmp_path):
             whole(input_ids=torch.tensor([(*prompt, *answer)])).logits[0, -3:-1].log_softmax(-1)
         )
     assert found == pytest.approx(float(logits[0, 40] + logits[1, 33]), abs=1e-4)
-    config = read_config(str(tmp_path))
+    config = read_config(tmp_path / "config.json")
     assert count_parameters(config) == engine.info.n_parameters < whole.num_parameters()
     engine.close()
 
@@ -248,7 +249,7 @@ def test_an_adapter_is_found_as_a_model_is(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(UnknownName, match=r"No adapter 'somebody/lora'.* cannot be reached"):
         find_adapter("somebody/lora")
-    monkeypatch.setattr("glassbox.engine.model.load.snapshot_download", fetch)
+    monkeypatch.setattr("glassbox.engine.model.finding.snapshot_download", fetch)
     assert find_adapter("somebody/lora") == find_adapter("somebody/lora@v1") == tmp_path
     (name, revision, files), named = asked
     assert (name, revision) == ("somebody/lora", None)

@@ -29,6 +29,11 @@ def show_forecast(model: str, *, memory: str | None, as_json: bool) -> ExitCode:
         InvalidValue: A memory that is no size.
     """
     with importing_libraries():
+        from glassbox.engine.model.finding import find_config
+
+    # Before torch is imported, which takes seconds: a name mistyped is told at once.
+    file = find_config(model)
+    with importing_libraries():
         from glassbox.engine.batching.answering import Capacity
         from glassbox.engine.forecast import Load, fitted, read_config
         from glassbox.engine.model.devices import describe_devices
@@ -42,7 +47,7 @@ def show_forecast(model: str, *, memory: str | None, as_json: bool) -> ExitCode:
         # A memory that is named stands for another machine, whose hardware has 16-bit numbers.
         dtype = device.dtype if memory is None else "bfloat16"
     kind = device.device.partition(":")[0] if memory is None else "cuda"
-    config = read_config(model)
+    config = read_config(file)
     # No request is longer than what the model was made for.
     context = getattr(config.get_text_config(), "max_position_embeddings", None)
     load = Load(

@@ -7,6 +7,7 @@ import inspect
 import threading
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
@@ -234,8 +235,9 @@ class TokenizerCodec:
         *,
         ready: bool,
     ) -> str:
+        others: dict[str, Any] = dict(variables)
         text = self.tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=ready, **variables
+            messages, tokenize=False, add_generation_prompt=ready, **others
         )
         assert isinstance(text, str)
         return text

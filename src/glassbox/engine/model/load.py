@@ -4,26 +4,14 @@ Weights are read from safetensors alone and no code is ever run from a model's f
 and the library's loaders; knows nothing of scoring.
 """
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
 import torch
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HfHubHTTPError,
-    HFValidationError,
-    LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -35,31 +23,22 @@ from transformers import (
 )
 from transformers.utils import logging as library_logging
 
-from glassbox.artifacts import digest_files, read_json
+from glassbox.artifacts import digest_files
 from glassbox.engine.model.devices import choose_device, choose_dtype, is_out_of_memory
 from glassbox.engine.model.files import (
-    ADAPTER_FILES,
-    MODEL_FILES,
-    at_revision,
     model_files,
 )
+from glassbox.engine.model.finding import check_files, find_model
 from glassbox.errors import (
     CorruptArtifact,
     DependencyMissing,
     InvalidValue,
     OutOfMemory,
-    UnknownName,
     UnsupportedModel,
     first_line,
 )
 from glassbox.types import ModelSpec, Quantization
 from glassbox.wording import counted
-
-TINY = "tiny"
-"""Name of the embedded model."""
-
-_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
-_WEIGHTS_INDEX = "model.safetensors.index.json"
 
 _FROM_FILES: Final = {"local_files_only": True, "trust_remote_code": False}
 """Of everything that the library reads. Left to itself it asks on standard input whether to run
@@ -127,132 +106,6 @@ def moved(loaded: LoadedModel, device: str) -> LoadedModel:
         UnsupportedModel: This machine has no such device.
     """
     return replace(loaded, model=loaded.model.to(choose_device(device)))  # type: ignore[arg-type]
-
-
-def find_model(name: str, revision: str | None = None) -> Path:
-    """Return the folder that holds a model; a hub name is fetched unless it is already here.
-
-    Args:
-        name: Folder, ``tiny``, hub name, or ``NAME@REVISION`` on the hub.
-        revision: On the hub; None takes that of the name, or the default branch.
-
-    Raises:
-        UnknownName: Nothing of that name, here or on the hub.
-        InvalidValue: Two different revisions.
-        UnsupportedModel: The hub refused access.
-    """
-    if name == TINY:
-        with_assets = Path(str(files("glassbox"))) / "assets" / "model"
-        if not (with_assets / "config.json").is_file():
-            raise UnknownName(
-                "model", name, remedy="This installation lacks the embedded model: reinstall it."
-            )
-        return with_assets
-    folder = Path(name).expanduser()
-    if name and folder.is_dir():
-        return folder
-    bare, revision = at_revision(name, revision)
-    if not _HUB_NAME.fullmatch(bare) or folder.exists():
-        raise UnknownName("model", name, remedy="Give a folder, a hub name or 'tiny'.")
-    return _fetched("model", bare, revision, MODEL_FILES)
-
-
-def find_adapter(name: str) -> Path:
-    """Return the folder that holds a PEFT adapter; a hub name is fetched unless it is here.
-
-    Raises:
-        UnknownName: Nothing of that name, here or on the hub.
-        UnsupportedModel: The hub refused access.
-    """
-    folder = Path(name).expanduser()
-    if folder.exists():
-        return folder
-    bare, revision = at_revision(name)
-    if "/" not in bare or not _HUB_NAME.fullmatch(bare):
-        raise UnknownName("adapter", name, remedy="Give a folder or a hub name.")
-    return _fetched("adapter", bare, revision, ADAPTER_FILES)
-
-
-def _fetched(kind: str, name: str, revision: str | None, wanted: Sequence[str]) -> Path:
-    """Return the folder of what the hub has under a name, in its cache."""
-    try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=list(wanted)))
-    except GatedRepoError as error:
-        raise UnsupportedModel(
-            f"The hub does not let you have {name!r}: accept its terms there and set HF_TOKEN."
-        ) from error
-    except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError) as error:
-        where = f" with revision {revision!r}" if revision else ""
-        raise UnknownName(
-            kind, name, remedy=f"It is no folder here, and the hub has none{where}."
-        ) from error
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError, OSError) as error:
-        hint = ", or 'tiny' for the embedded model" if kind == "model" else ""
-        raise UnknownName(
-            kind,
-            name,
-            remedy="It is no folder here and not in the hub's cache, and the hub cannot be "
-            f"reached. Give a folder{hint}.",
-        ) from error
-
-
-def cached_model(name: str, revision: str | None = None) -> Path | None:
-    """Return the folder of a hub model that was fetched before; None where it is not whole here."""
-    bare, revision = at_revision(name, revision)
-    if not _HUB_NAME.fullmatch(bare):
-        raise UnknownName("model", name, remedy="Give a folder, a hub name or 'tiny'.")
-    try:
-        folder = Path(
-            snapshot_download(
-                bare,
-                revision=revision,
-                allow_patterns=list(MODEL_FILES),
-                local_files_only=True,
-            )
-        )
-        check_files(folder)
-    except (LocalEntryNotFoundError, HFValidationError, OSError, UnsupportedModel, CorruptArtifact):
-        return None
-    return folder
-
-
-def check_files(folder: Path) -> None:
-    """Check a model's folder before anything large is read.
-
-    Raises:
-        UnsupportedModel: No model at all, an adapter, or weights in another format.
-        CorruptArtifact: A weights file is damaged or one of several is missing.
-    """
-    if not (folder / "config.json").is_file():
-        if (folder / "adapter_config.json").is_file():
-            raise UnsupportedModel(
-                f"{folder} holds an adapter, not a model: name its base model and give this "
-                "folder as the adapter."
-            )
-        raise UnsupportedModel(f"{folder} is not a model: it has no config.json.")
-    config = read_json(folder / "config.json")
-    if not isinstance(config, dict):
-        raise CorruptArtifact(folder / "config.json", "expected a JSON object")
-    index = folder / _WEIGHTS_INDEX
-    weights = sorted(folder.glob("*.safetensors"))
-    if index.is_file():
-        named = set(read_json(index).get("weight_map", {}).values())
-        missing = sorted(named - {path.name for path in weights})
-        if missing:
-            raise CorruptArtifact(folder, f"weights file {missing[0]} is missing")
-    if not weights:
-        raise UnsupportedModel(
-            f"{folder} has no weights in safetensors. Other formats can run code when loaded and "
-            "are not read; convert them with the library's save_pretrained."
-        )
-    for path in weights:
-        try:
-            with safe_open(path, framework="pt") as file:
-                file.keys()
-        except SafetensorError as error:
-            raise CorruptArtifact(
-                path, f"not a whole safetensors file ({error})", remedy="Fetch it again."
-            ) from error
 
 
 def context_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
