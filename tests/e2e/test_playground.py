@@ -51,7 +51,8 @@ class Direction:
         weight = np.random.default_rng(0).normal(size=128) * 0.12
         return Readout(self.name, HookPoint(5), weight.astype(np.float32))
 
-    def read(self, generation):
+    def read(self, generation, *, covered):
+        del covered
         values = generation.readouts[self.name]
         logit = float(values.mean())
         prob = 1 / (1 + float(np.exp(-logit)))

@@ -172,9 +172,20 @@ class Generation:
     """Seconds from submission to its end."""
 
     @property
+    def is_cut(self) -> bool:
+        """Whether the model may have had more to say: its tokens or its context are used up."""
+        return self.finish_reason in ("length", "context")
+
+    @property
     def mean_entropy(self) -> float:
         """Mean of the raw entropies over the response's tokens, nats; 0 for an empty response."""
         return float(self.tokens.entropies.mean()) if len(self.tokens.entropies) else 0.0
+
+    @property
+    def n_response_run(self) -> int:
+        """Positions of the response that went through the model: a token drawn last never does."""
+        n_tokens = len(self.tokens.token_ids)
+        return n_tokens if self.finish_reason == "given" else max(0, n_tokens - 1)
 
     def whole(self) -> "Generation":
         """Return this answer if it came to an end of its own.

@@ -102,7 +102,7 @@ class FakeWriter:
             if found or (sampling.stop_at_end and tokens[-1] == END_ID):
                 reason = "stop"
             elif len(tokens) >= room:
-                reason = "length"
+                reason = "length" if len(tokens) == sampling.max_tokens else "context"
             if listen is not None:
                 safe = text if reason else held_back(text, sampling.stop)
                 new = self._readouts(request, tuple(tokens), n_read, len(before))

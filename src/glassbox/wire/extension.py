@@ -140,7 +140,7 @@ class GlassboxAnswered(Answered):
     """What the model shows of itself beside one text; natural logarithms throughout."""
 
     finish_reason: FinishReason
-    """Why the text ended; OpenAI's field calls a passed deadline `length`."""
+    """Why the text ended; OpenAI's field calls a passed deadline and a full context `length`."""
     token_ids: list[int]
     """The tokens, the end-of-text token included."""
     mean_entropy: float
@@ -179,7 +179,8 @@ class GlassboxChunk(Answered):
     sampled_logprobs: Vector | None = Absent
     """Log-probability under the distribution sampled from."""
     probe_logits: dict[str, Vector] | None = Absent
-    """Log-odds by the probe's name, at the positions computed in this step: the prompt's with the
-    first one, then one token behind the text."""
+    """Log-odds by the probe's name, at the positions computed in this step: one token behind the
+    text; with the first one those of the prompt, unless all probes asked for read the written text
+    alone. With a hidden system prompt, only where they do."""
     final: GlassboxAnswered | None = Absent
     """With the last step of a text: all of it, states and pooled readings included."""

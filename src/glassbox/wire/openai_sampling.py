@@ -26,6 +26,10 @@ MAX_TOP_LOGPROBS = 20
 SEED_LIMIT = 2**63
 """Seeds are 64-bit whole numbers."""
 
+CHOICE_STRIDE = 1_000_003
+"""Between the seeds of two choices of one request; a prime, so that requests with neighbouring
+seeds do not share choices."""
+
 
 def only(*neutral: Any) -> Callable[[Any], Any]:
     """Return a check that lets neutral values through and names them otherwise."""
@@ -146,6 +150,14 @@ class SamplingAsked(Asked):
     def stops(self) -> tuple[str, ...]:
         """Stop strings as a tuple."""
         return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
+
+    @property
+    def choice_seeds(self) -> list[int | None]:
+        """The seed of each choice: the request's own, then ones that follow from it."""
+        n = self.n or 1
+        if self.seed is None:
+            return [None] * n
+        return [(self.seed + choice * CHOICE_STRIDE) % SEED_LIMIT for choice in range(n)]
 
 
 class CachedTokens(Answered):

@@ -39,3 +39,8 @@ def test_every_code_has_its_place_on_the_page_that_problems_lead_to() -> None:
 def test_a_key_that_may_not_is_a_matter_of_permission_for_openais_clients() -> None:
     error = openai_error(errors.AccessDenied("The key does not allow it."))
     assert error.error.type == "permission_error"
+
+
+def test_what_the_caller_has_to_change_is_no_fault_of_the_server() -> None:
+    error = openai_error(errors.AdapterMismatch("The probe was trained on another adapter."))
+    assert error.error.type == "invalid_request_error"

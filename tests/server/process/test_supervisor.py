@@ -31,18 +31,18 @@ count.write_text(str(n + 1))
 """
 
 
-def run(tmp_path, body, silent_s=60.0):
+def run(tmp_path, body, silent_s=60.0, parent=PARENT):
     """Return exit status and what a parent over this child said."""
-    parent = start(tmp_path, body, silent_s)
-    said, _ = parent.communicate(timeout=PATIENCE_S)
-    return parent.returncode, said
+    process = start(tmp_path, body, silent_s, parent)
+    said, _ = process.communicate(timeout=PATIENCE_S)
+    return process.returncode, said
 
 
-def start(tmp_path, body, silent_s=60.0):
+def start(tmp_path, body, silent_s=60.0, parent=PARENT):
     source = os.fspath(type(tmp_path)(shell.__file__).parents[2])
     code = CHILD + textwrap.dedent(body)
     return subprocess.Popen(
-        [sys.executable, "-c", PARENT, code, str(silent_s)],
+        [sys.executable, "-c", parent, code, str(silent_s)],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": source},
         stdout=subprocess.PIPE,
@@ -76,6 +76,23 @@ def test_a_child_that_falls_again_and_again_is_given_up(tmp_path):
     code, said = run(tmp_path, "leash.ready(); time.sleep(0.2); os._exit(3)")
     assert (code, lives(tmp_path)) == (1, 6)
     assert "it is not started again" in said
+
+
+LATE = """
+import subprocess
+class OverBeforeItIsWatched(subprocess.Popen):
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.wait()
+subprocess.Popen = OverBeforeItIsWatched
+"""
+
+
+def test_a_child_that_fell_at_once_after_it_was_ready_is_replaced(tmp_path):
+    body = "leash.ready(); os._exit(3 if n == 0 else 0)"
+    code, said = run(tmp_path, body, parent=LATE + PARENT)
+    assert (code, lives(tmp_path)) == (0, 2)
+    assert "ended unasked with status 3; it starts again" in said
 
 
 def test_a_child_that_never_got_ready_is_not_started_again(tmp_path):

@@ -6,6 +6,8 @@ import pytest
 
 from glassbox.engine.protocol import AdapterRecipe, Example
 from glassbox.introspection.verifier.verify import Verifier
+from glassbox.runtime import Runtime
+from glassbox.server.routes.verify import HIDDEN_NOTE
 from glassbox.testing.fake import FakeEngine
 from tests.server.worlds import fake_server, http_client, serve
 
@@ -74,6 +76,19 @@ async def test_a_hidden_prompt_is_not_in_a_verdict():
 
     assert answer.status_code == 200
     assert b"quince" not in answer.content
+
+
+async def test_a_promise_that_was_made_without_the_hidden_prompt_says_so():
+    runtime, notes = Runtime.load(), {}
+    engine = runtime.open_engine(runtime.model_spec("tiny"))
+    for hidden in (None, "Secretum quince"):
+        app = serve(engine, hidden=hidden, verifier=runtime.verifier(engine))
+        async with http_client(app) as client:
+            body = {"prompt": "Where does Niene Foub live?", "response": "Zurich", "k": 0}
+            notes[hidden] = (await client.post("/v1/verify", json=body)).json()["notes"]
+    engine.close()
+
+    assert notes["Secretum quince"] == [*notes[None], HIDDEN_NOTE]
 
 
 @pytest.mark.parametrize(

@@ -60,3 +60,21 @@ async def test_the_names_are_vllms_and_the_numbers_those_of_the_answers():
     assert found["prompt_tokens_total"] == found["request_prompt_tokens_sum"] == n_read
     assert found["prefix_cache_queries_total"] == n_read
     assert found["num_requests_running"] == found["num_requests_waiting"] == 0
+
+
+async def test_a_response_that_is_given_is_read_like_a_prompt():
+    echo = {"prompt": "the positive", "max_tokens": 0, "echo": True, "logprobs": 1}
+    layers = {"layers": [0], "pooling": ["norm"]}
+    states = {"input": ["hello"], "responses": [" the"], "capture": layers}
+    async with fake_server() as (_, app), http_client(app) as client:
+        n_read = [
+            (await client.post(path, json=body)).json()["usage"]["prompt_tokens"]
+            for path, body in (("/v1/completions", echo), ("/v1/states", states))
+        ]
+        lines = (await client.get("/metrics")).text.splitlines()
+
+    found = dict(
+        line.split(" ") for line in lines if not line.startswith("#") and "le=" not in line
+    )
+    assert float(found['glassbox:prompt_tokens_total{model_name="fake"}']) == sum(n_read)
+    assert float(found['glassbox:request_prompt_tokens_sum{model_name="fake"}']) == sum(n_read)

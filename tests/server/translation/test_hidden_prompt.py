@@ -258,7 +258,8 @@ class OneProbe:
     def check(self, info, adapter_digest=None):
         del info, adapter_digest
 
-    def read(self, generation):
+    def read(self, generation, *, covered):
+        del covered
         return ProbeReading(0.0, 0.5, 0.5, False, generation.readouts["one"])
 
 
@@ -315,6 +316,61 @@ async def test_what_is_read_of_the_written_text_is_shown_beside_it():
     (choice,) = answer.json()["choices"]
     assert choice["glassbox"]["states"][0]["n_positions"] == own + 2
     assert set(choice["glassbox"]["probes"]) == {"one"}
+
+
+class AllProbe(OneProbe):
+    """A probe whose readings are those of the positions of its scope."""
+
+    def read(self, generation, *, covered):
+        values = generation.readouts["one"]
+        if covered == "all" and self.scope == "generated":
+            values = values[len(values) - generation.n_response_run :]
+        return ProbeReading(0.0 if len(values) else None, None, 0.5, None, values)
+
+
+@pytest.mark.parametrize("scope", ["generated", "all"])
+async def test_no_reading_at_a_position_of_the_prompt_is_shown(scope):
+    async with (
+        fake_server(hidden=SECRET, probes={"one": AllProbe(scope)}) as (_, app),
+        http_client(app) as client,
+    ):
+        body = {"prompt": "hello", "glassbox": {"probes": True, "stop_at_end": False}}
+        told = []
+        for n_tokens in (1, 4):
+            asked = {**body, "max_tokens": n_tokens}
+            whole = await client.post("/v1/completions", json=asked)
+            stream = await client.post("/v1/completions", json={**asked, "stream": True})
+            events = [
+                json.loads(line.removeprefix("data: "))["choices"][0]["glassbox"]
+                for line in stream.text.split("\n\n")
+                if line and "[DONE]" not in line
+            ]
+            along = [len(e.get("probe_logits", {"one": []})["one"]) for e in events[:-1]]
+            readings = (
+                whole.json()["choices"][0]["glassbox"]["probes"]["one"],
+                events[-1]["final"]["probes"]["one"],
+            )
+            told.append((along, [len(each["token_logits"]) for each in readings]))
+            assert {each["probe_logit"] for each in readings} == {None if n_tokens == 1 else 0.0}
+
+    # A token that was drawn last is never run: nothing of the text is read where there is but one.
+    along = [0, 1, 1, 1] if scope == "generated" else [0, 0, 0, 0]
+    assert told == [([0], [0, 0]), (along, [3, 3])]
+
+
+async def test_states_of_a_text_that_ended_with_its_first_token_are_not_those_of_the_prompt():
+    async with fake_server(hidden=SECRET) as (engine, app), http_client(app) as client:
+        capture = {"layers": [0], "scope": "all"}
+        body = {"prompt": "hello", "glassbox": {"capture": capture, "stop_at_end": False}}
+        one = (await client.post("/v1/completions", json={**body, "max_tokens": 1})).json()
+        two = (await client.post("/v1/completions", json={**body, "max_tokens": 2})).json()
+        own = len(engine.codec.encode(["hello"], special=False)[0])
+
+    (nothing,) = one["choices"][0]["glassbox"]["states"]
+    (states,) = two["choices"][0]["glassbox"]["states"]
+    assert nothing["n_positions"] == 0
+    assert not {"mean", "last", "norm"} & set(nothing)
+    assert states["n_positions"] == own + 1
 
 
 async def test_the_stand_in_for_probes_reads_the_written_text_or_says_nothing():

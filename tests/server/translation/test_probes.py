@@ -9,6 +9,7 @@ from glassbox.errors import AdapterMismatch
 from glassbox.introspection.probes.norm_proxy import norm_proxy
 from glassbox.introspection.probes.probe import ProbeReading
 from glassbox.testing.fake import FakeEngine
+from glassbox.testing.tiny import tiny_engine
 from glassbox.types import Capture, HookPoint
 from tests.server.worlds import fake_server, http_client, serve
 
@@ -31,7 +32,8 @@ class MeanProbe:
         if adapter_digest != self._digest:
             raise AdapterMismatch(f"The probe {self.name!r} was made for another adapter.")
 
-    def read(self, generation):
+    def read(self, generation, *, covered):
+        del covered
         logits = generation.readouts[self.name]
         return ProbeReading(float(logits.mean()), 0.25, 0.5, False, logits)
 
@@ -93,6 +95,46 @@ async def test_a_stream_reads_along_the_tokens(world):
     )
 
 
+class ResponseProbe(MeanProbe):
+    """A probe of what was written."""
+
+    def __init__(self, name, d_model):
+        super().__init__(name, d_model)
+        self.scope = "generated"
+
+
+async def test_a_probe_of_the_written_text_leaves_a_known_prompt_alone():
+    engine = tiny_engine()
+    probe = ResponseProbe("said", engine.info.d_model)
+    body = {
+        "prompt": [5, 6, 7, 8] * 20,
+        "max_tokens": 4,
+        "temperature": 0,
+        "glassbox": {"probes": ["said"], "stop_at_end": False},
+    }
+    try:
+        async with http_client(serve(engine, probes={"said": probe})) as client:
+            first, again = [
+                (await client.post("/v1/completions", json=body)).json()["choices"][0]["glassbox"]
+                for _ in range(2)
+            ]
+            stream = await client.post("/v1/completions", json={**body, "stream": True})
+    finally:
+        engine.close()
+
+    chunks = [
+        orjson.loads(line.removeprefix("data: "))["choices"][0]["glassbox"]
+        for line in stream.text.split("\n\n")
+        if line and "[DONE]" not in line
+    ]
+    along = [value for chunk in chunks[:-1] for value in chunk["probe_logits"]["said"]]
+    logits = first["probes"]["said"]["token_logits"]
+    assert (first["n_cached"], again["n_cached"]) == (0, 64)
+    assert len(logits) == 3
+    np.testing.assert_allclose(again["probes"]["said"]["token_logits"], logits, atol=1e-4)
+    np.testing.assert_allclose(along, logits, atol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("name", "status", "words"),
     [("lie", 404, "No probe 'lie'"), ("other", 409, "another adapter")],
@@ -130,3 +172,14 @@ async def test_without_a_probe_the_stand_in_says_that_nothing_stands_behind_it()
     assert reading["uncertainty"] == pytest.approx(norm_proxy(answer.states).uncertainty, rel=1e-4)
     assert choice["glassbox"]["probes"]["norm_proxy"]["validated"] is False
     assert "states" not in choice["glassbox"]
+
+
+async def test_a_wrong_choice_of_probes_is_named_by_its_field(world):
+    _, app = world
+    async with http_client(app) as client:
+        body = {"prompt": "hello", "glassbox": {"probes": "all"}}
+        answer = await client.post("/v1/completions", json=body)
+
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == "glassbox.probes"
+    assert "bool:" not in answer.json()["error"]["message"]

@@ -31,7 +31,8 @@ COLOURS = ("probability", "entropy", "none")
 
 ENDS: dict[str, str] = {
     "stop": "the end of the text or a stop text",
-    "length": "the limit of tokens or the context",
+    "length": "the limit of tokens",
+    "context": "the end of the context",
     "deadline": "the deadline",
     "cancelled": "a cancellation",
     "given": "",

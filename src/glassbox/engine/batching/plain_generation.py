@@ -174,7 +174,7 @@ class PlainAnswer:
         if stop_found or token in self._ends:
             reason = "stop"
         elif len(row.token_ids) >= self._room:
-            reason = "length"
+            reason = "length" if len(row.token_ids) == sampling.max_tokens else "context"
         if self._listen is not None:
             safe = text if reason else held_back(text, sampling.stop)
             tokens = row.read(self._n_sent, sampling.top_logprobs)

@@ -242,7 +242,8 @@ class Row:
         if stopped or (self.request.sampling.stop_at_end and token in self.ends):
             self.reason = "stop"
         elif len(self.reads) >= self.room:
-            self.reason = "length"
+            wanted = self.request.sampling.max_tokens
+            self.reason = "length" if len(self.reads) == wanted else "context"
         if self.reason is not None:
             text += self._text.rest()
         return self._piece(text)

@@ -210,10 +210,7 @@ class LinearProbe:
             raise InvalidValue(
                 "readout_scope", covered, f"'all' or {self.scope!r} for the probe {self.name!r}"
             )
-        # A token that was drawn last is never run, so it has no value.
-        n_tokens = len(generation.tokens.token_ids)
-        n_generated = n_tokens - (n_tokens > 0 and generation.finish_reason != "given")
-        cut = len(values) - n_generated
+        cut = len(values) - generation.n_response_run
         return values[cut:] if self.scope == "generated" else values[:cut]
 
     def _check_adapter(self, digest: str | None) -> None:

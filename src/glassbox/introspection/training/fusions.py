@@ -18,6 +18,7 @@ from glassbox.introspection.training.graded import GradedRow
 from glassbox.introspection.verdict import Origin
 from glassbox.introspection.verifier.fusion import Fusion
 from glassbox.stats.classification.balanced_logistic import (
+    LEAST_OF_EACH,
     Balance,
     LogisticFit,
     fit_balanced_logistic,
@@ -44,6 +45,8 @@ FEWEST_REMEDY: Final = (
 )
 """What to do about too few rows. The smallest of these parts takes a fifth: 40 of 200, and some
 more, because groups differ in size."""
+KINDS_REMEDY: Final = "Right from wrong is learned from both: bring more of the rarer kind."
+"""What to do about responses of which nearly all are right, or wrong."""
 
 Values = Mapping[str, float]
 """Value of each check that could be read."""
@@ -94,28 +97,44 @@ def fitting_origins(rows: Sequence[GradedRow], parts: Sequence[Part]) -> list[Or
     Of the threshold part one row of each group counts.
 
     Raises:
-        NotEnoughData: Nobody's are.
+        NotEnoughData: Nobody's are: too few rows, or too few right or wrong ones.
     """
     origins: tuple[Origin, ...] = ("given", "written")
     found: list[Origin] = []
     trouble: NotEnoughData | None = None
     for origin in origins:
         own = [(row, part) for row, part in zip(rows, parts, strict=True) if row.origin == origin]
-        sizes = {name: sum(part == name for _, part in own) for name in PARTS[:3]}
-        sizes["threshold"] = len({row.unit for row, part in own if part == "threshold"})
-        short = next((name for name in PARTS[:3] if sizes[name] < FEWEST_PER_ORIGIN), None)
-        if short is None:
+        lack = _lack(origin, own)
+        if lack is None:
             found.append(origin)
         elif own:
-            trouble = trouble or NotEnoughData(
-                f"The {short} part of {origin} responses",
-                sizes[short],
-                FEWEST_PER_ORIGIN,
-                remedy=FEWEST_REMEDY,
-            )
+            trouble = trouble or lack
     if not found:
         raise trouble or NotEnoughData("Training a verifier", 0, 4 * FEWEST_PER_ORIGIN)
     return found
+
+
+def _lack(origin: Origin, rows: Sequence[tuple[GradedRow, Part]]) -> NotEnoughData | None:
+    """Return what the responses of one origin lack for fusions of their own; None is nothing."""
+    sizes = {name: sum(part == name for _, part in rows) for name in PARTS[:3]}
+    sizes["threshold"] = len({row.unit for row, part in rows if part == "threshold"})
+    for name, n_rows in sizes.items():
+        if n_rows < FEWEST_PER_ORIGIN:
+            what = f"The {name} part of {origin} responses"
+            return NotEnoughData(what, n_rows, FEWEST_PER_ORIGIN, remedy=FEWEST_REMEDY)
+    number = {unit: at for at, unit in enumerate(dict.fromkeys(row.unit for row, _ in rows))}
+    fusion = [(row, number[row.unit] % N_FOLDS) for row, part in rows if part == "fusion"]
+    left = [[row for row, out in fusion if out != fold] for fold in range(N_FOLDS)]
+    calibrator = [row for row, part in rows if part == "calibrator"]
+    kinds = [*(("fusion", each) for each in left), ("calibrator", calibrator)]
+    for where, fitted in kinds:
+        n_right = sum(row.correct for row in fitted)
+        n_rarer = min(n_right, len(fitted) - n_right)
+        if n_rarer < LEAST_OF_EACH:
+            what = f"The {where} part of {origin} responses (the rarer kind of right and wrong"
+            what += f", outside of each of {N_FOLDS} folds)" if where == "fusion" else ")"
+            return NotEnoughData(what, n_rarer, LEAST_OF_EACH, remedy=KINDS_REMEDY)
+    return None
 
 
 def fit_fusions(

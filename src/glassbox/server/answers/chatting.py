@@ -60,7 +60,7 @@ class Chatting(Writing[ChatAsked, ChatCompletion, ChatChunkChoice]):
             logprobs=chat_logprobs(piece.tokens, self._speaker.texts)
             if self._asked.logprobs
             else None,
-            glassbox=self._speaker.shown_step(piece, self._asked.glassbox),
+            glassbox=self._speaker.shown_step(piece, self._speeches[index], self._asked.glassbox),
         )
 
     def _end(self, index: int, answer: Generation, rest: str) -> ChatChunkChoice:

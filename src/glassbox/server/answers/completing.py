@@ -68,7 +68,7 @@ class Completing(Writing[CompletionAsked, Completion, CompletionChoice]):
             if asked.logprobs is None
             else completion_logprobs(piece.tokens, texts, offsets),
             finish_reason=None,
-            glassbox=self._speaker.shown_step(piece, asked.glassbox),
+            glassbox=self._speaker.shown_step(piece, self._speeches[index], asked.glassbox),
         )
 
     def _end(self, index: int, answer: Generation, rest: str) -> CompletionChoice:

@@ -82,7 +82,9 @@ class StateReading:
             index=index,
             n_tokens=answer.n_prompt - request.n_hidden + len(answer.tokens.token_ids),
             states=[states_answered(each, n_layers) for each in answer.states],
-            probes=self._speaker.read_probes(answer, asked.probes) if asked.probes else None,
+            probes=self._speaker.read_probes(answer, asked.probes, request)
+            if asked.probes
+            else None,
         )
 
 

@@ -7,6 +7,7 @@ header ``x-glassbox-error`` of the response.
 from glassbox.errors import (
     AccessDenied,
     CapacityError,
+    ConflictError,
     GlassboxError,
     QueueFull,
     TextTooLong,
@@ -17,6 +18,7 @@ from glassbox.wire.openai_sampling import OpenAIError, OpenAIErrorBody
 
 _TYPES: tuple[tuple[type[GlassboxError], str], ...] = (
     (UsageError, "invalid_request_error"),
+    (ConflictError, "invalid_request_error"),
     (AccessDenied, "permission_error"),
     (QueueFull, "rate_limit_error"),
     (CapacityError, "service_unavailable_error"),

@@ -60,6 +60,9 @@ OPENAI_PATHS: Final = ("/v1/completions", "/v1/chat/completions", "/v1/models")
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "DELETE")
 """Methods of the routes."""
 
+SCALARS: Final = frozenset({"bool", "float", "int", "str"})
+"""Branches of unions that look like names of fields; no field is called so."""
+
 MOST_SHOWN = 8
 """Wrong fields that an answer's sentence lists."""
 
@@ -241,7 +244,9 @@ def _field(found: Mapping[str, Any]) -> str:
 
 
 def _is_branch(part: object) -> bool:
-    return isinstance(part, str) and not part.replace("_", "a").replace("-", "a").isalnum()
+    if not isinstance(part, str):
+        return False
+    return part in SCALARS or not part.replace("_", "a").replace("-", "a").isalnum()
 
 
 def _message(found: Mapping[str, Any]) -> str:

@@ -116,7 +116,7 @@ class Supervisor:
         if child.poll() is None:
             self._say(f"The server has been silent for {self._silent_s:.0f} s; it is ended.")
             child.kill()
-        return was_ready
+        return was_ready or _READY in _unread(beats)
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
@@ -165,6 +165,15 @@ class Leash:
             while self._beats.recv(1):
                 pass
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _unread(beats: socket.socket) -> bytes:
+    """Return what a child said that ended before it was listened to."""
+    # Not to the end: a process that the child left behind may hold that open.
+    try:
+        return beats.recv(4096, socket.MSG_DONTWAIT)
+    except OSError:
+        return b""
 
 
 def _status(code: int) -> int:

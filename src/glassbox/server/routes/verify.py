@@ -1,7 +1,8 @@
 """``POST /v1/verify``: is this response right?"""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
+from typing import Final
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -16,6 +17,12 @@ from glassbox.server.concurrency.slow_work import slow_work
 from glassbox.server.errors.refusals import PROBLEMS
 from glassbox.server.serving import Served, Serving
 from glassbox.wire.verify import VerifyAnswered, VerifyAsked
+
+HIDDEN_NOTE: Final = (
+    "The verifier was trained without the hidden system prompt that stands before every text here: "
+    "its promise was not measured with it."
+)
+"""What a promise is worth where the model is asked otherwise than when it was made."""
 
 router = APIRouter(tags=["confidence"])
 
@@ -55,6 +62,8 @@ async def verify(
         allowed_s,
         lambda allowance: work(deadline_s=allowance.left_s, between=allowance.check),
     )
+    if verdict.validated and serving.speaker.prompter.hides:
+        verdict = replace(verdict, notes=(*verdict.notes, HIDDEN_NOTE))
     guards.metrics.verified(verdict.decision, verdict.n_tokens)
     return json_response(verdict_answered(verdict, http.state.request_id))
 

@@ -70,9 +70,9 @@ def read_invocation(content: object) -> InvocationAsked:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"]) or "the body"
-        raise InvalidValue(
-            field, _short(first["input"]), f"what the reference says ({first['msg']})"
-        ) from error
+        is_missing = first["type"] == "missing"
+        given = "missing" if is_missing else _short(first["input"])
+        raise InvalidValue(field, given, f"what the reference says ({first['msg']})") from error
 
 
 def chosen_adapter(asked: InvocationAsked, speaker: Speaker, attribute: str | None) -> str | None:

@@ -21,6 +21,7 @@ CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 FINISHED: Final[dict[FinishReason, str]] = {
     "stop": "stop",
     "length": "length",
+    "context": "length",
     "given": "given",
     "deadline": "deadline",
     "cancelled": "abort",
@@ -66,7 +67,9 @@ class Metrics:
         self._engine: Busy | None = None
         self._requests_running = self._gauge("num_requests_running", "Requests being computed.")
         self._requests_waiting = self._gauge("num_requests_waiting", "Requests in the queue.")
-        self._prompt = self._counter("prompt_tokens", "Tokens of prompts.")
+        self._prompt = self._counter(
+            "prompt_tokens", "Tokens read: prompts, and the responses given with them."
+        )
         self._written = self._counter("generation_tokens", "Tokens written.")
         self._queries = self._counter("prefix_cache_queries", "Tokens of prompts looked up.")
         self._hits = self._counter("prefix_cache_hits", "Tokens of prompts not computed again.")
@@ -118,14 +121,16 @@ class Metrics:
         """
         model, n_new = self.model, len(answer.tokens.token_ids)
         n_prompt = answer.n_prompt - n_hidden
+        is_given = answer.finish_reason == "given"
+        n_read = n_prompt + n_new if is_given else n_prompt
         self._finished.labels(model, FINISHED[answer.finish_reason]).inc()
-        self._prompt.labels(model).inc(n_prompt)
+        self._prompt.labels(model).inc(n_read)
         self._queries.labels(model).inc(n_prompt)
         self._hits.labels(model).inc(0 if n_hidden else answer.n_cached)
-        self._prompt_sizes.labels(model).observe(n_prompt)
+        self._prompt_sizes.labels(model).observe(n_read)
         self._queued_s.labels(model).observe(answer.queued_s)
         self._whole_s.labels(model).observe(answer.total_s)
-        if answer.finish_reason == "given":
+        if is_given:
             return
         self._written.labels(model).inc(n_new)
         self._written_sizes.labels(model).observe(n_new)

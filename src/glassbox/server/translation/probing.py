@@ -1,5 +1,6 @@
 """What the server needs of probes, and their readings on the wire. Knows no route."""
 
+from collections.abc import Iterable
 from typing import Protocol
 
 import numpy as np
@@ -65,9 +66,23 @@ class Probe(Protocol):
         """
         ...
 
-    def read(self, generation: Generation) -> Reading:
-        """Return what it says about an answer that carries its readout."""
+    def read(self, generation: Generation, *, covered: Scope = "all") -> Reading:
+        """Return what it says about an answer that carries its readout.
+
+        Args:
+            generation: The answer.
+            covered: Positions that the readout covers.
+        """
         ...
+
+
+def readout_scope(probes: Iterable[Probe]) -> Scope:
+    """Return which positions the readouts of some probes have to cover.
+
+    Where none of them reads the prompt, a prompt that is known need not be computed again.
+    """
+    scopes = {probe.scope for probe in probes}
+    return "generated" if scopes == {"generated"} else "all"
 
 
 def proxy_answered(proxy: NormProxy) -> ProbeAnswered:

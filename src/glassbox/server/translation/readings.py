@@ -6,7 +6,7 @@ Knows neither routes nor how the answers came about.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from glassbox.engine.protocol import EngineInfo, TextCodec
+from glassbox.engine.protocol import EngineInfo
 from glassbox.engine.requests import (
     CapturedStates,
     Generation,
@@ -14,6 +14,7 @@ from glassbox.engine.requests import (
     TokenReadings,
 )
 from glassbox.engine.states.places import hidden_state_of_point, point_of_hidden_state, whole_point
+from glassbox.engine.text_codec import TextCodec
 from glassbox.errors import InvalidValue
 from glassbox.types import Capture, FinishReason, HookPoint
 from glassbox.wire.extension import (
@@ -150,7 +151,7 @@ class TokenTexts:
     def shown(self, token: int) -> str:
         """Return a token as a reader sees it, special tokens by their names."""
         if token not in self._known:
-            self._known[token] = self.written(token) or self._codec.decode([token])
+            self._known[token] = self._codec.token(token)
         return self._known[token]
 
     def written(self, token: int) -> str:
@@ -285,7 +286,7 @@ def _bounded(logprob: float) -> float:
 
 
 def openai_reason(reason: FinishReason) -> Literal["stop", "length"]:
-    """Return why a text ended in OpenAI's words, which know no deadline."""
+    """Return why a text ended in OpenAI's words, which know no deadline and no full context."""
     return "stop" if reason == "stop" else "length"
 
 

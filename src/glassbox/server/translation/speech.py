@@ -11,14 +11,26 @@ from typing import TYPE_CHECKING
 
 from glassbox.engine.protocol import Engine
 from glassbox.engine.requests import Generation, Piece, Request, Sampling
+from glassbox.engine.text_codec import NO_THINKING
 from glassbox.errors import AdapterMismatch, InvalidValue, UnknownName
 from glassbox.introspection.evidence.witness import Asked
 from glassbox.introspection.probes.norm_proxy import norm_proxy
 from glassbox.rollout.versions.version_names import is_registered
 from glassbox.server.translation.echoing import as_prompt, of_prompt, with_asked_scope
-from glassbox.server.translation.hiding import check_hidden, is_prompt_alone
-from glassbox.server.translation.probing import Probe, probe_answered, proxy_answered
-from glassbox.server.translation.prompting import BuiltPrompt, Prompter
+from glassbox.server.translation.hiding import (
+    beyond_prompt,
+    check_hidden,
+    is_prompt_alone,
+    reading_beyond_prompt,
+    step_beyond_prompt,
+)
+from glassbox.server.translation.probing import (
+    Probe,
+    probe_answered,
+    proxy_answered,
+    readout_scope,
+)
+from glassbox.server.translation.prompting import BuiltPrompt, Prompter, template_variables
 from glassbox.server.translation.readings import (
     TokenTexts,
     capture_of,
@@ -47,10 +59,6 @@ DEFAULT_TEMPERATURE = 1.0
 
 DEFAULT_COMPLETION_TOKENS = 16
 """Most tokens of a completion where a request names none. Source: OpenAI's reference."""
-
-CHOICE_STRIDE = 1_000_003
-"""Between the seeds of two choices of one request; a prime, so that requests with neighbouring
-seeds do not share choices."""
 
 NO_EXTENSION = GlassboxAsked()
 """A request that asks for nothing beyond OpenAI's fields."""
@@ -159,7 +167,9 @@ class Speaker:
         """Return a question as the model is asked it: by its chat template where it has one."""
         prompter = self.prompter
         built = (
-            prompter.chat([("user", prompt)]) if prompter.has_template else prompter.plain(prompt)
+            prompter.chat([("user", prompt)], variables=NO_THINKING)
+            if prompter.has_template
+            else prompter.plain(prompt)
         )
         return Asked(built.ids, built.n_hidden)
 
@@ -228,7 +238,8 @@ class Speaker:
         start = replace(prompt, ids=prompt.ids[:n_given])
         request = self.reading(start, prompt.ids[n_given:], shown, asked.model, terms)
         sampling = replace(request.sampling, top_logprobs=asked.logprobs or 0)
-        return Speech(replace(request, sampling=sampling), prompt, number, is_echo=True)
+        request = replace(request, sampling=sampling, readout_scope="all")
+        return Speech(request, prompt, number, is_echo=True)
 
     def chat(self, asked: ChatAsked, terms: Terms) -> list[Speech]:
         """Return what a request for chat comes to: one speech for each choice.
@@ -237,10 +248,10 @@ class Speaker:
             GlassboxError: The request names a model, probe or layer that there is not, or the
                 chat template refuses the messages.
         """
-        prompt = self.prompter.chat([(each.role, each.text) for each in asked.messages])
-        n_tokens = asked.max_completion_tokens or asked.max_tokens
-        if n_tokens is None:
-            n_tokens = max(1, self.engine.info.context - len(prompt.ids))
+        spoken = [(each.role, each.text) for each in asked.messages]
+        prompt = self.prompter.chat(spoken, variables=template_variables(asked))
+        # What the context holds where nothing is said, less the prompt.
+        n_tokens = asked.max_completion_tokens or asked.max_tokens or self.engine.info.context
         return self._sized(self._choices(asked, prompt, n_tokens, asked.top_logprobs or 0, terms))
 
     def _sized(self, speeches: list[Speech]) -> list[Speech]:
@@ -282,6 +293,7 @@ class Speaker:
             adapter=adapter,
             capture=self._capture(asked, has_probes=bool(probes), is_hidden=bool(prompt.n_hidden)),
             readouts=tuple(probe.readout() for probe in probes.values()),
+            readout_scope=readout_scope(probes.values()),
             client=terms.client,
             deadline_s=terms.deadline(asked),
         )
@@ -291,21 +303,24 @@ class Speaker:
     ) -> GlassboxAnswered | None:
         """Return what a request wanted to see beside a text; None where it wanted nothing.
 
-        A text that a deadline cut short says so even if nothing was asked for.
+        A text that a deadline or the end of the context cut short says so even if nothing was
+        asked for.
         """
-        if asked is None and answer.finish_reason != "deadline":
+        if asked is None and answer.finish_reason not in ("deadline", "context"):
             return None
-        asked = asked or NO_EXTENSION
-        read = answer
+        asked, n_hidden = asked or NO_EXTENSION, speech.prompt.n_hidden
+        read = answer = beyond_prompt(answer, speech.request)
         if speech.is_echo:
             read, answer = as_prompt(answer), with_asked_scope(answer, asked)
-        probes = self.read_probes(read, asked.probes) if asked.probes else None
-        n_hidden = speech.prompt.n_hidden
+        probes = self.read_probes(read, asked.probes, speech.request) if asked.probes else None
         return glassbox_answered(answer, asked, probes, self.engine.info, n_hidden=n_hidden)
 
-    def shown_step(self, piece: Piece, asked: GlassboxAsked | None) -> GlassboxChunk | None:
+    def shown_step(
+        self, piece: Piece, speech: Speech, asked: GlassboxAsked | None
+    ) -> GlassboxChunk | None:
         """Return what a request wanted to see of one step of a stream."""
-        return None if asked is None else glassbox_chunk(piece, asked)
+        shown = step_beyond_prompt(piece, speech.request)
+        return None if asked is None else glassbox_chunk(shown, asked)
 
     def shown_end(
         self, answer: Generation, speech: Speech, asked: GlassboxAsked | None
@@ -315,18 +330,19 @@ class Speaker:
         return None if final is None else GlassboxChunk(token_ids=[], final=final)
 
     def read_probes(
-        self, answer: Generation, asked: bool | Sequence[str]
+        self, answer: Generation, asked: bool | Sequence[str], request: Request
     ) -> dict[str, ProbeAnswered]:
         """Return what the probes that a request asks for say about its answer."""
         probes = self.chosen_probes(asked, answer.adapter_digest)
         if asked is True and not probes and any(each.n_positions for each in answer.states):
             proxy = norm_proxy(answer.states)
             return {proxy.name: proxy_answered(proxy)}
-        return {
-            name: probe_answered(probe.read(answer))
+        readings = {
+            name: probe_answered(probe.read(answer, covered=request.readout_scope))
             for name, probe in probes.items()
             if name in answer.readouts
         }
+        return {k: reading_beyond_prompt(each, answer, request) for k, each in readings.items()}
 
     def _choices(
         self,
@@ -357,7 +373,7 @@ class Speaker:
         request = self.reading(prompt, None, shown, asked.model, terms)
         return [
             Speech(replace(request, sampling=replace(sampling, seed=seed)), prompt, number)
-            for seed in choice_seeds(asked.seed, asked.n or 1)
+            for seed in asked.choice_seeds
         ]
 
     def _capture(
@@ -373,13 +389,6 @@ class Speaker:
             scope: Scope = "generated" if is_hidden else "prompt"
             return Capture(tuple(HookPoint(layer) for layer in layers), ("norm",), scope)
         return replace(wanted, pooling=tuple(dict.fromkeys([*wanted.pooling, "norm"])))
-
-
-def choice_seeds(seed: int | None, n: int) -> list[int | None]:
-    """Return the seed of each choice: the request's own, then ones that follow from it."""
-    if seed is None:
-        return [None] * n
-    return [(seed + choice * CHOICE_STRIDE) % 2**63 for choice in range(n)]
 
 
 def check_ended(answer: Generation) -> Generation:

@@ -25,27 +25,9 @@ from glassbox.techniques.remote.http_backend import HttpBackend
 from glassbox.techniques.remote.local_secret import read_secret
 from glassbox.techniques.remote.signing import body_digest
 from glassbox.wire.techniques import RUN_TYPE
-from tests.server.routes.technique_calls import DIGEST, authorised, call, shipped
-from tests.server.technique_worlds import INFO, StubBackend, technique_server
+from tests.server.routes.techniques.technique_calls import DIGEST, authorised, call, shipped
+from tests.server.technique_worlds import INFO, technique_server
 from tests.waiting import PATIENCE_S
-
-
-@pytest.fixture
-def backend():
-    return StubBackend()
-
-
-@pytest.fixture
-def world(backend, tmp_path):
-    with technique_server(backend, tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def client(world):
-    made = world.client()
-    yield made
-    made.close()
 
 
 def test_only_reviewed_functions_run_where_there_is_a_list(backend, tmp_path):

@@ -17,27 +17,9 @@ from glassbox.techniques.carrying.calls_and_runs import call_packed
 from glassbox.techniques.packed.framing import frame
 from glassbox.techniques.remote.signing import body_digest
 from glassbox.wire.techniques import RUN_TYPE
-from tests.server.routes.technique_calls import DIGEST, authorised, call, shipped
-from tests.server.technique_worlds import INFO, StubBackend, technique_server
+from tests.server.routes.techniques.technique_calls import DIGEST, authorised, call, shipped
+from tests.server.technique_worlds import INFO, technique_server
 from tests.waiting import PATIENCE_S, until
-
-
-@pytest.fixture
-def backend():
-    return StubBackend()
-
-
-@pytest.fixture
-def world(backend, tmp_path):
-    with technique_server(backend, tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def client(world):
-    made = world.client()
-    yield made
-    made.close()
 
 
 def test_a_call_arrives_whole_and_its_result_comes_back_once(world, backend, client):
