@@ -43,6 +43,7 @@ class Direction:
     """A probe along a random direction: enough to be drawn."""
 
     name = "direction"
+    scope = "all"
 
     def check(self, info, adapter_digest=None):
         assert (info.d_model, adapter_digest) == (128, None)

@@ -27,7 +27,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-MODEL = ("torch", "transformers", "peft", "safetensors", "tokenizers")
+MODEL = ("torch", "transformers", "peft", "safetensors", "tokenizers", "huggingface_hub")
 """Libraries of models."""
 
 OPTIONAL = (*MODEL, *(library for each in EXTRA_LIBRARIES.values() for library in each))

@@ -33,6 +33,7 @@ EXTRAS: Final[dict[str, str]] = {
     "peft": "serve",
     "safetensors": "serve",
     "tokenizers": "serve",
+    "huggingface_hub": "serve",
     "fastapi": "serve",
     "uvicorn": "serve",
     "starlette": "serve",
