@@ -238,6 +238,11 @@ class Engine(Protocol):
         """
         ...
 
+    @property
+    def most_waiting(self) -> int:
+        """Requests that may wait at a time; of more than that at once, some are always refused."""
+        ...
+
     def generate(self, requests: Sequence[Request]) -> list[Generation]:
         """Return the answers to some requests, in their order; they share the running batch.
 

@@ -137,19 +137,11 @@ class ResidentEngine:
         )
 
     def submit(self, request: Request, listen: Listener | None = None) -> FutureTicket:
-        """Return a ticket for a request that joins the running batch; see ``Engine.submit``.
-
-        Raises:
-            GlassboxError: As ``Engine.submit``.
-        """
+        """Return a ticket for a request that joins the running batch; see ``Engine.submit``."""
         return self._answering.submit(request, listen)
 
     def generate(self, requests: Sequence[Request]) -> list[Generation]:
-        """Return the answers to some requests, in their order; they share the running batch.
-
-        Raises:
-            GlassboxError: The first one ends the others.
-        """
+        """Return the answers to some requests, in their order; see ``Engine.generate``."""
         return self._answering.generate(requests)
 
     @property
@@ -171,6 +163,11 @@ class ResidentEngine:
     def n_waiting(self) -> int:
         """Requests that wait for a place in the batch."""
         return self._answering.worker.n_waiting
+
+    @property
+    def most_waiting(self) -> int:
+        """Requests that may wait; see ``Engine.most_waiting``."""
+        return self._answering.worker.most_waiting
 
     def close(self) -> None:
         """End all requests as cancelled and give the memory back; idempotent."""

@@ -73,7 +73,7 @@ class FakeEngine:
         step_s: float = 0.0,
     ) -> None:
         self.n_prompts = 0
-        self._max_waiting = max_waiting
+        self.most_waiting = max_waiting
         self._step_s = step_s
         self._lock = threading.Lock()
         self._open: list[FutureTicket] = []
@@ -165,7 +165,7 @@ class FakeEngine:
             UnknownName: No adapter of that name is loaded.
             QueueFull: ``max_waiting`` requests are unanswered.
         """
-        return self._hand_in(request, listen, self._max_waiting)
+        return self._hand_in(request, listen, self.most_waiting)
 
     def _hand_in(self, request: Request, listen: Listener | None, most: int | None) -> FutureTicket:
         check_request(request, self._info.context, D_VOCAB)

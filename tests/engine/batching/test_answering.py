@@ -29,6 +29,7 @@ from tests.engine.batch_world import (
     slow_steps,
 )
 from tests.techniques.library.worlds import EVERY
+from tests.waiting import PATIENCE_S
 
 
 @pytest.mark.parametrize("architecture", EVERY)
@@ -85,7 +86,7 @@ def test_random_arrivals_and_cancellations_change_no_answer(architecture, seed, 
         time.sleep(pause)
         if data.draw(st.booleans()) and data.draw(st.booleans()):
             data.draw(st.sampled_from(tickets)).cancel()
-    answers = [ticket.result(60) for ticket in tickets]
+    answers = [ticket.result(PATIENCE_S) for ticket in tickets]
     engine.close()
     for request, answer in zip(requests, answers, strict=True):
         whole = alone(architecture, request)
@@ -103,7 +104,7 @@ def test_pieces_add_up_to_the_answer():
     for _ in range(20):
         request = random_request(draw)
         pieces = []
-        answer = engine.submit(request, pieces.append).result(60)
+        answer = engine.submit(request, pieces.append).result(PATIENCE_S)
         if request.response is not None:
             assert pieces == []
             continue
@@ -131,7 +132,7 @@ def counted_steps(monkeypatch):
 def test_a_stream_does_not_wait_for_its_states(engine, monkeypatch):
     steps, seen = counted_steps(monkeypatch), []
     request = Request(PROMPT, sampling=GREEDY, capture=Capture(POINTS, POOLINGS, "all"))
-    answer = engine.submit(request, lambda _piece: seen.append(len(steps))).result(60)
+    answer = engine.submit(request, lambda _piece: seen.append(len(steps))).result(PATIENCE_S)
     assert seen == list(range(1, len(answer.tokens.token_ids) + 1))
     assert len(answer.states) == len(POINTS)
 
@@ -184,7 +185,7 @@ def test_a_stream_that_is_cut_short_ends_with_its_whole_text(engine, monkeypatch
     long = Sampling(max_tokens=100, temperature=0.0, stop_at_end=False, stop=letters)
     pieces = []
     ticket = engine.submit(Request(PROMPT, sampling=long, deadline_s=0.3), pieces.append)
-    answer = ticket.result(60)
+    answer = ticket.result(PATIENCE_S)
     assert answer.finish_reason == "deadline"
     assert "".join(piece.text for piece in pieces) == answer.text
 
@@ -224,7 +225,7 @@ def test_a_model_that_cannot_join_a_batch_is_answered_all_the_same(monkeypatch):
     for request, answer in zip(requests, engine.generate(requests), strict=True):
         assert_same(answer, alone("llama", request))
     with pytest.raises(DeadlineExceeded, match="allowed"):
-        engine.submit(Request(PROMPT, deadline_s=0.0)).result(60)
+        engine.submit(Request(PROMPT, deadline_s=0.0)).result(PATIENCE_S)
     engine.close()
 
 

@@ -13,6 +13,7 @@ from glassbox.errors import DeadlineExceeded, IntegrityError
 from glassbox.testing.tiny import D_VOCAB, tiny_tokenizer
 from glassbox.types import Capture
 from tests.engine.batch_world import POINTS, POOLINGS, alone, assert_same, loaded, random_readouts
+from tests.waiting import PATIENCE_S
 
 LONG = Sampling(max_tokens=400, temperature=0.0, stop_at_end=False)
 SHORT = Sampling(max_tokens=3, temperature=0.0, stop_at_end=False)
@@ -97,12 +98,12 @@ def test_one_that_waits_is_cancelled_while_another_is_written(engine):
 
     listen = Midway(act)
     long = engine.submit(Request((5,), sampling=LONG), listen)
-    assert told.wait(60)
+    assert told.wait(PATIENCE_S)
     n_then = listen.n
     long.cancel()
-    assert waiting[0].result(60).finish_reason == "cancelled"
-    assert waiting[0].result(60).tokens.token_ids == ()
-    answer = long.result(60)
+    assert waiting[0].result(PATIENCE_S).finish_reason == "cancelled"
+    assert waiting[0].result(PATIENCE_S).tokens.token_ids == ()
+    answer = long.result(PATIENCE_S)
     assert answer.finish_reason == "cancelled"
     assert n_then <= len(answer.tokens.token_ids) < 400
 
@@ -116,11 +117,11 @@ def test_one_that_waits_too_long_is_told_while_another_is_written(engine):
         waiting[0].when_done(told.set)
 
     long = engine.submit(Request((5,), sampling=LONG), Midway(act))
-    assert told.wait(60)
+    assert told.wait(PATIENCE_S)
     assert not long.future.done()
     long.cancel()
     with pytest.raises(DeadlineExceeded, match=r"No answer within the 0\.0 s"):
-        waiting[0].result(60)
+        waiting[0].result(PATIENCE_S)
 
 
 def test_a_deadline_ends_the_text_between_two_tokens(engine):
@@ -128,7 +129,7 @@ def test_a_deadline_ends_the_text_between_two_tokens(engine):
         (row,) = engine._answering.worker._batch.rows
         row.deadline_s = 0.0
 
-    answer = engine.submit(Request((5,), sampling=LONG), Midway(act)).result(60)
+    answer = engine.submit(Request((5,), sampling=LONG), Midway(act)).result(PATIENCE_S)
     assert answer.finish_reason == "deadline"
     assert len(answer.tokens.token_ids) == 3
 
@@ -136,11 +137,11 @@ def test_a_deadline_ends_the_text_between_two_tokens(engine):
 def test_scoring_gets_its_turn_between_two_tokens(engine):
     begun = threading.Event()
     long = engine.submit(Request((5,), sampling=LONG), Midway(begun.set))
-    assert begun.wait(60)
+    assert begun.wait(PATIENCE_S)
     assert engine.logprobs([(3, 4)], [(5,), (6,)]).values.shape == (1, 2)
     assert not long.future.done()
     long.cancel()
-    assert long.result(60).finish_reason == "cancelled"
+    assert long.result(PATIENCE_S).finish_reason == "cancelled"
 
 
 def test_a_listener_that_fails_ends_its_own_row(engine):
@@ -150,15 +151,15 @@ def test_a_listener_that_fails_ends_its_own_row(engine):
     bad = engine.submit(Request((5,), sampling=LONG), Midway(act))
     good = engine.submit(Request((5, 6), sampling=SHORT))
     with pytest.raises((IntegrityError, RuntimeError), match=r"RuntimeError|gone"):
-        bad.result(60)
-    assert good.result(60).finish_reason == "length"
+        bad.result(PATIENCE_S)
+    assert good.result(PATIENCE_S).finish_reason == "length"
 
 
 def test_closing_ends_what_is_being_written(engine):
     begun = threading.Event()
     long = engine.submit(Request((5,), sampling=LONG), Midway(begun.set))
-    assert begun.wait(60)
+    assert begun.wait(PATIENCE_S)
     engine.close()
-    answer = long.result(60)
+    answer = long.result(PATIENCE_S)
     assert answer.finish_reason == "cancelled"
     assert 3 <= len(answer.tokens.token_ids) < 400

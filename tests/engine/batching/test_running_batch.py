@@ -65,7 +65,7 @@ def run(batch, rows, n_steps=1000):
     """Return what the rows were told in so many steps."""
     waiting, told = list(rows), []
 
-    def next_row(judge):
+    def next_row(judge, _held):
         return waiting.pop(0) if waiting and judge(waiting[0]) == "now" else None
 
     with torch.inference_mode():

@@ -26,6 +26,7 @@ from tests.engine.batch_world import (
     random_request,
     slow_steps,
 )
+from tests.waiting import PATIENCE_S
 
 
 def test_nan_of_one_request_reaches_no_other(monkeypatch):
@@ -45,8 +46,8 @@ def test_nan_of_one_request_reaches_no_other(monkeypatch):
     tickets = [engine.submit(each) for each in [*good[:3], *bad, *good[3:]]]
     for ticket in tickets[3:7]:
         with pytest.raises(NonFiniteOutput, match="NaN"):
-            ticket.result(60)
-    clean = [ticket.result(60) for ticket in [*tickets[:3], *tickets[7:]]]
+            ticket.result(PATIENCE_S)
+    clean = [ticket.result(PATIENCE_S) for ticket in [*tickets[:3], *tickets[7:]]]
     again = engine.generate(good)
     engine.close()
     for request, one, two in zip(good, clean, again, strict=True):
@@ -93,14 +94,14 @@ def test_a_request_that_cannot_be_run_alone_ends_and_the_engine_lives(monkeypatc
     prompts = [(3, 4), (3, 200), (3, 201), (3, 5)]
     tickets = [engine.submit(Request(prompt, sampling=GREEDY)) for prompt in prompts]
     with pytest.raises(OutOfMemory, match="even alone"):
-        tickets[1].result(60)
+        tickets[1].result(PATIENCE_S)
     with pytest.raises(IntegrityError, match=r"step failed \(RuntimeError\)") as caught:
-        tickets[2].result(60)
+        tickets[2].result(PATIENCE_S)
     assert "device-side" in str(caught.value.__cause__)
     for at in (0, 3):
         request = Request(prompts[at], sampling=GREEDY)
         if not {200, 201} & set(alone("llama", request).tokens.token_ids):
-            assert_same(tickets[at].result(60), alone("llama", request))
+            assert_same(tickets[at].result(PATIENCE_S), alone("llama", request))
     engine.close()
 
 
@@ -111,8 +112,8 @@ def test_a_listener_that_fails_ends_its_own_request_only(engine):
     failed = engine.submit(Request(PROMPT, sampling=GREEDY), broken)
     fine = engine.submit(Request(PROMPT, sampling=GREEDY))
     with pytest.raises(RuntimeError, match="has gone"):
-        failed.result(60)
-    assert fine.result(60).finish_reason == "length"
+        failed.result(PATIENCE_S)
+    assert fine.result(PATIENCE_S).finish_reason == "length"
 
 
 @pytest.mark.parametrize("error", [queue.Full("full"), AssertionError("gone"), KeyError("reader")])
@@ -122,7 +123,7 @@ def test_a_listener_may_raise_anything(engine, error):
 
     failed = engine.submit(Request(PROMPT, sampling=GREEDY), broken)
     with pytest.raises(type(error), match=str(error.args[0])):
-        failed.result(60)
+        failed.result(PATIENCE_S)
     assert engine.generate([Request(PROMPT, sampling=GREEDY)])[0].finish_reason == "length"
 
 
@@ -139,8 +140,8 @@ def test_an_error_of_ours_inside_a_step_ends_one_request(monkeypatch):
     greedy = Sampling(max_tokens=1, temperature=0.0)
     tickets = [engine.submit(Request((3, n), sampling=greedy)) for n in (4, 200, 5)]
     with pytest.raises(ConflictError, match="adapter is gone"):
-        tickets[1].result(60)
-    assert [tickets[at].result(60).n_prompt for at in (0, 2)] == [2, 2]
+        tickets[1].result(PATIENCE_S)
+    assert [tickets[at].result(PATIENCE_S).n_prompt for at in (0, 2)] == [2, 2]
     engine.close()
 
 
@@ -161,10 +162,10 @@ def test_a_step_that_fails_as_a_whole_loses_nobody(engine, monkeypatch):
     time.sleep(0.1)
     tickets[0].cancel()
     broken.set()
-    assert tickets[0].result(60).finish_reason == "cancelled"
+    assert tickets[0].result(PATIENCE_S).finish_reason == "cancelled"
     for ticket in tickets[1:]:
         with pytest.raises(IntegrityError, match="AssertionError") as caught:
-            ticket.result(60)
+            ticket.result(PATIENCE_S)
         assert str(caught.value.__cause__) == "the plan is broken"
     assert engine.generate([Request(PROMPT, sampling=GREEDY)])[0].finish_reason == "length"
 
@@ -181,5 +182,5 @@ def test_what_only_one_row_can_do_wrong_ends_that_row(engine, monkeypatch):
     requests = [Request(prompt, sampling=GREEDY) for prompt in ((3,), (3, 4))]
     tickets = [engine.submit(request, lambda _: None) for request in requests]
     with pytest.raises(IntegrityError, match="TypeError"):
-        tickets[0].result(60)
-    assert tickets[1].result(60).finish_reason == "length"
+        tickets[0].result(PATIENCE_S)
+    assert tickets[1].result(PATIENCE_S).finish_reason == "length"

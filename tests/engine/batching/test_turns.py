@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from glassbox.engine.batching import row
+from glassbox.engine.batching import row, set_back
 from glassbox.engine.batching.answering import Capacity
+from glassbox.engine.batching.set_back import SetBack
 from glassbox.engine.protocol import AdapterFit, AdapterRecipe
 from glassbox.engine.requests import Request, Sampling
 from glassbox.engine.resident import ResidentEngine
@@ -24,6 +25,7 @@ from tests.engine.batch_world import (
     random_readouts,
     slow_steps,
 )
+from tests.waiting import PATIENCE_S
 
 
 def test_time_that_runs_out(engine, monkeypatch):
@@ -31,16 +33,16 @@ def test_time_that_runs_out(engine, monkeypatch):
     long = Sampling(max_tokens=200, temperature=0.0, stop_at_end=False)
     late = engine.submit(Request(PROMPT, sampling=long, deadline_s=0.2))
     never = engine.submit(Request(PROMPT, sampling=long, deadline_s=0.0))
-    answer = late.result(60)
+    answer = late.result(PATIENCE_S)
     assert answer.finish_reason == "deadline"
     assert 0 < len(answer.tokens.token_ids) < 200
     with pytest.raises(DeadlineExceeded, match="allowed"):
-        never.result(60)
+        never.result(PATIENCE_S)
     waiting = engine.submit(Request(PROMPT, sampling=long))
     with pytest.raises(DeadlineExceeded, match="within"):
         waiting.result(0.01)
     waiting.cancel()
-    assert waiting.result(60).finish_reason == "cancelled"
+    assert waiting.result(PATIENCE_S).finish_reason == "cancelled"
 
 
 def test_a_full_line_says_when_to_come_back(monkeypatch):
@@ -49,13 +51,13 @@ def test_a_full_line_says_when_to_come_back(monkeypatch):
     request = Request(PROMPT, sampling=GREEDY)
     running = threading.Event()
     tickets = [engine.submit(request, lambda _: running.set())]
-    assert running.wait(60)
+    assert running.wait(PATIENCE_S)
     tickets += [engine.submit(request) for _ in range(2)]
     with pytest.raises(QueueFull, match="2 requests wait") as caught:
         engine.submit(request)
     assert 1 <= caught.value.retry_after_s <= 60
     assert len(engine.generate([request] * 5)) == 5
-    assert all(ticket.result(60).finish_reason == "length" for ticket in tickets)
+    assert all(ticket.result(PATIENCE_S).finish_reason == "length" for ticket in tickets)
     engine.close()
 
 
@@ -72,23 +74,25 @@ def test_clients_take_turns(monkeypatch):
     for request, ticket in zip(requests, tickets, strict=True):
         ticket.when_done(lambda client=request.client: order.append(client))
     for ticket in tickets:
-        ticket.result(60)
+        ticket.result(PATIENCE_S)
     engine.close()
     assert max(at for at, client in enumerate(order) if client == "modest") <= 4
 
 
-def test_rows_that_outgrow_their_room_take_turns(monkeypatch):
+@pytest.mark.parametrize("kept_bytes", [0, 2**20])
+def test_rows_that_outgrow_their_room_take_turns(monkeypatch, kept_bytes):
     place_bytes = 2 * 2 * 2 * 8 * 4
     # Room for three rows of 64 places, or for two of 128: the youngest has to give way.
     engine = ResidentEngine(loaded("llama"), capacity=Capacity(keys_bytes=256 * place_bytes))
     monkeypatch.setattr(row, "AHEAD_TOKENS", 16)
-    put_back, gave_way = row.Row.put_back, []
+    wait, gave_way = SetBack.wait, []
 
-    def noted(self):
-        gave_way.append(self)
-        put_back(self)
+    def noted(self, row, n_crowd=None):
+        gave_way.append(row)
+        wait(self, row, n_crowd)
 
-    monkeypatch.setattr(row.Row, "put_back", noted)
+    monkeypatch.setattr(SetBack, "wait", noted)
+    monkeypatch.setattr(set_back, "KEPT_BYTES", kept_bytes)
     capture = Capture(POINTS, POOLINGS, "all")
     readouts = random_readouts()
     long = Sampling(max_tokens=90, temperature=1.0, seed=4, stop_at_end=False)
@@ -99,7 +103,7 @@ def test_rows_that_outgrow_their_room_take_turns(monkeypatch):
     tickets = [
         engine.submit(request, told.append) for request, told in zip(requests, pieces, strict=True)
     ]
-    answers = [ticket.result(60) for ticket in tickets]
+    answers = [ticket.result(PATIENCE_S) for ticket in tickets]
     engine.close()
     for request, answer, told in zip(requests, answers, pieces, strict=True):
         assert_same(answer, alone("llama", request))
@@ -131,14 +135,14 @@ def fitting(engine, monkeypatch, fit):
 def test_fitting_lets_waiting_requests_end(engine, monkeypatch):
     free = threading.Event()
     nothing = AdapterFit(Path(), "", (), 0, 0, 1)
-    thread, _ = fitting(engine, monkeypatch, lambda *_, **__: free.wait(60) and nothing)
+    thread, _ = fitting(engine, monkeypatch, lambda *_, **__: free.wait(PATIENCE_S) and nothing)
     time.sleep(0.1)
     late = engine.submit(Request(PROMPT, sampling=GREEDY, deadline_s=0.1))
     cancelled = engine.submit(Request(PROMPT, sampling=GREEDY))
     cancelled.cancel()
-    assert cancelled.result(60).finish_reason == "cancelled"
+    assert cancelled.result(PATIENCE_S).finish_reason == "cancelled"
     with pytest.raises(DeadlineExceeded, match="allowed"):
-        late.result(60)
+        late.result(PATIENCE_S)
     free.set()
     thread.join()
     assert engine.generate([Request(PROMPT, sampling=GREEDY)])[0].finish_reason == "length"
@@ -154,12 +158,12 @@ def test_closing_ends_a_fit_after_its_step(monkeypatch):
             progress(None, step, 10_000)
 
     thread, ended = fitting(engine, monkeypatch, fit)
-    assert begun.wait(60)
+    assert begun.wait(PATIENCE_S)
     waiting = engine.submit(Request(PROMPT, sampling=GREEDY))
     assert engine.is_alive
     engine.close()
-    assert waiting.result(60).finish_reason == "cancelled"
-    thread.join(60)
+    assert waiting.result(PATIENCE_S).finish_reason == "cancelled"
+    thread.join(PATIENCE_S)
     assert isinstance(ended[0], ConflictError)
     assert not engine.is_alive
     assert "closed" in engine.failure
@@ -181,7 +185,7 @@ def test_closing_ends_what_runs_and_waits_as_cancelled(monkeypatch):
     tickets = [engine.submit(Request(PROMPT, sampling=GREEDY)) for _ in range(3)]
     engine.close()
     engine.close()
-    assert [ticket.result(60).finish_reason for ticket in tickets] == ["cancelled"] * 3
+    assert [ticket.result(PATIENCE_S).finish_reason for ticket in tickets] == ["cancelled"] * 3
     with pytest.raises(ConflictError, match="closed"):
         engine.submit(Request(PROMPT))
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from glassbox.engine.requests import Generation
+from glassbox.engine.requests import Generation, Request, Sampling
 from glassbox.errors import NonFiniteOutput
 from glassbox.testing.fake import FakeEngine
 from tests.server.worlds import fake_server, http_client, serve
@@ -89,16 +89,38 @@ async def test_the_engine_stops_writing(stream):
 
 
 async def test_all_choices_of_a_refused_request_are_taken_back():
-    engine = Watched(step_s=0.05, max_waiting=2)
+    engine = Watched(step_s=0.05, max_waiting=3)
+    other = engine.submit(Request((1, 2), sampling=Sampling(max_tokens=200)))
     async with http_client(serve(engine)) as client:
         answer = await client.post(
             "/v1/completions", json={"prompt": ["a", "b", "c"], "max_tokens": 200}
         )
+    other.cancel()
     reasons = [ticket.result(PATIENCE_S).finish_reason for ticket in engine.tickets]
     engine.close()
 
     assert answer.status_code == 429
-    assert reasons == ["cancelled", "cancelled"]
+    assert reasons == ["cancelled"] * 3
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/completions", {"prompt": ["a", "b"], "n": 2, "max_tokens": 1}),
+        ("/v1/states", {"input": ["a", "b", "c", "d"], "capture": {"layers": [0]}}),
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": "a"}], "n": 4}),
+    ],
+)
+async def test_more_than_may_ever_wait_is_refused_for_good(path, body):
+    engine = Watched(max_waiting=3, chat_template="{{ messages[0].content }}")
+    async with http_client(serve(engine)) as client:
+        answer = await client.post(path, json=body)
+    engine.close()
+
+    assert answer.status_code == 400
+    assert "retry-after" not in answer.headers
+    assert "is 4; allowed: 1 to 3, as many as may wait (server.max_waiting)" in answer.text
+    assert engine.tickets == []
 
 
 async def test_an_error_in_the_middle_of_a_stream_is_told_and_ends_it(monkeypatch):

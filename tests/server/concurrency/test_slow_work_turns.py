@@ -56,15 +56,29 @@ async def test_a_callers_many_calls_do_not_keep_another_waiting(server):
     calls = Calls(server)
     many = [calls.send(f"many {n}", "many") for n in range(4 * AT_A_TIME)]
     await until(lambda: len(calls.begun) == AT_A_TIME)
-    one = calls.send("one", "one")
-    await asyncio.sleep(0)
+    ones = [calls.send("one", "one") for _ in range(2)]
+    await until(lambda: len(calls.begun) == AT_A_TIME + 1)
+
+    # Nobody's call has ended: whoever has none under way need not wait for that.
+    assert calls.begun[-1] == "one"
     calls.end(2)
     await until(lambda: len(calls.begun) == AT_A_TIME + 2)
+    assert calls.begun[-1] == "one"
     calls.end(len(many))
-    await asyncio.gather(one, *many)
+    await asyncio.gather(*ones, *many)
 
-    # Of the two places that came free, each caller had one.
-    assert "one" in calls.begun[: AT_A_TIME + 2]
+
+async def test_beyond_the_few_there_are_as_many_again_and_no_more(server):
+    calls = Calls(server)
+    tasks = [calls.send("a", "a") for _ in range(AT_A_TIME)]
+    await until(lambda: len(calls.begun) == AT_A_TIME)
+    tasks += [calls.send(name, name) for name in "bcdefgh"]
+    await until(lambda: len(calls.begun) == 2 * AT_A_TIME)
+    await asyncio.sleep(0.05)
+    assert calls.begun == ["a"] * AT_A_TIME + list("bcde")
+    calls.end(len(tasks))
+    await asyncio.gather(*tasks)
+    assert sorted(calls.begun[2 * AT_A_TIME :]) == list("fgh")
 
 
 async def test_each_callers_calls_keep_their_order(server):
@@ -98,7 +112,7 @@ async def test_places_are_not_lost_where_waiting_is_given_up(server):
     first = [calls.send("first", "a") for _ in range(AT_A_TIME)]
     await until(lambda: len(calls.begun) == AT_A_TIME)
     hurried = [calls.send("hurried", "a", 0.01) for _ in range(20)]
-    left = [calls.send("left", "b") for _ in range(20)]
+    left = [calls.send("left", "a") for _ in range(20)]
     patient = calls.send("patient", "a")
     for each in hurried:
         with pytest.raises(DeadlineExceeded, match="no answer within"):

@@ -343,9 +343,12 @@ async def test_a_wrong_request_is_an_error_of_the_client_in_words(asked, error, 
 
 
 async def test_a_full_queue_is_a_rate_limit_with_the_time_to_wait():
-    async with fake_server(max_waiting=1, step_s=0.01) as (_, app), openai_client(app) as client:
+    made = fake_server(max_waiting=1, step_s=0.01)
+    async with made as (engine, app), openai_client(app) as client:
+        other = engine.submit(Request((1, 2), sampling=Sampling(max_tokens=500)))
         with pytest.raises(openai.RateLimitError, match="1 request waits already") as caught:
-            await client.completions.create(model="fake", prompt=["a", "b", "c"], max_tokens=5)
+            await client.completions.create(model="fake", prompt="a", max_tokens=5)
+        other.cancel()
 
     assert int(caught.value.response.headers["retry-after"]) >= 1
     assert caught.value.code == "queue-full"

@@ -4,7 +4,7 @@ No torch, no threads, no clock of its own. Knows clients and priorities; knows n
 """
 
 import math
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from typing import Generic, Literal, TypeVar
 
@@ -26,7 +26,7 @@ LOOK_PAST = 8
 
 
 class Line(Generic[T]):
-    """Waiting requests: lower priority numbers first, clients in turn, each in its own order.
+    """Waiting requests: lower priorities first, then clients in turn, each in its own order.
 
     Args:
         capacity: Most that may wait.
@@ -61,15 +61,21 @@ class Line(Generic[T]):
         n_own = sum(len(level.get(client, ())) for level in self._levels.values())
         return n_own < self.capacity // len(clients) and self._n < 2 * self.capacity
 
-    def take(self, judge: Callable[[T], Verdict]) -> T | None:
+    def take(self, judge: Callable[[T], Verdict], held: Counter[str] | None = None) -> T | None:
         """Return the next request that may start now, if any.
 
-        Within a client one may pass a few others, but only those that could not start anyway. The
-        client that was served goes to the end of the turn.
+        Clients that hold fewest come first, and among equals the one that was served longest ago.
+        Within a client one may pass a few others, but only those that could not start anyway.
+
+        Args:
+            judge: Says what becomes of a request.
+            held: Requests of each client that have begun and not ended; None counts none.
         """
+        held = Counter() if held is None else held
         for level in sorted(self._levels):
             clients = self._levels[level]
-            for client, queue in list(clients.items()):
+            for client in sorted(clients, key=held.__getitem__):
+                queue = clients[client]
                 for at in range(min(len(queue), LOOK_PAST)):
                     item = queue[at]
                     verdict = judge(item)

@@ -6,6 +6,7 @@ rows; knows nothing of threads.
 """
 
 import time
+from collections import Counter
 from dataclasses import replace
 from functools import partial
 
@@ -57,7 +58,7 @@ class PlainBatch:
     def step(self, next_row: NextRow, told: Told) -> None:
         """Run one pass for the row that has begun, or else for the next one."""
         if self._running is None:
-            row = next_row(lambda _: "now")
+            row = next_row(lambda _: "now", Counter())
             if row is None:
                 return
             row.begun_s = time.perf_counter()

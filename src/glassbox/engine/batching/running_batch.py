@@ -2,12 +2,14 @@
 
 Plans a step from the rows at hand, runs it, hands out what it said. A step that does not fit into
 memory is split and run in parts; a row that cannot be run alone ends with an error. Where rows
-outgrow the room there is, the youngest is set back until others have left. Called by one thread at
-a time, in inference mode. Knows rows and the model; knows nothing of threads or queues.
+outgrow the room there is, the youngest is set back until others have left; where a client has more
+than its share while another waits, its youngest give way. Called by one thread at a time, in
+inference mode. Knows rows and the model; knows nothing of threads or queues.
 """
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +21,16 @@ from glassbox.engine.batching.outcomes import Told, in_our_words, is_for_want_of
 from glassbox.engine.batching.prompt_cache import BLOCK_TOKENS, PromptCache, common_length
 from glassbox.engine.batching.row import Read, Row
 from glassbox.engine.batching.sampling import Choices, choose_tokens
+from glassbox.engine.batching.seats import Seats
+from glassbox.engine.batching.set_back import SetBack
+from glassbox.engine.batching.shares import (
+    claim,
+    first_to_give,
+    has_enough_to_read,
+    held_by,
+    in_the_way,
+    readers,
+)
 from glassbox.engine.batching.stepper import Part, Stepper
 from glassbox.engine.layout.batches import READ_LOGITS
 from glassbox.engine.model.attempt import attempt
@@ -28,8 +40,8 @@ from glassbox.engine.requests import Generation
 from glassbox.engine.states.pooling import Pools, Reduced, no_states
 from glassbox.types import FinishReason
 
-NextRow = Callable[[Callable[[Row], Verdict]], Row | None]
-"""Gives the next waiting row for which the verdict is that it starts now."""
+NextRow = Callable[[Callable[[Row], Verdict], Counter[str]], Row | None]
+"""Gives the next waiting row that starts now, by a verdict and the rows of each client."""
 
 SPAN_PAIRS = 1 << 23
 """Pairs of a query and a key in one part: its mask takes 32 MiB in float32, and a soft cap makes
@@ -67,22 +79,18 @@ class RunningBatch:
     def __init__(self, stepper: Stepper, cache: PromptCache, limits: Limits) -> None:
         self.cache = cache
         self.limits = limits
-        self._rows: list[Row] = []
-        """By slot."""
-        self._set_back: list[Row] = []
-        """Rows that had begun and gave way, oldest first."""
-        self._n_crowd = 0
-        """Rows that were left when the last one was set back."""
-        self._suspects: dict[int, int] = {}
-        """Slots whose first places may hold what is no number, and how many of them."""
         self._stepper = stepper
         self._slots = stepper.slots
         self._pools = Pools()
+        self._seats = Seats(self._slots, self._pools, limits.n_rows)
+        self._rows = self._seats.rows
+        """By slot."""
+        self._set_back = SetBack(self._slots, self._pools, limits.n_rows)
 
     @property
     def rows(self) -> list[Row]:
         """All rows that have begun and not ended."""
-        return [*self._rows, *self._set_back]
+        return [*self._rows, *self._set_back.rows]
 
     def step(self, next_row: NextRow, told: Told) -> None:
         """Run one step.
@@ -98,7 +106,7 @@ class RunningBatch:
         # Only now, for a row that leaves moves another one to its slot.
         for row in [row for row in self._rows if row.ended]:
             self._end(row, told)
-        if not self._rows:
+        if not self.rows:
             self._pools.release()
 
     def abandon(self, reason: FinishReason | Exception, told: Told) -> None:
@@ -117,8 +125,7 @@ class RunningBatch:
 
     def rest(self) -> None:
         """Give back memory that only rows need; there are none."""
-        self._slots.release()
-        self._suspects.clear()
+        self._seats.release()
         return_freed_memory(self._slots.states.device)
 
     def _leave(self, told: Told) -> None:
@@ -143,43 +150,65 @@ class RunningBatch:
         limits = self.limits
         writing = any(row.n_left == 1 for row in self._rows)
         n_tokens = limits.interleaved_tokens if writing else limits.step_tokens
-        n_reads = limits.n_reads
-        parts = []
-        for row in self._rows:
-            part = self._next_part(row, n_tokens, n_reads)
-            parts.append((row, part))
-            if len(part.tokens) > 1:
-                n_tokens -= len(part.tokens)
-                n_reads -= len(part.reads)
-        while n_tokens > 0 and n_reads > 0:
-            new = self._returning() if self._set_back else next_row(self._judge)
-            if new is None:
-                break
+        while (new := self._next(next_row, n_tokens)) is not None:
             if self._is_over(new, time.perf_counter()):
                 self._end(new, told)
                 continue
+            for row in in_the_way(new, self._rows, partial(self._seats.has_room, new)) or ():
+                self._give_way(row)
             if not self._started(new, told):
                 break
-            part = self._next_part(new, n_tokens, n_reads)
-            parts.append((new, part))
-            n_tokens -= len(part.tokens)
-            n_reads -= len(part.reads)
-        return parts
+        return self._parts(n_tokens)
+
+    def _parts(self, n_tokens: int) -> list[tuple[Row, Part]]:
+        """Return what each row does in a step that may read so many prompt tokens."""
+        parts = {row: row.part(1) for row in self._rows if row.n_left == 1}
+        n_reads, clients = self.limits.n_reads, readers(self._rows)
+        for n_left, rows in zip(range(len(clients), 0, -1), clients, strict=True):
+            tokens, reads = n_tokens // n_left, n_reads // n_left
+            n_tokens, n_reads = n_tokens - tokens, n_reads - reads
+            for row in rows:
+                parts[row] = self._next_part(row, tokens, reads)
+                tokens -= len(parts[row].tokens)
+                reads -= len(parts[row].reads)
+            # What one client does not need is the others'.
+            n_tokens, n_reads = n_tokens + tokens, n_reads + reads
+        return [(row, parts[row]) for row in self._rows]
 
     def _next_part(self, row: Row, n_tokens: int, n_reads: int) -> Part:
-        n = row.n_left
-        if n > 1:
-            past = row.n_done
-            most = math.isqrt(past * past // 4 + SPAN_PAIRS) - past // 2
-            n = max(1, min(n, n_tokens, most))
-        part = row.part(n)
+        part = row.part(max(1, min(n_tokens, self._most(row))))
         surplus = len(part.reads) - max(1, n_reads)
         return row.part(len(part.tokens) - surplus) if surplus > 0 else part
 
-    def _judge(self, row: Row) -> Verdict:
-        n_rows = len(self._rows) + 1
-        n_places = max([row.n_places, *(each.n_places for each in self._rows)])
-        if self._rows and (n_rows > self.limits.n_rows or not self._slots.fits(n_rows, n_places)):
+    def _most(self, row: Row) -> int:
+        """Return how many of its tokens a row can take in one step."""
+        past = row.n_done
+        return min(row.n_left, max(1, math.isqrt(past * past // 4 + SPAN_PAIRS) - past // 2))
+
+    def _next(self, next_row: NextRow, n_tokens: int) -> Row | None:
+        """Return the row that joins next: of those that wait and of those that were set back."""
+        held = held_by(self._rows)
+        verdict: Verdict = "later"
+        back = self._set_back.first(held)
+
+        def judge(row: Row) -> Verdict:
+            nonlocal verdict
+            verdict = "later"
+            if back is None or claim(row, held) < claim(back, held):
+                verdict = self._judge(row, n_tokens)
+            return verdict
+
+        new = next_row(judge, held)
+        if new is None and back is not None and verdict != "full" and self._returns(back, n_tokens):
+            return back
+        return new
+
+    def _judge(self, row: Row, n_tokens: int) -> Verdict:
+        if row.n_left > 1 and has_enough_to_read(
+            row, self._rows, n_tokens, self.limits.n_reads, self._most
+        ):
+            return "later"
+        if in_the_way(row, self._rows, partial(self._seats.has_room, row)) is None:
             return "full"
         # A prompt that another row is just reading is not read twice: it is copied a step later.
         known = self._known(row)[0]
@@ -189,6 +218,17 @@ class RunningBatch:
                 if shared >= max(known, each.n_done) + BLOCK_TOKENS:
                     return "later"
         return "now"
+
+    def _returns(self, row: Row, n_tokens: int) -> bool:
+        """Return whether a row that was set back joins now.
+
+        One that found no memory does once it fits whatever the others will write.
+        """
+        n, n_crowd = len(self._rows), self._set_back.n_crowd(row)
+        if n_crowd is None or not n:
+            return self._judge(row, n_tokens) == "now"
+        n_places = max(each.n_most for each in (row, *self._rows))
+        return n < n_crowd and self._slots.fits(n + 1, n_places)
 
     def _known(self, row: Row) -> tuple[int, Row | None]:
         """Return how many leading tokens need not be run, and the running row that has them."""
@@ -201,34 +241,29 @@ class RunningBatch:
                     best, source = shared, each
         return best, source
 
-    def _returning(self) -> Row | None:
-        """Return the oldest row that was set back, once it fits whatever the others will write."""
-        row, rows = self._set_back[0], self._rows
-        if rows:
-            n_places = max(each.n_most for each in (row, *rows))
-            if len(rows) >= self._n_crowd or not self._slots.fits(len(rows) + 1, n_places):
-                return None
-        return self._set_back.pop(0)
-
     def _started(self, row: Row, told: Told) -> bool:
         """Return whether a row could join; where others are in the way it is set back."""
         failure = attempt(partial(self._start, row))
         if failure is None:
             return True
-        self._suspects[len(self._rows)] = len(row.tokens)
+        self._seats.distrust_next(row)
         if self._rows and is_for_want_of_memory(failure):
-            self._set_back.insert(0, row)
-            self._n_crowd = len(self._rows)
+            self._set_back.wait(row, len(self._rows))
         else:
             row.error = in_our_words(failure)
             self._end(row, told)
         return False
 
     def _start(self, row: Row) -> None:
-        n_places = max([row.n_places, *(each.n_places for each in self._rows)])
-        slot = len(self._rows)
-        self._slots.reserve(slot + 1, n_places)
-        self._clean(slot)
+        slot = self._seats.prepare(row)
+        if not self._set_back.restore(row, slot):
+            self._read_known(row, slot)
+        if row.begun_s is None:
+            row.begun_s, row.n_cached = time.perf_counter(), row.n_done
+        self._seats.take(row)
+
+    def _read_known(self, row: Row, slot: int) -> None:
+        """Copy what is known of a row's prompt to its slot."""
         n, source = self._known(row)
         if source is not None:
             # What the prompt hangs on is in use, even where a running row has more of it.
@@ -238,13 +273,10 @@ class RunningBatch:
             for first, states in self.cache.take(row.adapter_digest, row.tokens, n):
                 self._slots.write(slot, first, states)
         self._pools.enter(slot, row.request.capture)
-        if row.begun_s is None:
-            row.begun_s, row.n_cached = time.perf_counter(), n
-        row.slot, row.n_done = slot, n
-        self._rows.append(row)
+        row.n_done = n
 
     def _grow(self, told: Told) -> None:
-        """Make room for what the rows have come to need; without it the youngest yields."""
+        """Make room for what the rows have come to need; without it one of them gives way."""
         while self._rows:
             needed = max(len(row.tokens) for row in self._rows)
             if needed <= self._slots.n_places:
@@ -254,15 +286,18 @@ class RunningBatch:
             failure = failure and attempt(partial(self._slots.reserve, n_rows, needed))
             if failure is None:
                 return
-            youngest = max(self._rows, key=lambda row: row.begun_s or 0.0)
+            giver = first_to_give(self._rows, held_by(self._rows))
             if n_rows == 1 or not is_for_want_of_memory(failure):
-                youngest.error = in_our_words(failure)
-                self._end(youngest, told)
-                continue
-            self._remove(youngest)
-            youngest.put_back()
-            self._set_back.insert(0, youngest)
-            self._n_crowd = len(self._rows)
+                giver.error = in_our_words(failure)
+                self._end(giver, told)
+            else:
+                self._give_way(giver, n_crowd=n_rows - 1)
+
+    def _give_way(self, row: Row, *, n_crowd: int | None = None) -> None:
+        """Set a row back; its slot is free afterwards."""
+        self._set_back.keep(row)
+        self._seats.free(row)
+        self._set_back.wait(row, n_crowd)
 
     def _run(self, parts: Sequence[tuple[Row, Part]], told: Told) -> None:
         """Run some parts together, or in halves where they do not fit or one of them fails."""
@@ -353,40 +388,13 @@ class RunningBatch:
         capture, n = row.request.capture, row.n_captured
         states = no_states(capture, row.d_model)
         if capture is not None and n:
-            states = self._pools.captured(row.slot, n, row.whole)
+            place = row.slot if row.slot >= 0 else self._set_back.place(row)
+            states = self._pools.captured(place, n, row.whole)
         answer = row.generation(states, time.perf_counter())
         require_finite(*answer.readouts.values())
         return answer
 
     def _remove(self, row: Row) -> None:
-        """Free a row's slot and close the gap; what reads its prompt stays behind what writes."""
-        if row.slot < 0:
-            self._set_back = [each for each in self._set_back if each is not row]
-            return
-        hole, last = row.slot, self._rows[-1]
-        if row.error is not None or row.n_sound < row.n_done:
-            self._suspects[hole] = len(row.tokens)
-        if last is not row and last.n_left > 1 and last.slot - 1 > hole:
-            before = self._rows[-2]
-            gap = before.slot
-            self._move(before, hole)
-            hole = gap
-        if last is not row:
-            self._move(last, hole)
-        self._rows.pop()
-        row.slot = -1
-
-    def _move(self, row: Row, slot: int) -> None:
-        self._clean(slot)
-        if row.n_sound < row.n_done:
-            self._suspects[row.slot] = row.n_done
-        self._slots.move(row.slot, slot, row.n_done)
-        self._pools.move(row.slot, slot)
-        row.slot = slot
-        self._rows[slot] = row
-
-    def _clean(self, slot: int) -> None:
-        """Wipe what may be NaN: a place that attention hides still counts as NaN times zero."""
-        n_places = self._suspects.pop(slot, 0)
-        if n_places:
-            self._slots.wipe(slot, n_places)
+        self._set_back.forget(row)
+        if row.slot >= 0:
+            self._seats.free(row)

@@ -6,6 +6,7 @@ tells listeners outside of it. Knows rows and time; knows nothing of models.
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -119,6 +120,11 @@ class Worker:
     def n_waiting(self) -> int:
         """Rows that have not begun."""
         return len(self._line)
+
+    @property
+    def most_waiting(self) -> int:
+        """Rows that may wait."""
+        return self._line.capacity
 
     @property
     def n_running(self) -> int:
@@ -277,11 +283,11 @@ class Worker:
             self._deliver(told)
         return bool(told) or bool(self._batch.rows)
 
-    def _next(self, judge: Callable[[Row], Verdict]) -> Row | None:
+    def _next(self, judge: Callable[[Row], Verdict], held: Counter[str]) -> Row | None:
         with self._changed:
             if self._n_holds:
                 return None
-            return self._line.take(lambda row: self._judge(row, judge))
+            return self._line.take(lambda row: self._judge(row, judge), held)
 
     def _judge(self, row: Row, judge: Callable[[Row], Verdict]) -> Verdict:
         if row.request.adapter is None:

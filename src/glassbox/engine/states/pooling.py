@@ -112,6 +112,8 @@ class Pools:
         """Let a row's sums follow it to another slot."""
         if source in self._captures:
             self._captures[target] = self._captures[source]
+        if source < self._sums.shape[1] <= target:
+            self._make_room(target + 1, self._sums)
         n = self._sums.shape[1]
         if target < n:
             for table in (self._sums, self._norms, self._lasts):

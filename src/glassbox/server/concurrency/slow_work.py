@@ -1,6 +1,7 @@
 """Calls that take the model for a while and cannot be taken apart: few at a time, on threads.
 
-Callers take turns, so that one's many calls do not keep the others waiting. Waiting for a place
+Callers take turns, and whoever has none under way finds a place beyond the few, so that one's many
+or long calls do not keep the others waiting. Waiting for a place
 counts as time; nobody's place is kept once the client has gone away, and the call is told so
 between its steps. Knows no route.
 """
@@ -8,13 +9,15 @@ between its steps. Knows no route.
 import asyncio
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 from fastapi import Request
 
-from glassbox.engine.batching.line import Line
+from glassbox.engine.batching.line import Line, Verdict
 from glassbox.errors import CapacityError, DeadlineExceeded
 from glassbox.server.concurrency.own_thread import on_own_thread
 from glassbox.server.concurrency.waiting import unless_gone
@@ -22,7 +25,8 @@ from glassbox.server.concurrency.waiting import unless_gone
 T = TypeVar("T")
 
 AT_A_TIME = 4
-"""Such calls on the model at a time; the model takes them one after another anyway."""
+"""Such calls on the model at a time; the model takes them one after another anyway. Callers that
+have none under way add up to as many again."""
 
 MAX_WAITING = 256
 """Calls that may wait for a place; one more is told to come back later, but for callers who have
@@ -63,8 +67,8 @@ class _Places:
     """Places for such calls; the event loop's thread alone uses them."""
 
     def __init__(self) -> None:
-        self._n_free = AT_A_TIME
-        self._line: Line[asyncio.Future[None]] = Line(MAX_WAITING)
+        self._held: Counter[str] = Counter()
+        self._line: Line[tuple[str, asyncio.Future[None]]] = Line(MAX_WAITING)
 
     async def take(self, client: str) -> None:
         """Wait for a place.
@@ -72,29 +76,36 @@ class _Places:
         Raises:
             QueueFull: Too many wait already.
         """
-        if self._n_free:
-            self._n_free -= 1
+        if self._has_place(client):
+            self._held[client] += 1
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._line.add(turn, client=client, priority=0, retry_after_s=RETRY_S)
+        self._line.add((client, turn), client=client, priority=0, retry_after_s=RETRY_S)
         try:
             await turn
         except asyncio.CancelledError:
-            self._line.remove(lambda each: each is turn)
+            self._line.remove(lambda each: each[1] is turn)
             if not turn.cancelled():
                 # The place came in the very moment in which nobody wanted it any more.
-                self.give_back()
+                self.give_back(client)
             raise
 
-    def give_back(self) -> None:
-        """Hand a place on to whose turn it is."""
+    def give_back(self, client: str) -> None:
+        """Hand a caller's place on to whose turn it is."""
+        self._held -= Counter([client])
         # Some may have been given up a moment ago, and not have left the line yet.
-        self._line.remove(asyncio.Future.cancelled)
-        turn = self._line.take(lambda _: "now")
-        if turn is None:
-            self._n_free += 1
-        else:
+        self._line.remove(lambda each: each[1].cancelled())
+        while (found := self._line.take(self._judge, self._held)) is not None:
+            whose, turn = found
+            self._held[whose] += 1
             turn.set_result(None)
+
+    def _has_place(self, client: str) -> bool:
+        n = self._held.total()
+        return n < AT_A_TIME or (not self._held[client] and n < 2 * AT_A_TIME)
+
+    def _judge(self, waiting: tuple[str, asyncio.Future[None]]) -> Verdict:
+        return "now" if self._has_place(waiting[0]) else "later"
 
 
 async def slow_work(
@@ -135,4 +146,4 @@ async def _in_turn(
 ) -> T:
     await places.take(client)
     # The place is given back when the call has ended, however long nobody has waited for it.
-    return await on_own_thread(lambda: work(allowance), on_end=places.give_back)
+    return await on_own_thread(lambda: work(allowance), on_end=partial(places.give_back, client))

@@ -17,7 +17,7 @@ import anyio
 
 from glassbox.engine.protocol import Engine
 from glassbox.engine.requests import Generation, Piece, Request, Ticket
-from glassbox.errors import GlassboxError
+from glassbox.errors import GlassboxError, InvalidValue
 from glassbox.server.telemetry.metrics import Metrics
 from glassbox.server.telemetry.tracing import Span
 
@@ -85,11 +85,20 @@ class Running:
             stream: Whether each step's piece is wanted as an event.
 
         Raises:
+            InvalidValue: They are more than may ever wait, so that trying again would not help.
             GlassboxError: What ``prepare`` and ``Engine.submit`` raise.
         """
 
         def work() -> list[Request]:
             requests = list(prepare())
+            most = self._engine.most_waiting
+            if len(requests) > most:
+                raise InvalidValue(
+                    "the number of texts, times the answers to each,",
+                    len(requests),
+                    f"1 to {most}, as many as may wait (server.max_waiting)",
+                    remedy="Send them in several requests, one after another.",
+                )
             for index, request in enumerate(requests):
                 if self._closed.is_set():
                     break
