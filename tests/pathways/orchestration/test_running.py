@@ -4,12 +4,16 @@ import multiprocessing
 
 import pytest
 
+from glassbox.engine.resident import load_engine
 from glassbox.errors import ConflictError, InvalidData, UnknownName
 from glassbox.pathways.config import StudyConfig
 from glassbox.pathways.layout import STEPS, StudyFolder
 from glassbox.pathways.orchestration.running import Done, Step, file_inputs, run_step
 from glassbox.pathways.orchestration.steps import TABLE, do_step, steps_of
 from glassbox.pathways.orchestration.workplace import Workplace
+from glassbox.testing import tiny_engine
+from glassbox.types import ModelSpec
+from tests.waiting import PATIENCE_S
 
 
 def no_engine(spec):
@@ -45,6 +49,37 @@ def test_a_finished_step_is_not_done_again(tmp_path):
     assert second.figures == {"n": 1}
 
 
+def test_a_finished_step_is_told_without_the_model(tmp_path):
+    def work(place, key):
+        calls.append(key.inputs)
+        return Done([], {}, "")
+
+    calls = []
+    step = Step("validate", (), lambda place: place.model_inputs(), work, lambda _folder: [])
+    place = place_in(tmp_path, model={"dtype": "float32", "device": "cpu"})
+    place.__dict__["engine"] = load_engine(ModelSpec("tiny", dtype="float32", device="cpu"))
+    assert not run_step(place, step).was_there
+    place.engine.close()
+
+    again = place_in(tmp_path, model={"dtype": "float32", "device": "cpu"})
+    assert run_step(again, step).was_there
+    assert len(calls) == 1
+    assert set(calls[0]) == {"model", "saes"}
+
+
+def test_dictionaries_of_another_model_are_refused_before_a_step_begins(tmp_path):
+    def work(place, key):
+        raise AssertionError("it never begins")
+
+    step = Step("validate", (), lambda place: place.model_inputs(), work, lambda _folder: [])
+    place = place_in(tmp_path, model={"dtype": "float32", "device": "cpu"})
+    place.open_engine = lambda _spec: tiny_engine()
+    with pytest.raises(InvalidData, match="made for another model"):
+        run_step(place, step)
+    place.close()
+    assert not list(tmp_path.rglob(".step.json"))
+
+
 def test_what_changes_no_result_does_not_have_it_made_again(tmp_path):
     calls = []
     run_step(place_in(tmp_path), counting_step(calls))
@@ -66,7 +101,7 @@ def test_another_configuration_is_refused_by_name_unless_it_is_to_be_made_anew(t
 def _hold(root, held, done):
     with place_in(root).alone():
         held.set()
-        done.wait(30)
+        done.wait(PATIENCE_S)
 
 
 def test_two_processes_do_not_work_in_one_folder(tmp_path):
@@ -75,12 +110,12 @@ def test_two_processes_do_not_work_in_one_folder(tmp_path):
     other = context.Process(target=_hold, args=(tmp_path, held, done))
     other.start()
     try:
-        assert held.wait(30)
+        assert held.wait(PATIENCE_S)
         with pytest.raises(ConflictError, match="Another process works in"):
             run_step(place_in(tmp_path), counting_step([]))
     finally:
         done.set()
-        other.join(30)
+        other.join(PATIENCE_S)
     assert run_step(place_in(tmp_path), counting_step([])).was_there is False
 
 

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from glassbox.artifacts import digest_files
 from glassbox.deploy.bundle.description import BASE_FOLDER, Base, BaseKind, Bundle
-from glassbox.engine.model.files import at_revision, model_files
+from glassbox.engine.model.files import at_revision, model_digest, model_files
 from glassbox.errors import InvalidValue, UnknownName, UnsupportedModel
 from glassbox.importing import importing_libraries
 from glassbox.types import TINY
@@ -83,7 +82,7 @@ def find_base(
             kind=kind,
             reference=_said(reference, folder, packs=packs) if kind == "folder" else reference,
             revision=_commit(folder, revision) if kind == "hub" else None,
-            digest=digest_files(model_files(folder)),
+            digest=model_digest(folder),
             has_weights=packs,
         ),
         folder,

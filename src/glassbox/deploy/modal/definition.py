@@ -10,12 +10,11 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from glassbox.artifacts import digest_files
 from glassbox.deploy.bundle import BUNDLE_FILE, Bundle, opened
 from glassbox.deploy.bundle.bases import base_files
 from glassbox.deploy.bundle.description import Value
 from glassbox.deploy.modal.plan import ContainerPlan
-from glassbox.engine.model.files import model_files
+from glassbox.engine.model.files import model_digest
 from glassbox.errors import CorruptArtifact, InvalidValue, UnknownName, UsageError
 from glassbox.settings import ModalSettings, names_in
 from glassbox.storage.key_record import KeyRecord
@@ -142,7 +141,7 @@ def source_of(path: Path) -> Source:
             remedy="The bundle was made without the weights, and a container has no such folder. "
             "Make it with --with-weights, or on the machine that has the model.",
         )
-    if digest_files(model_files(folder)) != said.digest:
+    if model_digest(folder) != said.digest:
         raise CorruptArtifact(
             folder,
             f"the bundle was made for the model {said.digest[:12]}, which this is not",

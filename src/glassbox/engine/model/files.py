@@ -5,6 +5,7 @@ Apart from the loader because ``glassbox doctor`` asks without torch. Knows noth
 
 from pathlib import Path
 
+from glassbox.artifacts import digest_files
 from glassbox.errors import InvalidValue
 
 MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt")
@@ -42,3 +43,8 @@ def model_files(folder: Path) -> list[Path]:
     """Return the files that decide what a model answers, sorted by name."""
     found = {path for pattern in MODEL_FILES for path in folder.glob(pattern) if path.is_file()}
     return sorted((path for path in found if path.name not in NOTES), key=lambda path: path.name)
+
+
+def model_digest(folder: Path) -> str:
+    """Return the SHA-256 (hex) over the files that decide what a model answers."""
+    return digest_files(model_files(folder))

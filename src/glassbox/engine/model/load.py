@@ -23,11 +23,8 @@ from transformers import (
 )
 from transformers.utils import logging as library_logging
 
-from glassbox.artifacts import digest_files
 from glassbox.engine.model.devices import choose_device, choose_dtype, is_out_of_memory
-from glassbox.engine.model.files import (
-    model_files,
-)
+from glassbox.engine.model.files import model_digest
 from glassbox.engine.model.finding import check_files, find_model
 from glassbox.errors import (
     CorruptArtifact,
@@ -93,7 +90,7 @@ def load_model(spec: ModelSpec) -> LoadedModel:
         model=model.eval().requires_grad_(False),
         tokenizer=tokenizer,
         name=spec.model,
-        digest=digest_files(model_files(folder)),
+        digest=model_digest(folder),
         context=context_of(model, tokenizer),
     )
 

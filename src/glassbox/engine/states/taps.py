@@ -8,15 +8,18 @@ requests or pooling.
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from glassbox.engine.states.places import point_of_hidden_state, whole_point
 from glassbox.errors import UnsupportedModel
 from glassbox.types import HookPoint, Site
+
+if TYPE_CHECKING:
+    # What only looks up names need not wait for the library, which takes seconds to import.
+    from transformers import PreTrainedModel
 
 SUM_TOLERANCE = 0.02
 """Largest relative difference between a block's output and the sum of what its parts add.
@@ -79,7 +82,7 @@ class Taps:
             otherwise, or what the taps read is not what the library shows.
     """
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(self, model: "PreTrainedModel") -> None:
         config = model.config.get_text_config()
         names = NAMES.get(config.model_type)
         if names is None:
@@ -101,7 +104,7 @@ class Taps:
         self.parallel = False
         self._self_test(model)
 
-    def is_of(self, model: PreTrainedModel) -> bool:
+    def is_of(self, model: "PreTrainedModel") -> bool:
         """Return whether these taps still sit on the very modules that a model runs."""
         try:
             found = self._found(model)
@@ -114,7 +117,7 @@ class Taps:
             for one, other in zip(some, others, strict=True)
         )
 
-    def _found(self, model: PreTrainedModel) -> list[list[nn.Module]]:
+    def _found(self, model: "PreTrainedModel") -> list[list[nn.Module]]:
         """Return final norm, blocks, attention, feed-forward parts and projections by name."""
         names = self._names
         all_blocks = model.get_submodule(names.blocks)
@@ -221,7 +224,7 @@ class Taps:
         """Return the linear module that reads the heads' outputs of a layer counted from 0."""
         return self._projections[layer]
 
-    def _self_test(self, model: PreTrainedModel) -> None:
+    def _self_test(self, model: "PreTrainedModel") -> None:
         """Compare one tapped pass with the library's hidden states.
 
         Raises:
@@ -246,7 +249,7 @@ class Taps:
                 )
         self.parallel = self._is_parallel(model, seen)
 
-    def _is_parallel(self, model: PreTrainedModel, seen: dict[HookPoint, Tensor]) -> bool:
+    def _is_parallel(self, model: "PreTrainedModel", seen: dict[HookPoint, Tensor]) -> bool:
         """Return whether both parts read the block's input; check what they add to the stream."""
         for layer in range(self.n_layers):
             before, attention, mlp, after = (

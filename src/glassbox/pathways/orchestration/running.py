@@ -104,6 +104,7 @@ def run_step(place: Workplace, step: Step, *, fresh: bool = False) -> Finished:
         record = finished_step(folder, key)
         if record is not None:
             return _finished(step.name, record, was_there=True)
+        place.require_fits()
         sweep_leftovers(folder)
         begin_step(folder, key)
         save_config(place.config, place.folder.config)

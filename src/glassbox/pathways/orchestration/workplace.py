@@ -60,12 +60,8 @@ class Workplace:
         Raises:
             GlassboxError: It cannot be loaded; see ``Runtime.open_engine``.
         """
-        model = self.config.model
-        spec = ModelSpec(
-            model=model.name, revision=model.revision, dtype=model.dtype, device=model.device
-        )
         with self.stages("Loading the model"):
-            engine = self.open_engine(spec)
+            engine = self.open_engine(self._spec)
         self._closes.append(engine.close)
         return engine
 
@@ -76,9 +72,18 @@ class Workplace:
         Raises:
             InvalidData: There are none, they do not fit the model, or planted ones are missing.
         """
-        found = self.open_dictionaries(planted=self.config.experiment.plant)
+        found = self._opened
         found.require_fits(d_model=self.engine.info.d_model, n_layers=self.engine.info.n_layers)
         return found
+
+    def require_fits(self) -> None:
+        """Raise unless the SAEs fit the model, where any are open.
+
+        Raises:
+            InvalidData: They do not.
+        """
+        if "_opened" in self.__dict__:
+            _ = self.dictionaries
 
     def open_dictionaries(self, *, planted: bool) -> "Dictionaries":
         """Return the SAEs of the configuration, or those with planted latents.
@@ -110,12 +115,26 @@ class Workplace:
 
     def model_inputs(self) -> dict[str, str]:
         """Return the digests of the model and its number format, and of the dictionaries."""
-        return {"model": self.model_digest(), "saes": self.dictionaries.digest}
+        return {"model": self.model_digest(), "saes": self._opened.digest}
 
     def model_digest(self) -> str:
-        """Return the digest of the model and its number format."""
-        info = self.engine.info
-        return digest_json([info.digest, info.dtype])
+        """Return the digest of the model and its number format; its files tell, without loading."""
+        from glassbox.engine.model.unloaded import identity_of
+
+        engine: Engine | None = self.__dict__.get("engine")
+        found = identity_of(self._spec) if engine is None else engine.info
+        return digest_json([found.digest, found.dtype])
+
+    @property
+    def _spec(self) -> ModelSpec:
+        model = self.config.model
+        return ModelSpec(
+            model=model.name, revision=model.revision, dtype=model.dtype, device=model.device
+        )
+
+    @cached_property
+    def _opened(self) -> "Dictionaries":
+        return self.open_dictionaries(planted=self.config.experiment.plant)
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -142,6 +161,7 @@ class Workplace:
             self._closes.pop()()
         self.__dict__.pop("engine", None)
         self.__dict__.pop("dictionaries", None)
+        self.__dict__.pop("_opened", None)
 
 
 def sae_folder(name: str) -> Path:
