@@ -119,3 +119,20 @@ def test_a_model_that_is_busy_for_long_does_not_keep_the_process(monkeypatch):
     load = lambda: Serving(Speaker(engine, "fake"))  # noqa: E731
     assert run(load, guards, stop=is_told, monkeypatch=monkeypatch) is None
     release.set()
+
+
+def test_what_was_loaded_is_not_looked_through_for_garbage_while_serving(monkeypatch):
+    is_frozen = threading.Event()
+    monkeypatch.setattr(running.gc, "freeze", is_frozen.set)
+    guards = Guards()
+
+    error = run(
+        lambda: Serving(Speaker(FakeEngine(), "fake")),
+        guards,
+        stop=threading.Event(),
+        when=lambda: guards.lifecycle.is_ready,
+        monkeypatch=monkeypatch,
+    )
+
+    assert error is None
+    assert is_frozen.is_set()

@@ -6,6 +6,7 @@ and leaves; a second signal ends it at once. Knows nothing of what is served.
 
 import asyncio
 import atexit
+import gc
 import logging
 import os
 import socket
@@ -203,6 +204,8 @@ async def _serve(
                 # Told to stop meanwhile: nobody is served, but the model is closed.
                 app.state.serving = serving
                 return
+            # What is there stays: to go over it for garbage would hold up every answer for long.
+            gc.freeze()
             begin_serving(app, serving)
             on_ready(serving)
         except asyncio.CancelledError:
