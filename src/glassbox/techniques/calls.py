@@ -60,6 +60,13 @@ class Shipment:
     """Modules that must be installed on the other side."""
 
 
+def allow_more(where: str) -> str:
+    """Return what to do about a limit that a run has met, and where it is set."""
+    return (
+        f"Allow it more ({where}; whoever keeps the model may allow less), or do less in one run."
+    )
+
+
 @dataclass(frozen=True)
 class Limits:
     """What a run may use; None leaves the choice to whoever runs it, who may always allow less."""

@@ -26,6 +26,7 @@ from glassbox.techniques.worker_spec import WorkerSpec
 from glassbox.testing import tiny_engine, tiny_loaded
 from tests.contracts.backend_world import answer, call_of, ended, fresh, until, untold
 from tests.untyped import outcomes
+from tests.waiting import PATIENCE_S
 
 
 def opened(_progress):
@@ -45,7 +46,7 @@ def test_loading_is_told_and_its_errors_can_be_tried_again():
     def slowly(progress):
         tries.append(1)
         progress("reading weights", 0.5)
-        go_on.wait(10)
+        go_on.wait(PATIENCE_S)
         if len(tries) == 1:
             raise UnknownName("model", "nix", ["tiny"])
         return opened(progress)

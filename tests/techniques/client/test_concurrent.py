@@ -47,6 +47,8 @@ def test_everything_a_client_does_can_be_awaited(tmp_path):
             assert await client.run("tripled", 2) == 6
             assert "tripled" in await client.techniques()
             async with await client.session() as session:
+                assert await session.run(doubled, 1) == 2
+            async with client.session() as session:
                 kept = await session.keep(doubled, 4)
                 assert await session.run(doubled, kept) == 16
                 assert await session.get(await session.put("x")) == "x"

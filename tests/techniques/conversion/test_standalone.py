@@ -352,3 +352,43 @@ def test_a_file_is_converted_by_its_path(tmp_path):
     assert convert_technique_to_standalone(file) == convert_technique_to_standalone(text)
     with pytest.raises(InvalidData, match=r"none\.py"):
         convert_technique_to_standalone(tmp_path / "none.py")
+
+
+def test_functions_that_take_the_model_from_outside_are_named():
+    source = """\
+model, tokenizer = load()
+
+def states(text, layer):
+    return model(**tokenizer(text)).hidden_states[layer]
+
+def other(model, text):
+    return model(text)
+
+def own():
+    model = load()
+    return model
+
+def technique(model, tokenizer, text):
+    return [model(text) for model in (model,)]
+"""
+    found = convert(source)
+    assert found.notes == (
+        "line 3: states takes model and tokenizer from outside: give it model and tokenizer as its "
+        "first parameters",
+    )
+    assert ast.dump(ast.parse(found.source)) == ast.dump(ast.parse(source))
+
+
+@pytest.mark.parametrize(
+    ("call", "library"),
+    [
+        ("with self.model.trace(prompt): pass", "nnsight"),
+        ("return self.model.run_with_cache(prompt)", "TransformerLens"),
+    ],
+)
+def test_other_libraries_ways_are_named(call, library):
+    found = convert(f"class Service:\n    def lens(self, prompt):\n        {call}\n")
+    assert "def lens(model, tokenizer, prompt):" in found.source
+    (note,) = found.notes
+    assert note.startswith("line 3: model.")
+    assert f"is {library}'s" in note

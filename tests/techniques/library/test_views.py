@@ -36,9 +36,7 @@ ARGUMENTS = {
 }
 
 
-@pytest.fixture(scope="module")
-def results():
-    model, tokenizer = world("llama")
+def all_results(model, tokenizer):
     made = {}
     for name, arguments in ARGUMENTS.items():
         more = {"vector": made["make_steering_vector"]} if "steer" in name[:5] else {}
@@ -46,8 +44,24 @@ def results():
     return made
 
 
+@pytest.fixture(scope="module")
+def results():
+    return all_results(*world("llama"))
+
+
 def test_every_technique_is_seen(results):
     assert set(results) == WANTED
+
+
+def test_a_model_as_transformers_loads_it_whose_weights_take_gradients_gives_the_same(results):
+    model, tokenizer = world("llama")
+    assert not any(each.requires_grad for each in model.parameters())
+    model.requires_grad_(True)
+    for name, result in all_results(model, tokenizer).items():
+        for field, value in vars(result).items():
+            if isinstance(value, np.ndarray):
+                known = getattr(results[name], field)
+                np.testing.assert_allclose(value, known, atol=1e-5, err_msg=f"{name}.{field}")
 
 
 @pytest.mark.parametrize("name", sorted(WANTED))

@@ -52,6 +52,39 @@ def test_a_script_and_its_file_are_one_home(monkeypatch):
     assert find_class("other:Out") is None
 
 
+TYPED = """
+import dataclasses, enum
+
+@dataclasses.dataclass
+class Lens:
+    layer: int
+
+class Mode(enum.Enum):
+    FAST = 1
+
+def idea(model, tokenizer, given):
+    return isinstance(given, Lens), Lens(given.layer + 1), Mode.FAST
+"""
+
+
+def test_what_is_typed_into_a_notebook_comes_back_as_its_own_classes(monkeypatch):
+    notebook, worker = types.ModuleType("__main__"), types.ModuleType("__main__")
+    worker.__file__ = "/somewhere/process.py"
+    monkeypatch.setitem(sys.modules, "__main__", notebook)
+    exec(TYPED, vars(notebook))
+    shipment = transport.ship(notebook.idea)
+    assert shipment.modules == ()
+    asked = values.pack_arguments([notebook.Lens(3)], {})
+
+    monkeypatch.setitem(sys.modules, "__main__", worker)
+    idea = transport.receive(shipment)
+    ((given,), _) = values.unpack(asked, classes=classes_of(idea))
+    answer = values.pack(idea(None, None, given))
+
+    monkeypatch.setitem(sys.modules, "__main__", notebook)
+    assert values.unpack(answer) == (True, notebook.Lens(4), notebook.Mode.FAST)
+
+
 def test_arguments_become_the_classes_that_came_with_the_function(monkeypatch):
     function = transport.receive(transport.ship(use))
     packed = values.pack_arguments([Settings(3)], {})

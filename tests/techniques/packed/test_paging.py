@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from glassbox.errors import InvalidValue, UnknownName
 from glassbox.techniques.packed.paging import page, summary
 from glassbox.techniques.packed.parts import plain_json, select, tensors_of
-from glassbox.techniques.packed.record import Record
+from glassbox.techniques.packed.record import Output
 
 
 @dataclass(frozen=True)
@@ -197,10 +197,13 @@ def test_mappings_are_paged_by_entry():
 
 
 def test_an_object_whose_class_is_not_known_here_is_read_like_any_other():
-    found = Record("transformers.modeling_outputs:Out", {"logits": torch.ones(2, 3), "loss": None})
+    found = Output.of(
+        "transformers.modeling_outputs:Out", {"logits": torch.ones(2, 3), "loss": None}
+    )
     assert summary(found)["kind"] == "Out"
     assert summary(found)["fields"]["logits"]["shape"] == [2, 3]
     assert page(found, "logits[1]").items == [1.0, 1.0, 1.0]
+    assert page(found, "[0][1]").items == [1.0, 1.0, 1.0], "as Python reads a place of it"
     assert page(found).kind == "Out"
     assert plain_json(found) == {"logits": [[1.0] * 3] * 2, "loss": None}
     assert list(tensors_of([found])) == ["[0].logits"]

@@ -25,6 +25,7 @@ from glassbox.techniques.running import rounds
 from glassbox.techniques.running.desk import Desk
 from glassbox.techniques.technique import technique
 from tests.techniques.running.desk_world import WAIT_S, answer, call, failure, ids_of, patient
+from tests.waiting import PATIENCE_S
 
 
 def test_a_desk_is_a_backend(desk):
@@ -208,7 +209,7 @@ def test_the_engine_answers_between_runs(desk, engine):
     sampling = Sampling(max_tokens=2, temperature=0.0, stop_at_end=False)
     runs = [desk.submit(call(patient, str(n), 0.01)) for n in range(5)]
     ticket = engine.submit(Request((0, 9, 8), sampling=sampling))
-    assert ticket.result(30).finish_reason == "length"
+    assert ticket.result(PATIENCE_S).finish_reason == "length"
     assert all(desk.run(run.id, wait_s=WAIT_S, after=99).status == "succeeded" for run in runs)
 
 

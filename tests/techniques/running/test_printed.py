@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from glassbox.techniques.running import printed as module
 from glassbox.techniques.running.printed import Printed, kept_lines
+from tests.waiting import PATIENCE_S
 
 
 def lines_of(act, **options):
@@ -34,7 +35,7 @@ def test_other_threads_keep_their_output(capsys):
     done, begun = threading.Event(), threading.Event()
 
     def other():
-        begun.wait(5)
+        begun.wait(PATIENCE_S)
         print("theirs")
         logging.getLogger("theirs").warning("also theirs")
         done.set()
@@ -45,7 +46,7 @@ def test_other_threads_keep_their_output(capsys):
     def act():
         print("mine")
         begun.set()
-        assert done.wait(5)
+        assert done.wait(PATIENCE_S)
 
     assert lines_of(act) == ["mine"]
     thread.join()
@@ -85,7 +86,7 @@ def test_a_thread_that_outlives_its_run_is_nobodys(capsys):
 
     def late():
         print("in time")
-        over.wait(5)
+        over.wait(PATIENCE_S)
         print("too late")
 
     def act():
@@ -135,7 +136,7 @@ def test_two_runs_at_a_time_get_their_own_lines():
     def run(name):
         def act():
             for number in range(50):
-                barrier.wait(5)
+                barrier.wait(PATIENCE_S)
                 print(name, number)
 
         found[name] = lines_of(act)

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from glassbox.cli.terminal.console import Column, note, output, print_table, print_text, visible
 from glassbox.techniques.packed.paging import rounded, summary
-from glassbox.techniques.packed.parts import as_array, class_name_of, dtype_of, fields_of
+from glassbox.techniques.packed.parts import as_array, dtype_of, fields_of
 from glassbox.wording import counted
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ def _short(value: object) -> str:
     fields = fields_of(value)
     if fields is not None:
         inner = ", ".join(f"{name}={_short(each)}" for name, each in fields.items())
-        return f"{class_name_of(value)}({inner})"
+        return f"{type(value).__name__}({inner})"
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {_short(each)}" for key, each in value.items()) + "}"
     if isinstance(value, list | tuple):

@@ -7,7 +7,7 @@ the run.
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for_all
 from pathlib import Path
@@ -249,6 +249,29 @@ class AsyncRemoteSession:
         await self._threads.call(self._session.close)
 
 
+class SessionOpening:
+    """A session to be opened: ``async with client.session() as s``, or ``await`` it and close it.
+
+    Args:
+        opened: Opens it.
+    """
+
+    def __init__(self, opened: Callable[[], Coroutine[Any, Any, AsyncRemoteSession]]) -> None:
+        self._opened = opened
+        self._session: AsyncRemoteSession | None = None
+
+    def __await__(self) -> Generator[Any, Any, AsyncRemoteSession]:
+        return self._opened().__await__()
+
+    async def __aenter__(self) -> AsyncRemoteSession:
+        self._session = await self
+        return self._session
+
+    async def __aexit__(self, *_error: object) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+
 class AsyncInterpClient:
     """Runs techniques beside a resident model; an async context manager.
 
@@ -302,10 +325,14 @@ class AsyncInterpClient:
         )
         return list(await _or_cancel(AsyncTechniqueRun(run, self._threads, self._remember)))
 
-    async def session(self, *, idle_s: float | None = None) -> AsyncRemoteSession:
-        """Return a session: several calls in one turn, values kept on the other side."""
-        session = await self._threads.call(lambda: self._client.session(idle_s=idle_s))
-        return AsyncRemoteSession(session, self._threads)
+    def session(self, *, idle_s: float | None = None) -> SessionOpening:
+        """Return a session to enter: several calls in one turn, values kept on the other side."""
+
+        async def opened() -> AsyncRemoteSession:
+            session = await self._threads.call(lambda: self._client.session(idle_s=idle_s))
+            return AsyncRemoteSession(session, self._threads)
+
+        return SessionOpening(opened)
 
     async def start(self) -> Self:
         """Make the model resident now and not with the first call; idempotent."""

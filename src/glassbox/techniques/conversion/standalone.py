@@ -31,6 +31,7 @@ from glassbox.techniques.conversion.method_rewriting import (
     lone_statements,
     without_gone,
 )
+from glassbox.techniques.conversion.other_ways import other_ways
 from glassbox.techniques.conversion.syntax_edits import Text, inside_strings
 from glassbox.techniques.shipping.code_reading import lines_of
 
@@ -135,6 +136,7 @@ class _Conversion:
         for node in self._tree.body:
             if not isinstance(node, ast.ClassDef):
                 self._report_uses(node, converted)
+        self.notes += other_ways(self._tree)
         return _with_blank_lines(without_gone(self._text.edited()))
 
     def _note(self, line: int, text: str) -> None:

@@ -21,7 +21,7 @@ from typing import IO
 import psutil
 
 from glassbox.errors import DeadlineExceeded, GlassboxError
-from glassbox.techniques.calls import Call, Limits
+from glassbox.techniques.calls import Call, Limits, allow_more
 
 BOARD_BYTES = 4096
 """Size of the board: one page."""
@@ -191,8 +191,11 @@ class RunLimits:
         self._default_bytes: int | None = None
 
     @contextmanager
-    def guard(self, run_id: str, call: Call) -> Iterator[None]:
-        """Hold whatever runs inside the block, on its thread, to what the call may use."""
+    def guard(self, run_id: str, call: Call) -> Iterator[int]:
+        """Hold whatever runs inside the block, on its thread, to what the call may use.
+
+        Yields the bytes of memory that it may take beyond what is taken already.
+        """
         limits = least(self._own, call.limits)
         if limits.memory_bytes is not None:
             limits = replace(limits, memory_bytes=min(limits.memory_bytes, MOST_BYTES))
@@ -218,7 +221,7 @@ class RunLimits:
             threading.Thread(target=self._watch_cpu, args=watch, daemon=True).start()
         before = _restrict(memory, limits.cpu_s, used_s + 2 * grace_s)
         try:
-            yield
+            yield memory
         finally:
             for kind, soft in before:
                 _set_soft(kind, soft)
@@ -237,7 +240,10 @@ class RunLimits:
     def _watch_cpu(self, run_id: str, used_s: float, cpu_s: float, done: threading.Event) -> None:
         while not done.wait(WATCH_S):
             if time.process_time() - used_s > cpu_s:
-                reason = f"It used more than {cpu_s:g} s of processor time, the most it may."
+                reason = (
+                    f"It used more than {cpu_s:g} s of processor time, the most it may. "
+                    + allow_more("Limits(cpu_s=…)")
+                )
                 self._end(run_id, DeadlineExceeded(reason))
                 return
 

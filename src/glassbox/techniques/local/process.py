@@ -221,7 +221,7 @@ class WorkerServer:
 
     def _open(self, progress: Progress) -> "Desk":
         self._has_failed = True
-        self._desk = open_desk(self._spec, progress, guard=self._limits.guard)
+        self._desk = open_desk(self._spec, progress, guard=self._limits.guard, owns_process=True)
         self._has_failed = False
         return self._desk
 

@@ -24,6 +24,7 @@ from typing import cast
 
 import psutil
 
+from glassbox.techniques.calls import allow_more
 from glassbox.techniques.local.files import EndKind, WorkerEnd, WorkerFiles, WorkerState
 from glassbox.techniques.local.limits import BOARD_BYTES, WATCH_S, Board, Posted
 from glassbox.techniques.worker_spec import WorkerSpec
@@ -33,6 +34,10 @@ RESTING_S = 0.25
 
 BACKLOG = 128
 """Connections that may wait to be accepted."""
+
+
+_MORE_CPU = allow_more("Limits(cpu_s=…)")
+_MORE_MEMORY = allow_more("Limits(memory_bytes=…)")
 
 
 class Watcher:
@@ -135,9 +140,12 @@ class Watcher:
             )
         try:
             if posted.cpu_end_s and sum(process.cpu_times()[:2]) > posted.cpu_end_s:
-                return "cpu", "It used more processor time than it may, and could not be ended."
+                return (
+                    "cpu",
+                    f"It used more processor time than it may, and could not be ended. {_MORE_CPU}",
+                )
             if posted.memory_end_bytes and process.memory_info().rss > posted.memory_end_bytes:
-                return "memory", "It took more memory than it may."
+                return "memory", f"It took more memory than it may. {_MORE_MEMORY}"
         except (psutil.NoSuchProcess, psutil.ZombieProcess):
             return None
         return None
@@ -183,7 +191,7 @@ def _by_itself(posted: Posted, code: int) -> tuple[EndKind, str]:
             "It was killed (SIGKILL): by somebody, or by the kernel because memory ran out."
         )
     if -code == signal.SIGXCPU:
-        return "cpu", "It used more processor time than it may (SIGXCPU)."
+        return "cpu", f"It used more processor time than it may (SIGXCPU). {_MORE_CPU}"
     return "signal", f"It crashed ({name}: {signal.strsignal(-code)})."
 
 

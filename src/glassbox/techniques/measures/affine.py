@@ -81,15 +81,16 @@ def applied(
     batch = encode(model, tokenizer, [text])
     states = _states(anatomy, tokenizer, [text])
     best, logprobs, gaps = [], [], []
-    for number, layer in enumerate(states):
-        mapped = layer
-        if number < len(weight):
-            matrix, shift = (torch.as_tensor(each[number]).to(layer) for each in (weight, bias))
-            mapped = layer @ matrix + shift
-        top = _logprobs(anatomy, mapped).max(dim=-1)
-        best.append(pieces(tokenizer, top.indices.tolist()))
-        logprobs.append(top.values)
-        gaps.append(_divergence(anatomy, mapped, states[-1]))
+    with torch.no_grad():
+        for number, layer in enumerate(states):
+            mapped = layer
+            if number < len(weight):
+                matrix, shift = (torch.as_tensor(each[number]).to(layer) for each in (weight, bias))
+                mapped = layer @ matrix + shift
+            top = _logprobs(anatomy, mapped).max(dim=-1)
+            best.append(pieces(tokenizer, top.indices.tolist()))
+            logprobs.append(top.values)
+            gaps.append(_divergence(anatomy, mapped, states[-1]))
     shown = list(batch.shown[0])
     words = tuple(tuple(layer[place] for place in shown) for layer in best)
     stacked = [torch.stack(each).cpu().numpy() for each in (logprobs, gaps)]

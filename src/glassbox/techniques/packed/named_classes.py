@@ -15,6 +15,10 @@ from typing import Any
 
 _OWN = "glassbox."
 
+INTERACTIVE = "__interactive__"
+"""Stands for ``__main__`` where that is no file: what is typed into a notebook or an interpreter.
+``__main__`` would be another program on the other side."""
+
 
 def class_name(kind: type) -> str:
     """Return what a class is called in a packed value."""
@@ -24,12 +28,13 @@ def class_name(kind: type) -> str:
 def home_name(module: str) -> str:
     """Return a module's name as it is the same wherever its file runs.
 
-    A script is ``__main__`` to itself and has the name of its file elsewhere.
+    A script is ``__main__`` to itself and has the name of its file elsewhere; of what was typed it
+    is ``INTERACTIVE``.
     """
     if module != "__main__":
         return module
     file = getattr(sys.modules.get("__main__"), "__file__", None)
-    return Path(file).stem if file and not file.startswith("<") else module
+    return Path(file).stem if file and not file.startswith("<") else INTERACTIVE
 
 
 def find_class(name: str, known: Mapping[str, type] | None = None) -> type | None:

@@ -10,7 +10,7 @@ import enum
 import pathlib
 import sys
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -35,7 +35,7 @@ from glassbox.techniques.packed.live_things import (
     is_model_output,
 )
 from glassbox.techniques.packed.named_classes import class_name
-from glassbox.techniques.packed.record import Record, class_of, fields_of
+from glassbox.techniques.packed.record import Output, Record, class_of
 
 MOST_DEEP = 64
 """Levels of nesting; each takes up to three of JSON's, and its writer stops at 254."""
@@ -290,9 +290,12 @@ class Packer:
 
     def _dataclass(self, value: Any, path: Path) -> Any:
         names = [each.name for each in dataclasses.fields(value)]
-        fields = {name: getattr(value, name) for name in names if hasattr(value, name)}
-        tag = "output" if is_model_output(type(value)) else "data"
-        return self._fields(value, tag, class_name(type(value)), fields, path)
+        return self._fields(value, "data", class_name(type(value)), _values(value, names), path)
+
+    def _output(self, value: Any, path: Path) -> Any:
+        # In the order of its mapping, which holds what was added to it and nothing that is None.
+        names = dict.fromkeys([*value, *(each.name for each in dataclasses.fields(value))])
+        return self._fields(value, "output", class_name(type(value)), _values(value, names), path)
 
     def _named_tuple(self, value: Any, path: Path) -> Any:
         names = getattr(value, "_fields", None) or type(value).__match_args__
@@ -303,7 +306,8 @@ class Packer:
         return self._fields(value, "namespace", "", vars(value), path)
 
     def _record(self, value: Record, path: Path) -> Any:
-        return self._fields(value, "data", class_of(value), fields_of(value), path)
+        tag = "output" if isinstance(value, Output) else "data"
+        return self._fields(value, tag, class_of(value), vars(value), path)
 
     # What does not travel.
 
@@ -311,8 +315,8 @@ class Packer:
         if path is None or not self._may_leave_out:
             raise NotShippable(
                 f"{self.spelled(path)} is the key and value cache of a model "
-                f"({type(value).__qualname__}), which stays where the model is. "
-                "In a session it can be kept there."
+                f"({type(value).__qualname__}), which stays where the model is. In a session it "
+                "can be kept there; [(layer.keys, layer.values) for layer in cache.layers] travels."
             )
         self.left_out.append(spelled(path, "").removeprefix("."))
 
@@ -344,6 +348,10 @@ def _flat_bytes(value: bytes | bytearray | memoryview) -> Buffer:
     return bytes(value) if isinstance(value, bytearray) else value
 
 
+def _values(value: Any, names: Iterable[str]) -> dict[str, Any]:
+    return {name: getattr(value, name) for name in names if hasattr(value, name)}
+
+
 def _is_named_tuple(kind: type) -> bool:
     has_names = hasattr(kind, "_fields") or kind.__module__ == "torch.return_types"
     return issubclass(kind, tuple) and has_names
@@ -365,7 +373,6 @@ _PLANS: dict[type, Callable[[Packer, Any, Path], Any]] = {
     Counter: Packer._dict,
     slice: Packer._slice,
     SimpleNamespace: Packer._namespace,
-    Record: Packer._record,
 }
 
 _FAMILIES: tuple[tuple[Callable[[type], bool], Callable[[Packer, Any, Path], Any]], ...] = (
@@ -373,6 +380,8 @@ _FAMILIES: tuple[tuple[Callable[[type], bool], Callable[[Packer, Any, Path], Any
     (lambda kind: issubclass(kind, np.ndarray), Packer._array),
     (lambda kind: issubclass(kind, np.generic), Packer._numpy_scalar),
     (lambda kind: issubclass(kind, enum.Enum), Packer._enum),
+    (lambda kind: issubclass(kind, Record), Packer._record),
+    (is_model_output, Packer._output),
     (dataclasses.is_dataclass, Packer._dataclass),
     (_is_named_tuple, Packer._named_tuple),
     (lambda kind: issubclass(kind, pathlib.PurePath), Packer._path),

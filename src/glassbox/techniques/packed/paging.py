@@ -18,7 +18,6 @@ from jaxtyping import Shaped
 from glassbox.errors import InvalidValue
 from glassbox.techniques.packed.parts import (
     as_array,
-    class_name_of,
     dtype_of,
     fields_of,
     kind_of,
@@ -167,7 +166,7 @@ def _told(value: object, scale: Scale, depth: int) -> Any:
         return {"kind": kind_of(value), "n_items": size_of(value)}
     if fields is not None:
         inner = {name: _told(each, scale.deeper(), depth + 1) for name, each in fields.items()}
-        return {"kind": class_name_of(value), "fields": inner}
+        return {"kind": type(value).__name__, "fields": inner}
     if isinstance(value, Mapping):
         return _told_mapping(value, scale, depth)
     if isinstance(value, Sequence | Set) and not isinstance(value, bytes | bytearray | memoryview):

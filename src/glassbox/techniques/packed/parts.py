@@ -16,8 +16,6 @@ import numpy as np
 from jaxtyping import Shaped
 
 from glassbox.errors import InvalidValue, UnknownName
-from glassbox.techniques.packed import record
-from glassbox.techniques.packed.record import Record
 
 _STEP = re.compile(
     r"""\.?([A-Za-z_]\w*)|\[\s*(-?\d{1,18}(?:\s*,\s*-?\d{1,18})*)\s*\]|\[\s*"([^"]*)"\s*\]|\[\s*'([^']*)'\s*\]"""
@@ -70,11 +68,8 @@ def dtype_of(value: object) -> str:
 def fields_of(value: object) -> dict[str, Any] | None:
     """Return the parts of a value by name, None for what has none.
 
-    Those of a dataclass, a named tuple, a namespace, and of a ``Record``, which stands for an
-    object whose class is not known here.
+    Those of a dataclass, as a ``Record`` is one, of a named tuple and of a namespace.
     """
-    if isinstance(value, Record):
-        return record.fields_of(value)
     if isinstance(value, SimpleNamespace):
         return dict(vars(value))
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -85,13 +80,6 @@ def fields_of(value: object) -> dict[str, Any] | None:
     return None
 
 
-def class_name_of(value: object) -> str:
-    """Return the short name of a value's class; of a ``Record`` that of what it stands for."""
-    if isinstance(value, Record):
-        return record.class_of(value).rpartition(":")[2].rpartition(".")[2]
-    return type(value).__name__
-
-
 def kind_of(value: object) -> str:
     """Return what a value is: ``text``, ``tensor``, ``mapping``, ``list``, ``value`` or a type."""
     if isinstance(value, str):
@@ -99,7 +87,7 @@ def kind_of(value: object) -> str:
     if as_array(value) is not None:
         return "tensor"
     if fields_of(value) is not None:
-        return class_name_of(value)
+        return type(value).__name__
     if isinstance(value, Mapping):
         return "mapping"
     if isinstance(value, Sequence | Set) and not isinstance(value, bytes | bytearray | memoryview):
@@ -120,7 +108,8 @@ def size_of(value: object) -> int:
 
 def _indexed(part: Any, numbers: tuple[int, ...], where: str) -> Any:
     array = as_array(part)
-    if array is None and isinstance(part, Mapping) and len(numbers) == 1:
+    keyed = isinstance(part, Mapping) and fields_of(part) is None
+    if keyed and len(numbers) == 1:
         return _named(part, str(numbers[0]), where)
     try:
         if array is not None:

@@ -1,75 +1,104 @@
-"""What a dataclass comes back as where its class is not known: the same fields, read only."""
+"""What an object comes back as where its class is not known: a dataclass with the same fields."""
 
+import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import Any, NoReturn
+from functools import lru_cache
+from typing import Any, Self
 
 
 class Record:
     """Named values, read as attributes or by ``record["name"]``; equal when all of them are.
 
-    Args:
-        name: Class it was on the other side, such as ``ideas:Lens``.
-        fields: Its values by name.
+    Each is a dataclass of its own, called what it was on the other side.
     """
 
-    __slots__ = ("_fields", "_name")
+    @classmethod
+    def of(cls, name: str, fields: Mapping[str, Any]) -> Self:
+        """Return a record of these values, by name.
 
-    def __init__(self, name: str, fields: Mapping[str, Any]) -> None:
-        object.__setattr__(self, "_name", name)
-        object.__setattr__(self, "_fields", dict(fields))
+        Args:
+            name: Class it was on the other side, such as ``ideas:Lens``.
+            fields: Its values by name.
+
+        Raises:
+            TypeError: A name is none that a field can have.
+        """
+        base: Any = cls
+        kind: type[Self] = _class(base, name, tuple(fields))
+        # Filled, not called: whatever a field is named, it is a value and no code.
+        made = object.__new__(kind)
+        vars(made).update(fields)
+        return made
 
     def __getattr__(self, name: str) -> Any:
-        fields = object.__getattribute__(self, "_fields")
-        if name not in fields:
-            raise AttributeError(
-                f"{class_of(self)} has no {name!r}; it has {', '.join(map(repr, fields))}"
-            )
-        return fields[name]
+        raise AttributeError(
+            f"{class_of(self)} has no {name!r}; it has {', '.join(map(repr, vars(self)))}"
+        )
 
-    def __getitem__(self, name: str) -> Any:
-        return fields_of(self)[name]
-
-    def __contains__(self, name: object) -> bool:
-        return name in fields_of(self)
+    def __getitem__(self, name: Any) -> Any:
+        return vars(self)[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(fields_of(self))
-
-    def __dir__(self) -> list[str]:
-        return sorted(fields_of(self))
-
-    def __setattr__(self, name: str, value: Any) -> NoReturn:
-        raise AttributeError(f"{class_of(self)} came from the other side and cannot be changed")
-
-    def __delattr__(self, name: str) -> NoReturn:
-        raise AttributeError(f"{class_of(self)} came from the other side and cannot be changed")
+        return iter(vars(self))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Record):
             return NotImplemented
-        return class_of(self) == class_of(other) and _alike(fields_of(self), fields_of(other))
-
-    def __hash__(self) -> int:
-        return hash((class_of(self), tuple(fields_of(self).items())))
+        return class_of(self) == class_of(other) and _alike(vars(self), vars(other))
 
     def __repr__(self) -> str:
-        shown = ", ".join(f"{name}={value!r}" for name, value in fields_of(self).items())
-        return f"{class_of(self).rpartition(':')[2].rpartition('.')[2]}({shown})"
+        shown = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
+        return f"{type(self).__name__}({shown})"
 
-    def __reduce__(self) -> tuple[type["Record"], tuple[str, dict[str, Any]]]:
-        return Record, (class_of(self), fields_of(self))
+    def __reduce__(self) -> tuple[Any, ...]:
+        kind = Output if isinstance(self, Output) else Record
+        return kind.of, (class_of(self), dict(vars(self)))
 
 
-def fields_of(record: Record) -> dict[str, Any]:
-    """Return the values of a record by name."""
-    fields: dict[str, Any] = object.__getattribute__(record, "_fields")
-    return fields
+class Output(Record, Mapping[str, Any]):
+    """A model's output: also a mapping and, by ``out[0]`` and ``out[:2]``, a tuple.
+
+    In both there is only what is not None, as transformers' ``ModelOutput`` has it.
+    """
+
+    def _given(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+    def __getitem__(self, place: str | int | slice) -> Any:
+        return self._given()[place] if isinstance(place, str) else self.to_tuple()[place]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        vars(self)[name] = value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._given())
+
+    def __len__(self) -> int:
+        return len(self._given())
+
+    def to_tuple(self) -> tuple[Any, ...]:
+        """Return what is not None, in order."""
+        return tuple(self._given().values())
 
 
 def class_of(record: Record) -> str:
     """Return the class that a record was on the other side."""
-    name: str = object.__getattribute__(record, "_name")
-    return name
+    return f"{type(record).__module__}:{type(record).__qualname__}"
+
+
+@lru_cache(maxsize=256)
+def _class(base: type[Record], name: str, fields: tuple[str, ...]) -> Any:
+    module, _, qualname = name.partition(":")
+    made: type = dataclasses.make_dataclass(
+        qualname.rpartition(".")[2],
+        # All that follow a default need one; a method of the same name would be taken for one.
+        [(field, Any, dataclasses.field(default=None)) for field in fields],
+        bases=(base,),
+        eq=False,
+        repr=False,
+    )
+    made.__module__, made.__qualname__ = module, qualname
+    return made
 
 
 def _alike(mine: Any, other: Any) -> bool:

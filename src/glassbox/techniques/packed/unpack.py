@@ -1,7 +1,8 @@
 """Puts a packed value together again, without running any code that the other side chose.
 
 A dataclass becomes the same class where that is imported here and has the same fields, and is then
-filled without calling it; else a ``Record``. What was pickled stays closed unless it is asked for.
+filled without calling it; else a ``Record``, and a model's output an ``Output``. What was pickled
+stays closed unless it is asked for.
 """
 
 import collections
@@ -18,7 +19,7 @@ from glassbox.techniques.packed import tensor_bytes
 from glassbox.techniques.packed.leaves import READERS, TAG, RemoteValue, enum_member
 from glassbox.techniques.packed.live_things import is_model_output
 from glassbox.techniques.packed.named_classes import find_class
-from glassbox.techniques.packed.record import Record
+from glassbox.techniques.packed.record import Output, Record
 
 _OPEN = (dict, list)
 
@@ -168,10 +169,10 @@ class Unpacker:
     def _data(self, node: Any) -> Any:
         kind, fields = self._found(node), self._fields(node)
         if kind is None or not dataclasses.is_dataclass(kind):
-            return Record(node["class"], fields)
+            return Record.of(node["class"], fields)
         known = [each.name for each in dataclasses.fields(kind)]
         if set(known) != set(fields):
-            return Record(node["class"], fields)
+            return Record.of(node["class"], fields)
         # Filled, not called: all its fields came, and no code of the class needs to run.
         made = object.__new__(kind)
         for name, value in fields.items():
@@ -181,7 +182,7 @@ class Unpacker:
     def _output(self, node: Any) -> Any:
         kind, fields = self._found(node), self._fields(node)
         if kind is None or not is_model_output(kind) or not issubclass(kind, dict):
-            return Record(node["class"], fields)
+            return Output.of(node["class"], fields)
         # What its own constructor would do, without the guesses that it makes.
         made = kind.__new__(kind)
         for name, value in fields.items():
@@ -205,7 +206,7 @@ class Unpacker:
         member = enum_member(self._found(node), node["name"], value)
         if member is not None:
             return member
-        return Record(node["class"], {"name": node["name"], "value": value})
+        return Record.of(node["class"], {"name": node["name"], "value": value})
 
     def _pickle(self, node: Any) -> Any:
         if self._unpickled is None:

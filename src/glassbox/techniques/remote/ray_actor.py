@@ -255,7 +255,7 @@ def _actor(ray: ModuleType, plan: ActorPlan) -> Any:
 
 
 def _open(spec: bytes, progress: Progress) -> "Desk":
-    return open_desk(WorkerSpec.from_json(spec), progress)
+    return open_desk(WorkerSpec.from_json(spec), progress, owns_process=True)
 
 
 def _array(buffer: Buffer) -> "np.ndarray[Any, np.dtype[np.uint8]]":

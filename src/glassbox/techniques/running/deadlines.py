@@ -7,6 +7,7 @@ import threading
 import time
 
 from glassbox.errors import DeadlineExceeded, GlassboxError
+from glassbox.techniques.calls import allow_more
 from glassbox.techniques.running.stopping import StopSign
 
 INSIST_S = 0.05
@@ -90,6 +91,6 @@ class Clock:
 
 def _overrun(wall_s: float) -> DeadlineExceeded:
     return DeadlineExceeded(
-        f"The run took longer than the {wall_s:g} s that it may. Allow it more (Limits(wall_s=…), "
-        "--timeout; whoever keeps the model may allow less), or do less in one run."
+        f"The run took longer than the {wall_s:g} s that it may. "
+        + allow_more("Limits(wall_s=…), --timeout")
     )

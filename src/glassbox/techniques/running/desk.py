@@ -16,6 +16,7 @@ from glassbox.techniques.calls import Call, Environment, Limits, ModelInfo, Pack
 from glassbox.techniques.protocol import Progress
 from glassbox.techniques.running.functions import Functions
 from glassbox.techniques.running.hidden_prompt import HiddenPrompt
+from glassbox.techniques.running.process_record import ProcessRecord
 from glassbox.techniques.running.remote_errors import describe
 from glassbox.techniques.running.rounds import Guard, House, Rounds
 from glassbox.techniques.running.run_state import Job, RunRecord
@@ -36,6 +37,8 @@ class Desk:
         result_ttl_s: Seconds for which runs and results are kept after their end.
         adapter: Name of a loaded adapter that is part of the model while techniques run.
         guard: Entered around each run, until what it did has been undone.
+        owns_process: Whether nothing but techniques runs in this process, so that what they change
+            in it (working folder, environment, log, …) can be put back.
         on_close: Called once, when the desk has closed; lets the engine go where nobody else will.
     """
 
@@ -53,6 +56,7 @@ class Desk:
         result_ttl_s: float = 600.0,
         adapter: str | None = None,
         guard: Guard | None = None,
+        owns_process: bool = False,
         on_close: Callable[[], None] | None = None,
     ) -> None:
         self._on_close = on_close
@@ -66,6 +70,7 @@ class Desk:
             hidden=self._hidden,
             adapter=adapter,
             guard=guard or (lambda _id, _call: nullcontext()),
+            process=ProcessRecord() if owns_process else None,
         )
         self._rounds = Rounds(
             house,

@@ -2,8 +2,10 @@
 
 It is a copy of the model's tokenizer, of a class derived from its own, so that whoever asks what it
 is gets the same answer. The prompt's ids go behind a begin-of-text token, or where the chat
-template puts the system prompt; there a mark stands for them in rendered text. Truncation leaves
-them whole. Offsets and masks have entries for them; what maps characters to tokens
+template puts the system prompt; there a mark stands for them in rendered text. What follows them
+is encoded as it stands there, without the space that some tokenizers put before every text, as the
+server does it; pairs, words and overflowing texts alone keep that space. Truncation leaves the
+prompt whole. Offsets and masks have entries for them; what maps characters to tokens
 (``char_to_token`` and its kin) is not there. Its backend, ``tokenizer.backend_tokenizer``, knows
 nothing of the prompt.
 """
@@ -12,6 +14,8 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from glassbox.engine.model.codec import ANCHORS, TokenizerCodec
 
 BETWEEN = "\n\n"
 """Between the hidden prompt and what follows, as where the server puts one before requests."""
@@ -40,15 +44,30 @@ class HiddenTokens:
     front: tuple[int, ...]
     """Before a text that it does not stand in, with what is between them."""
     inner: tuple[int, ...]
-    """In the place of a mark."""
+    """In the place of a mark with text before it."""
+    alone: tuple[int, ...]
+    """In the place of a mark that a text begins with."""
+    anchors: Mapping[str, tuple[int, ...]]
+    """Texts behind which others are encoded to read as they do behind the prompt, with their ids;
+    none where the tokenizer reads a text alike wherever it stands."""
     edit: Callable[[str], str]
     """Makes of a text one without the prompt."""
 
     @classmethod
     def of(cls, tokenizer: Any, text: str, edit: Callable[[str], str]) -> "HiddenTokens":
         """Return a hidden prompt as a tokenizer reads it."""
-        front, inner = tokenizer([text + BETWEEN, text], add_special_tokens=False)["input_ids"]
-        return cls(text, tuple(front), tuple(inner), edit)
+        codec = TokenizerCodec(tokenizer)
+        front, alone, sample, *starts = codec.encode(
+            [text + BETWEEN, text, "b", *ANCHORS], special=False
+        )
+        inner, sample_behind = codec.encode_continuations([text, "b"])
+        anchors = dict(zip(ANCHORS, starts, strict=True)) if sample_behind != sample else {}
+        return cls(text, front, inner, alone, anchors, edit)
+
+    @property
+    def runs(self) -> tuple[tuple[int, ...], ...]:
+        """All that the prompt is read as."""
+        return tuple(dict.fromkeys((self.front, self.inner, self.alone)))
 
 
 def guest_of(tokenizer: Any, hidden: HiddenTokens) -> Any:
@@ -167,16 +186,24 @@ class _Guest:
             return convert(tokens)
         hidden = self._hidden_tokens()
         n_marks = sum(token == MARK for token in tokens)
-        ids = iter(hidden.inner if n_marks == len(hidden.inner) else hidden.front)
+        ids = iter(next((run for run in hidden.runs[::-1] if len(run) == n_marks), hidden.front))
         unknown = self.unk_token_id  # type: ignore[attr-defined]
         return [next(ids, unknown) if token == MARK else convert(token) for token in tokens]
 
     def _decode(self, token_ids: Any, *args: Any, **options: Any) -> str:
         decode = super()._decode  # type: ignore[misc]
         hidden = self._hidden_tokens()
-        if isinstance(token_ids, Sequence):
-            token_ids = _without_front(list(token_ids), hidden.front)
-        text = str(decode(token_ids, *args, **options))
+        first, *parts = (
+            _split(list(token_ids), hidden.front)
+            if isinstance(token_ids, Sequence)
+            else [token_ids]
+        )
+        text = str(decode(first, *args, **options))
+        if parts:
+            # Read where they stand: a decoder may drop the space that a text begins with.
+            n_known = len(decode(list(hidden.front), *args, **options))
+            for part in parts:
+                text += str(decode([*hidden.front, *part], *args, **options))[n_known:]
         # Marks again where they stood, so that what was encoded is what is decoded.
         return MARK.join(hidden.edit(part) for part in text.split(hidden.text))
 
@@ -207,35 +234,61 @@ def _rows_of(
     """Return the lists of one text, the hidden prompt in them; several where it overflows."""
     if isinstance(text, str) and MARK in text and pair is None:
         head, _, tail = text.partition(MARK)
-        before, after = (
-            encode([part], **{**options, "add_special_tokens": special})
-            for part, special in ((head, options.get("add_special_tokens", True)), (tail, False))
+        before = encode([head], **options)
+        after, anchor = _encoded_behind(
+            encode, tail, {**options, "add_special_tokens": False}, hidden
         )
+        inside = hidden.inner if head else hidden.alone
         return {
-            name: [[*before[name][0], *_filling(name, hidden.inner), *after[name][0]]]
+            name: [[*before[name][0], *_filled(name, inside, after[name][0], hidden, anchor)]]
             for name in before
             if name == "input_ids" or name in _FILLINGS
         }
-    found = encode([text], [pair] if pair is not None else None, **options)
+    anchor = ""
+    if isinstance(text, str) and pair is None and not options.get("return_overflowing_tokens"):
+        found, anchor = _encoded_behind(encode, text, options, hidden)
+    else:
+        found = encode([text], [pair] if pair is not None else None, **options)
     first = getattr(tokenizer, "bos_token_id", None)
+    n_before = [int(ids[:1] == [first]) for ids in found["input_ids"]]
+    n_anchor = len(hidden.anchors.get(anchor, ()))
     rows: dict[str, list[Any]] = {}
     for name, values in found.items():
         if name == "length":
-            rows[name] = [value + len(hidden.front) for value in values]
+            rows[name] = [value + len(hidden.front) - n_anchor for value in values]
         elif name == "input_ids" or name in _FILLINGS:
             rows[name] = [
-                _spliced(value, _filling(name, hidden.front), behind=int(ids[:1] == [first]))
-                for value, ids in zip(values, found["input_ids"], strict=True)
+                [*value[:n], *_filled(name, hidden.front, value[n:], hidden, anchor)]
+                for value, n in zip(values, n_before, strict=True)
             ]
     return rows
 
 
-def _spliced(values: list[Any], filling: list[Any], *, behind: int) -> list[Any]:
-    return [*values[:behind], *filling, *values[behind:]]
+def _encoded_behind(
+    encode: Callable[..., Any], text: str, options: Mapping[str, Any], hidden: HiddenTokens
+) -> tuple[Any, str]:
+    """Return a text's lists, and the anchor whose tokens stand before it there; often none.
+
+    Source: ``TokenizerCodec.encode_continuations``, whose ids the text's are.
+    """
+    literal = options.get("split_special_tokens")
+    for anchor, start in hidden.anchors.items():
+        bare = encode([anchor + text], add_special_tokens=False, split_special_tokens=literal)
+        if tuple(bare["input_ids"][0][: len(start)]) == start:
+            room = options.get("max_length")
+            longer = {"max_length": room + len(start)} if room is not None else {}
+            return encode([anchor + text], **{**options, **longer}), anchor
+    return encode([text], **options), ""
 
 
-def _filling(name: str, ids: tuple[int, ...]) -> list[Any]:
-    return list(ids) if name == "input_ids" else [_FILLINGS[name]] * len(ids)
+def _filled(
+    name: str, ids: tuple[int, ...], values: list[Any], hidden: HiddenTokens, anchor: str
+) -> list[Any]:
+    """Return a list with the entries of the prompt's ids in the place of the anchor's."""
+    rest = values[len(hidden.anchors.get(anchor, ())) :]
+    if name == "offset_mapping" and anchor:
+        rest = [(max(start - len(anchor), 0), max(end - len(anchor), 0)) for start, end in rest]
+    return [*(ids if name == "input_ids" else [_FILLINGS[name]] * len(ids)), *rest]
 
 
 def _padded(values: list[Any], width: int, by: Any, side: str) -> list[Any]:
@@ -251,7 +304,7 @@ def _is_many(text: Any, *, is_split: bool) -> bool:
 
 def _parts(ids: list[int], hidden: HiddenTokens) -> list[tuple[list[int], bool]]:
     """Return the parts of a sequence of ids, and of each whether it is the hidden prompt."""
-    for run in (hidden.front, hidden.inner):
+    for run in hidden.runs:
         at = _find(ids, run)
         if at is not None:
             end = at + len(run)
@@ -259,9 +312,10 @@ def _parts(ids: list[int], hidden: HiddenTokens) -> list[tuple[list[int], bool]]
     return [(ids, False)]
 
 
-def _without_front(ids: list[int], front: tuple[int, ...]) -> list[int]:
-    at = _find(ids, front)
-    return ids if at is None else [*ids[:at], *_without_front(ids[at + len(front) :], front)]
+def _split(ids: list[int], run: tuple[int, ...]) -> list[list[int]]:
+    """Return what stands before a run of ids and behind each time it is there."""
+    at = _find(ids, run)
+    return [ids] if at is None else [ids[:at], *_split(ids[at + len(run) :], run)]
 
 
 def _find(ids: list[int], run: tuple[int, ...]) -> int | None:

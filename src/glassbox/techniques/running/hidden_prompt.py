@@ -63,7 +63,7 @@ class HiddenPrompt:
             front = self._tokens.front
             decoded = [tokenizer.decode([each]) for each in front]
             shown = [token_text(tokenizer, each) for each in front]
-            self._id_runs = Runs([front, self._tokens.inner])
+            self._id_runs = Runs(self._tokens.runs)
             self._runs = (
                 Runs([decoded, shown]),
                 Runs([tokenizer.convert_ids_to_tokens(list(front))]),

@@ -17,12 +17,25 @@ if TYPE_CHECKING:
     from glassbox.engine.protocol import Engine
     from glassbox.techniques.running.desk import Desk
 
-Guard = Callable[[str, Call], AbstractContextManager[None]]
-"""Entered around each run, on its thread, with the run's id and the call."""
+Guard = Callable[[str, Call], AbstractContextManager[int | None]]
+"""Entered around each run, on its thread, with the run's id and the call; gives the bytes of memory
+that it may take, None where they are not bounded."""
 
 
-def open_desk(spec: WorkerSpec, progress: Progress, *, guard: Guard | None = None) -> "Desk":
+def open_desk(
+    spec: WorkerSpec,
+    progress: Progress,
+    *,
+    guard: Guard | None = None,
+    owns_process: bool = False,
+) -> "Desk":
     """Return a desk beside a model that was made resident for it.
+
+    Args:
+        spec: Which model.
+        progress: Told what is being done.
+        guard: Entered around each run.
+        owns_process: Whether nothing but techniques runs in this process.
 
     Raises:
         DependencyMissing: torch or transformers is not installed.
@@ -38,7 +51,7 @@ def open_desk(spec: WorkerSpec, progress: Progress, *, guard: Guard | None = Non
     progress(f"loading {spec.model}", None)
     engine = load_engine(spec.model_spec, threads=spec.threads)
     progress(f"{spec.model} is resident", 1.0)
-    return desk_of(engine, spec, guard=guard, on_close=engine.close)
+    return desk_of(engine, spec, guard=guard, owns_process=owns_process, on_close=engine.close)
 
 
 def desk_of(
@@ -46,6 +59,7 @@ def desk_of(
     spec: WorkerSpec,
     *,
     guard: Guard | None = None,
+    owns_process: bool = False,
     on_close: Callable[[], None] | None = None,
 ) -> "Desk":
     """Return a desk beside an engine, with everything of a spec that is not the engine's."""
@@ -59,5 +73,6 @@ def desk_of(
         name=spec.app_name,
         adapter=spec.adapter,
         guard=guard,
+        owns_process=owns_process,
         on_close=on_close,
     )

@@ -52,7 +52,7 @@ def describe(error: BaseException, own_file: str = "") -> RemoteError:
         if own is None and mine:
             own = mine[-1]
     notes = [note for note in getattr(error, "__notes__", ()) if isinstance(note, str)]
-    message = "\n".join([_text(error), *notes])
+    message = "\n".join(filter(None, [_text(error), *notes]))
     return RemoteError(
         type=f"{kind.__module__}.{kind.__qualname__}",
         message=_shortened(message),

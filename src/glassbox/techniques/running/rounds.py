@@ -24,6 +24,7 @@ from glassbox.techniques.running.deadlines import Clock
 from glassbox.techniques.running.functions import Functions
 from glassbox.techniques.running.hidden_prompt import HiddenPrompt
 from glassbox.techniques.running.line import CallerLine
+from glassbox.techniques.running.process_record import ProcessRecord
 from glassbox.techniques.running.remote_errors import describe
 from glassbox.techniques.running.run_book import RunBook
 from glassbox.techniques.running.run_state import Job, RunRecord, tightened
@@ -42,8 +43,9 @@ LOOK_S = 0.002
 N_SUSPECTS = 100
 """Runs of one loan, the last ones, that are told what was found at its end."""
 
-Guard = Callable[[str, Call], AbstractContextManager[None]]
-"""Entered around each run on the thread that executes it, with the run's id and the call."""
+Guard = Callable[[str, Call], AbstractContextManager[int | None]]
+"""Entered around each run on the thread that executes it, with the run's id and the call; gives the
+bytes of memory that it may take, None where they are not bounded."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ class House:
     """Name of a loaded adapter that is part of the model meanwhile."""
     guard: Guard
     """Entered around each run."""
+    process: ProcessRecord | None = None
+    """Put back after each run; None where other things go on in this process."""
 
 
 class Rounds:
@@ -231,7 +235,8 @@ class Rounds:
 
     def _serve(self, lent: Lent, job: Job | None, done: deque[Job]) -> None:
         """Run a call, and those that follow while nobody else wants the model."""
-        visit = Visit(lent, self._house.functions, self.sessions, self._house.hidden)
+        house = self._house
+        visit = Visit(lent, house.functions, self.sessions, house.hidden, house.process)
         while job is not None:
             self._run(visit, job)
             done.append(job)
@@ -249,7 +254,8 @@ class Rounds:
             self.running = job
         self.clock.begin(job.stop, limits.wall_s)
         try:
-            with self._house.guard(job.id, job.call):
+            with self._house.guard(job.id, job.call) as memory_bytes:
+                limits = replace(limits, memory_bytes=memory_bytes)
                 outcome = visit.run(job, session, limits)
         finally:
             self.clock.end()

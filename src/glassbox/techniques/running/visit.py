@@ -10,17 +10,27 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from glassbox.engine.model.devices import is_out_of_memory
 from glassbox.engine.protocol import EngineInfo, Lent
 from glassbox.errors import ConflictError, GlassboxError, UnknownName
 from glassbox.techniques import values
-from glassbox.techniques.calls import Limits, ModelInfo, Packed, RemoteError, RunStatus
+from glassbox.techniques.calls import (
+    Limits,
+    ModelInfo,
+    Packed,
+    RemoteError,
+    RunStatus,
+    allow_more,
+)
 from glassbox.techniques.packed.named_classes import classes_of
 from glassbox.techniques.running.execution import Technique, execute, execute_map, require_plain
 from glassbox.techniques.running.functions import Functions
 from glassbox.techniques.running.hidden_prompt import HiddenPrompt
 from glassbox.techniques.running.printed import kept_lines
+from glassbox.techniques.running.process_record import ProcessRecord
 from glassbox.techniques.running.remote_errors import describe, edited
 from glassbox.techniques.running.run_state import Job
 from glassbox.techniques.running.sessions import Session, Sessions
@@ -51,18 +61,31 @@ class Visit:
         functions: What can be called.
         sessions: Where results are kept on request.
         hidden: The system prompt that is never shown; None where there is none.
+        process: Put back after each run; None where other things go on in this process.
     """
 
     def __init__(
-        self, lent: Lent, functions: Functions, sessions: Sessions, hidden: HiddenPrompt | None
+        self,
+        lent: Lent,
+        functions: Functions,
+        sessions: Sessions,
+        hidden: HiddenPrompt | None,
+        process: ProcessRecord | None = None,
     ) -> None:
         self._lent = lent
         self._functions = functions
         self._sessions = sessions
         self._hidden = hidden
+        self._process = process
 
     def run(self, job: Job, session: Session | None, limits: Limits) -> Outcome:
-        """Return what came of a call; nothing that it does or raises gets out."""
+        """Return what came of a call; nothing that it does or raises gets out.
+
+        Args:
+            job: The call.
+            session: Where it belongs.
+            limits: What it is held to; its memory, where that is bounded.
+        """
         undone: Counter[str] = Counter()
         result: Packed | None = None
         error: RemoteError | None = None
@@ -77,13 +100,14 @@ class Visit:
             pass
         except BaseException as raised:  # noqa: BLE001
             # Somebody else's code: whatever it raises, SystemExit included, is its outcome.
+            _add_remedy(raised, limits.memory_bytes)
             error = self._described(raised, own_file)
             traceback.clear_frames(raised.__traceback__)
         reason = job.stop.reason
         if reason is not None:
             error, result = describe(reason), None
         try:
-            undone.update(self._lent.undo())
+            undone.update(self._undo())
         except GlassboxError as fault:
             error = error or describe(fault)
             return Outcome("failed", None, error, _counted(undone), fault)
@@ -123,9 +147,13 @@ class Visit:
 
         def between() -> None:
             with job.stop.paused(model):
-                undone.update(self._lent.undo())
+                undone.update(self._undo())
 
         return execute_map(function, model, tokenizer, (args, kwargs), inputs, between=between)
+
+    def _undo(self) -> tuple[str, ...]:
+        process = self._process.restore() if self._process is not None else ()
+        return (*self._lent.undo(), *process)
 
     def _packed(self, job: Job, session: Session | None, value: Any, limits: Limits) -> Packed:
         call = job.call
@@ -168,6 +196,24 @@ def describe_model(
         has_hidden_prompt=has_hidden,
         is_isolated=False,
     )
+
+
+def _add_remedy(raised: BaseException, memory_bytes: int | None) -> None:
+    """Say of an error for lack of memory what the limit was, where there is one."""
+    if memory_bytes is None or not is_out_of_memory(raised):
+        return
+    said = str(raised)
+    if not isinstance(raised, torch.OutOfMemoryError) and not any(
+        each in said for each in _ACCELERATORS
+    ):
+        raised.add_note(
+            f"It may take {memory_bytes / 2**20:,.0f} MiB of memory beside the model. "
+            + allow_more("Limits(memory_bytes=…)")
+        )
+
+
+_ACCELERATORS = ("CUDA", "CUBLAS", "MPS")
+"""Named by errors for lack of a device's own memory, which no limit of a process is about."""
 
 
 def _file_of(function: Callable[..., Any]) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 
 from glassbox.errors import NotShippable
 from glassbox.techniques.packed.live_things import live
-from glassbox.techniques.packed.named_classes import home_name
+from glassbox.techniques.packed.named_classes import INTERACTIVE, home_name
 from glassbox.techniques.shipping.code_reading import (
     attribute_chains,
     captures,
@@ -187,7 +187,7 @@ class _Surveyor:
             self._needs(function.__module__)
             return
         home = sys.modules.get(str(function.__globals__.get("__name__", "")))
-        if home is not None and is_local(home) and home_name(home.__name__) != "__main__":
+        if home is not None and is_local(home) and home_name(home.__name__) != INTERACTIVE:
             self.found.homes.add(home_name(home.__name__))
         del what
         name = function.__qualname__.rpartition("<locals>.")[2]
