@@ -37,6 +37,9 @@ ran out on the way."""
 OverlongPolicy = Literal["error", "truncate", "skip"]
 """What happens to a text that does not fit the context."""
 
+BadRows = Literal["error", "drop"]
+"""What happens to a row that cannot be used: stop with its line, or leave it out and count it."""
+
 
 @dataclass(frozen=True)
 class ModelSpec:

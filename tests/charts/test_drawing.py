@@ -295,6 +295,19 @@ def test_accuracy_has_the_whole_axis_and_errors_begin_at_zero():
         accuracy_comparison(Bars((), "test part", 10))
 
 
+def test_nothing_runs_through_the_figures_of_bars():
+    bars = dataclasses.replace(worlds.bars(), reference=0.3)
+    (axes,) = accuracy_comparison(bars).figure.axes
+    level = next(each for each in axes.lines if set(each.get_ydata()) == {0.3})
+    for text in axes.texts:
+        paper = text.get_bbox_patch()
+        assert to_hex(paper.get_facecolor()) == "#ffffff"
+        assert text.get_zorder() > level.get_zorder()
+    (axes,) = calibration_error_comparison(bars).figure.axes
+    for text, bar in zip(axes.texts, bars.bars, strict=True):
+        assert bar.null is None or text.xy[1] >= bar.null.quantile_95
+
+
 @pytest.mark.parametrize("n_labels", [1, 2, 8, 20])
 def test_confusion_matrices_of_any_size_can_be_drawn(n_labels):
     labels = tuple(f"a complaint that is about matter {n}" for n in range(n_labels))

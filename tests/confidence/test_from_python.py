@@ -50,6 +50,8 @@ def test_what_has_the_wrong_type_is_refused_by_name():
         "job(seed=-1)": "seed is -1; allowed: an integer of at least 0",
         "job(tuning='yes')": "tuning is 'yes'; allowed: one of no, missing, again",
         "job(overlong='cut')": "overlong is 'cut'; allowed: one of error, truncate, skip",
+        "job(data=DataChoice('x.csv', bad_rows='keep'))": "bad_rows is 'keep'; allowed: one of",
+        "job(model=ModelSpec('tiny', quantization='2bit'))": "quantization is '2bit'; allowed: one",
         "Promise(max_error=5)": "max_error is 5; allowed: a fraction in (0, 1)",
         "Promise(confidence_level=1)": "confidence_level is 1; allowed: a fraction in (0, 1)",
         "load_engine('tiny')": "spec is 'tiny'; allowed: a ModelSpec, such as ModelSpec('tiny')",

@@ -46,9 +46,8 @@ def test_too_few_classes(names):
 
 
 def test_classes_that_differ_in_case_only_are_refused():
-    with pytest.raises(
-        InvalidLabels, match="' Positive' belongs to both 'Positive' and 'positive'"
-    ):
+    merged = r"\[classes.'positive'\] with values = \['Positive'\]"
+    with pytest.raises(InvalidLabels, match=f"differ in a capital alone.*{merged}"):
         default_labels(["positive", "Positive"])
 
 

@@ -171,12 +171,21 @@ def test_another_base_model_is_refused(run, tmp_path, capsys):
     [
         (["evaluate", "-d", "nowhere.csv"], "nowhere.csv"),
         (["evaluate", "-d", "few.csv", "-m", "no/such/model"], "no/such/model"),
-        (["evaluate", "-d", "tiny", "--overlong", "ignore"], "error, truncate or skip"),
+        (
+            ["evaluate", "-d", "tiny", "--overlong", "ignore"],
+            "'ignore' is not one of 'error', 'truncate', 'skip'",
+        ),
         (["evaluate", "-d", "tiny", "--max-error", "2"], "max_error"),
         (["evaluate", "-d", "tiny", "--samples", "1"], "number of samples"),
         (["evaluate", "-d", "tiny", "--tune", "--adapter", "x"], "not both"),
-        (["evaluate", "-d", "tiny", "--quantization", "2bit"], "8bit or 4bit"),
-        (["evaluate", "-d", "tiny", "--bad-rows", "keep"], "error or drop"),
+        (
+            ["evaluate", "-d", "tiny", "--quantization", "2bit"],
+            "'2bit' is not one of '8bit', '4bit'",
+        ),
+        (
+            ["evaluate", "-d", "tiny", "--bad-rows", "keep"],
+            "'keep' is not one of 'error', 'drop'",
+        ),
         (["evaluate", "-d", "tiny", "--data-format", "xlsx"], "No data format 'xlsx'"),
         (["threshold", "shipped", "--save"], "part of the package"),
         (["calibrate", "shipped"], "part of the package"),

@@ -130,9 +130,12 @@ def _bar(axes: Axes, x: float, bar: Bar, number: Callable[[float], str]) -> None
     whisker = style.darker(style.face(bar.role), 0.5)
     axes.plot([x, x], ends, color=whisker, linewidth=1.4, zorder=4)
     axes.scatter([x, x], ends, marker="_", s=42, color=whisker, linewidth=1.4, zorder=4)
+    top = max(middle, interval.high, 0.0 if bar.null is None else bar.null.quantile_95)
     axes.annotate(
-        number(middle), (x, max(middle, interval.high)), xytext=(0, 4), textcoords="offset points",
+        number(middle), (x, top), xytext=(0, 4), textcoords="offset points",
         ha="center", va="bottom", size=8.5, annotation_clip=False, zorder=6,
+        # The level to beat may run behind the figure, which it must not strike through.
+        bbox={"facecolor": "white", "linewidth": 0, "pad": 0.8},
     )  # fmt: skip
 
 

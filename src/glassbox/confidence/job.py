@@ -8,12 +8,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from glassbox.confidence.data.labelled import BadRows
 from glassbox.engine.protocol import AdapterRecipe, Engine
 from glassbox.errors import InvalidValue
 from glassbox.stats.checking import checked_count, checked_fraction
 from glassbox.stats.selective.business import Costs
-from glassbox.types import ModelSpec, OverlongPolicy
+from glassbox.types import BadRows, ModelSpec, OverlongPolicy, Quantization
 
 Tuning = Literal["no", "missing", "again"]
 """``no``: use an adapter if one is there; ``missing``: tune unless one is; ``again``: tune."""
@@ -42,6 +41,14 @@ class DataChoice:
     """``labels.toml``; None makes the label set from the labels in the data."""
     sample: int | None = None
     """Evaluate only so many held-out rows; None takes all."""
+
+    def __post_init__(self) -> None:
+        """Refuse another word for bad rows: it would leave them out.
+
+        Raises:
+            InvalidValue: There is no such way.
+        """
+        _check_known("bad_rows", self.bad_rows, get_args(BadRows))
 
 
 @dataclass(frozen=True)
@@ -101,7 +108,7 @@ class Job:
 
         Raises:
             InvalidValue: Model, data or folder is given as something else than its type; there is
-                no such tuning or policy; the seed is negative.
+                no such tuning, policy or quantization; the seed is negative.
         """
         if not isinstance(self.model, ModelSpec):
             raise InvalidValue("model", self.model, "a ModelSpec, such as ModelSpec('tiny')")
@@ -109,9 +116,10 @@ class Job:
             raise InvalidValue("data", self.data, "a DataChoice, such as DataChoice('texts.csv')")
         if not isinstance(self.out, Path):
             raise InvalidValue("out", self.out, "a pathlib.Path, such as Path('runs/first')")
-        for name, known in (("tuning", get_args(Tuning)), ("overlong", get_args(OverlongPolicy))):
-            if getattr(self, name) not in known:
-                raise InvalidValue(name, getattr(self, name), f"one of {', '.join(known)}")
+        _check_known("tuning", self.tuning, get_args(Tuning))
+        _check_known("overlong", self.overlong, get_args(OverlongPolicy))
+        if self.model.quantization is not None:
+            _check_known("quantization", self.model.quantization, get_args(Quantization))
         checked_count("seed", self.seed, minimum=0)
 
     def describe(self) -> dict[str, Any]:
@@ -121,3 +129,8 @@ class Job:
         labels = self.data.labels_file
         content["data"]["labels_file"] = None if labels is None else str(labels)
         return content
+
+
+def _check_known(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise InvalidValue(name, value, f"one of {', '.join(known)}")

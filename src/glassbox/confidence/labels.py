@@ -22,6 +22,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Self
 
@@ -64,8 +65,12 @@ def default_verbalisers(name: str) -> tuple[str, ...]:
 
     Source: Holtzman et al. 2021, arXiv 2104.08315 (probability spreads over surface forms).
     """
-    capital = name[:1].upper() + name[1:]
-    return tuple(dict.fromkeys(lead + form for form in (name, capital) for lead in (" ", "")))
+    forms = (name, _with_capital(name))
+    return tuple(dict.fromkeys(lead + form for form in forms for lead in (" ", "")))
+
+
+def _with_capital(name: str) -> str:
+    return name[:1].upper() + name[1:]
 
 
 @dataclass(frozen=True)
@@ -244,6 +249,14 @@ def default_labels(names: Iterable[str]) -> LabelSet:
             raise InvalidLabels(f"Class names are texts, and {each!r} is none.")
     classes = tuple(sorted(set(given)))
     _check_classes(classes)
+    spelt: dict[str, str] = {}
+    for name in classes:
+        if (other := spelt.setdefault(_with_capital(name), name)) != name:
+            raise InvalidLabels(
+                f"The labels {other!r} and {name!r} differ in a capital alone, and a model says "
+                f"both. If they mean one class, say so in labels.toml: [classes.{name!r}] with "
+                f"values = [{other!r}]. Else give each its own verbalisers there."
+            )
     return LabelSet(
         classes=classes,
         verbalisers=tuple(default_verbalisers(name) for name in classes),
@@ -310,8 +323,10 @@ def load_labels(path: str | Path) -> LabelSet:
     )
 
 
-def label_value(value: str | int | float | bool) -> str:
+def label_value(value: str | int | float | bool | Decimal) -> str:
     """Return how a label value of the data is written: 1 and 1.0 are "1", true is "true".
+
+    Decimals are how warehouses export whole numbers to Parquet.
 
     Example:
         >>> [label_value(each) for each in (1, 1.0, True, " yes ")]
@@ -319,7 +334,7 @@ def label_value(value: str | int | float | bool) -> str:
     """
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, float) and value.is_integer():
+    if isinstance(value, float | Decimal) and value % 1 == 0:
         return str(int(value))
     return str(value).strip()
 

@@ -18,6 +18,7 @@ from glassbox.confidence.asking.explain import (
     TokenProb,
     VerbaliserProb,
 )
+from glassbox.errors import InvalidData
 from glassbox.runtime import Runtime
 
 
@@ -40,6 +41,26 @@ def test_a_file_that_cannot_be_read_is_refused_before_a_model_is_loaded(
     table.write_text("topic,remark\nHello,The soup was cold.\n")
     assert shell.main(["classify", "--file", str(table)]) == 2
     assert "No text column 'text'. Known: topic, remark" in capsys.readouterr().err
+
+
+def test_logprobs_takes_a_text_as_classify_does(monkeypatch, capsys):
+    asked: list[str] = []
+
+    def load(self, run, model=None):
+        return None
+
+    def answer(labeller, text, *, top_k):
+        asked.append(text)
+        raise InvalidData("asked")
+
+    monkeypatch.setattr(Runtime, "labeller", load)
+    monkeypatch.setattr("glassbox.confidence.asking.explain.explain", answer)
+    assert shell.main(["logprobs", "  The soup was cold. \n"]) == 2
+    assert asked == ["The soup was cold."]
+    for text, message in (("", "the text is empty"), (" \n", "is empty"), ("a\0b", "zero byte")):
+        assert shell.main(["logprobs", text]) == 2
+        assert message in capsys.readouterr().err
+    assert len(asked) == 1
 
 
 @given(st.lists(st.floats(0, 1), max_size=12).map(lambda each: sorted(each, reverse=True)))

@@ -368,6 +368,15 @@ def test_a_run_beside_itself_differs_by_as_much_as_its_rows_leave_open(run):
     assert "NLL the same on every row" in comparison_table(found).notes[0]
 
 
+def test_every_copy_of_a_text_is_compared():
+    rows = drawn_rows(400)
+    held = replace(rows.held_out, texts=tuple(f"text {i // 2}" for i in range(400)))
+    run = analyse({"base": replace(rows, held_out=held)}, (), QUESTION)
+    found = compare_runs(run, run, ("one", "one"))
+    assert found.n_shared == run.final.best.n_rows
+    assert found.metrics[0].accuracy == run.final.best.accuracy
+
+
 def test_runs_that_share_too_little_are_refused(run):
     other = analyse({"base": drawn_rows(800, seed=5)}, (), QUESTION)
     relabelled = other.final.rows.held_out.texts

@@ -84,9 +84,11 @@ def test_words_too_long_for_a_label_are_text(write, more):
         assert read_texts(path).counts == {name: 6, "short": 6}
 
 
-def test_parquet(tmp_path):
+@pytest.mark.parametrize("kind", [pa.float64(), pa.decimal128(38, 0), pa.decimal128(38, 2)])
+def test_parquet(kind, tmp_path):
     path = tmp_path / "x.parquet"
-    pq.write_table(pa.table({"text": [t for t, _ in ROWS], "label": [1.0, 0.0, 1.0]}), path)
+    labels = pa.array([1, 0, 1]).cast(kind)
+    pq.write_table(pa.table({"text": [t for t, _ in ROWS], "label": labels}), path)
     data = read_texts(path)
     assert pairs(data) == [(t, "1" if label == "pos" else "0") for t, label in ROWS]
     assert data.encoding == ""

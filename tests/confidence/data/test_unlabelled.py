@@ -124,6 +124,18 @@ def test_file_formats_by_suffix_and_encoding(tmp_path):
     assert list(stream_texts(lines, encoding="latin-1"))[3] == (4, "bad ÿ")
 
 
+def test_a_missing_header_is_met_with_a_format_that_streams_have(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("so good\nso bad\n", encoding="utf-8")
+    with pytest.raises(UnknownName, match=r"--data-format text\)"):
+        next(stream_texts(path))
+    assert list(stream_texts(path, data_format="text")) == [(1, "so good"), (2, "so bad")]
+    path.write_text('{"words": "so good"}\n', encoding="utf-8")
+    ((_, problem),) = stream_texts(path, data_format="jsonl")
+    assert "none has a usual name" in str(problem)
+    assert "has no header" not in str(problem)
+
+
 def test_what_cannot_be_streamed(tmp_path):
     with pytest.raises(UnknownName, match=r"No file .*x\.txt"):
         next(stream_texts(tmp_path / "x.txt"))

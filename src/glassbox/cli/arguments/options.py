@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from glassbox import types
+
 Model = Annotated[
     str | None,
     typer.Option(
@@ -53,20 +55,16 @@ Encoding = Annotated[
     str | None, typer.Option("--encoding", help="Encoding of the data, as cp1252; else detected.")
 ]
 BadRows = Annotated[
-    str,
-    typer.Option(
-        "--bad-rows", help="Rows that cannot be used: 'error', or 'drop' (left out and counted)."
-    ),
+    types.BadRows,
+    typer.Option("--bad-rows", help="Rows that cannot be used: an error, or left out and counted."),
 ]
 LabelsFile = Annotated[
     Path | None,
     typer.Option("--labels", help="labels.toml: classes, verbalisers, instruction, template."),
 ]
 Overlong = Annotated[
-    str,
-    typer.Option(
-        "--overlong", help="Texts over the model's context: 'error', 'truncate' or 'skip'."
-    ),
+    types.OverlongPolicy,
+    typer.Option("--overlong", help="What happens to texts over the model's context."),
 ]
 Seed = Annotated[
     int | None, typer.Option("--seed", help="Decides split, bootstrap and order of training.")
@@ -82,8 +80,8 @@ LearningRate = Annotated[
     float, typer.Option("--learning-rate", help="Peak of the learning rate.", min=0.0)
 ]
 Quantization = Annotated[
-    str | None,
-    typer.Option("--quantization", help="'8bit' or '4bit' weights by bitsandbytes; CUDA only."),
+    types.Quantization | None,
+    typer.Option("--quantization", help="Weights of so many bits by bitsandbytes; CUDA only."),
 ]
 MaxError = Annotated[
     float | None,

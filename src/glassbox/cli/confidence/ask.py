@@ -127,8 +127,13 @@ def logprobs(
         _show_next(_next_tokens(text, model, top_k, run), quiet=quiet, json=json)
         return
     from glassbox.confidence.asking.explain import explain
+    from glassbox.confidence.data.unlabelled import given_texts
 
-    explanation = explain(_labeller(model, run), text, top_k=top_k)
+    # The text as 'classify' would take it.
+    ((_, read),) = given_texts([text])
+    if not isinstance(read, str):
+        raise read
+    explanation = explain(_labeller(model, run), read, top_k=top_k)
     if json:
         print_json(explanation)
     elif quiet:

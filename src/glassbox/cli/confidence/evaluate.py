@@ -6,20 +6,18 @@ import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast, get_args
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from glassbox.cli.arguments import options
 from glassbox.cli.confidence.results import draw_charts, print_outcome, print_results_table
 from glassbox.cli.terminal.console import note, print_json, print_text, progress
-from glassbox.errors import InvalidValue
 from glassbox.runtime import DEMO, Runtime
-from glassbox.types import OverlongPolicy, Quantization
+from glassbox.types import TINY, Quantization
 
 if TYPE_CHECKING:
-    from glassbox.confidence.data.labelled import BadRows
-    from glassbox.confidence.job import Job, Tuning
+    from glassbox.confidence.job import DataChoice, Job
 
 Retune = Annotated[
     bool, typer.Option("--retune", help="Fit LoRA weights even if the run folder has some.")
@@ -78,27 +76,27 @@ def evaluate(
     it goes on where it stopped.
     """
     from glassbox.confidence.analysis.costs import load_costs
+    from glassbox.confidence.job import DataChoice
+    from glassbox.engine.protocol import AdapterRecipe
 
     runtime = Runtime.load(_overrides(seed, max_error, confidence))
-    tuning: Tuning = "again" if retune else "missing" if tune else "no"
-    job = _job(runtime, model, data, out, adapter, tuning)
+    choice = DataChoice(
+        data,
+        text_column=text_column,
+        label_column=label_column,
+        data_format=data_format,
+        encoding=encoding,
+        bad_rows=bad_rows,
+        labels_file=labels,
+        sample=sample,
+    )
     job = replace(
-        job,
-        model=replace(job.model, quantization=_quantization(quantization)),
-        data=replace(
-            job.data,
-            text_column=text_column,
-            label_column=label_column,
-            data_format=data_format,
-            encoding=encoding,
-            bad_rows=_bad_rows(bad_rows),
-            labels_file=labels,
-            sample=sample,
-        ),
-        recipe=replace(job.recipe, epochs=epochs, learning_rate=learning_rate),
+        _job(runtime, model, choice, out, adapter, quantization),
+        tuning="again" if retune else "missing" if tune else "no",
+        recipe=AdapterRecipe(epochs=epochs, learning_rate=learning_rate),
         rank=rank,
+        overlong=overlong,
         costs=None if costs is None else load_costs(costs),
-        overlong=_overlong(overlong),
         label_bias=label_bias,
         samples=samples,
         paraphrases=paraphrases,
@@ -133,25 +131,26 @@ def tune(
     json: options.AsJson = False,
 ) -> None:
     """Fit LoRA weights to labelled texts; 'evaluate' on the same run folder uses them."""
+    from glassbox.confidence.job import DataChoice
     from glassbox.confidence.pipeline import MainJob
+    from glassbox.engine.protocol import AdapterRecipe
 
     runtime = Runtime.load(_overrides(seed, None, None))
-    job = _job(runtime, model, data, out, None, "again" if retune else "missing")
+    choice = DataChoice(
+        data,
+        text_column=text_column,
+        label_column=label_column,
+        data_format=data_format,
+        encoding=encoding,
+        bad_rows=bad_rows,
+        labels_file=labels,
+    )
     job = replace(
-        job,
-        model=replace(job.model, quantization=_quantization(quantization)),
-        data=replace(
-            job.data,
-            text_column=text_column,
-            label_column=label_column,
-            data_format=data_format,
-            encoding=encoding,
-            bad_rows=_bad_rows(bad_rows),
-            labels_file=labels,
-        ),
-        recipe=replace(job.recipe, epochs=epochs, learning_rate=learning_rate),
+        _job(runtime, model, choice, out, None, quantization),
+        tuning="again" if retune else "missing",
+        recipe=AdapterRecipe(epochs=epochs, learning_rate=learning_rate),
         rank=rank,
-        overlong=_overlong(overlong),
+        overlong=overlong,
     )
     fit = MainJob(job, runtime.open_engine, progress, note).tune()
     if json:
@@ -163,9 +162,12 @@ def tune(
 
 def show_main_job(max_error: float | None, out: Path | None) -> None:
     """Run the main job on the embedded model and dataset."""
+    from glassbox.confidence.job import DataChoice
+
     runtime = Runtime.load(_overrides(None, max_error, None))
     folder = out or runtime.settings.paths.runs / DEMO
-    _evaluate(runtime, _job(runtime, "tiny", "tiny", folder, None, "missing"), as_json=False)
+    job = replace(_job(runtime, TINY, DataChoice(TINY), folder), tuning="missing")
+    _evaluate(runtime, job, as_json=False)
     _try_next(
         'classify "The room was not clean."',
         'logprobs "The food was great, but the waiter was rude."',
@@ -203,20 +205,20 @@ def _evaluate(runtime: Runtime, job: "Job", *, as_json: bool) -> None:
 def _job(
     runtime: Runtime,
     model: str | None,
-    data: str,
+    data: "DataChoice",
     out: Path | None,
-    adapter: Path | None,
-    tuning: "Tuning",
+    adapter: Path | None = None,
+    quantization: Quantization | None = None,
 ) -> "Job":
-    from glassbox.confidence.job import DataChoice, Job, Promise
+    """Return a job as the settings have it: whoever asks replaces what its options say."""
+    from glassbox.confidence.job import Job, Promise
 
     chosen = runtime.settings.confidence
-    spec = runtime.model_spec(model, adapter=adapter)
+    spec = runtime.model_spec(model, adapter=adapter, quantization=quantization)
     return Job(
         model=spec,
-        data=DataChoice(data),
-        out=out or runtime.settings.paths.runs / _run_name(spec.model, data),
-        tuning=tuning,
+        data=data,
+        out=out or runtime.settings.paths.runs / _run_name(spec.model, data.source),
         promise=Promise(chosen.max_error, chosen.confidence_level),
         seed=chosen.seed,
     )
@@ -235,23 +237,3 @@ def _overrides(
         "confidence.max_error": max_error,
         "confidence.confidence_level": confidence,
     }
-
-
-def _overlong(value: str) -> OverlongPolicy:
-    if value not in get_args(OverlongPolicy):
-        raise InvalidValue("--overlong", value, "error, truncate or skip")
-    return cast(OverlongPolicy, value)
-
-
-def _bad_rows(value: str) -> "BadRows":
-    from glassbox.confidence.data.labelled import BadRows
-
-    if value not in get_args(BadRows):
-        raise InvalidValue("--bad-rows", value, "error or drop")
-    return cast("BadRows", value)
-
-
-def _quantization(value: str | None) -> Quantization | None:
-    if value is not None and value not in get_args(Quantization):
-        raise InvalidValue("--quantization", value, "8bit or 4bit")
-    return cast(Quantization | None, value)

@@ -15,7 +15,7 @@ from glassbox.stats.selective.business import Costs
 
 
 class _CostsFile(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     wrong_automated: float
     human_review: float

@@ -6,10 +6,10 @@ Knows nothing of files or models.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from decimal import Decimal
 
 from glassbox.confidence.data.decoding import has_half_characters
-from glassbox.confidence.data.formats import SUFFIXES, Cell, RawRow, RawRows
+from glassbox.confidence.data.formats import Cell, RawRow, RawRows
 from glassbox.confidence.labels import LabelSet, label_value
 from glassbox.errors import GlassboxError, InvalidData, InvalidValue, UnknownName
 
@@ -92,9 +92,10 @@ def find_columns(
         UnknownName: A named column is absent, or none has a usual name; lists the columns.
         InvalidValue: One column is named for both.
     """
-    text = find_column("text", raw.columns, text_column, TEXT_COLUMNS, source)
+    headless = "lines" if raw.format.startswith(("csv", "tsv")) else None
+    text = find_column("text", raw.columns, text_column, TEXT_COLUMNS, source, headless)
     others = [name for name in raw.columns if name != text or name == label_column]
-    label = find_column("label", others, label_column, LABEL_COLUMNS, source)
+    label = find_column("label", others, label_column, LABEL_COLUMNS, source, headless)
     if text == label:
         raise InvalidValue("label_column", label, f"a column other than the texts' {text!r}")
     rest = [name for name in raw.columns if name not in (text, label)]
@@ -109,9 +110,22 @@ def find_columns(
 
 
 def find_column(
-    kind: str, columns: Sequence[str], wanted: str | None, usual: Sequence[str], source: str
+    kind: str,
+    columns: Sequence[str],
+    wanted: str | None,
+    usual: Sequence[str],
+    source: str,
+    headless: str | None = None,
 ) -> str:
     """Return the column that the caller named, or the first that has a usual name.
+
+    Args:
+        kind: What it holds, ``text`` or ``label``.
+        columns: All there are.
+        wanted: The one that the caller named; None looks for a usual name.
+        usual: Usual names, in small letters, the likeliest first.
+        source: The file, for the message.
+        headless: Data format of such a file without a header; None where every file has names.
 
     Raises:
         UnknownName: There is none; lists the columns there are.
@@ -125,8 +139,10 @@ def find_column(
         if each in by_name:
             return by_name[each]
     remedy = f"{source}: none has a usual name; name it with {kind}_column (--{kind}-column)."
-    if SUFFIXES.get(Path(source).suffix.lower()) not in ("parquet", "jsonl"):
-        remedy += " If the file has no header, say data_format='lines' (--data-format lines)."
+    if headless:
+        remedy += (
+            f" If the file has no header, say data_format={headless!r} (--data-format {headless})."
+        )
     raise UnknownName(f"{kind} column", kind, columns, remedy=remedy)
 
 
@@ -199,7 +215,7 @@ def _written(value: Cell) -> str | None:
     """Return a label as text, empty where there is none; None for what cannot be a label."""
     if value is None or _is_nan(value):
         return ""
-    return label_value(value) if isinstance(value, str | bool | int | float) else None
+    return label_value(value) if isinstance(value, str | bool | int | float | Decimal) else None
 
 
 def _truth(row: RawRow, columns: Columns) -> float:

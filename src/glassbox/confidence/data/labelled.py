@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -29,9 +28,7 @@ from glassbox.confidence.data.formats import RawRows
 from glassbox.confidence.data.sources import read_source
 from glassbox.confidence.labels import LabelSet
 from glassbox.errors import InvalidData, UnknownName
-
-BadRows = Literal["error", "drop"]
-"""What happens to a row that cannot be used: stop with its line, or leave it out and count it."""
+from glassbox.types import BadRows
 
 MOST_NAMED = 10
 """Labels that a sentence names one by one: of more it says how many there are."""

@@ -266,7 +266,7 @@ def _table_header(
     if isinstance(line, InvalidData):
         raise line
     columns = header((number, cut(line)), name)
-    return columns, find_column("text", columns, column, TEXT_COLUMNS, name)
+    return columns, find_column("text", columns, column, TEXT_COLUMNS, name, "text")
 
 
 def _cell(

@@ -1,5 +1,6 @@
 """Two runs on the test rows that they share."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -132,12 +133,16 @@ def comparison_table(found: RunComparison) -> Table:
     )
 
 
-def _by_text(run: RunAnalysis) -> dict[tuple[str, str], int]:
+def _by_text(run: RunAnalysis) -> dict[tuple[str, str, int], int]:
+    """Return the place of each test row by text, label and which of its equals it is."""
     held = run.final.rows.part("test").held_out
-    return {
-        (text, run.final.rows.classes[label]): place
-        for place, (text, label) in enumerate(zip(held.texts, held.labels, strict=True))
-    }
+    places: dict[tuple[str, str, int], int] = {}
+    seen: Counter[tuple[str, str]] = Counter()
+    for place, (text, label) in enumerate(zip(held.texts, held.labels, strict=True)):
+        row = (text, run.final.rows.classes[label])
+        places[*row, seen[row]] = place
+        seen[row] += 1
+    return places
 
 
 def _take(run: RunAnalysis, places: list[int]) -> Answers:
