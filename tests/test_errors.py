@@ -54,6 +54,13 @@ def test_a_copy_says_and_knows_the_same(error, carry):
     assert (str(again), again.args, vars(again)) == (str(error), error.args, vars(error))
 
 
+def test_of_thousands_of_known_names_a_message_lists_some_and_the_closest():
+    error = UnknownName("version", "v7770x", [f"v{number}" for number in range(10_000)])
+    assert str(error).endswith("v18, v19 and 9,980 more. Did you mean 'v7770'?")
+    assert len(str(error)) < 250
+    assert len(error.known) == 10_000
+
+
 def test_each_class_of_the_tree_has_a_code_of_its_own():
     tree = {each for _, each in inspect.getmembers(errors, inspect.isclass)}
     tree = {each for each in tree if issubclass(each, GlassboxError)}

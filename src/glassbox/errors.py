@@ -38,7 +38,7 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from glassbox.wording import counted
+from glassbox.wording import counted, listed
 
 
 class GlassboxError(Exception):
@@ -84,7 +84,7 @@ class UnknownName(UsageError):
         self.known = tuple(known)
         parts = [f"No {kind} {name!r}."]
         if self.known:
-            parts.append(f"Known: {', '.join(self.known)}.")
+            parts.append(f"Known: {listed(self.known)}.")
             close = difflib.get_close_matches(str(name), self.known, n=1)
             if close:
                 parts.append(f"Did you mean {close[0]!r}?")

@@ -1,10 +1,11 @@
-"""How a number reads in a sentence: its decimals, its interval, its unit, its noun.
+"""How a number reads in a sentence: its decimals, its interval, its unit, its noun; and many names.
 
 A promise of 1.25 % must not read as one of 1.2 %, nor a threshold of 99.98 % as one of 100 %; an
 estimate must not read as a count, nor one row as "1 rows"; no line may end before a unit.
 """
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 _UNIT = re.compile(r"(?<=\d) (?=(?:%|m?s|nats|points)(?!\w))")
@@ -12,6 +13,10 @@ _UNIT = re.compile(r"(?<=\d) (?=(?:%|m?s|nats|points)(?!\w))")
 
 MOST_DECIMALS: Final = 10
 """Decimals beyond which nobody reads, and floating point has nothing more to say."""
+
+
+MOST_NAMED: Final = 20
+"""Names that a sentence lists; of a registry there may be thousands."""
 
 
 def decimals_apart(low: float, high: float, fewest: int) -> int:
@@ -43,6 +48,17 @@ def counted(number: int, one: str, many: str | None = None) -> str:
         ('1 row', '1,234 rows', '2 files are')
     """
     return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+
+
+def listed(names: Sequence[str], most: int = MOST_NAMED) -> str:
+    """Return names in a row; of more than ``most`` the first ones, and how many more there are.
+
+    Example:
+        >>> listed(["a", "b"]), listed(["a", "b", "c", "d"], 2)
+        ('a, b', 'a, b and 2 more')
+    """
+    rest = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest
 
 
 def percent(fraction: float, decimals: int = 0) -> str:

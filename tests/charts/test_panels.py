@@ -113,6 +113,13 @@ def test_narrow_heat_maps_share_a_row():
     assert three.width > one.width
 
 
+def test_a_table_wider_than_the_page_is_scrolled_with_the_keyboard():
+    values = np.zeros((2, 300))
+    wide = HeatMap('Best "words"', values, ("0", "1"), tuple(map(str, range(300))))
+    page = panels_page("Lens", [wide])
+    assert '<div class=scroll tabindex=0 role=region aria-label="Best &quot;words&quot;">' in page
+
+
 def test_tokens_break_at_line_ends_and_at_the_margin():
     def lines(*tokens):
         panel = TokenColouring("x", tokens, np.zeros(len(tokens)))

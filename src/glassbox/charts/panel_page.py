@@ -122,7 +122,9 @@ def _heat(panel: HeatMap) -> str:
         ends = ("var(--orange),var(--card)", "var(--blue)")
     return (
         f"<div class=key><span>{axes}</span>{_key(low, high, ends)}</div>"
-        f"<div class=scroll><table><tbody>{''.join(rows)}</tbody>"
+        # A wide table scrolls by itself, which has to work without a pointer, too.
+        f'<div class=scroll tabindex=0 role=region aria-label="{html.escape(panel.title)}">'
+        f"<table><tbody>{''.join(rows)}</tbody>"
         f"<tfoot><tr><th class=row></th>{names}</tr></tfoot></table></div>"
     )
 

@@ -299,9 +299,9 @@ def test_of_two_processes_that_move_an_alias_at_once_exactly_one_wins(database_u
     ]
     for each in racers:
         each.start()
-    said = dict(answers.get(timeout=60) for _ in racers)
+    said = dict(answers.get(timeout=PATIENCE_S) for _ in racers)
     for each in racers:
-        each.join(30)
+        each.join(PATIENCE_S)
     winners = [number for number, word in said.items() if word == "won"]
     assert len(winners) == 1
     assert all("Nothing was changed" in said[each] for each in numbers if each not in winners)

@@ -142,7 +142,7 @@ def test_curves_are_those_that_were_registered(store: VersionStore) -> None:
         store.charts(version(digest))
     plain = store.put({"a": b"2"}, {})
     with pytest.raises(
-        UnknownName, match=r"evaluation curves 'default_model_v1'.*glassbox evaluate"
+        UnknownName, match=r"evaluation curves of 'default_model_v1'.*glassbox evaluate"
     ):
         store.charts(version(plain))
 

@@ -5,6 +5,7 @@ import pytest
 from starlette.responses import PlainTextResponse
 
 from glassbox.server.access.key_ring import KeyRing
+from glassbox.server.errors.statuses import ERRORS_PAGE
 from glassbox.storage.database import open_database
 from glassbox.storage.keys import KeyStore
 
@@ -43,7 +44,10 @@ async def answered(store, given="", *, secret=SECRET):
 async def test_without_any_key_a_stranger_on_this_machine_is_refused(store, given):
     answer = await answered(store, given.encode("latin-1"))
     assert answer.status_code == 401
-    assert "secret" in answer.json()["detail"]
+    problem = answer.json()
+    assert "secret" in problem["detail"]
+    assert problem["type"] == f"{ERRORS_PAGE}#access-denied"
+    assert problem["title"] == "Access denied"
     assert answer.headers["www-authenticate"].startswith("Bearer")
 
 

@@ -56,7 +56,7 @@ export async function errorOf(response: Response): Promise<GlassboxError> {
     code,
     status: response.status,
     requestId: textOf(found?.request_id) ?? requestIdOf(response.headers),
-    fields: fieldsOf(found?.errors),
+    fields: fieldsOf(found, message),
     retryAfterS: retryAfterS(response.headers) ?? numberOf(found?.retry_after_s),
   });
 }
@@ -222,10 +222,16 @@ function numberOf(value: unknown): number | undefined {
   return typeof value === "number" ? value : undefined;
 }
 
-function fieldsOf(value: unknown): FieldProblem[] {
-  if (!Array.isArray(value)) return [];
-  return value.filter((each): each is FieldProblem => {
-    const found = objectIn(each);
-    return typeof found?.field === "string" && typeof found.message === "string";
+/** The wrong fields, as a problem lists them; OpenAI's shape names the first one. */
+function fieldsOf(
+  found: Readonly<Record<string, unknown>> | undefined,
+  message: string,
+): FieldProblem[] {
+  const param = textOf(found?.param);
+  const named = param == null ? [] : [{ field: param, message }];
+  const listed: unknown[] = Array.isArray(found?.errors) ? found.errors : named;
+  return listed.filter((each): each is FieldProblem => {
+    const field = objectIn(each);
+    return typeof field?.field === "string" && typeof field.message === "string";
   });
 }

@@ -44,6 +44,13 @@ describe("an unsuccessful response", () => {
     });
   });
 
+  it("names the wrong field also where the body is of OpenAI's shape", async () => {
+    const message = "max_tokens: input should be greater than or equal to 0; it is -1.";
+    const body = { error: { message, type: "t", param: "max_tokens", code: "invalid-value" } };
+    const error = await errorOf(Response.json(body, { status: 400 }));
+    expect(error).toMatchObject({ fields: [{ field: "max_tokens", message }] });
+  });
+
   it.each([
     [401, "AccessDenied"],
     [403, "AccessDenied"],

@@ -201,10 +201,8 @@ def _show(definition: "Definition", functions: "Functions | None") -> None:
         ("address", definition.address),
         ("bundle", f"{definition.bundle}, {definition.bundle_digest[:12]}"),
         ("device", f"GPU {', else '.join(options_['gpu'])}" if options_["gpu"] else "processors"),
-        (
-            "cores, memory",
-            f"{options_['cpu'] or 'least'}, {f'{memory} MiB' if memory else 'least'}",
-        ),
+        ("cores", options_["cpu"] or "as few as Modal gives"),
+        ("memory", f"{memory} MiB" if memory else "as little as Modal gives"),
         ("regions", ", ".join(options_["region"] or ["anywhere"])),
         ("containers", containers),
         ("each answers", at_a_time),

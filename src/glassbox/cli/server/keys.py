@@ -35,7 +35,8 @@ def create(
 ) -> None:
     """Make a key and show it, once: only its digest is kept.
 
-    From the first key on, a server needs a key for everything but /livez and /readyz.
+    From the first key on, a server needs a key for everything but its pages and /livez, /readyz
+    and /ping.
     """
     scopes = [part.strip() for each in scope or ("predict,observe",) for part in each.split(",")]
     key, secret = Runtime.load().key_store().create(name, scopes)

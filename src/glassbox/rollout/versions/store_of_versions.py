@@ -120,7 +120,7 @@ class VersionStore:
         }
         if not wanted:
             raise UnknownName(
-                "evaluation curves",
+                "evaluation curves of",
                 version.name,
                 remedy="Only versions registered from a run of 'glassbox evaluate' have them.",
             )

@@ -10,17 +10,17 @@ import socket
 import sys
 from typing import Final
 
-import orjson
 import uvicorn
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
-from starlette.datastructures import Headers
-from starlette.responses import Response
+from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from glassbox.errors import AccessDenied, CapacityError
+from glassbox.errors import CapacityError
 from glassbox.server.access.entrance import FaultFormatter
 from glassbox.server.access.key_ring import KeyRing
+from glassbox.server.errors.refusals import Refusal
+from glassbox.server.errors.statuses import error_answered, refusal_answered
 from glassbox.storage.keys import KeyScope
 
 SCOPE: Final[KeyScope] = "techniques"
@@ -36,6 +36,11 @@ _NO_SECRET: Final = (
     "This server asks for its secret: send 'Authorization: Bearer <secret>'. It is in the file "
     "that 'glassbox mcp --http' named when it was started, and is new after each start. A key "
     f"that stays is made by 'glassbox keys create NAME --scope {SCOPE}'."
+)
+
+_NO_KEY: Final = (
+    "This server needs an API key: send 'Authorization: Bearer <key>'. Make one with "
+    f"'glassbox keys create NAME --scope {SCOPE}'."
 )
 
 
@@ -60,36 +65,32 @@ class KeyGuard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or answer it with what it lacks."""
         if scope["type"] == "http":
-            found = await self._found(scope)
-            if isinstance(found, Response):
-                await found(scope, receive, send)
+            asked = Request(scope)
+            try:
+                caller = await self._caller(asked.headers.get("authorization", ""))
+            except Refusal as refusal:
+                await refusal_answered(asked, refusal)(scope, receive, send)
                 return
-            scope["user"] = _known(found)
+            except CapacityError as error:
+                await error_answered(asked, error)(scope, receive, send)
+                return
+            scope["user"] = _known(caller)
         await self._app(scope, receive, send)
 
-    async def _found(self, scope: Scope) -> str | Response:
-        """Return who asks, or the answer to whom nothing is given."""
-        try:
-            kind, _, given = Headers(scope=scope).get("authorization", "").partition(" ")
-            given = given.strip() if kind.lower() == "bearer" else ""
-            if not await self._keys.needs_key():
-                if self._is_own(given):
-                    return LOCAL
-                return _problem(401, AccessDenied.code, _NO_SECRET)
-            key = await self._keys.find(given)
-        except CapacityError as error:
-            return _problem(503, error.code, str(error))
+    async def _caller(self, authorization: str) -> str:
+        """Return who asks, or refuse whoever is given nothing."""
+        kind, _, given = authorization.partition(" ")
+        given = given.strip() if kind.lower() == "bearer" else ""
+        if not await self._keys.needs_key():
+            if self._is_own(given):
+                return LOCAL
+            raise _unauthorized(_NO_SECRET)
+        key = await self._keys.find(given)
         if key is None:
-            return _problem(
-                401,
-                AccessDenied.code,
-                "This server needs an API key: send 'Authorization: Bearer <key>'. Make one with "
-                f"'glassbox keys create NAME --scope {SCOPE}'.",
-            )
+            raise _unauthorized(_NO_KEY)
         if not key.allows(SCOPE):
-            return _problem(
+            raise Refusal(
                 403,
-                AccessDenied.code,
                 f"The key {key.prefix}… ({key.name}) has scope {', '.join(key.scopes)}; this needs "
                 f"{SCOPE!r}.",
             )
@@ -134,12 +135,5 @@ def _known(caller: str) -> AuthenticatedUser:
     return AuthenticatedUser(AccessToken(token="", client_id=caller, scopes=[SCOPE]))
 
 
-def _problem(status: int, code: str, detail: str) -> Response:
-    body = {"type": f"errors#{code}", "status": status, "code": code, "detail": detail}
-    headers = {"www-authenticate": 'Bearer realm="glassbox"'} if status == 401 else {}
-    return Response(
-        orjson.dumps(body),
-        status_code=status,
-        headers=headers,
-        media_type="application/problem+json",
-    )
+def _unauthorized(detail: str) -> Refusal:
+    return Refusal(401, detail, headers={"www-authenticate": 'Bearer realm="glassbox"'})

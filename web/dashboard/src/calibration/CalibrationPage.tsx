@@ -4,6 +4,7 @@ import { modelsPath } from "../api/http";
 import { useResource } from "../api/useResource";
 import type { Calibration, Versions } from "../api/wire";
 import { changed } from "../app/query";
+import { newestFirst } from "../models/models";
 import { Empty } from "../ui/Empty";
 import { SelectField } from "../ui/Field";
 import { Page } from "../ui/Page";
@@ -15,7 +16,7 @@ import { ChartCard, isDrawn } from "./ChartCard";
 export function CalibrationPage() {
   const [query, setQuery] = useSearchParams();
   const versions = useResource<Versions>(modelsPath("/versions"), { on: ["rollout"] });
-  const all = versions.data?.versions.toReversed() ?? [];
+  const all = newestFirst(versions.data?.versions ?? []);
   const champions = all.filter(({ aliases }) => aliases.includes("champion"));
   // Only what was evaluated has curves: of several models' champions, one of those comes first.
   const champion = champions.find(({ kind }) => kind === "llm-classifier") ?? champions[0];

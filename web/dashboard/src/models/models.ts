@@ -1,4 +1,4 @@
-import type { Versions } from "../api/wire";
+import type { Version, Versions } from "../api/wire";
 
 /** What the server takes where a request names no model. */
 export const DEFAULT_MODEL = "default";
@@ -10,6 +10,13 @@ export function answeringModels(versions: Versions | null): readonly string[] {
   );
   return found.toSorted((one, other) =>
     one === DEFAULT_MODEL ? -1 : other === DEFAULT_MODEL ? 1 : one.localeCompare(other),
+  );
+}
+
+/** Versions of all models by when they were registered, the latest first. */
+export function newestFirst(versions: readonly Version[]): Version[] {
+  return versions.toSorted(
+    (one, other) => other.created_s - one.created_s || other.number - one.number,
   );
 }
 

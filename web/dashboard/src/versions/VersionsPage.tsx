@@ -6,9 +6,10 @@ import { modelsPath } from "../api/http";
 import { useResource } from "../api/useResource";
 import type { AliasMove, Version, Versions } from "../api/wire";
 import { changed } from "../app/query";
+import { newestFirst } from "../models/models";
 import { Card } from "../ui/Card";
 import { Command, Empty } from "../ui/Empty";
-import { SelectField } from "../ui/Field";
+import { SelectField, TextField } from "../ui/Field";
 import { Page } from "../ui/Page";
 import { Shown } from "../ui/Shown";
 import { useBroughtUp } from "../ui/useBroughtUp";
@@ -18,35 +19,54 @@ import type { Move } from "./moves";
 import { VersionDetail } from "./VersionDetail";
 import { VersionTable } from "./VersionTable";
 
+/** Versions that are found by looking; of more, a name is searched for. */
+const MANY = 15;
+
 /** Every registered version, which of them has which part, and who decided so. */
 export function VersionsPage() {
   const versions = useResource<Versions>(modelsPath("/versions"), { on: ["rollout"] });
   const history = useResource<AliasMove[]>(modelsPath("/versions/history"), { on: ["rollout"] });
   const [query, setQuery] = useSearchParams();
   const model = query.get("model") ?? "";
-  const models = Object.keys(versions.data?.aliases ?? {}).toSorted();
+  const part = query.get("name") ?? "";
+  const all = newestFirst(versions.data?.versions ?? []);
+  const models = [...new Set(all.map((each) => each.model))].toSorted();
   const isMeant = (each: { model: string }) => model === "" || each.model === model;
+  const found = all.filter((each) => isMeant(each) && each.name.includes(part));
   const [move, setMove] = useState<Move | null>(null);
   return (
     <Page
       title="Versions"
       about="A version never changes; the aliases that point at it do, and every move is kept."
       actions={
-        models.length > 1 && (
-          <div className="w-56 max-w-full">
-            <SelectField
-              label="Model"
-              value={model}
-              options={[
-                { value: "", name: "any" },
-                ...models.map((name) => ({ value: name, name })),
-              ]}
-              onChange={(chosen) =>
-                setQuery((before) => changed(before, { model: chosen, version: null }))
-              }
-            />
-          </div>
-        )
+        <>
+          {(all.length > MANY || part !== "") && (
+            <div className="w-56 max-w-full">
+              <TextField
+                label="Name contains"
+                value={part}
+                onChange={(name) =>
+                  setQuery((before) => changed(before, { name }), { replace: true })
+                }
+              />
+            </div>
+          )}
+          {models.length > 1 && (
+            <div className="w-56 max-w-full">
+              <SelectField
+                label="Model"
+                value={model}
+                options={[
+                  { value: "", name: "any" },
+                  ...models.map((name) => ({ value: name, name })),
+                ]}
+                onChange={(chosen) =>
+                  setQuery((before) => changed(before, { model: chosen, version: null }))
+                }
+              />
+            </div>
+          )}
+        </>
       }
     >
       <Shown resource={versions} what="the versions">
@@ -60,7 +80,7 @@ export function VersionsPage() {
             </Empty>
           ) : (
             <Registered
-              versions={registry.versions.filter(isMeant).toReversed()}
+              versions={found}
               aliases={registry.aliases}
               chosen={query.get("version")}
               onChoose={(version) =>
@@ -114,7 +134,11 @@ function Registered(props: RegisteredProps) {
     <div className="grid min-w-0 grid-cols-1 items-start gap-4 xl:grid-cols-[minmax(0,1fr)_26rem]">
       <div className="grid min-w-0 grid-cols-1 gap-4">
         <Card title="Registered versions" className="min-w-0">
-          <VersionTable versions={versions} chosen={shown?.name ?? null} onChoose={onChoose} />
+          {versions.length === 0 ? (
+            <p className="text-sm text-muted">No version has such a name.</p>
+          ) : (
+            <VersionTable versions={versions} chosen={shown?.name ?? null} onChoose={onChoose} />
+          )}
         </Card>
         {children}
       </div>
