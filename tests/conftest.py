@@ -3,6 +3,7 @@
 import gc
 import os
 import socket
+import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from hypothesis import settings as hypothesis_settings
 
 from tests import postgres as pg
 from tests.typecheck import check, lean
+from tests.warm import warm_programs
 
 # These are read when the libraries are imported, so a fixture would come too late.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -136,6 +138,13 @@ def postgres_url() -> Iterator[str]:
         pytest.skip("PostgreSQL's programs (initdb, pg_ctl) are not installed")
     with pg.postgres(programs) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def warm() -> Iterator[Path]:
+    """A folder with a ``glassbox`` and a ``python`` whose workers need not load libraries anew."""
+    with tempfile.TemporaryDirectory(prefix="gb") as short, warm_programs(Path(short)) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,7 @@ from glassbox.cli.commands import RESUMES, Entry
 from glassbox.cli.terminal.exit_codes import ExitCode
 from glassbox.errors import NotEnoughData, UnknownName
 from glassbox.settings.foreign import SPIN_COUNT
+from tests.waiting import PATIENCE_S
 
 SOURCE = Path(shell.__file__).parents[2]
 
@@ -289,7 +290,7 @@ def test_a_real_interrupt_ends_with_130():
     assert child.stdout is not None
     assert child.stdout.readline() == "started\n"
     child.send_signal(signal.SIGINT)
-    _, err = child.communicate(timeout=30)
+    _, err = child.communicate(timeout=PATIENCE_S)
     assert child.returncode == 130
     assert "Traceback" not in err
 
@@ -322,7 +323,7 @@ def test_a_reader_that_goes_away_is_no_error():
     assert child.stderr is not None
     err = child.stderr.read()
     child.stderr.close()
-    assert child.wait(timeout=30) == ExitCode.PIPE_CLOSED
+    assert child.wait(timeout=PATIENCE_S) == ExitCode.PIPE_CLOSED
     assert err == ""
 
 

@@ -9,6 +9,7 @@ from glassbox.engine.requests import Readout, Request, Sampling
 from glassbox.errors import InvalidHookPoint, InvalidValue, TextTooLong, UnknownName
 from glassbox.testing import FakeEngine, tiny_engine
 from glassbox.types import Capture, HookPoint
+from tests.waiting import PATIENCE_S
 
 PROMPT = (0, 9, 8, 7, 20, 21, 22)
 
@@ -96,7 +97,7 @@ def test_a_stop_string_ends_the_text_before_it(engine):
     ticket = engine.submit(
         Request(PROMPT, sampling=sampling(max_tokens=8, stop=(stop,))), pieces.append
     )
-    answer = ticket.result(60)
+    answer = ticket.result(PATIENCE_S)
     assert answer.finish_reason == "stop"
     assert answer.text == text[: text.index(stop)]
     assert "".join(piece.text for piece in pieces) == answer.text
@@ -105,7 +106,7 @@ def test_a_stop_string_ends_the_text_before_it(engine):
 def test_pieces_add_up_to_the_answer(engine):
     pieces = []
     request = Request(PROMPT, sampling=sampling(top_logprobs=2), readouts=(readout(engine),))
-    answer = engine.submit(request, pieces.append).result(60)
+    answer = engine.submit(request, pieces.append).result(PATIENCE_S)
     assert "".join(piece.text for piece in pieces) == answer.text
     ids = [token for piece in pieces for token in piece.tokens.token_ids]
     assert tuple(ids) == answer.tokens.token_ids
@@ -198,12 +199,12 @@ def test_a_cancelled_request_ends_with_what_it_has(engine):
     started, done = threading.Event(), threading.Event()
     request = Request(PROMPT, sampling=sampling(max_tokens=200, temperature=1.0, seed=1))
     ticket = engine.submit(request, lambda _piece: started.set())
-    assert started.wait(60)
+    assert started.wait(PATIENCE_S)
     ticket.cancel()
     ticket.cancel()
     ticket.when_done(done.set)
-    answer = ticket.result(60)
-    assert done.wait(60)
+    answer = ticket.result(PATIENCE_S)
+    assert done.wait(PATIENCE_S)
     assert answer.finish_reason in ("cancelled", "length")
     assert len(answer.tokens.token_ids) <= 200
 

@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +15,6 @@ from glassbox.cli.commands import ENTRIES
 from glassbox.runtime import DEMO, SHIPPED_RUN
 from glassbox.techniques.local.backend import running
 from tests.docs.markdown import PAGES, ROOT, Block, anchors, blocks, links
-from tests.docs.warm_commands import warm_commands
 
 RUNNABLE = [page for page in PAGES if any("run" in block.words for block in blocks(page))]
 """Pages with blocks that begin with ```bash run (or ```bash run slow)."""
@@ -33,13 +31,6 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     for state in running(tmp_path / "workers"):
         with suppress(ProcessLookupError):
             os.kill(state.pid, signal.SIGTERM)
-
-
-@pytest.fixture(scope="module")
-def warm() -> Iterator[Path]:
-    """A folder with a ``glassbox`` that need not load its libraries anew."""
-    with tempfile.TemporaryDirectory(prefix="gb") as short, warm_commands(Path(short)) as found:
-        yield found
 
 
 def _run(block: Block, folder: Path, *first: Path) -> None:

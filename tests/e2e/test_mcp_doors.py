@@ -85,7 +85,7 @@ async def listening(folder, *words):
     finally:
         # As a service manager ends it; Ctrl-C goes the same way.
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=20)
+        process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 0
         end_workers(folder)
 

@@ -27,6 +27,7 @@ from glassbox.runtime import SHIPPED_RUN
 from glassbox.stats.calibrators.parametric import Identity
 from glassbox.stats.classification.linear_probe import LinearRule
 from glassbox.types import HookPoint
+from tests.waiting import PATIENCE_S
 
 pytestmark = [
     pytest.mark.slow,
@@ -129,7 +130,7 @@ class Server:
 
     def kill(self):
         self.process.kill()
-        self.process.wait(20)
+        self.process.wait(PATIENCE_S)
 
 
 @pytest.fixture

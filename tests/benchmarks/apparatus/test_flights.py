@@ -5,6 +5,7 @@ import pytest
 
 from benchmarks.apparatus.flights import Times, closed_loop, open_loop
 from glassbox.errors import QueueFull
+from tests.waiting import PATIENCE_S
 
 
 class Timer:
@@ -27,7 +28,7 @@ class Timer:
             call()
 
     def times(self):
-        assert self.ended.wait(10)
+        assert self.ended.wait(PATIENCE_S)
         return Times(0.0, self.seconds / 2)
 
     def cancel(self):

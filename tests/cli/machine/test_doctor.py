@@ -12,6 +12,7 @@ from glassbox.cli.machine import doctor
 from glassbox.cli.machine.doctor import Check, Status
 from glassbox.cli.main import main
 from glassbox.settings import HubEnvironment
+from tests.waiting import PATIENCE_S
 
 
 @pytest.fixture(autouse=True)
@@ -131,7 +132,7 @@ def test_a_silent_hub_is_not_waited_for(monkeypatch):
     released = threading.Event()
 
     def silent(*_: object, **__: object) -> None:
-        released.wait(60)
+        released.wait(PATIENCE_S)
         raise TimeoutError
 
     monkeypatch.setattr(socket, "create_connection", silent)

@@ -14,6 +14,7 @@ from glassbox.errors import InvalidValue, UnknownName
 from glassbox.techniques.local.backend import LocalBackend, running
 from glassbox.techniques.local.files import WorkerState, worker_files
 from glassbox.techniques.worker_spec import WorkerSpec
+from tests.waiting import PATIENCE_S
 
 
 @pytest.fixture
@@ -71,7 +72,7 @@ def test_a_worker_of_another_version_is_listed_as_one(folder, capsys):
         assert "programs of this version do not use it" in told
     finally:
         process.kill()
-        process.wait(5)
+        process.wait(PATIENCE_S)
 
 
 def test_all_are_ended_wherever_they_are_found(folder, tmp_path, capsys):
@@ -82,12 +83,12 @@ def test_all_are_ended_wherever_they_are_found(folder, tmp_path, capsys):
         told = orjson.loads(capsys.readouterr().out)
         assert {each["model"] for each in told["stopped"]} == {"tiny", "gpt2"}
         assert told["still_there"] == []
-        assert {one.wait(5), two.wait(5)} == {-15}
+        assert {one.wait(PATIENCE_S), two.wait(PATIENCE_S)} == {-15}
         assert state.instance in {each["id"] for each in told["stopped"]}
     finally:
         for each in (one, two):
             each.kill()
-            each.wait(5)
+            each.wait(PATIENCE_S)
 
 
 def test_one_that_does_not_end_is_named(folder, capsys, monkeypatch):
@@ -99,7 +100,7 @@ def test_one_that_does_not_end_is_named(folder, capsys, monkeypatch):
         assert f"process {state.pid}" in capsys.readouterr().err
     finally:
         process.kill()
-        process.wait(5)
+        process.wait(PATIENCE_S)
 
 
 def test_without_any_worker_that_is_said(folder, capsys):

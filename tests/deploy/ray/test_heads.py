@@ -22,6 +22,7 @@ from tests.deploy.ray.worlds import Crowd, not_recorded, until
 pytest.importorskip("ray.serve")
 
 from glassbox.deploy.ray.cluster import free_port
+from tests.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.slow
 
@@ -86,7 +87,7 @@ def head(folder: Path, **variables: str) -> Iterator[Head]:
                 yield Head(folder, address, f"http://127.0.0.1:{dashboard}", environment)
             finally:
                 ray.terminate()
-                ray.wait(60)
+                ray.wait(PATIENCE_S)
 
 
 def is_ready(url: str) -> bool:

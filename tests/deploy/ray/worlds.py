@@ -14,6 +14,7 @@ import httpx
 from glassbox.audit import InferenceStore
 from glassbox.storage.database import open_database
 from tests.bundles import ADAPTER, make
+from tests.waiting import PATIENCE_S
 
 PREDICT = "/api/v2/models/predict"
 FEATURES = {"features": {"text": "a good book"}}
@@ -64,7 +65,7 @@ class Crowd:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         for each in self._threads:
-            each.join(60)
+            each.join(PATIENCE_S)
 
     @property
     def statuses(self) -> set[int]:

@@ -143,9 +143,9 @@ def test_a_damaged_adapter_fails_its_own_requests_alone(folders, tmp_path):
     os.truncate(copy / "adapter_model.safetensors", 50)
     tickets = [small.submit(asked(name, 5)) for name in ("damaged", "whole", None)]
     with pytest.raises(CorruptArtifact, match="damaged or half-written"):
-        tickets[0].result(20)
-    assert tickets[1].result(20).finish_reason == "length"
-    assert tickets[2].result(20).adapter_digest is None
+        tickets[0].result(PATIENCE_S)
+    assert tickets[1].result(PATIENCE_S).finish_reason == "length"
+    assert tickets[2].result(PATIENCE_S).adapter_digest is None
     small.close()
 
 
@@ -155,9 +155,9 @@ def test_unloading_lets_running_requests_end_and_refuses_new_ones(folders):
     expected = engine.generate([asked("all", 5, max_tokens=40)])[0]
     begun = threading.Event()
     ticket = engine.submit(asked("all", 5, max_tokens=40), listen=lambda _piece: begun.set())
-    assert begun.wait(20)
+    assert begun.wait(PATIENCE_S)
     engine.unload_adapter("all")
-    same(ticket.result(20), expected)
+    same(ticket.result(PATIENCE_S), expected)
     assert engine.adapters == ()
     with pytest.raises(UnknownName, match="No adapter 'all'"):
         engine.submit(asked("all", 5))
@@ -179,11 +179,11 @@ def test_an_accepted_request_is_answered_though_its_adapter_is_unloaded_before_i
     def lend() -> None:
         with engine.lend(lease_s=20):
             lent.set()
-            is_over.wait(20)
+            is_over.wait(PATIENCE_S)
 
     lending = threading.Thread(target=lend)
     lending.start()
-    assert lent.wait(20)
+    assert lent.wait(PATIENCE_S)
     ticket = engine.submit(asked("head", 5))
     cancelled = engine.submit(asked("all", 5))
     cancelled.cancel()
@@ -196,10 +196,10 @@ def test_an_accepted_request_is_answered_though_its_adapter_is_unloaded_before_i
         engine.submit(asked("head", 5))
     is_over.set()
     for thread in (lending, unloading):
-        thread.join(20)
+        thread.join(PATIENCE_S)
         assert not thread.is_alive()
-    same(ticket.result(20), expected)
-    assert cancelled.result(20).finish_reason == "cancelled"
+    same(ticket.result(PATIENCE_S), expected)
+    assert cancelled.result(PATIENCE_S).finish_reason == "cancelled"
     engine.unload_adapter("all")
     assert engine._bank.tiers.host_bytes == 0
     engine.close()

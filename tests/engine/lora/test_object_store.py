@@ -14,6 +14,7 @@ from glassbox.engine.lora.object_store import ABANDONED_S, AdapterStore, is_url
 from glassbox.errors import CorruptArtifact, InvalidValue, UnknownName
 from tests.engine.fit_world import tiny_base
 from tests.engine.lora.store_world import URL, put, visible
+from tests.waiting import PATIENCE_S
 
 pytest.importorskip("boto3", reason="object stores need boto3 (extra 'sagemaker')")
 pytest.importorskip("moto", reason="the object store of these tests is moto's")
@@ -152,7 +153,7 @@ def test_many_requests_for_one_url_fetch_it_once(s3, made, tmp_path, monkeypatch
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(PATIENCE_S)
     assert n_downloads == [URL]
     assert len({lease.slot for lease in leases}) == 1
     assert len(leases) == 4
@@ -168,7 +169,7 @@ def test_a_slow_download_makes_no_other_url_wait(s3, made, tmp_path, monkeypatch
     def download(self, url, *rest):
         if url == slow:
             begun.set()
-            assert goes_on.wait(20)
+            assert goes_on.wait(PATIENCE_S)
         real(self, url, *rest)
 
     monkeypatch.setattr(AdapterStore, "_download", download)
@@ -180,13 +181,13 @@ def test_a_slow_download_makes_no_other_url_wait(s3, made, tmp_path, monkeypatch
 
     thread = threading.Thread(target=fetch)
     thread.start()
-    assert begun.wait(20)
+    assert begun.wait(PATIENCE_S)
     with store.fetched(URL) as folder:
         assert (folder / WEIGHTS_FILE).exists()
     with store.fetched(URL, fresh=False):
         assert not arrived
     goes_on.set()
-    thread.join(20)
+    thread.join(PATIENCE_S)
     assert arrived == [True]
 
 
@@ -208,7 +209,7 @@ def test_a_url_that_many_ask_for_is_read_and_prepared_once(s3, made, tmp_path, m
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(PATIENCE_S)
     assert n_read == [URL]
     assert len(leases) == 4
 

@@ -31,6 +31,7 @@ from tests.engine.adapter_world import (
     World,
     world_with,
 )
+from tests.waiting import PATIENCE_S
 
 
 class TiersAgainstModel(RuleBasedStateMachine):
@@ -255,7 +256,7 @@ def test_unloading_waits_for_claims_too():
     claim = world.tiers.claim("a")
     timer = threading.Timer(0.05, world.tiers.release, [claim])
     timer.start()
-    assert world.tiers.unregister("a", timeout_s=5)
+    assert world.tiers.unregister("a", timeout_s=PATIENCE_S)
     timer.join()
 
 
@@ -323,7 +324,7 @@ def in_threads(n: int, call) -> list[object]:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(PATIENCE_S)
         assert not thread.is_alive()
     return outcomes
 
@@ -331,7 +332,7 @@ def in_threads(n: int, call) -> list[object]:
 def test_many_who_ask_at_once_share_one_load():
     world = world_with(A, host=0)
     world.before_read = lambda _digest: time.sleep(0.05)
-    leases = in_threads(8, lambda: world.tiers.acquire("a", timeout_s=5))
+    leases = in_threads(8, lambda: world.tiers.acquire("a", timeout_s=PATIENCE_S))
     assert world.read[A] == 1
     assert len({lease.slot for lease in leases}) == 1
     assert len({lease.number for lease in leases}) == 8
@@ -347,7 +348,7 @@ def test_who_shares_a_load_shares_its_failure_and_the_next_tries_again():
             raise CorruptArtifact("somewhere", "truncated")
 
     world.before_read = before
-    outcomes = in_threads(4, lambda: world.tiers.acquire("a", timeout_s=5))
+    outcomes = in_threads(4, lambda: world.tiers.acquire("a", timeout_s=PATIENCE_S))
     assert all(isinstance(each, CorruptArtifact) for each in outcomes)
     assert world.tiers.device_bytes == 0
     broken[0] = False
@@ -365,7 +366,7 @@ def test_a_foreign_error_ends_its_own_caller_and_another_takes_over():
             raise RuntimeError("a bug")
 
     world.before_read = before
-    outcomes = in_threads(3, lambda: world.tiers.acquire("a", timeout_s=5))
+    outcomes = in_threads(3, lambda: world.tiers.acquire("a", timeout_s=PATIENCE_S))
     assert sum(isinstance(each, RuntimeError) for each in outcomes) == 1
     assert n_read == [2]
 
@@ -420,7 +421,7 @@ def test_under_a_storm_of_requests_budgets_hold_and_nobody_gets_another_adapter(
     def use(seed: int) -> None:
         for step in range(60):
             digest = list(SIZES)[(seed * 7 + step * (seed + 1)) % 5]
-            lease = world.tiers.acquire(digest[0], timeout_s=20)
+            lease = world.tiers.acquire(digest[0], timeout_s=PATIENCE_S)
             if world.tiers.on_device(lease.slot).digest != digest:
                 failures.append((digest, lease))
             if world.tiers.device_bytes > DEVICE or world.tiers.host_bytes > HOST:
@@ -431,6 +432,6 @@ def test_under_a_storm_of_requests_budgets_hold_and_nobody_gets_another_adapter(
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(PATIENCE_S)
         assert not thread.is_alive()
     assert failures == []

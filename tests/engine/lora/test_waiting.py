@@ -31,13 +31,13 @@ class SteadyTraffic:
 
     def _run(self) -> None:
         tiers = self.world.tiers
-        held = tiers.acquire(self.name, timeout_s=20)
+        held = tiers.acquire(self.name, timeout_s=PATIENCE_S)
         while not self._ended.wait(0.002):
             following = tiers.acquire_now(self.name)
             if following is None:
                 # What runs ends; the next one asks anew, as rows in line do.
                 tiers.release(held)
-                following = tiers.acquire(self.name, timeout_s=20)
+                following = tiers.acquire(self.name, timeout_s=PATIENCE_S)
             else:
                 tiers.release(held)
             held = following
@@ -51,7 +51,7 @@ class SteadyTraffic:
 
     def __exit__(self, *_error: object) -> None:
         self._ended.set()
-        self._thread.join(20)
+        self._thread.join(PATIENCE_S)
         assert not self._thread.is_alive()
 
 
@@ -64,7 +64,7 @@ def test_a_full_device_makes_the_next_wait_until_a_lease_ends():
     assert world.tier("e") == "device"
     timer = threading.Timer(0.05, world.tiers.release, [held])
     timer.start()
-    lease = world.tiers.acquire("c", timeout_s=5)
+    lease = world.tiers.acquire("c", timeout_s=PATIENCE_S)
     timer.join()
     assert world.tiers.on_device(lease.slot).digest == C
     assert world.tier("e") != "device"
@@ -74,7 +74,7 @@ def test_steady_traffic_on_one_adapter_keeps_no_other_out():
     world = world_with(D, E, device=5)
     with SteadyTraffic(world, "d") as traffic:
         for _ in range(3):
-            world.tiers.release(world.tiers.acquire("e", timeout_s=5))
+            world.tiers.release(world.tiers.acquire("e", timeout_s=PATIENCE_S))
         n_before = traffic.n_leases
         wait_until(lambda: traffic.n_leases > n_before)
 
@@ -85,7 +85,7 @@ def test_who_waits_is_served_in_order_and_small_ones_do_not_slip_past_a_large_on
     served: list[str] = []
 
     def ask(name: str) -> None:
-        lease = world.tiers.acquire(name, timeout_s=10)
+        lease = world.tiers.acquire(name, timeout_s=PATIENCE_S)
         served.append(name)
         world.tiers.release(lease)
 
@@ -98,7 +98,7 @@ def test_who_waits_is_served_in_order_and_small_ones_do_not_slip_past_a_large_on
     assert served == []
     world.tiers.release(held)
     for thread in threads:
-        thread.join(20)
+        thread.join(PATIENCE_S)
         assert not thread.is_alive()
     assert served[0] == "f"
     assert sorted(served) == ["a", "e", "f"]
@@ -109,7 +109,7 @@ def test_who_lost_patience_behind_others_still_gets_what_is_there():
     world = world_with(E, F)
     held = world.tiers.acquire("e", timeout_s=0)
     other = threading.Thread(
-        target=lambda: world.tiers.release(world.tiers.acquire("f", timeout_s=10))
+        target=lambda: world.tiers.release(world.tiers.acquire("f", timeout_s=PATIENCE_S))
     )
     other.start()
     wait_until(lambda: world.tiers._line)
@@ -119,7 +119,7 @@ def test_who_lost_patience_behind_others_still_gets_what_is_there():
     assert again.slot == held.slot
     for lease in (held, again):
         world.tiers.release(lease)
-    other.join(20)
+    other.join(PATIENCE_S)
     assert not other.is_alive()
 
 
@@ -129,7 +129,7 @@ def test_an_adapter_unloaded_while_somebody_waits_in_line_for_it_is_still_served
     leases: list[Lease] = []
 
     def ask(name: str) -> None:
-        leases.append(world.tiers.acquire(name, timeout_s=10))
+        leases.append(world.tiers.acquire(name, timeout_s=PATIENCE_S))
 
     threads = [threading.Thread(target=ask, args=[name]) for name in "fe"]
     for n, thread in enumerate(threads, start=1):
@@ -137,10 +137,10 @@ def test_an_adapter_unloaded_while_somebody_waits_in_line_for_it_is_still_served
         wait_until(lambda n=n: len(world.tiers._line) == n)
     world.tiers.unregister("e", timeout_s=0)
     world.tiers.release(held)
-    threads[0].join(20)
+    threads[0].join(PATIENCE_S)
     assert leases[0].digest == F
     world.tiers.release(leases[0])
-    threads[1].join(20)
+    threads[1].join(PATIENCE_S)
     assert leases[1].digest == E
     world.tiers.release(leases[1])
     assert world.tiers.device_bytes == 0

@@ -17,6 +17,7 @@ from glassbox.engine.requests import Request, Sampling
 from glassbox.engine.resident import ResidentEngine
 from glassbox.errors import ConflictError, DeadlineExceeded, QueueFull, UnknownName
 from glassbox.testing import tiny_engine, tiny_loaded
+from tests.waiting import PATIENCE_S
 
 PROMPT = (0, 9, 8, 7, 20, 21, 22)
 REQUEST = Request(PROMPT, sampling=Sampling(max_tokens=6, temperature=0.0, stop_at_end=False))
@@ -90,14 +91,14 @@ def test_requests_wait_while_the_model_is_lent(engine):
         ticket = engine.submit(REQUEST)
         time.sleep(0.2)
         assert not ticket.future.done()
-    assert ticket.result(60).finish_reason == "length"
+    assert ticket.result(PATIENCE_S).finish_reason == "length"
 
 
 def test_waiting_requests_are_told_to_come_back_when_the_lease_is_over(engine):
     with engine.lend(lease_s=0.2):
         ticket = engine.submit(REQUEST)
         with pytest.raises(QueueFull, match="Try again"):
-            ticket.result(60)
+            ticket.result(PATIENCE_S)
         with pytest.raises(QueueFull, match="Try again"):
             engine.submit(REQUEST)
     assert engine.generate([REQUEST])[0].finish_reason == "length"
@@ -112,7 +113,7 @@ def test_lending_waits_for_what_runs_and_gives_up_in_time(engine):
         time.sleep(0.05)
 
     ticket = engine.submit(Request(PROMPT, sampling=long), slowly)
-    assert started.wait(60)
+    assert started.wait(PATIENCE_S)
     with pytest.raises(DeadlineExceeded, match="requests are running"):
         engine.lend(lease_s=0.1).__enter__()
     ticket.cancel()
@@ -427,7 +428,7 @@ def test_a_guest_knows_whether_the_model_is_wanted(engine):
         assert not lent.is_wanted()
         ticket = engine.submit(REQUEST)
         assert lent.is_wanted()
-    assert ticket.result(60).finish_reason == "length"
+    assert ticket.result(PATIENCE_S).finish_reason == "length"
 
 
 def numpy_state():

@@ -9,6 +9,7 @@ import pytest
 
 from glassbox.engine.model import turns as module
 from glassbox.engine.model.turns import Turns
+from tests.waiting import PATIENCE_S
 
 
 def take(turns, order, name):
@@ -54,11 +55,11 @@ def test_whoever_is_interrupted_while_waiting_leaves_the_line():
     def hold():
         with turns:
             held.set()
-            go.wait(60)
+            go.wait(PATIENCE_S)
 
     thread = threading.Thread(target=hold)
     thread.start()
-    held.wait(60)
+    held.wait(PATIENCE_S)
 
     def interrupt(*_):
         raise KeyboardInterrupt
@@ -67,13 +68,13 @@ def test_whoever_is_interrupted_while_waiting_leaves_the_line():
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.05)
         with pytest.raises(KeyboardInterrupt):
-            turns.acquire(60)
+            turns.acquire(PATIENCE_S)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     go.set()
     thread.join()
-    assert turns.acquire(5), "nobody has it, so it is free"
+    assert turns.acquire(PATIENCE_S), "nobody has it, so it is free"
 
 
 def test_whoever_is_interrupted_when_the_turn_comes_hands_it_on(monkeypatch):
@@ -86,7 +87,7 @@ def test_whoever_is_interrupted_when_the_turn_comes_hands_it_on(monkeypatch):
 
     def interrupted():
         try:
-            turns.acquire(60)
+            turns.acquire(PATIENCE_S)
         except KeyboardInterrupt as error:
             caught.append(error)
 
@@ -100,8 +101,8 @@ def test_whoever_is_interrupted_when_the_turn_comes_hands_it_on(monkeypatch):
             while not turns._waiting:
                 time.sleep(0.001)
         other = take(turns, order, "other")
-    thread.join(5)
-    other.join(5)
+    thread.join(PATIENCE_S)
+    other.join(PATIENCE_S)
     assert caught
     assert order == ["other"]
-    assert turns.acquire(5)
+    assert turns.acquire(PATIENCE_S)

@@ -9,6 +9,7 @@ from glassbox.errors import OutOfMemory
 from glassbox.pathways.discovery.workers import n_workers, split_evenly, workers
 from tests.pathways.discovery.test_split import several
 from tests.pathways.discovery.test_sweep import assert_same, swept
+from tests.waiting import PATIENCE_S
 
 CPU = torch.device("cpu")
 
@@ -38,7 +39,7 @@ def test_one_text_takes_all_threads_and_a_graphics_card_one_worker(two_threads):
 
 
 def test_workers_share_out_the_threads_and_give_them_back(two_threads):
-    barrier = threading.Barrier(2, timeout=10)
+    barrier = threading.Barrier(2, timeout=PATIENCE_S)
 
     def look(at):
         barrier.wait()

@@ -21,6 +21,7 @@ from glassbox.pathways.saes.readers.reader import SaeReader
 from glassbox.pathways.saes.writing import save_sae
 from tests.pathways.saes.making import make_sae, write_saes
 from tests.pathways.saes.test_llama_scope import Checkpoint
+from tests.waiting import PATIENCE_S
 
 
 def test_a_folder_gives_its_layers_in_order_whatever_the_names(tmp_path):
@@ -151,7 +152,7 @@ def test_a_stream_reads_ahead_and_holds_two_at_most(tmp_path, monkeypatch):
     monkeypatch.setattr(SaeReader, "load", counted)
     for sae in found.stream():
         if sae.layer == 0:
-            assert ahead.wait(5), "the second was not read while the first was used"
+            assert ahead.wait(PATIENCE_S), "the second was not read while the first was used"
         assert max(started) <= sae.layer + 1
     assert most <= 2
 
@@ -182,11 +183,11 @@ def test_halves_come_in_the_order_asked_and_the_next_are_read_meanwhile(tmp_path
         halves.drop_encoder()
         halves.drop_encoder()
         if layer == 4:
-            assert begun[3, "encoder"].wait(60), "not read while the decoder was used"
+            assert begun[3, "encoder"].wait(PATIENCE_S), "not read while the decoder was used"
             assert not begun[3, "decoder"].is_set(), "three halves"
         if layer == 3:
             halves.drop_decoder()
-            assert begun[0, "encoder"].wait(60)
+            assert begun[0, "encoder"].wait(PATIENCE_S)
     assert list(found.stream_halves([])) == []
 
 

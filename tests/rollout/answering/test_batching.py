@@ -28,7 +28,7 @@ class Doubling:
         self.is_closed = False
 
     def predict(self, rows: Sequence[Features]) -> list[Prediction]:
-        self.gate.wait(5)
+        self.gate.wait(PATIENCE_S)
         self.calls.append(len(rows))
         for row in rows:
             if row["x"] < 0:
@@ -52,7 +52,7 @@ def batcher(doubling):
     yield batcher
     doubling.gate.set()
     batcher.close()
-    assert batcher.join(5)
+    assert batcher.join(PATIENCE_S)
 
 
 def waiting(batcher, doubling, values):
@@ -64,13 +64,13 @@ def waiting(batcher, doubling, values):
         time.sleep(0.001)
     futures = [batcher.submit({"x": value}) for value in values]
     doubling.gate.set()
-    first.result(5)
+    first.result(PATIENCE_S)
     return futures
 
 
 def test_rows_that_wait_are_answered_in_one_call(batcher, doubling):
     futures = waiting(batcher, doubling, range(20))
-    assert [each.result(5).prediction.prediction for each in futures] == [
+    assert [each.result(PATIENCE_S).prediction.prediction for each in futures] == [
         2.0 * x for x in range(20)
     ]
     assert doubling.calls == [1, 20]
@@ -78,27 +78,29 @@ def test_rows_that_wait_are_answered_in_one_call(batcher, doubling):
 
 def test_one_bad_row_does_not_take_the_others_with_it(batcher, doubling):
     good, bad, fault, last = waiting(batcher, doubling, [1, -1, 1313, 4])
-    assert good.result(5).prediction.prediction == 2.0
-    assert last.result(5).prediction.prediction == 8.0
+    assert good.result(PATIENCE_S).prediction.prediction == 2.0
+    assert last.result(PATIENCE_S).prediction.prediction == 8.0
     with pytest.raises(InvalidValue, match="x is -1"):
-        bad.result(5)
+        bad.result(PATIENCE_S)
     with pytest.raises(IntegrityError, match="ZeroDivisionError"):
-        fault.result(5)
+        fault.result(PATIENCE_S)
 
 
 def test_a_fault_does_not_repeat_what_the_user_wrote(batcher):
     with pytest.raises(IntegrityError) as caught:
-        batcher.submit({"x": 1313}).result(5)
+        batcher.submit({"x": 1313}).result(PATIENCE_S)
     assert "words" not in str(caught.value)
 
 
 def test_a_call_takes_no_more_rows_than_allowed(doubling):
     batcher = Batcher(doubling, 3)
     futures = waiting(batcher, doubling, range(7))
-    assert [each.result(5).prediction.prediction for each in futures] == [2.0 * x for x in range(7)]
+    assert [each.result(PATIENCE_S).prediction.prediction for each in futures] == [
+        2.0 * x for x in range(7)
+    ]
     assert max(doubling.calls) == 3
     batcher.close()
-    assert batcher.join(5)
+    assert batcher.join(PATIENCE_S)
 
 
 def test_a_full_queue_is_said_at_once(doubling):
@@ -112,7 +114,7 @@ def test_a_full_queue_is_said_at_once(doubling):
     with pytest.raises(QueueFull, match="2 requests wait"):
         batcher.submit({"x": 1})
     doubling.gate.set()
-    assert [each.result(5).prediction.prediction for each in futures] == [2.0] * 3
+    assert [each.result(PATIENCE_S).prediction.prediction for each in futures] == [2.0] * 3
     batcher.close()
 
 
@@ -120,8 +122,14 @@ def test_what_waits_is_answered_before_the_end_and_nothing_after(doubling):
     batcher = Batcher(doubling, 1)
     futures = [batcher.submit({"x": x}) for x in range(5)]
     batcher.close()
-    assert [each.result(5).prediction.prediction for each in futures] == [0.0, 2.0, 4.0, 6.0, 8.0]
-    assert batcher.join(5)
+    assert [each.result(PATIENCE_S).prediction.prediction for each in futures] == [
+        0.0,
+        2.0,
+        4.0,
+        6.0,
+        8.0,
+    ]
+    assert batcher.join(PATIENCE_S)
     assert doubling.is_closed
     with pytest.raises(CapacityError, match="no longer asked"):
         batcher.submit({"x": 1})
@@ -135,7 +143,7 @@ def test_nan_and_infinity_are_no_answers(value):
 
     batcher = Batcher(Broken(), 4)
     with pytest.raises(NonFiniteOutput):
-        batcher.submit({"x": 1}).result(5)
+        batcher.submit({"x": 1}).result(PATIENCE_S)
     batcher.close()
 
 
@@ -146,7 +154,7 @@ def test_too_few_answers_are_none():
 
     batcher = Batcher(Short(), 4)
     with pytest.raises(IntegrityError, match="0 answers to 1"):
-        batcher.submit({"x": 1}).result(5)
+        batcher.submit({"x": 1}).result(PATIENCE_S)
     batcher.close()
 
 
@@ -160,8 +168,8 @@ def test_a_row_whose_caller_has_gone_away_is_not_computed(batcher, doubling):
     futures = [batcher.submit({"x": x}) for x in (1, 2)]
     assert futures[0].cancel()
     doubling.gate.set()
-    first.result(5)
-    assert futures[1].result(5).prediction.prediction == 4.0
+    first.result(PATIENCE_S)
+    assert futures[1].result(PATIENCE_S).prediction.prediction == 4.0
     assert doubling.calls == [1, 1]
 
 
@@ -192,10 +200,10 @@ def test_what_is_no_answer_fails_its_row_and_the_thread_goes_on(answer):
 
     batcher = Batcher(Odd(), 1)
     with pytest.raises(IntegrityError, match="wrong types"):
-        batcher.submit({"x": 1}).result(5)
-    assert batcher.submit({"x": 0}).result(5).prediction.prediction == 1.0
+        batcher.submit({"x": 1}).result(PATIENCE_S)
+    assert batcher.submit({"x": 0}).result(PATIENCE_S).prediction.prediction == 1.0
     batcher.close()
-    assert batcher.join(5)
+    assert batcher.join(PATIENCE_S)
 
 
 def test_what_is_no_list_of_answers_fails_and_the_thread_goes_on():
@@ -206,5 +214,5 @@ def test_what_is_no_list_of_answers_fails_and_the_thread_goes_on():
     batcher = Batcher(Silent(), 4)
     for _ in range(2):
         with pytest.raises(IntegrityError, match="NoneType"):
-            batcher.submit({"x": 1}).result(5)
+            batcher.submit({"x": 1}).result(PATIENCE_S)
     batcher.close()

@@ -24,7 +24,7 @@ from glassbox.rollout.decisions.rollouts import RolloutStore
 from glassbox.rollout.versions.registering import Offer
 from glassbox.wire.audit import RecentQuery
 from tests.rollout.side_world import let_go, open_side
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 
 @pytest.fixture
@@ -333,7 +333,7 @@ def test_a_caller_who_goes_away_while_the_disk_is_awaited_ends_no_thread(tmp_pat
         gate, write = threading.Event(), write_entries
 
         def waiting(*given):
-            gate.wait(10)
+            gate.wait(PATIENCE_S)
             return write(*given)
 
         monkeypatch.setattr("glassbox.audit.group_writer.write_entries", waiting)

@@ -60,7 +60,7 @@ def champions(models):
 
 
 def answer(champions, wanted):
-    return champions.submit(wanted, ROW).result(10).prediction.prediction
+    return champions.submit(wanted, ROW).result(PATIENCE_S).prediction.prediction
 
 
 def test_a_version_is_loaded_once_and_asked_from_one_thread(champions, models):
@@ -125,7 +125,7 @@ def test_what_waits_for_a_version_that_is_let_go_is_answered_first(champions, mo
     models[1].seconds = 0.05
     waiting = [champions.submit(one, ROW) for _ in range(5)]
     champions.keep(frozenset())
-    assert [each.result(10).prediction.prediction for each in waiting] == [1.0] * 5
+    assert [each.result(PATIENCE_S).prediction.prediction for each in waiting] == [1.0] * 5
     with pytest.raises(CapacityError, match="not loaded"):
         champions.submit(one, ROW)
 
@@ -153,7 +153,7 @@ def test_it_is_idle_when_nobody_waits(champions, models):
     models[1].seconds = 0.1
     waiting = champions.submit(one, ROW)
     assert not champions.is_idle
-    waiting.result(10)
+    waiting.result(PATIENCE_S)
     deadline = time.monotonic() + PATIENCE_S
     while not champions.is_idle and time.monotonic() < deadline:
         time.sleep(0.001)
@@ -165,7 +165,7 @@ def test_a_version_that_is_loaded_while_all_is_closed_is_closed_too():
 
     def bring(_version):
         loading.set()
-        assert go_on.wait(10)
+        assert go_on.wait(PATIENCE_S)
         return model
 
     champions, caught = Champions(bring), []
@@ -177,10 +177,10 @@ def test_a_version_that_is_loaded_while_all_is_closed_is_closed_too():
 
     thread = threading.Thread(target=load)
     thread.start()
-    assert loading.wait(10)
+    assert loading.wait(PATIENCE_S)
     champions.close()
     go_on.set()
-    thread.join(10)
+    thread.join(PATIENCE_S)
     assert caught
     deadline = time.monotonic() + PATIENCE_S
     while not model.is_closed and time.monotonic() < deadline:

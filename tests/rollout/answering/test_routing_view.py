@@ -9,7 +9,7 @@ from glassbox.rollout.answering import routing_view
 from glassbox.rollout.answering.routing_view import RoutingView, View, split_uri
 from glassbox.rollout.routing import Routing
 from glassbox.rollout.version import Snapshot, Version
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 
 def version(number, model="default"):
@@ -140,7 +140,7 @@ class Pair:
     def load(self, wanted):
         if wanted.name == "slow2":
             self.loading.set()
-            assert self.may_end.wait(60.0)
+            assert self.may_end.wait(PATIENCE_S)
 
     def keep(self, versions):
         self.kept.append(versions)
@@ -152,7 +152,7 @@ def test_no_way_back_waits_until_another_models_version_is_loaded():
     pair.view.start()
     try:
         pair.slow, pair.revision = 2, 2
-        assert pair.loading.wait(60.0)
+        assert pair.loading.wait(PATIENCE_S)
         # Somebody on another machine takes the other model's challenger back.
         pair.weight, pair.revision = 0.0, 3
         until(lambda: pair.view.of("other").routing.canary is None)
@@ -181,7 +181,7 @@ def test_what_is_being_loaded_is_not_freed_before_anybody_has_it(monkeypatch):
     loader = threading.Thread(target=pair.view.refresh, args=("slow",))
     loader.start()
     try:
-        assert pair.loading.wait(60.0)
+        assert pair.loading.wait(PATIENCE_S)
         # By now nobody wants it, and all that answered before may go.
         pair.slow, pair.revision = 3, 3
         monkeypatch.setattr(routing_view, "GRACE_S", 0.0)

@@ -117,17 +117,17 @@ def test_the_log_is_walked_over_by_one_at_a_time(side, monkeypatch):
 
     def slow():
         begun.set()
-        gate.wait(10)
+        gate.wait(PATIENCE_S)
         return verify()
 
     monkeypatch.setattr(side.store, "verify", slow)
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(side.looks.verification)
-        begun.wait(10)
+        begun.wait(PATIENCE_S)
         with pytest.raises(ConflictError, match="being verified"):
             side.looks.verification()
         gate.set()
-        assert first.result(10).broken is None
+        assert first.result(PATIENCE_S).broken is None
     assert side.looks.verification().broken is None
 
 

@@ -289,8 +289,25 @@ def test_a_promotion_that_was_decided_is_not_too_late():
         assert decide(PLAN, State(phase, 0.5, watched_s=watched_s), evidence).verdict == verdict
 
 
+def test_what_nobody_lets_go_on_has_all_of_its_time():
+    evidence = evidence_of(1000, canary=FINE)
+    state = State("WaitingPromotion", 0.5, watched_s=PLAN.max_duration_s)
+    assert decide(PLAN, state, evidence).verdict == "wait"
+    late = decide(PLAN, replace(state, watched_s=PLAN.max_duration_s + 1.0), evidence)
+    assert late.verdict == "rollback"
+    assert late.reason.endswith("(nobody let it go on).")
+
+
+def test_what_somebody_confirms_waits_for_no_further_step():
+    state = State("WaitingPromotion", 0.5, is_confirmed=True, step_s=0.0)
+    found = decide(replace(PLAN, step_s=60.0), state, evidence_of(1000, canary=FINE))
+    assert (found.verdict, found.state.phase) == ("promote", "Promoting")
+
+
 def test_a_look_in_doubt_begins_the_row_anew():
     plan = replace(PLAN, consecutive_passes=3)
     state = State("Waiting", n_passes=2)
-    assert decide(plan, state, evidence_of(*DOUBTFUL)).state.n_passes == 0
+    doubtful = decide(plan, state, evidence_of(*DOUBTFUL))
+    assert doubtful.state.n_passes == 0
+    assert not doubtful.reason.endswith("; ."), "the inputs are enough"
     assert decide(plan, state, evidence_of(*FINE)).verdict == "advance"

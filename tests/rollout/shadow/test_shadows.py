@@ -24,7 +24,7 @@ def test_a_copy_is_answered_beside_the_request(make, seen):
     shadows, challenger = make(), version("near")
     answer = honest(dict(ROWS[0]))
     ticket = shadows.offer(routing(challenger), "r1", ROWS[0], answer)
-    event = ticket.wait(60)
+    event = ticket.wait(PATIENCE_S)
     assert (event.request_id, event.shadow_version, event.status, event.role) == (
         "r1",
         challenger.name,
@@ -42,7 +42,7 @@ def test_classes_are_compared_by_total_variation(make):
     shadows = make()
     answer = Prediction(0.9, 0.9, "a", {"a": 0.9, "b": 0.1})
     row = {"x": 0.4}
-    event = shadows.offer(routing(version("classes")), "r1", row, answer).wait(60)
+    event = shadows.offer(routing(version("classes")), "r1", row, answer).wait(PATIENCE_S)
     assert event.label_probs == {"a": 0.4, "b": 0.6}
     assert event.diff == pytest.approx(0.5)
 
@@ -59,7 +59,7 @@ def test_a_row_that_a_challenger_raises_over_is_evidence_and_no_reason_to_stop(m
     named = routing(version("refuse"))
     for place in range(12):
         ticket = shadows.offer(named, f"r{place}", ROWS[0], Prediction(0.5))
-        assert ticket.wait(60).status == "error"
+        assert ticket.wait(PATIENCE_S).status == "error"
     status = shadows.status()[0]
     assert (status.circuit, status.state, status.counts["error"]) == ("closed", "ready", 12)
     assert status.last_error == "invalid-value (InvalidValue)", "nothing that was asked is quoted"
@@ -68,11 +68,11 @@ def test_a_row_that_a_challenger_raises_over_is_evidence_and_no_reason_to_stop(m
 def test_a_full_queue_drops_the_newest_and_says_so(make, seen):
     shadows = make(shadow_queue=2)
     named = routing(version("slow"))
-    shadows.offer(named, "warm", ROWS[0], Prediction(0.5)).wait(60)
+    shadows.offer(named, "warm", ROWS[0], Prediction(0.5)).wait(PATIENCE_S)
     tickets = [shadows.offer(named, f"r{i}", ROWS[0], Prediction(0.5)) for i in range(8)]
     dropped = [each.event.status for each in tickets if each.event is not None]
     assert dropped.count("dropped") == len(dropped) >= 5
-    assert tickets[0].wait(60).status == "ok"
+    assert tickets[0].wait(PATIENCE_S).status == "ok"
     seen.wait_for(9)
     counts = shadows.status()[0].counts
     assert counts["dropped"] == len(dropped)
@@ -98,7 +98,7 @@ def test_sampling_takes_the_same_requests_for_all_challengers(make, seen):
 def test_the_ticket_is_the_first_challengers(make):
     shadows = make()
     named = routing(version("near", 2), version("honest", 3))
-    event = shadows.offer(named, "r1", ROWS[0], honest(dict(ROWS[0]))).wait(60)
+    event = shadows.offer(named, "r1", ROWS[0], honest(dict(ROWS[0]))).wait(PATIENCE_S)
     assert event.shadow_version == "v2-near"
 
 
@@ -106,7 +106,7 @@ def test_a_version_gets_no_copy_of_what_it_answered_itself(make, seen):
     shadows, canary = make(), version("near", 2)
     named = replace(routing(canary), canary=canary, canary_weight=1.0)
     assert shadows.offer(named, "r1", ROWS[0], Prediction(0.5), answered_by=canary) is None
-    assert shadows.offer(named, "r2", ROWS[0], Prediction(0.5)).wait(60).status == "ok"
+    assert shadows.offer(named, "r2", ROWS[0], Prediction(0.5)).wait(PATIENCE_S).status == "ok"
     assert [each.request_id for each in seen.events] == ["r2"]
 
 
@@ -123,13 +123,15 @@ def test_losing_its_process_again_and_again_opens_the_breaker(make, seen):
     statuses = []
     for place in range(9):
         ticket = shadows.offer(named, f"r{place}", ROWS[0], Prediction(0.5))
-        statuses.append(ticket.wait(60).status)
+        statuses.append(ticket.wait(PATIENCE_S).status)
     assert statuses == ["error"] * 5 + ["breaker_open"] * 4
     status = shadows.status()[0]
     assert (status.state, status.circuit, status.pid) == ("broken", "open", None)
     # After the pause one is tried; it fails, and the pause is longer.
     until(lambda: shadows.status()[0].circuit == "half_open")
-    assert shadows.offer(named, "trial", ROWS[0], Prediction(0.5)).wait(60).status == "error"
+    assert (
+        shadows.offer(named, "trial", ROWS[0], Prediction(0.5)).wait(PATIENCE_S).status == "error"
+    )
     assert shadows.offer(named, "next", ROWS[0], Prediction(0.5)).event.status == "breaker_open"
 
 
@@ -137,10 +139,12 @@ def test_a_trial_that_goes_well_closes_the_breaker(make):
     shadows = make()
     named = routing(version("honest_then_leave"))
     for place in range(5):
-        shadows.offer(named, f"r{place}", {"x": 0.9}, Prediction(0.5)).wait(60)
+        shadows.offer(named, f"r{place}", {"x": 0.9}, Prediction(0.5)).wait(PATIENCE_S)
     assert shadows.offer(named, "shed", {"x": 0.1}, Prediction(0.5)).event.status == "breaker_open"
     until(lambda: shadows.status()[0].circuit == "half_open")
-    assert shadows.offer(named, "trial", {"x": 0.1}, Prediction(0.5)).wait(60).status == "ok"
+    assert (
+        shadows.offer(named, "trial", {"x": 0.1}, Prediction(0.5)).wait(PATIENCE_S).status == "ok"
+    )
     assert shadows.status()[0].circuit == "closed"
 
 
@@ -150,7 +154,10 @@ def test_a_challenger_that_cannot_be_loaded_is_broken_at_once_and_tried_again(ma
     shadows.reconfigure(named)
     until(lambda: shadows.status()[0].state == "broken")
     assert "its digest is another one" in shadows.status()[0].last_error
-    assert shadows.offer(named, "r1", ROWS[0], Prediction(0.5)).wait(5).status == "breaker_open"
+    assert (
+        shadows.offer(named, "r1", ROWS[0], Prediction(0.5)).wait(PATIENCE_S).status
+        == "breaker_open"
+    )
     until(lambda: shadows.status()[0].n_lost >= 2)
 
 
@@ -161,18 +168,18 @@ def test_a_challenger_lost_while_no_descriptor_is_free_comes_back(make):
     with none_left():
         assert shadows.status()[0].resident_bytes == 0, "nobody can tell"
         os.kill(shadows.status()[0].pid, signal.SIGKILL)
-        lost = shadows.offer(named, "r1", ROWS[0], Prediction(0.5)).wait(60)
+        lost = shadows.offer(named, "r1", ROWS[0], Prediction(0.5)).wait(PATIENCE_S)
         assert lost.status == "error"
         until(lambda: "could be started" in shadows.status()[0].last_error)
     until(lambda: shadows.status()[0].state == "ready")
-    assert shadows.offer(named, "r2", ROWS[0], Prediction(0.5)).wait(60).status == "ok"
+    assert shadows.offer(named, "r2", ROWS[0], Prediction(0.5)).wait(PATIENCE_S).status == "ok"
 
 
 def test_memory_beyond_the_limit_replaces_the_process(make):
     shadows = make(shadow_memory_bytes=250 * 2**20, shadow_timeout_s=30.0)
     named = routing(version("leak"))
     for place in range(12):
-        shadows.offer(named, f"r{place}", ROWS[0], Prediction(0.5)).wait(30)
+        shadows.offer(named, f"r{place}", ROWS[0], Prediction(0.5)).wait(PATIENCE_S)
     status = shadows.status()[0]
     assert status.n_lost >= 1
     assert "memory" in status.last_error
@@ -181,10 +188,13 @@ def test_memory_beyond_the_limit_replaces_the_process(make):
 
 def test_a_new_routing_ends_old_challengers_and_starts_new_ones(make, seen):
     shadows = make()
-    shadows.offer(routing(version("near", 2)), "r1", ROWS[0], Prediction(0.5)).wait(60)
+    shadows.offer(routing(version("near", 2)), "r1", ROWS[0], Prediction(0.5)).wait(PATIENCE_S)
     first = shadows.status()[0].pid
     now = routing(version("honest", 3), revision=2)
-    assert shadows.offer(now, "r2", ROWS[0], Prediction(0.5)).wait(60).shadow_version == "v3-honest"
+    assert (
+        shadows.offer(now, "r2", ROWS[0], Prediction(0.5)).wait(PATIENCE_S).shadow_version
+        == "v3-honest"
+    )
     assert [each.version for each in shadows.status()] == ["v3-honest"]
     # A request from before the move does not bring the old challenger back.
     late = shadows.offer(routing(version("near", 2)), "r3", ROWS[0], Prediction(0.5))
@@ -197,7 +207,7 @@ def test_a_new_routing_ends_old_challengers_and_starts_new_ones(make, seen):
 
 def test_the_same_challenger_goes_on_over_a_new_routing(make):
     shadows, challenger = make(), version("near")
-    shadows.offer(routing(challenger), "r1", ROWS[0], Prediction(0.5)).wait(60)
+    shadows.offer(routing(challenger), "r1", ROWS[0], Prediction(0.5)).wait(PATIENCE_S)
     pid = shadows.status()[0].pid
     shadows.reconfigure(routing(challenger, revision=2))
     assert shadows.status()[0].pid == pid
@@ -206,7 +216,7 @@ def test_the_same_challenger_goes_on_over_a_new_routing(make):
 
 def test_a_request_for_one_version_alone_ends_no_challenger(make):
     shadows, challenger = make(), version("near")
-    shadows.offer(routing(challenger), "r1", ROWS[0], Prediction(0.5)).wait(60)
+    shadows.offer(routing(challenger), "r1", ROWS[0], Prediction(0.5)).wait(PATIENCE_S)
     pid = shadows.status()[0].pid
     alone = Routing("default", challenger, revision=1)
     assert Shadows.offer(shadows, alone, "r2", ROWS[0], Prediction(0.5)) is None
@@ -216,9 +226,9 @@ def test_a_request_for_one_version_alone_ends_no_challenger(make):
 def test_models_do_not_disturb_each_other(make):
     shadows = make()
     other = replace(version("near", 5), model="other")
-    shadows.offer(routing(version("near", 2)), "r1", ROWS[0], Prediction(0.5)).wait(60)
+    shadows.offer(routing(version("near", 2)), "r1", ROWS[0], Prediction(0.5)).wait(PATIENCE_S)
     elsewhere = Routing("other", CHAMPION, (other,), revision=1)
-    shadows.offer(elsewhere, "r2", ROWS[0], Prediction(0.5)).wait(60)
+    shadows.offer(elsewhere, "r2", ROWS[0], Prediction(0.5)).wait(PATIENCE_S)
     assert {each.version for each in shadows.status()} == {"v2-near", "v5-near"}
 
 
@@ -251,7 +261,10 @@ def test_endings_that_cannot_be_recorded_stop_nothing(make):
     shadows = make(on_event=full)
     named = routing(version("near"))
     for place in range(3):
-        assert shadows.offer(named, f"r{place}", ROWS[0], Prediction(0.5)).wait(60).status == "ok"
+        assert (
+            shadows.offer(named, f"r{place}", ROWS[0], Prediction(0.5)).wait(PATIENCE_S).status
+            == "ok"
+        )
     status = shadows.status()[0]
     assert (status.n_untold, status.state) == (3, "ready")
     assert "no-disk-space" in status.last_error
@@ -261,7 +274,7 @@ def test_an_offer_takes_microseconds(make):
     shadows = make(shadow_queue=100_000)
     named = routing(version("slow"))
     row = {f"x{i}": i / 7 for i in range(20)}
-    shadows.offer(named, "warm", row, Prediction(0.5)).wait(60)
+    shadows.offer(named, "warm", row, Prediction(0.5)).wait(PATIENCE_S)
     times = []
     for place in range(2000):
         began = time.thread_time()

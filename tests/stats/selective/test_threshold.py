@@ -62,6 +62,12 @@ def test_rows_for_power_limits():
     assert rows_for_power(0.05, 0.95, 0.0499) is None
     with pytest.raises(InvalidValue, match="error_rate"):
         rows_for_power(0.05, 0.95, 0.05)
+    with pytest.raises(InvalidValue, match="power is 1"):
+        rows_for_power(0.05, 0.95, 0.0, power=1.0)
+    with pytest.raises(InvalidValue, match="n_errors is -1"):
+        rows_needed(0.05, 0.95, -1)
+    with pytest.raises(InvalidValue, match="max_error is 1"):
+        errors_allowed(np.array([100]), 1.0, 0.95)
 
 
 @pytest.mark.parametrize("max_error", [0.01, 0.05, 0.3, 0.6])
@@ -170,6 +176,7 @@ def test_ties_are_automated_together():
     correct = np.concatenate([np.ones(200, bool), np.arange(100) >= 60])
     found = choose_threshold(confidence, correct, max_error=0.05)
     assert (found.value, found.n_automated) == (0.9, 200)
+    assert found.coverage == pytest.approx(2 / 3)
 
 
 def test_classes_are_checked_one_by_one():
@@ -186,6 +193,8 @@ def test_classes_are_checked_one_by_one():
     assert checks[3].error_upper_bound == 1
     with pytest.raises(InvalidData, match="0 … 1"):
         check_classes(confidence, correct, predicted, threshold=0.9, n_classes=2, max_error=0.05)
+    with pytest.raises(InvalidValue, match="max_error is 1"):
+        check_classes(confidence, correct, predicted, threshold=0.9, n_classes=4, max_error=1.0)
 
 
 def test_bad_arguments_are_refused():

@@ -14,6 +14,7 @@ from glassbox.techniques.local.socket_carrier import receive, send
 from tests.contracts.backend_world import call_of
 from tests.descriptors import none_left
 from tests.techniques.local.worker_world import SPEC, process_id
+from tests.waiting import PATIENCE_S
 
 
 def test_nobody_waits_without_end_for_a_worker_that_is_held_up(tmp_path, monkeypatch):
@@ -66,11 +67,11 @@ def test_a_worker_that_had_no_descriptor_left_takes_connections_again(tmp_path, 
                 each.settimeout(30)
                 each.connect("socket")
                 send(each, Packed(b'{"client": "me", "idle_s": null}'))
-            assert had_none.wait(30)
+            assert had_none.wait(PATIENCE_S)
         for each in (first, second):
             assert b"life" in bytes(receive(each).tree)
         listening.shutdown(socket.SHUT_RDWR)
-    accepting.join(30)
+    accepting.join(PATIENCE_S)
     assert not accepting.is_alive()
 
 

@@ -21,6 +21,7 @@ from glassbox.techniques.remote import http_backend
 from glassbox.techniques.remote.http_backend import HttpBackend
 from glassbox.techniques.remote.local_secret import local_secret, secret_path
 from glassbox.wire.techniques import RUN_TYPE
+from tests.waiting import PATIENCE_S
 
 CALL = Call("library:x", "x", Packed(b"[[],{}]"))
 RUN = "run-" + "0" * 32
@@ -209,7 +210,7 @@ def test_a_server_that_takes_connections_before_its_secret_is_written_is_waited_
         with ThreadPoolExecutor(1) as threads:
             seen = threads.submit(start)
             client.cancel(RUN)
-            first, second = seen.result(20)
+            first, second = seen.result(PATIENCE_S)
         client.close()
     assert b"authorization" not in first.lower()
     assert b"authorization: glassbox-hmac-sha256 key=" in second.lower()
