@@ -70,19 +70,19 @@ class UnknownName(UsageError):
 
     Args:
         kind: What the name should have been, as a reader would say it ("column", "model").
-        name: The name that was given.
+        name: The name that was given; None where none was, and there is none to choose.
         known: The names that exist; the closest one is suggested.
     """
 
     code = "unknown-name"
 
     def __init__(
-        self, kind: str, name: str, known: Iterable[str] = (), *, remedy: str = ""
+        self, kind: str, name: str | None, known: Iterable[str] = (), *, remedy: str = ""
     ) -> None:
         self.kind = kind
         self.name = name
         self.known = tuple(known)
-        parts = [f"No {kind} {name!r}."]
+        parts = [f"No {kind}." if name is None else f"No {kind} {name!r}."]
         if self.known:
             parts.append(f"Known: {listed(self.known)}.")
             close = difflib.get_close_matches(str(name), self.known, n=1)

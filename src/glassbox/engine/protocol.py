@@ -305,7 +305,7 @@ class Engine(Protocol):
             CorruptArtifact: The folder is no complete PEFT adapter.
             AdapterMismatch: It was made for another base model or does not fit its shapes.
             ConflictError: Another adapter is loaded under that name.
-            CapacityError: It is larger than all adapters together may be.
+            OutOfMemory: It is larger than all adapters together may be.
         """
         ...
 

@@ -280,7 +280,7 @@ class ResidentEngine:
             AdapterMismatch: It was made for another base model or does not fit its shapes.
             UnsupportedModel: It is not plain LoRA.
             ConflictError: Another adapter is loaded under that name.
-            CapacityError: It is larger than all adapters together may be.
+            OutOfMemory: It is larger than all adapters together may be.
         """
         return self._bank.register(folder, name).name
 

@@ -12,6 +12,10 @@ counts."""
 ERROR_HEADER: Final = "x-glassbox-error"
 """Stable code of the error that an answer tells, whatever shape its body has."""
 
+SHOULD_RETRY_HEADER: Final = "x-should-retry"
+"""Whether the same request may succeed a moment later: OpenAI's clients, which otherwise repeat
+whatever failed with 409 or 5xx, heed it. Source: openai-python, ``_base_client.py``."""
+
 VERSION_HEADER: Final = "glassbox-version"
 """Version of Glassbox that gave the answer."""
 

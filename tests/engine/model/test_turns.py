@@ -9,7 +9,7 @@ import pytest
 
 from glassbox.engine.model import turns as module
 from glassbox.engine.model.turns import Turns
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, until
 
 
 def take(turns, order, name):
@@ -37,6 +37,54 @@ def test_turns_come_in_the_order_of_asking():
         thread.join()
     assert order == list(range(5))
     assert turns.acquire(0)
+
+
+@pytest.mark.parametrize("n_others", [1, 6])
+def test_the_batch_gets_as_much_time_as_all_others_together(n_others):
+    turns, spent, is_over = Turns(), {"steps": 0.0, "others": 0.0}, threading.Event()
+
+    def work(kind, seconds, turn):
+        while not is_over.is_set():
+            with turn():
+                began_s = time.perf_counter()
+                time.sleep(seconds)
+                spent[kind] += time.perf_counter() - began_s
+
+    threads = [
+        threading.Thread(target=work, args=("others", 0.03, lambda: turns)) for _ in range(n_others)
+    ]
+    threads.append(threading.Thread(target=work, args=("steps", 0.002, turns.step)))
+    for thread in threads:
+        thread.start()
+    time.sleep(1.5)
+    is_over.set()
+    threads[-1].join(PATIENCE_S)
+    turns.rest()
+    for thread in threads:
+        thread.join(PATIENCE_S)
+        assert not thread.is_alive()
+    assert 0.4 < spent["steps"] / (spent["steps"] + spent["others"]) < 0.6
+
+
+def test_a_batch_that_rests_keeps_nobody_waiting(monkeypatch):
+    monkeypatch.setattr(module, "MOST_OWED_S", PATIENCE_S)
+    turns, order = Turns(), []
+    with turns.step():
+        other = take(turns, order, "other")
+    other.join(PATIENCE_S)
+    # Of the other's turn it is owed as much now, so that the next one waits although nobody has it.
+    late = take(turns, order, "late")
+    with turns:
+        order.append("what the batch's own thread asks for")
+    assert turns.acquire(0), "it may ask for it as often as it wants"
+    turns.release()
+    assert order == ["other", "what the batch's own thread asks for"]
+    turns.rest()
+    late.join(PATIENCE_S)
+    assert order[-1] == "late"
+    with turns:
+        assert take(turns, order, "last").is_alive()
+    until(lambda: order[-1] == "last")
 
 
 def test_waiting_has_an_end():

@@ -22,6 +22,9 @@ pytestmark = pytest.mark.anyio
 
 PATH = "/v1/completions"
 
+GONE = None
+"""In place of a piece of a body: the client closes its connection."""
+
 
 @pytest.fixture
 def anyio_backend():
@@ -68,6 +71,8 @@ async def post(app, pieces, headers=(), *, pause_s=0.0):
         await asyncio.sleep(pause_s)
         n_taken += 1
         is_last = n_taken >= len(pieces)
+        if pieces[n_taken - 1] is GONE:
+            return {"type": "http.disconnect"}
         return {"type": "http.request", "body": pieces[n_taken - 1], "more_body": not is_last}
 
     async def send(message):
@@ -110,6 +115,19 @@ async def test_a_body_that_trickles_in_is_given_up(monkeypatch):
     assert status == 408
     assert headers[b"x-glassbox-error"] == b"body-too-slow"
     assert n_taken < 20
+
+
+@pytest.mark.parametrize("pieces", [[GONE], [b'{"prompt": "a', GONE]])
+async def test_a_client_that_goes_away_before_its_body_is_whole_sent_no_bad_json(pieces):
+    guards = Guards()
+
+    status, headers, _ = await post(app_with(guards), pieces)
+
+    assert status == 499
+    assert b"x-glassbox-error" not in headers
+    counted = guards.metrics.text().decode()
+    assert f'route="{PATH}",status="499"}} 1.0' in counted
+    assert 'status="400"' not in counted
 
 
 def test_more_requests_than_connections_are_refused_in_our_words_and_health_is_not():

@@ -112,6 +112,22 @@ def test_errors_can_be_read_by_the_page_too():
     assert "x-request-id" in answer.headers["access-control-expose-headers"].lower()
 
 
+@pytest.mark.parametrize(
+    ("typed", "sent"),
+    [
+        ("https://Desk.Example.org/", "https://desk.example.org"),
+        ("https://desk.example.org:443", "https://desk.example.org"),
+        ("HTTP://localhost:80", "http://localhost"),
+        ("http://localhost:8080", "http://localhost:8080"),
+        ("https://desk.example.org:80", "https://desk.example.org:80"),
+    ],
+)
+def test_an_origin_is_meant_however_it_is_typed(typed, sent):
+    assert origins_in(typed) == (sent,)
+    answer = client_of(app_for(typed)).get("/registry", headers={"origin": sent})
+    assert answer.headers["access-control-allow-origin"] == sent
+
+
 def test_without_origins_no_page_elsewhere_may_read_anything():
     answer = client_of(app_for("")).get("/registry", headers={"origin": DESK})
     assert "access-control-allow-origin" not in answer.headers

@@ -78,6 +78,7 @@ NEEDS = {
         f"POST {MODELS}/rollouts/{{rollout_id}}/pause",
         f"POST {MODELS}/rollouts/{{rollout_id}}/resume",
         f"POST {MODELS}/rollouts/{{rollout_id}}/promote",
+        f"POST {MODELS}/rollouts/{{rollout_id}}/finish",
         f"POST {MODELS}/rollouts/{{rollout_id}}/abort",
         f"POST {MODELS}/drift/run",
         f"POST {MODELS}/drift/references",

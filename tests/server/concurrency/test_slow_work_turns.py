@@ -2,6 +2,8 @@
 
 import asyncio
 import threading
+import time
+from collections import Counter
 from types import SimpleNamespace
 
 import pytest
@@ -131,3 +133,53 @@ async def test_places_are_not_lost_where_waiting_is_given_up(server):
     await asyncio.gather(*again)
 
     assert {"hurried", "left"}.isdisjoint(calls.begun)
+
+
+async def test_a_caller_with_many_calls_going_pauses_all_but_one_for_another(server):
+    steps, is_over = Counter(), threading.Event()
+
+    def steps_of(client):
+        def work(allowance):
+            while not is_over.is_set():
+                allowance.check()
+                time.sleep(0.002)
+                steps[client] += 1
+
+        return work
+
+    def send(client):
+        return asyncio.create_task(slow_work(server, client, PATIENCE_S, steps_of(client)))
+
+    calls = [send("many") for _ in range(AT_A_TIME)]
+    await until(lambda: steps["many"] > 10 * AT_A_TIME)
+    calls.append(send("one"))
+    await until(lambda: steps["one"] > 10)
+    before = steps.copy()
+    await until(lambda: steps["one"] > 200)
+    alone = (steps - before)["many"] / (steps - before)["one"]
+    # Whoever paused goes on when the other one has ended.
+    is_over.set()
+    await asyncio.gather(*calls)
+
+    assert alone < 0.5 * AT_A_TIME, "four calls of one caller had about as much as one of another"
+
+
+async def test_a_call_that_pauses_ends_with_its_time(server):
+    may_end = threading.Event()
+
+    def work(_):
+        assert may_end.wait(PATIENCE_S)
+
+    def checked(allowance):
+        while True:
+            allowance.check()
+            time.sleep(0.001)
+
+    calls = [asyncio.create_task(slow_work(server, name, PATIENCE_S, work)) for name in "ab"]
+    with pytest.raises(DeadlineExceeded):
+        await slow_work(server, "a", 0.3, checked)
+    going = server.app.state.slow_work.going
+    await until(lambda: going._n == {"a": 1, "b": 1})
+    may_end.set()
+    await asyncio.gather(*calls)
+    assert not going._n

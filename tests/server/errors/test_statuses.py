@@ -4,12 +4,17 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import anyio
+import openai
+import pytest
+
 from glassbox import errors
 from glassbox.cli.reference import errors_page
 from glassbox.errors import BY_CODE, GlassboxError
 from glassbox.server.errors.openai_shape import openai_error
 from glassbox.server.errors.refusals import CODES
 from glassbox.server.errors.statuses import STATUSES, status_of
+from tests.server.worlds import fake_server, openai_client
 
 
 def test_every_error_has_a_status() -> None:
@@ -34,6 +39,41 @@ def test_every_code_has_its_place_on_the_page_that_problems_lead_to() -> None:
         codes |= set(re.findall(r'_refuse\(.*"([a-z-]+)"\)', file.read_text(encoding="utf-8")))
     for code in codes:
         assert f'<a id="{code}"></a>' in page, code
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "n_tries"),
+    [
+        (errors.OutOfMemory("It does not fit, even alone."), 507, 1),
+        (errors.NoDiskSpace("The disk is full."), 507, 1),
+        (errors.DeadlineExceeded("Too late."), 504, 1),
+        (errors.NonFiniteOutput("NaN."), 500, 1),
+        (errors.ConflictError("The engine is closed."), 409, 1),
+        (errors.QueueFull(3, 1.0), 429, 3),
+        (errors.CapacityError("Ask again."), 503, 3),
+    ],
+)
+def test_openais_client_asks_again_only_where_that_may_help(monkeypatch, error, status, n_tries):
+    tries = []
+    monkeypatch.setattr(openai.AsyncOpenAI, "_calculate_retry_timeout", lambda *_: 0.0)
+
+    async def ask():
+        async with fake_server() as (engine, app), openai_client(app) as client:
+
+            def refused(*_):
+                tries.append(error)
+                raise error
+
+            monkeypatch.setattr(engine, "submit", refused)
+            eager = client.with_options(max_retries=2)
+            with pytest.raises(openai.APIStatusError) as caught:
+                await eager.completions.create(model="fake", prompt="a")
+        return caught.value.response
+
+    answer = anyio.run(ask)
+    assert answer.status_code == status
+    assert len(tries) == n_tries
+    assert ("retry-after" in answer.headers) == (n_tries > 1)
 
 
 def test_a_key_that_may_not_is_a_matter_of_permission_for_openais_clients() -> None:

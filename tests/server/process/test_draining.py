@@ -1,10 +1,12 @@
 """Draining: what runs is finished, what takes too long is ended and says so, nothing new begins."""
 
+import asyncio
 import signal
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import anyio
 import httpx
@@ -15,6 +17,7 @@ import uvicorn
 from glassbox.server.access.guards import Guards
 from glassbox.server.app import create_app
 from glassbox.server.lifecycle import Lifecycle
+from glassbox.server.process import running as process
 from glassbox.server.process.listening import address_of, bind
 from glassbox.server.process.running import DrainingServer
 from glassbox.server.serving import Serving
@@ -141,6 +144,35 @@ def test_a_second_signal_ends_it_at_once() -> None:
         server.stop()
         server.thread.join(PATIENCE_S)
         assert not server.thread.is_alive()
+
+
+def test_a_second_signal_leaves_time_to_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[DrainingServer] = []
+
+    class Kept(DrainingServer):
+        def __init__(self, *parts: Any) -> None:
+            super().__init__(*parts)
+            made.append(self)
+
+    monkeypatch.setattr(process, "DrainingServer", Kept)
+    monkeypatch.setattr(process, "LAST_ANSWERS_S", PATIENCE_S)
+    guards, ready = Guards(limits=ServerSettings(drain_s=2 * PATIENCE_S)), threading.Event()
+    serving, listener = Serving(Speaker(FakeEngine(), "fake")), bind("127.0.0.1", 0)
+    serve = process._serve(
+        create_app(None, guards), listener, lambda: serving, lambda _: ready.set()
+    )
+    thread = threading.Thread(target=asyncio.run, args=(serve,), daemon=True)
+    thread.start()
+    assert ready.wait(PATIENCE_S)
+    guards.lifecycle.enter()
+    for _ in range(2):
+        made[0].handle_exit(signal.SIGTERM, None)
+    thread.join(1.0)
+    assert thread.is_alive()
+    assert made[0]._loop is not None
+    made[0]._loop.call_soon_threadsafe(guards.lifecycle.leave)
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
 
 
 def test_idle_is_reached_when_the_last_request_leaves() -> None:

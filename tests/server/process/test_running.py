@@ -20,12 +20,14 @@ SOURCE = Path(shell.__file__).parents[2]
 
 
 class Served:
-    """A running ``glassbox serve``."""
+    """A running ``glassbox serve``, under an interpreter that may be warm."""
 
-    def __init__(self, tmp_path: Path, *words: str, **environment: str) -> None:
+    def __init__(
+        self, tmp_path: Path, *words: str, python: str | Path = sys.executable, **environment: str
+    ) -> None:
         clean = {name: value for name, value in os.environ.items() if "GLASSBOX" not in name}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "glassbox", "serve", "--port", "0", *words],
+            [python, "-m", "glassbox", "serve", "--port", "0", *words],
             stderr=subprocess.PIPE,
             text=True,
             cwd=tmp_path,
@@ -67,8 +69,10 @@ class Served:
 
 
 @contextmanager
-def served(tmp_path: Path, *words: str, **environment: str) -> Iterator[Served]:
-    server = Served(tmp_path, *words, **environment)
+def served(
+    tmp_path: Path, *words: str, python: str | Path = sys.executable, **environment: str
+) -> Iterator[Served]:
+    server = Served(tmp_path, *words, python=python, **environment)
     try:
         yield server
     finally:
@@ -114,9 +118,9 @@ def test_a_server_answers_and_running_requests_finish_when_it_is_told_to_stop(
         assert "Stopped." in "".join(server.log)
 
 
-def test_sagemakers_server_answers_only_the_platform(tmp_path: Path) -> None:
+def test_sagemakers_server_answers_only_the_platform(tmp_path: Path, warm: Path) -> None:
     words = ("--sagemaker", "--model", "tiny", "--host", "127.0.0.1")
-    with served(tmp_path, *words) as server, server.ready() as client:
+    with served(tmp_path, *words, python=warm / "python") as server, server.ready() as client:
         assert client.get("/ping").status_code == 200
         answer = client.post("/invocations", json={"inputs": "Once upon a time"})
         assert set(answer.json()["hidden_states"]) == {"layer_-1", "layer_-4", "layer_-8"}
@@ -124,8 +128,11 @@ def test_sagemakers_server_answers_only_the_platform(tmp_path: Path) -> None:
         assert server.stop(signal.SIGINT) == 0
 
 
-def test_a_model_that_cannot_be_loaded_ends_the_process_with_its_reason(tmp_path: Path) -> None:
-    with served(tmp_path, "--model", str(tmp_path / "nothing")) as server:
+def test_a_model_that_cannot_be_loaded_ends_the_process_with_its_reason(
+    tmp_path: Path, warm: Path
+) -> None:
+    words = ("--model", str(tmp_path / "nothing"))
+    with served(tmp_path, *words, python=warm / "python") as server:
         assert server.wait() == 2
         assert "error[unknown-name]" in "".join(server.log)
 

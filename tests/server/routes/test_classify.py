@@ -136,4 +136,6 @@ async def test_without_a_classifier_the_answer_says_how_to_serve_one():
     engine.close()
 
     assert answer.status_code == 404
-    assert "--classifier" in answer.json()["detail"]
+    assert answer.json()["detail"] == (
+        "No classifier. Serve one with 'glassbox serve --classifier RUN'."
+    )

@@ -4,6 +4,8 @@ import pytest
 
 from glassbox.server.access.guards import Guards
 from glassbox.server.access.key_ring import KeyRing
+from glassbox.server.answers.rollout_serving import MOST_KEPT
+from glassbox.server.routes import versions as routes
 from glassbox.storage.database import open_database
 from glassbox.storage.keys import KeyStore
 from tests.server.model_worlds import model_server
@@ -61,6 +63,32 @@ def test_a_version_registered_over_http_is_there_at_once(world, tmp_path):
         assert refused.status_code == 400, refused.text
 
 
+def test_versions_are_written_down_once_until_something_changes(world, monkeypatch):
+    client, _ = world
+    made, show = [], routes.versions_shown
+
+    def watched(*args):
+        made.append(args)
+        return show(*args)
+
+    monkeypatch.setattr(routes, "versions_shown", watched)
+    first = client.get("/versions")
+    headers = {"if-none-match": first.headers["etag"]}
+    assert [client.get("/versions", headers=headers).status_code for _ in range(3)] == [304] * 3
+    assert client.get("/versions").content == first.content
+    assert len(made) == 1
+
+    assert client.get("/versions?model=nobody").json()["versions"] == []
+    for number in range(2 * MOST_KEPT):
+        client.get(f"/versions?model=other-{number}")
+    assert len(client.app.state.versions.kept) <= MOST_KEPT
+
+    client.put("/versions/aliases/champion", json={"number": 2, "expected": 1, "reason": "try"})
+    changed = client.get("/versions", headers=headers)
+    assert changed.status_code == 200
+    assert changed.json()["aliases"]["default"]["champion"] == 2
+
+
 def test_an_alias_moves_only_from_where_it_is_expected(world):
     client, _ = world
     body = {"number": 2, "expected": None, "reason": "try"}
@@ -111,6 +139,12 @@ def test_a_forced_promotion_is_in_force_for_the_next_request(world):
     until(lambda: client.get("/registry").json()["active_version"] == "other")
     answered = client.post("/predict", json={"features": {"x": 1}}).json()
     assert answered["model_version"] == "other"
+    baking = client.get(f"/rollouts/{rollout}").json()
+    assert (baking["phase"], baking["weight"]) == ("Finalising", 1.0)
+    again = client.post(f"/rollouts/{rollout}/promote", json={"force": True})
+    assert (again.status_code, again.json()["code"]) == (409, "conflict")
+    ended = client.post(f"/rollouts/{rollout}/finish", json={"reason": "sure"}).json()
+    assert (ended["phase"], ended["weight"], ended["verbs"]) == ("Succeeded", 1.0, [])
 
 
 @pytest.mark.parametrize(

@@ -32,11 +32,10 @@ def ended(client, run):
     return run if run.status in FINAL else until(final, run)
 
 
-def serving(tmp_path, mode, *words, **environment):
+def serving(tmp_path, mode, python):
     folder = {"GLASSBOX_TECHNIQUES__FOLDER": str(tmp_path / "techniques")}
-    return served(
-        tmp_path, "--model", "tiny", "--techniques", mode, *words, **folder, **environment
-    )
+    words = ("--model", "tiny", "--techniques", mode)
+    return served(tmp_path, *words, python=python / "python", **folder)
 
 
 def client_of(server, tmp_path):
@@ -46,8 +45,8 @@ def client_of(server, tmp_path):
     return HttpBackend(url, secret_file=secret_file, timeout_s=PATIENCE_S)
 
 
-def test_a_function_that_ends_the_server_is_lost_and_the_server_comes_back(tmp_path):
-    with serving(tmp_path, "shared") as server:
+def test_a_function_that_ends_the_server_is_lost_and_the_server_comes_back(tmp_path, warm):
+    with serving(tmp_path, "shared", warm) as server:
         server.until("Ready: ")
         client = client_of(server, tmp_path)
         run = ended(
@@ -67,8 +66,8 @@ def test_a_function_that_ends_the_server_is_lost_and_the_server_comes_back(tmp_p
         assert "Stopped." in "".join(server.log)
 
 
-def test_functions_in_a_process_of_their_own_leave_the_server_alone(tmp_path):
-    with serving(tmp_path, "process") as server:
+def test_functions_in_a_process_of_their_own_leave_the_server_alone(tmp_path, warm):
+    with serving(tmp_path, "process", warm) as server:
         server.until("Ready: ")
         client = client_of(server, tmp_path)
         assert client.model_info().is_isolated

@@ -235,6 +235,7 @@ class Worker:
             raise
         finally:
             # Nobody is left waiting, even where this thread ends by a fault of its own.
+            self._turns.rest()
             with self._changed:
                 self._closed = self._is_free = True
                 waiting = self._line.remove(lambda _: True)
@@ -249,6 +250,7 @@ class Worker:
 
     def _rest(self, change: int) -> None:
         """Wait until something changes; what has changed since it was last counted is not slept."""
+        self._turns.rest()
         with self._changed:
             self._is_free = not self._batch.rows
             self._pace.idle()
@@ -274,7 +276,7 @@ class Worker:
             self._is_free = self._is_rested = False
         told: Told = []
         try:
-            with self._turns:
+            with self._turns.step():
                 failure = attempt(lambda: self._batch.step(self._next, told))
                 if failure is not None:
                     # Nothing that one row brings along comes here: none can be trusted now.

@@ -121,7 +121,7 @@ class AdapterBank:
             AdapterMismatch: It was made for another base model or does not fit its shapes.
             UnsupportedModel: It is not plain LoRA.
             ConflictError: Another adapter has that name.
-            CapacityError: It is larger than the whole device tier.
+            OutOfMemory: It is larger than the whole device tier.
             DependencyMissing: A URL without the library that fetches it.
         """
         info = self._register(source, name)

@@ -86,10 +86,10 @@ class AdapterTiers(Generic[W]):
 
         Raises:
             ConflictError: Another adapter has that name, or that digest as its name; or closed.
-            CapacityError: It is larger than the whole device tier.
+            OutOfMemory: It is larger than the whole device tier.
         """
         if weights.n_bytes > self.device_capacity_bytes:
-            raise CapacityError(
+            raise OutOfMemory(
                 f"Adapter {name!r} takes {weights.n_bytes:,} bytes; all adapters on the device may "
                 f"take {self.device_capacity_bytes:,}. Raise engine.adapter_device_bytes."
             )

@@ -22,7 +22,6 @@ from glassbox.rollout.assembly.shown import (
     move_shown,
     summary_shown,
     version_shown,
-    versions_shown,
     whole_record,
 )
 from glassbox.rollout.assembly.shown_drift import (
@@ -59,7 +58,6 @@ from glassbox.wire.versions import (
     AliasMoveAnswered,
     CalibrationAnswered,
     VersionAnswered,
-    VersionsAnswered,
 )
 
 if TYPE_CHECKING:
@@ -197,10 +195,6 @@ class Looks:
             shadow_version=shadows[0].name if shadows else None,
             shadow_enabled=bool(shadows),
         )
-
-    def versions(self, model: str | None = None) -> VersionsAnswered:
-        """Return all versions, or those of one model."""
-        return versions_shown(self._parts.registry.snapshot(), model)
 
     def version(self, version: Version) -> VersionAnswered:
         """Return one version with its aliases."""

@@ -45,22 +45,31 @@ READ: Final = (
 PREFLIGHT_S: Final = 600
 """Seconds for which a browser may remember what is allowed."""
 
-_ORIGIN = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+")
+_ORIGIN = re.compile(r"(?i)https?://[a-z0-9.\-\[\]:]+")
 
 
 def origins_in(text: str) -> tuple[str, ...]:
-    """Return the origins in a setting, separated by commas.
+    """Return the origins in a setting, separated by commas, as browsers send them.
 
     Raises:
         InvalidValue: One is none; ``*`` is refused, because keys travel with the requests.
     """
-    found = tuple(each.rstrip("/") for each in names_in(text))
+    found = names_in(text)
     for each in found:
-        if not _ORIGIN.fullmatch(each):
+        if not _ORIGIN.fullmatch(each.rstrip("/")):
             raise InvalidValue(
                 "server.cors_origins", each, "origins such as https://desk.example.org, with commas"
             )
-    return found
+    return tuple(_as_sent(each.rstrip("/")) for each in found)
+
+
+def _as_sent(origin: str) -> str:
+    """Return an origin as browsers write it: small letters, and no port that goes without saying.
+
+    Source: WHATWG HTML, section 7.1.1 "Origins", serialisation; WHATWG URL, "default port".
+    """
+    origin = origin.lower()
+    return origin.removesuffix(":443" if origin.startswith("https:") else ":80")
 
 
 def with_cross_origin(app: ASGIApp, setting: str) -> ASGIApp:

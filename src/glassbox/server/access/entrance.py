@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from glassbox.errors import CapacityError
 from glassbox.server.access.dependencies import check_body, identify, signed_caller
 from glassbox.server.access.guards import Guards
-from glassbox.server.concurrency.waiting import CLIENT_GONE
+from glassbox.server.concurrency.waiting import CLIENT_GONE, ClientGone
 from glassbox.server.errors.refusals import Refusal, not_ready
 from glassbox.server.errors.statuses import refusal_answered
 from glassbox.server.telemetry.tracing import QUIET, trace_id_of
@@ -186,6 +186,8 @@ class Entrance:
                     message = await receive()
             except TimeoutError as error:
                 raise self._too_slow(body_s) from error
+            if message["type"] == "http.disconnect" and _has_body(request.headers):
+                raise ClientGone
             if message["type"] == "http.request":
                 body = message.get("body", b"")
                 is_whole = not message.get("more_body", False)
@@ -253,7 +255,7 @@ def given_request_id(request: Request) -> str | None:
 
 def _check_type(headers: Headers, *, is_signed: bool) -> None:
     """Refuse a body of a type that no route takes; looked at when a route reads the body."""
-    if headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers:
+    if not _has_body(headers):
         return
     given = headers.get("content-type", "")
     kind = given.partition(";")[0].strip().lower()
@@ -264,6 +266,10 @@ def _check_type(headers: Headers, *, is_signed: bool) -> None:
             f"-H 'content-type: {JSON_TYPE}'.",
             headers={"accept": JSON_TYPE},
         )
+
+
+def _has_body(headers: Headers) -> bool:
+    return headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
 
 
 def _too_many(most: int) -> Refusal:

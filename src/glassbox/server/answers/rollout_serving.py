@@ -4,6 +4,8 @@ Knows no route.
 """
 
 import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, Query, Request
@@ -37,15 +39,51 @@ def actor_of(caller: Caller) -> str:
     return f"local:{caller.client}" if caller.key is None else f"key:{caller.key.name}"
 
 
-def tagged_answer(request: Request, answered: Answered) -> Response:
-    """Return an answer as JSON with a tag over its bytes; 304 where the caller has the same.
+@dataclass(frozen=True)
+class Tagged:
+    """An answer as JSON with a tag over its bytes. Source: RFC 9110, section 8.8.3."""
 
-    Source: RFC 9110, sections 8.8.3 and 13.1.2.
-    """
-    content = answered.to_json()
-    tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
-    headers = {"etag": tag, "cache-control": "no-cache"}
-    given = request.headers.get("if-none-match", "").split(",")
-    if {"*", tag} & {each.strip().removeprefix("W/") for each in given}:
-        return Response(status_code=304, headers=headers)
-    return Response(content, media_type="application/json", headers=headers)
+    content: bytes
+    tag: str
+
+    @classmethod
+    def of(cls, answered: Answered) -> "Tagged":
+        """Return an answer with its tag."""
+        content = answered.to_json()
+        return cls(content, f'"{hashlib.sha256(content).hexdigest()[:32]}"')
+
+    def answer(self, request: Request) -> Response:
+        """Return the response; 304 where the caller has the same. Source: RFC 9110, 13.1.2."""
+        headers = {"etag": self.tag, "cache-control": "no-cache"}
+        given = request.headers.get("if-none-match", "").split(",")
+        if {"*", self.tag} & {each.strip().removeprefix("W/") for each in given}:
+            return Response(status_code=304, headers=headers)
+        return Response(self.content, media_type="application/json", headers=headers)
+
+
+def tagged_answer(request: Request, answered: Answered) -> Response:
+    """Return an answer as JSON with a tag; 304 where the caller has the same."""
+    return Tagged.of(answered).answer(request)
+
+
+MOST_KEPT = 8
+"""Answers of one source that are kept."""
+
+
+@dataclass(frozen=True)
+class KeptAnswers:
+    """Answers that follow from one source alone: written down once while it is the same."""
+
+    source: object = None
+    kept: dict[str | None, Tagged] = field(default_factory=dict)
+    """By what was asked for."""
+
+    def get(self, asked: str | None, make: Callable[[], Answered]) -> Tagged:
+        """Return the answer to what was asked for; two threads may make the same one."""
+        found = self.kept.get(asked)
+        if found is None:
+            found = Tagged.of(make())
+            if len(self.kept) >= MOST_KEPT:
+                self.kept.clear()
+            self.kept[asked] = found
+        return found

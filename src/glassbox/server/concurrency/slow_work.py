@@ -1,9 +1,9 @@
 """Calls that take the model for a while and cannot be taken apart: few at a time, on threads.
 
 Callers take turns, and whoever has none under way finds a place beyond the few, so that one's many
-or long calls do not keep the others waiting. Waiting for a place
-counts as time; nobody's place is kept once the client has gone away, and the call is told so
-between its steps. Knows no route.
+or long calls do not keep the others waiting. Between its steps a call pauses while its caller has
+more of them going than another. Waiting for a place and pausing count as time; nobody's place is
+kept once the client has gone away, and the call is told so between its steps. Knows no route.
 """
 
 import asyncio
@@ -35,6 +35,9 @@ less than their share of the line."""
 RETRY_S = 2.0
 """When to come back then."""
 
+LOOK_S = 0.05
+"""How often a call that pauses looks whether anybody still waits for it."""
+
 
 @dataclass(frozen=True, eq=False)
 class Allowance:
@@ -42,6 +45,8 @@ class Allowance:
 
     until_s: float
     """Moment of ``time.monotonic`` at which it has taken too long."""
+    pause: Callable[["Allowance"], None] = lambda _: None
+    """Lets others go first for as long as that is their due."""
     ended: threading.Event = field(default_factory=threading.Event)
     """Set once nobody waits for the answer any more."""
 
@@ -51,16 +56,50 @@ class Allowance:
         return max(0.0, self.until_s - time.monotonic())
 
     def check(self) -> None:
-        """Do nothing while somebody waits for the answer.
+        """Let others go first where they have less; then do nothing while somebody waits.
 
         Raises:
             DeadlineExceeded: The time is over.
             CapacityError: The client has gone away, or the server is about to end.
         """
+        self.pause(self)
         if self.ended.is_set():
             raise CapacityError("Nobody waits for the answer any more.")
         if not self.left_s:
             raise DeadlineExceeded("Time ran out between two steps. Ask for less, or allow more.")
+
+
+class _Going:
+    """Calls of each caller that go on, the paused ones left out; any thread may ask.
+
+    Rows of the running batch are shared by the same rule; see ``engine.batching.shares``.
+    """
+
+    def __init__(self) -> None:
+        self._n: Counter[str] = Counter()
+        self._changed = threading.Condition()
+
+    def add(self, client: str, n: int) -> None:
+        """Note that a call of a caller has begun (1) or ended (-1)."""
+        with self._changed:
+            self._n[client] += n
+            self._n = +self._n
+            self._changed.notify_all()
+
+    def pause(self, client: str, allowance: Allowance) -> None:
+        """Wait while a caller would have more calls going than another one with this one."""
+        with self._changed:
+            self._n[client] -= 1
+            if self._is_ahead(client):
+                # Another one of the same caller, which paused, may be the one that goes on now.
+                self._changed.notify_all()
+            while self._is_ahead(client) and allowance.left_s and not allowance.ended.is_set():
+                self._changed.wait(LOOK_S)
+            self._n[client] += 1
+
+    def _is_ahead(self, client: str) -> bool:
+        own = self._n[client]
+        return own > 0 and any(n <= own for other, n in self._n.items() if n and other != client)
 
 
 class _Places:
@@ -69,6 +108,7 @@ class _Places:
     def __init__(self) -> None:
         self._held: Counter[str] = Counter()
         self._line: Line[tuple[str, asyncio.Future[None]]] = Line(MAX_WAITING)
+        self.going = _Going()
 
     async def take(self, client: str) -> None:
         """Wait for a place.
@@ -128,7 +168,8 @@ async def slow_work(
     places = getattr(state, "slow_work", None)
     if places is None:
         places = state.slow_work = _Places()
-    allowance = Allowance(time.monotonic() + deadline_s)
+    pause = partial(places.going.pause, client)
+    allowance = Allowance(time.monotonic() + deadline_s, pause)
     try:
         async with asyncio.timeout(deadline_s):
             return await unless_gone(http.receive, _in_turn(places, client, allowance, work))
@@ -145,5 +186,11 @@ async def _in_turn(
     places: _Places, client: str, allowance: Allowance, work: Callable[[Allowance], T]
 ) -> T:
     await places.take(client)
+    places.going.add(client, 1)
+
+    def end() -> None:
+        places.going.add(client, -1)
+        places.give_back(client)
+
     # The place is given back when the call has ended, however long nobody has waited for it.
-    return await on_own_thread(lambda: work(allowance), on_end=partial(places.give_back, client))
+    return await on_own_thread(lambda: work(allowance), on_end=end)

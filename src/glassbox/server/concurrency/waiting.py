@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive
@@ -14,8 +16,14 @@ CLIENT_GONE = 499
 """Status logged for a request whose client closed its connection. Source: nginx."""
 
 
-class ClientGone(ConnectionError):
-    """The client closed its connection before the answer was there."""
+class ClientGone(HTTPException):
+    """The client closed its connection before the answer was there.
+
+    The framework takes any other kind of error, where a body is read, for a body that is no JSON.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(CLIENT_GONE)
 
 
 async def gone_answered(_request: Request, _error: Exception) -> Response:
@@ -25,8 +33,9 @@ async def gone_answered(_request: Request, _error: Exception) -> Response:
 
 async def until_gone(receive: Receive) -> None:
     """Return once the client has closed its connection."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    with suppress(ClientGone):
+        while (await receive())["type"] != "http.disconnect":
+            pass
 
 
 async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:

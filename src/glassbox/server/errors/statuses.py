@@ -26,13 +26,14 @@ from glassbox.errors import (
     InvalidHookPoint,
     InvalidValue,
     NoDiskSpace,
+    OutOfMemory,
     QueueFull,
     UnknownName,
     UsageError,
 )
 from glassbox.server.errors.openai_shape import openai_error, openai_refusal
 from glassbox.server.errors.refusals import CODES, Refusal
-from glassbox.wire.headers import ERROR_HEADER
+from glassbox.wire.headers import ERROR_HEADER, SHOULD_RETRY_HEADER
 from glassbox.wire.problem import PROBLEM_TYPE, FieldProblem, Problem
 
 ERRORS_PAGE = "https://github.com/glassbox-llm/glassbox/blob/main/docs/reference/errors.md"
@@ -45,7 +46,9 @@ STATUSES: Final[tuple[tuple[type[GlassboxError], int], ...]] = (
     (AccessDenied, 403),
     (QueueFull, 429),
     (DeadlineExceeded, 504),
+    # Not to be repeated before somebody has changed something. Source: RFC 4918, section 11.5.
     (NoDiskSpace, 507),
+    (OutOfMemory, 507),
     (CapacityError, 503),
     # The caller has named something whose files are damaged: a fault, but none of the server.
     (CorruptArtifact, 422),
@@ -56,6 +59,9 @@ STATUSES: Final[tuple[tuple[type[GlassboxError], int], ...]] = (
 
 OPENAI_PATHS: Final = ("/v1/completions", "/v1/chat/completions", "/v1/models")
 """Paths, and what is below them, that answer in OpenAI's shape."""
+
+LASTING: Final = (DeadlineExceeded, NoDiskSpace, OutOfMemory)
+"""Errors of capacity that the same request meets again a moment later."""
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "DELETE")
 """Methods of the routes."""
@@ -87,7 +93,7 @@ def retry_after_s(error: Exception) -> float | None:
     """Return the seconds after which to try again; None where that would not help."""
     if isinstance(error, QueueFull):
         return error.retry_after_s
-    is_passing = isinstance(error, CapacityError) and not isinstance(error, DeadlineExceeded)
+    is_passing = isinstance(error, CapacityError) and not isinstance(error, LASTING)
     return 1.0 if is_passing else None
 
 
@@ -107,6 +113,8 @@ def _on_ours(request: Request, error: Exception) -> Response:
     wait = retry_after_s(error)
     headers = {} if wait is None else {"retry-after": str(max(1, round(wait)))}
     if _is_openai(request):
+        if wait is None:
+            headers[SHOULD_RETRY_HEADER] = "false"
         body = openai_error(error, param=_param(error))
         return _answer(body.to_json(), status, error.code, headers, "application/json")
     problem = _problem(request, status, str(error), error.code, retry_after_s=wait)

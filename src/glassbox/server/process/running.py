@@ -226,6 +226,8 @@ async def _serve(
         beginning.cancel()
         loading.give_up()
     await _within(close, LAST_ANSWERS_S)
+    # After a second signal some still read why they have no answer.
+    await guards.lifecycle.idle(LAST_ANSWERS_S)
 
 
 async def _within(close: Callable[[], None], seconds: float) -> None:

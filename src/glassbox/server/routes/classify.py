@@ -90,7 +90,7 @@ def chosen_labeller(labellers: Mapping[str, Labeller], model: str | None) -> tup
         if model in _names_of_model(labeller):
             return name, labeller
     remedy = "" if labellers else "Serve one with 'glassbox serve --classifier RUN'."
-    raise UnknownName("classifier", model or "", labellers, remedy=remedy)
+    raise UnknownName("classifier", model, labellers, remedy=remedy)
 
 
 def _names_of_model(labeller: Labeller) -> set[str]:

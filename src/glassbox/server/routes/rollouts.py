@@ -61,9 +61,15 @@ def resume(rollout_id: str, asked: VerbAsked, caller: Administering, side: Side)
 
 @router.post("/{rollout_id}/promote", response_model=RolloutStatus)
 def promote(rollout_id: str, asked: PromoteAsked, caller: Administering, side: Side) -> Response:
-    """Confirm a rollout that waits, end its bake, or with `force` promote in spite of doubt."""
+    """Confirm a rollout that waits, or with `force` promote in spite of doubt."""
     verb = partial(side.controller.promote, force=asked.force)
     return _done(verb, rollout_id, asked, caller, side)
+
+
+@router.post("/{rollout_id}/finish", response_model=RolloutStatus)
+def finish(rollout_id: str, asked: VerbAsked, caller: Administering, side: Side) -> Response:
+    """End the bake of a rollout: its challenger stays champion."""
+    return _done(side.controller.finish, rollout_id, asked, caller, side)
 
 
 @router.post("/{rollout_id}/abort", response_model=RolloutStatus)

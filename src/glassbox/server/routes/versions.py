@@ -1,13 +1,15 @@
 """``/api/v2/models/versions``: versions, aliases, their history, a version's curves."""
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
+from glassbox.rollout.assembly.shown import versions_shown
 from glassbox.server.access.dependencies import Administering, Observing
 from glassbox.server.answers.responses import json_list, json_response
-from glassbox.server.answers.rollout_serving import Side, actor_of, tagged_answer
+from glassbox.server.answers.rollout_serving import KeptAnswers, Side, actor_of
 from glassbox.server.errors.refusals import PROBLEMS
 from glassbox.wire.versions import (
     AliasAsked,
@@ -32,7 +34,12 @@ def versions(
     request: Request, _caller: Observing, side: Side, model: str | None = None
 ) -> Response:
     """Return all versions and what their aliases say."""
-    return tagged_answer(request, side.looks.versions(model))
+    snapshot, state = side.registry.snapshot(), request.app.state
+    kept: KeptAnswers | None = getattr(state, "versions", None)
+    if kept is None or kept.source is not snapshot:
+        # With ten thousand versions it takes a second to write down, and pages ask every few.
+        kept = state.versions = KeptAnswers(snapshot)
+    return kept.get(model, partial(versions_shown, snapshot, model)).answer(request)
 
 
 @router.post("", response_model=VersionAnswered, status_code=201)
