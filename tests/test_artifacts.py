@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from glassbox.artifacts import (
     Classifier,
     Part,
+    alone_in,
     atomic_file,
     canonical_json,
     digest_files,
@@ -16,9 +17,10 @@ from glassbox.artifacts import (
     digest_texts,
     read_json,
     read_object,
+    sweep_unfinished,
     write_json,
 )
-from glassbox.errors import CorruptArtifact, NoDiskSpace
+from glassbox.errors import ConflictError, CorruptArtifact, NoDiskSpace
 
 MANIFEST = Classifier(
     base=Part("tiny", "ab" * 32),
@@ -141,3 +143,25 @@ def test_file_digests_depend_on_names_and_contents(tmp_path):
     assert before == digest_files([two, one])
     two.write_text("c")
     assert digest_files([one, two]) != before
+
+
+def test_what_a_killed_writer_left_is_swept_and_nothing_else(tmp_path):
+    kept = [tmp_path / "a" / "one.safetensors", tmp_path / ".lock", tmp_path / "a" / ".gitignore"]
+    for each in kept:
+        write_json(each, "whole")
+    left = atomic_file(tmp_path / "a" / "one.safetensors")
+    left.__enter__().write(b"half")
+    assert sweep_unfinished(tmp_path) == 1
+    assert sorted(tmp_path.rglob("*.*")) == sorted(kept)
+    assert sweep_unfinished(tmp_path) == 0
+
+
+def test_a_folder_is_one_process_at_a_time(tmp_path):
+    with (
+        alone_in(tmp_path / "run", "take another"),
+        pytest.raises(ConflictError, match=r"works in .*run\. Wait for it, or take another\."),
+        alone_in(tmp_path / "run", "take another"),
+    ):
+        pass
+    with alone_in(tmp_path / "run", "take another"):
+        pass

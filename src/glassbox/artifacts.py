@@ -9,16 +9,17 @@ import contextlib
 import errno
 import hashlib
 import os
+import re
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, Self, TextIO
 
 import orjson
 
-from glassbox.errors import CorruptArtifact, NoDiskSpace
+from glassbox.errors import ConflictError, CorruptArtifact, NoDiskSpace
 
 CLASSIFIER_SCHEMA = 1
 """Version of the layout of ``classifier.json``."""
@@ -28,6 +29,10 @@ CLASSIFIER_FILE = "classifier.json"
 
 RUN_SCHEMA = 1
 """Version of the layout of a run folder's ``run.json`` and ``results.json``."""
+
+
+_UNFINISHED = re.compile(r"\..+\.[0-9a-f]{8}")
+"""Names of the temporary neighbours of ``atomic_file``."""
 
 
 def canonical_json(value: object) -> bytes:
@@ -121,6 +126,61 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
         finally:
             with contextlib.suppress(FileNotFoundError):
                 temporary.unlink()
+
+
+@contextmanager
+def locked(path: Path, taken: str) -> Iterator[TextIO]:
+    """Hold a file's lock inside the block, and give the file, open to be added to.
+
+    The system lets go of it however this process ends.
+
+    Args:
+        path: Made if need be, as is its folder.
+        taken: What to say where another process holds it.
+
+    Raises:
+        ConflictError: Another process holds it.
+        NoDiskSpace: The device is full.
+    """
+    import fcntl  # Windows, where clients run, has none
+
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a", encoding="utf-8")
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConflictError(taken) from error
+        yield file
+
+
+@contextmanager
+def alone_in(folder: Path, instead: str) -> Iterator[None]:
+    """Keep other processes that ask for the same out of a folder inside the block.
+
+    Args:
+        folder: Made if need be.
+        instead: What another process can do besides waiting.
+
+    Raises:
+        ConflictError: Another process works there.
+        NoDiskSpace: The device is full.
+    """
+    taken = f"Another process works in {folder}. Wait for it, or {instead}."
+    with locked(folder / ".lock", taken):
+        yield
+
+
+def sweep_unfinished(folder: Path) -> int:
+    """Remove what killed processes left of files that they wrote; returns how many there were.
+
+    Only where no other process writes: see ``alone_in``.
+    """
+    found = [each for each in folder.rglob(".*.*") if _UNFINISHED.fullmatch(each.name)]
+    for each in found:
+        each.unlink(missing_ok=True)
+    return len(found)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

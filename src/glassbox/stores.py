@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from glassbox.rollout.versions.loaders import Loaders
     from glassbox.rollout.versions.registering import Registrar
     from glassbox.rollout.versions.registry import Registry
+    from glassbox.storage.database import Database
     from glassbox.storage.keys import KeyStore
     from glassbox.storage.replicas import ReplicaStore
 
@@ -26,58 +27,42 @@ class Stores:
     settings: Settings
     """The settings in force."""
 
-    def key_store(self) -> "KeyStore":
-        """Return the API keys of the database that the settings name.
+    def database(self) -> "Database":
+        """Return the database that the settings name, with its tables up to date.
 
         Raises:
             InvalidValue: The address is none of a database.
             DependencyMissing: SQLAlchemy or the driver is not installed.
             CapacityError: The database cannot be reached.
+            ConflictError: A newer Glassbox has changed its tables, or they are another program's.
         """
         from glassbox.storage.database import open_database
+
+        return open_database(self.settings.storage.url)
+
+    def key_store(self) -> "KeyStore":
+        """Return the API keys of the database; raises as ``database``."""
         from glassbox.storage.keys import KeyStore
 
-        return KeyStore(open_database(self.settings.storage.url))
+        return KeyStore(self.database())
 
     def replica_store(self) -> "ReplicaStore":
-        """Return the servers that share the database that the settings name.
-
-        Raises:
-            InvalidValue: The address is none of a database.
-            DependencyMissing: SQLAlchemy or the driver is not installed.
-            CapacityError: The database cannot be reached.
-        """
-        from glassbox.storage.database import open_database
+        """Return the servers that share the database; raises as ``database``."""
         from glassbox.storage.replicas import ReplicaStore
 
-        return ReplicaStore(open_database(self.settings.storage.url))
+        return ReplicaStore(self.database())
 
     def audit_log(self) -> "AuditLog":
-        """Return the audit log of the database that the settings name.
-
-        Raises:
-            InvalidValue: The address is none of a database.
-            DependencyMissing: SQLAlchemy or the driver is not installed.
-            CapacityError: The database cannot be reached.
-        """
+        """Return the audit log of the database; raises as ``database``."""
         from glassbox.audit import AuditLog
-        from glassbox.storage.database import open_database
 
-        return AuditLog(open_database(self.settings.storage.url))
+        return AuditLog(self.database())
 
     def inference_store(self) -> "InferenceStore":
-        """Return the durable log of predictions in the database that the settings name.
-
-        Raises:
-            InvalidValue: The address is none of a database.
-            DependencyMissing: SQLAlchemy or the driver is not installed.
-            CapacityError: The database cannot be reached.
-        """
+        """Return the durable log of predictions in the database; raises as ``database``."""
         from glassbox.audit import InferenceStore
-        from glassbox.storage.database import open_database
 
-        database = open_database(self.settings.storage.url)
-        return InferenceStore(database, durability=self.settings.audit.durability)
+        return InferenceStore(self.database(), durability=self.settings.audit.durability)
 
     def registry(self, runs: Sequence[Path] = (), *, is_strict: bool = True) -> "Registry":
         """Return the registry of versions, with a champion if any version can be one.
@@ -88,7 +73,7 @@ class Stores:
 
         Raises:
             UnknownName: The settings name a version that is not registered.
-            CapacityError: The database cannot be reached.
+            GlassboxError: As ``database``.
         """
         from glassbox.rollout.versions.opening import open_registry
 

@@ -47,7 +47,7 @@ from glassbox.confidence.run import RunFolder
 from glassbox.engine.protocol import AdapterFit, Engine
 from glassbox.errors import AdapterMismatch, CorruptArtifact, InvalidValue
 from glassbox.progress import Progress, Say, Stages
-from glassbox.wording import percent
+from glassbox.wording import listed, percent
 
 if TYPE_CHECKING:
     from glassbox.confidence.tuning.plan import TuningPlan
@@ -144,44 +144,49 @@ class MainJob:
             UsageError: Data, labels or model cannot be used.
             AdapterMismatch: The adapter was tuned on texts that are held out here, or the run
                 folder's own otherwise than asked for.
-            ConflictError: The folder holds the run of a newer Glassbox.
+            ConflictError: A newer Glassbox has run there, or another process works there.
             NonFiniteOutput: The model answered NaN or infinity.
             NoDiskSpace: The run folder's device is full; starting again goes on.
         """
-        material, engine = self._begin()
-        adapter = self._adapter_at_hand(engine, material.held_out)
-        model = self._base_model(engine, material.labels)
-        plan = self._tuning_plan(model, material)
-        material.rows.save(self.folder.test_set)
-        answers = {"base": self._ask("base", model, material)}
-        fit = None if plan is None else self._fit(engine, material, plan)
-        if fit is not None:
-            adapter = fit.folder
-        if adapter is not None:
-            name = engine.load_adapter(adapter)
-            model = LabelModel(engine, material.labels, adapter=name, overlong=self.job.overlong)
-            answers["tuned"] = self._ask("tuned", model, material)
-        with self._stage("tfidf", "Fitting a bag of words to compare with"):
-            answers["tfidf"] = _bag_of_words(material)
-        paraphrases = self._ask_in_other_words(model, material)
-        with self._stage("analyse", "Calibrating and measuring"):
-            common = dict(zip(answers, shared_rows(list(answers.values())), strict=True))
-            analysis = whole_run.analyse(common, paraphrases, self._question())
-            whole_run.save(analysis, paraphrases, self.folder)
-        classifier = manifest(self.job, engine, material.labels, analysis, adapter, model.adapter)
-        classifier.save(self.folder.root)
-        self.folder.write_run(
-            run_record(
-                self.job,
-                engine.info,
-                material.texts,
-                material.split.sizes,
-                self.seconds,
-                self.overlong,
-                classifier,
+        with self._begun() as (material, engine):
+            adapter = self._adapter_at_hand(engine, material.held_out)
+            model = self._base_model(engine, material.labels)
+            plan = self._tuning_plan(model, material)
+            answers = {"base": self._ask("base", model, material)}
+            fit = None if plan is None else self._fit(engine, material, plan)
+            if fit is not None:
+                adapter = fit.folder
+            if adapter is not None:
+                name = engine.load_adapter(adapter)
+                model = LabelModel(
+                    engine, material.labels, adapter=name, overlong=self.job.overlong
+                )
+                answers["tuned"] = self._ask("tuned", model, material)
+            with self._stage("tfidf", "Fitting a bag of words to compare with"):
+                answers["tfidf"] = _bag_of_words(material)
+            paraphrases = self._ask_in_other_words(model, material)
+            with self._stage("analyse", "Calibrating and measuring"):
+                common = dict(zip(answers, shared_rows(list(answers.values())), strict=True))
+                analysis = whole_run.analyse(common, paraphrases, self._question())
+            classifier = manifest(
+                self.job, engine, material.labels, analysis, adapter, model.adapter
             )
-        )
-        return Outcome(analysis, classifier, fit, self.seconds)
+            # All that a finished run in the folder is replaced by comes together, at the end.
+            whole_run.save(analysis, paraphrases, self.folder)
+            material.rows.save(self.folder.test_set)
+            classifier.save(self.folder.root)
+            self.folder.write_run(
+                run_record(
+                    self.job,
+                    engine.info,
+                    material.texts,
+                    material.split.sizes,
+                    self.seconds,
+                    self.overlong,
+                    classifier,
+                )
+            )
+            return Outcome(analysis, classifier, fit, self.seconds)
 
     def tune(self) -> AdapterFit:
         """Fit LoRA weights alone; an evaluation can follow in the same run folder.
@@ -189,28 +194,31 @@ class MainJob:
         Raises:
             UsageError: Data, labels or model cannot be used, or tuning was not asked for.
             AdapterMismatch: The run folder's own adapter was tuned otherwise than asked for.
-            ConflictError: The folder holds the run of a newer Glassbox.
+            ConflictError: A newer Glassbox has run there, or another process works there.
         """
-        material, engine = self._begin()
-        plan = self._tuning_plan(self._base_model(engine, material.labels), material)
-        if plan is None:
-            raise InvalidValue("tuning", self.job.tuning, "missing or again")
-        material.rows.save(self.folder.test_set)
-        return self._fit(engine, material, plan)
+        with self._begun() as (material, engine):
+            plan = self._tuning_plan(self._base_model(engine, material.labels), material)
+            if plan is None:
+                raise InvalidValue("tuning", self.job.tuning, "missing or again")
+            material.rows.save(self.folder.test_set)
+            return self._fit(engine, material, plan)
 
-    def _begin(self) -> tuple[Material, Engine]:
+    @contextmanager
+    def _begun(self) -> Iterator[tuple[Material, Engine]]:
         self.folder.check()
         with self._stage("read", "Reading the texts"):
             material = prepare(self.job)
         # Only now: data that cannot be used leave no empty folder behind.
-        self.folder.create()
+        with self.folder.alone():
+            yield material, self._model_for(material)
+
+    def _model_for(self, material: Material) -> Engine:
         self._compare_rows(material.rows)
         sizes = material.split.sizes
         self._say(material.texts.describe())
         names = material.labels.classes
-        more = f" and {len(names) - MOST_NAMED:,} more" * (len(names) > MOST_NAMED)
         self._say(
-            f"{len(names):,} classes: {', '.join(names[:MOST_NAMED])}{more}. "
+            f"{len(names):,} classes: {listed(names, MOST_NAMED)}. "
             f"Rows: train {sizes.train:,}, validation {sizes.validation:,}; held out: calibrator "
             f"{sizes.calibrator:,}, threshold {sizes.threshold:,}, test {sizes.test:,}."
         )
@@ -222,7 +230,7 @@ class MainJob:
         )
         if info.remark:
             self._say(info.remark)
-        return material, engine
+        return engine
 
     def _base_model(self, engine: Engine, labels: LabelSet) -> LabelModel:
         model = LabelModel(engine, labels, overlong=self.job.overlong)

@@ -4,13 +4,21 @@ A run can be killed at any moment and started again with the same command: every
 or not at all, and each carries the digest of what it was made from. Knows nothing of models.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from glassbox.artifacts import RUN_SCHEMA, is_of_newer, read_object, write_json
-from glassbox.errors import ConflictError, InvalidData, UnknownName
+from glassbox.artifacts import (
+    RUN_SCHEMA,
+    alone_in,
+    is_of_newer,
+    read_object,
+    sweep_unfinished,
+    write_json,
+)
+from glassbox.errors import ConflictError, CorruptArtifact, InvalidData, UnknownName
 
 
 @dataclass(frozen=True)
@@ -83,23 +91,41 @@ class RunFolder:
                 "or give another folder for --out."
             )
 
-    def create(self) -> None:
-        """Make the folder, if it is not there."""
-        self.root.mkdir(parents=True, exist_ok=True)
-
-    def write_run(self, content: Mapping[str, Any]) -> None:
-        """Write ``run.json``."""
-        write_json(self.run_json, {"schema_version": RUN_SCHEMA, **content})
-
-    def read_run(self) -> dict[str, Any]:
-        """Return ``run.json``.
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Have the folder alone inside the block, without what a killed process left half-written.
 
         Raises:
-            UnknownName: The folder holds no run.
-            CorruptArtifact: The file is damaged.
+            ConflictError: Another process works there.
+        """
+        with alone_in(self.root, "use another run folder"):
+            sweep_unfinished(self.root)
+            yield
+
+    def write_run(self, content: Mapping[str, Any]) -> None:
+        """Write ``run.json``, which says that the run is finished: it comes last."""
+        write_json(self.run_json, {"schema_version": RUN_SCHEMA, **content})
+
+    def read_run(self, *, changing: bool = False) -> dict[str, Any]:
+        """Return ``run.json``.
+
+        Args:
+            changing: Whether calibrator and threshold are about to be replaced, and so may be left
+                half replaced by a killed process.
+
+        Raises:
+            UnknownName: The folder holds no finished run.
+            CorruptArtifact: The file is damaged, or a change of the run was interrupted.
         """
         self._require(self.run_json)
-        return read_object(self.run_json, schema=RUN_SCHEMA)
+        content = read_object(self.run_json, schema=RUN_SCHEMA)
+        if not changing and content.get("classifier", "") is None:
+            raise CorruptArtifact(
+                self.root,
+                "a change of its calibrator or threshold was interrupted",
+                remedy="Run that 'glassbox calibrate' or 'glassbox threshold --save' again.",
+            )
+        return content
 
     def write_results(self, content: Mapping[str, Any]) -> None:
         """Write ``results.json``."""

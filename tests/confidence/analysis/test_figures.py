@@ -244,8 +244,8 @@ def test_texts_that_did_not_fit_are_told_by_who_read_them():
 
 def test_a_saved_run_gives_the_same_figures_again(run, tmp_path):
     folder = RunFolder(tmp_path)
-    folder.write_run({})
     whole_run.save(run, (), folder)
+    folder.write_run({})
     again = reopen(folder)
     assert whole_run.summary(again) == whole_run.summary(run)
     np.testing.assert_array_equal(
@@ -295,8 +295,8 @@ def test_a_folder_of_runs_is_told_to_be_one(tmp_path):
 
 def test_damaged_files_of_a_run_are_named(run, tmp_path):
     folder = RunFolder(tmp_path)
-    folder.write_run({})
     whole_run.save(run, (), folder)
+    folder.write_run({})
     (folder.evaluation / "base.parquet").write_bytes(b"PAR1 no")
     with pytest.raises(CorruptArtifact, match=r"base\.parquet"):
         reopen(folder)
@@ -304,6 +304,7 @@ def test_damaged_files_of_a_run_are_named(run, tmp_path):
     with pytest.raises(CorruptArtifact, match="incomplete"):
         reopen(folder)
     whole_run.save(run, (), folder)
+    folder.write_run({})
     content = json.loads(folder.calibrators.read_text())
     content["question"]["promise"]["max_error"] = 5
     folder.calibrators.write_text(json.dumps(content))
@@ -332,8 +333,8 @@ def test_a_training_curve_that_cannot_be_read_is_named(run, tmp_path, content, r
 
 def test_keeping_a_choice_changes_the_manifest(run, tmp_path):
     folder = RunFolder(tmp_path)
-    folder.write_run({})
     whole_run.save(run, (), folder)
+    folder.write_run({})
     Classifier(Part("tiny", "00"), {}, "11").save(tmp_path)
     whole_run.save_choice(with_promise(run, Promise(0.05, 0.9), None), folder)
     kept = Classifier.load(tmp_path)
@@ -343,6 +344,57 @@ def test_keeping_a_choice_changes_the_manifest(run, tmp_path):
     assert again.question.promise == Promise(0.05, 0.9)
     assert again.question.samples == run.question.samples
     assert folder.read_run()["classifier"] == kept.digest
+
+
+def test_results_that_are_half_replaced_are_no_finished_run(run, tmp_path):
+    folder = RunFolder(tmp_path)
+    whole_run.save(run, (), folder)
+    folder.write_run({})
+    folder.calibrators.unlink()
+    folder.calibrators.mkdir()
+    with pytest.raises(IsADirectoryError):
+        whole_run.save(run, (), folder)
+    folder.calibrators.rmdir()
+    whole_run.save_figures(run, folder)
+    with pytest.raises(UnknownName, match=r"run\.json is missing: run 'glassbox evaluate --out"):
+        reopen(folder)
+
+
+def stop_before(name):
+    """A renaming that is interrupted where a file of this name would appear."""
+    rename = Path.replace
+
+    def renamed(self, target):
+        if Path(target).name == name:
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    return renamed
+
+
+@pytest.mark.parametrize("name", ["calibrators.json", "results.json", "classifier.json"])
+def test_a_choice_that_is_half_kept_is_told_and_kept_again(run, tmp_path, name):
+    folder = RunFolder(tmp_path)
+    whole_run.save(run, (), folder)
+    folder.write_run({"job": "as it was"})
+    Classifier(Part("tiny", "00"), {}, "11").save(tmp_path)
+    before = (tmp_path / name).read_bytes()
+
+    chosen = with_promise(run, Promise(0.05, 0.9), None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "replace", stop_before(name))
+        with pytest.raises(KeyboardInterrupt):
+            whole_run.save_choice(chosen, folder)
+    assert (tmp_path / name).read_bytes() == before
+    with pytest.raises(CorruptArtifact, match=r"was interrupted\. Run that 'glassbox calibrate'"):
+        reopen(folder)
+    kept = whole_run.save_choice(
+        with_promise(reopen(folder, changing=True), Promise(0.05, 0.9)), folder
+    )
+    assert folder.read_run() == {
+        "schema_version": 1, "job": "as it was", "classifier": kept.digest,
+    }  # fmt: skip
+    assert whole_run.summary(reopen(folder)) == whole_run.summary(chosen)
 
 
 def test_runs_are_compared_on_shared_rows(run):

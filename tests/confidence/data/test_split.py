@@ -139,7 +139,7 @@ def test_one_text_repeated_until_it_leaves_parts_empty():
 def test_a_long_list_of_rare_classes_is_cut():
     rare = tuple(f"rare {i}" for i in range(9))
     data = replace(labelled(1_000), labels=(*rare, *["a"] * 991))
-    with pytest.raises(NotEnoughData, match=r"'rare 4' \(1\) and 4 more\. Add rows of them"):
+    with pytest.raises(NotEnoughData, match=r"'rare 4' \(1\) and 4 more\. Add rows as they come"):
         split_rows(data)
 
 

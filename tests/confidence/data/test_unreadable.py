@@ -157,6 +157,34 @@ def test_only_a_file_that_may_lack_a_header_is_said_to_lack_one(tmp_path):
         assert ("no header" in str(why.value)) == hinted
 
 
+@pytest.mark.parametrize(
+    "kind", [pa.binary(), pa.large_binary(), pa.dictionary(pa.int8(), pa.binary())]
+)
+def test_texts_that_parquet_holds_as_bytes_are_read_as_utf_8(kind, tmp_path):
+    path = tmp_path / "x.parquet"
+    texts = ["één", "两", "three", "four"]
+
+    def write(bad: bytes) -> None:
+        cells = [*(each.encode() for each in texts), bad]
+        labels = pa.array([b"a", b"b", b"a", b"b", b"a"])
+        pictures = pa.array([b"\x89PNG\xff"] * 5)
+        column = pa.array(cells, pa.binary()).cast(kind)
+        table = pa.table({"text": column, "label": labels, "picture": pictures})
+        pq.write_table(table, path, store_schema=False)
+
+    write(b"five")
+    data = read_texts(path)
+    assert data.texts == (*texts, "five")
+    assert data.labels == ("a", "b", "a", "b", "a")
+    write(b"\xff\xfe")
+    with pytest.raises(InvalidData, match=r"x\.parquet, line 5: column 'text' holds bytes that are "
+                       r"not UTF-8 \(b'\\xff\\xfe'\)"):  # fmt: skip
+        read_texts(path)
+    kept = read_texts(path, bad_rows="drop")
+    assert kept.texts == tuple(texts)
+    assert [each.reason for each in kept.dropped] == ["not UTF-8"]
+
+
 def test_a_parquet_file_with_two_columns_of_one_name(tmp_path):
     column = pa.array(["one", "two"])
     pq.write_table(pa.table([column, column], names=["text", "text"]), tmp_path / "x.parquet")

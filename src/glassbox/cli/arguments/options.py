@@ -7,6 +7,15 @@ import typer
 
 from glassbox import types
 
+
+def _fraction(value: float | None) -> float | None:
+    """Refuse what is no fraction by the name of its option, not by that of its setting."""
+    if value is not None and not 0.0 < value < 1.0:
+        hint = f": {value:g} % is {value / 100:g}" if 1 <= value < 100 else ""
+        raise typer.BadParameter(f"{value:g} is not between 0 and 1{hint}")
+    return value
+
+
 Model = Annotated[
     str | None,
     typer.Option(
@@ -67,7 +76,8 @@ Overlong = Annotated[
     typer.Option("--overlong", help="What happens to texts over the model's context."),
 ]
 Seed = Annotated[
-    int | None, typer.Option("--seed", help="Decides split, bootstrap and order of training.")
+    int | None,
+    typer.Option("--seed", help="Decides split, bootstrap and order of training.", min=0),
 ]
 Epochs = Annotated[int, typer.Option("--epochs", help="Passes over the training rows.", min=1)]
 Rank = Annotated[
@@ -89,10 +99,16 @@ MaxError = Annotated[
         "--max-error",
         help="Largest error rate among automated rows, in (0, 1); that of the settings if not "
         "given: 0.05.",
+        callback=_fraction,
     ),
 ]
 DemoMaxError = Annotated[
-    float, typer.Option("--max-error", help="Largest error rate among automated rows, in (0, 1).")
+    float,
+    typer.Option(
+        "--max-error",
+        help="Largest error rate among automated rows, in (0, 1).",
+        callback=_fraction,
+    ),
 ]
 ConfidenceLevel = Annotated[
     float | None,
@@ -100,6 +116,7 @@ ConfidenceLevel = Annotated[
         "--confidence",
         help="Probability with which that promise must hold; that of the settings if not given: "
         "0.9.",
+        callback=_fraction,
     ),
 ]
 CostsFile = Annotated[

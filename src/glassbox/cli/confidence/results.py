@@ -90,7 +90,7 @@ def threshold(
     promise = Promise(chosen.max_error, chosen.confidence_level)
     if save:
         _refuse_shipped(folder)
-    analysis = with_promise(reopen(folder), promise, priced)
+    analysis = with_promise(reopen(folder, changing=save), promise, priced)
     if save:
         _keep(analysis, folder)
     if json:

@@ -1,12 +1,12 @@
 """The folder of a demo: emptied only where a demo has made it, and no demo works in it any more."""
 
-import fcntl
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from glassbox.artifacts import locked
 from glassbox.errors import ConflictError
 
 MARK: Final = "glassbox-demo"
@@ -27,15 +27,8 @@ def demo_folder(folder: Path, *, fresh: bool = True) -> Iterator[None]:
     mark = folder / MARK
     if fresh and folder.exists() and any(folder.iterdir()) and not mark.exists():
         raise ConflictError(f"{folder} holds something else than a demo: choose another --out.")
-    folder.mkdir(parents=True, exist_ok=True)
-    with mark.open("a", encoding="utf-8") as lock:
-        try:
-            # The system lets go of it however this process ends.
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ConflictError(
-                f"Another demo works in {folder}. Wait for it, or choose another --out."
-            ) from error
+    taken = f"Another demo works in {folder}. Wait for it, or choose another --out."
+    with locked(mark, taken) as lock:
         lock.truncate(0)
         lock.write("A demo of glassbox: this folder may be deleted.\n")
         lock.flush()

@@ -26,7 +26,7 @@ from glassbox.cli.terminal.console import (
 from glassbox.cli.terminal.console import progress as progress_bar
 from glassbox.cli.terminal.token_colours import PROBABILITY, coloured, legend
 from glassbox.runtime import Runtime
-from glassbox.wording import counted
+from glassbox.wording import counted, listed
 
 if TYPE_CHECKING:
     from glassbox.introspection.training.figures import Figures
@@ -237,13 +237,12 @@ def _headline(verdict: "Verdict") -> Text:
 
 def _own_answers(verdict: "Verdict") -> str:
     counts = Counter(sample.text for sample in verdict.samples)
-    shown = ", ".join(f"{text!r} {n}" for text, n in counts.most_common(5))
+    shown = listed([f"{text!r} {n}" for text, n in counts.most_common()], 5)
     agree = sum(sample.agrees for sample in verdict.samples)
     ways = len({sample.prompt for sample in verdict.samples})
-    more = f" and {len(counts) - 5} more" if len(counts) > 5 else ""
     return (
         f"Asked {counted(len(verdict.samples), 'time')} in {counted(ways, 'wording')}, the model "
-        f"answers {shown}{more}: {agree} agree."
+        f"answers {shown}: {agree} agree."
     )
 
 

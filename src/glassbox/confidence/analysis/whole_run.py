@@ -160,9 +160,12 @@ def with_promise(run: RunAnalysis, promise: Promise, costs: Costs | None = None)
 def save(run: RunAnalysis, paraphrases: tuple[EvaluatedRows, ...], folder: RunFolder) -> None:
     """Write evaluated rows, calibrators and results into a run folder.
 
+    Until its ``run.json`` is written again, the folder holds no finished run.
+
     Raises:
         NoDiskSpace: The device is full.
     """
+    folder.run_json.unlink(missing_ok=True)
     for name, model in run.models.items():
         model.rows.save(folder.evaluation / f"{name}.parquet")
     for stale in _paraphrase_files(folder.evaluation):
@@ -188,13 +191,19 @@ def save_figures(run: RunAnalysis, folder: RunFolder) -> None:
 def save_choice(run: RunAnalysis, folder: RunFolder) -> Classifier:
     """Make a run's calibrator and threshold those of this analysis, and return its manifest.
 
+    In between, ``run.json`` names no classifier: what a kill leaves is not taken for a whole run.
+
     Raises:
         CorruptArtifact: The run's manifest is damaged.
+        ConflictError: Another process works in its folder.
     """
-    manifest = replace(Classifier.load(folder.root), **decided(run.final))
-    save_figures(run, folder)
-    manifest.save(folder.root)
-    folder.write_run({**folder.read_run(), "classifier": manifest.digest})
+    with folder.alone():
+        manifest = replace(Classifier.load(folder.root), **decided(run.final))
+        record = folder.read_run(changing=True)
+        folder.write_run({**record, "classifier": None})
+        save_figures(run, folder)
+        manifest.save(folder.root)
+        folder.write_run({**record, "classifier": manifest.digest})
     return manifest
 
 
@@ -219,27 +228,31 @@ def recalibrate(folder: RunFolder, *, label_bias: bool | None = None) -> RunAnal
         CorruptArtifact: A file of it is damaged.
         NotEnoughData: Too few calibrator rows.
     """
-    rows, paraphrases, question, _ = _kept(folder)
+    rows, paraphrases, question, _ = _kept(folder, changing=True)
     if label_bias is not None:
         question = replace(question, label_bias=label_bias)
     return analyse(rows, paraphrases, question)
 
 
-def reopen(folder: RunFolder) -> RunAnalysis:
+def reopen(folder: RunFolder, *, changing: bool = False) -> RunAnalysis:
     """Return the analysis of a finished run from its folder, without any model.
+
+    Args:
+        folder: The run.
+        changing: Whether its calibrator and threshold are about to be replaced.
 
     Raises:
         UnknownName: The folder holds no run.
-        CorruptArtifact: A file of it is damaged.
+        CorruptArtifact: A file of it is damaged, or a change of the run was interrupted.
     """
-    return analyse(*_kept(folder))
+    return analyse(*_kept(folder, changing=changing))
 
 
 def _kept(
-    folder: RunFolder,
+    folder: RunFolder, *, changing: bool
 ) -> tuple[dict[str, EvaluatedRows], tuple[EvaluatedRows, ...], Question, Mapping[str, Fitted]]:
     """Return what a finished run was made of: rows, reworded ones, question and calibrators."""
-    folder.read_run()
+    folder.read_run(changing=changing)
     content = read_object(folder.calibrators, schema=CALIBRATORS_SCHEMA)
     try:
         asked = dict(content["question"])

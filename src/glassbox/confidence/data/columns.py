@@ -161,6 +161,13 @@ def clean_row(row: RawRow, columns: Columns, labels: LabelSet | None) -> CleanRo
             "empty text",
             f"the text is empty; remove the row{_OR_DROP}",
         )
+    if isinstance(text, bytes):
+        raise _unusable(
+            row,
+            "not UTF-8",
+            f"column {columns.text!r} holds bytes that are not UTF-8 ({shown(text)}); write them "
+            f"as text{_OR_DROP}",
+        )
     if not isinstance(text, str):
         raise _unusable(
             row,

@@ -70,6 +70,17 @@ class Encoding:
         return f"{self.name} ({self.reason})"
 
 
+def as_text(value: object) -> object:
+    """Return bytes that are UTF-8 as text, and any other value as it is.
+
+    Programs write texts as bare bytes where a format lets them: Parquet's BINARY without its UTF8.
+    """
+    try:
+        return value.decode() if isinstance(value, bytes) else value
+    except UnicodeDecodeError:
+        return value
+
+
 def detect_encoding(lines: Iterable[bytes], *, source: str) -> Encoding:
     """Return the encoding of a file from all its lines, in constant memory.
 

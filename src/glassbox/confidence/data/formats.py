@@ -17,13 +17,13 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from glassbox.confidence.data.decoding import decode, detect_encoding, known_encoding
+from glassbox.confidence.data.decoding import as_text, decode, detect_encoding, known_encoding
 from glassbox.csv_rows import csv_rows
 from glassbox.errors import InvalidData, UnknownName
 from glassbox.wording import counted
 
 Cell = object
-"""A value as the format gives it: str, int, float, bool or None."""
+"""A value as the format gives it: str, int, float, bool, None, or bytes that are no text."""
 
 SEPARATORS = {"tab": "\t", "pipe": "|", "semicolon": ";", "comma": ",", "space": " "}
 """What may stand between label and text, most telling first."""
@@ -293,7 +293,7 @@ def _read_parquet(content: bytes, source: str) -> RawRows:
         with pq.ParquetFile(io.BytesIO(content)) as file:  # the other reader imports pandas
             table = file.read()
         columns = header((1, table.column_names), source)
-        cells = [column.to_pylist() for column in table.columns]
+        cells = [[as_text(each) for each in column.to_pylist()] for column in table.columns]
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError, OSError) as error:
         raise InvalidData(f"cannot be read as Parquet: {error}", source=source) from error
     rows = tuple(

@@ -17,7 +17,7 @@ from typing import Literal
 from glassbox.artifacts import digest_json
 from glassbox.confidence.data.labelled import LabelledTexts, normalise
 from glassbox.errors import NotEnoughData
-from glassbox.wording import percent
+from glassbox.wording import listed, percent
 
 HELD_OUT_FRACTION = 0.2
 """Share of all rows that tuning never sees."""
@@ -213,9 +213,7 @@ def _check_classes(
             remedy="The data have none of it: add some, or take the class out of labels.toml.",
         )
     rarest = sorted(absent, key=lambda name: n_texts[name])
-    shown = ", ".join(f"{name!r} ({n_texts[name]:,})" for name in rarest[:MOST_CLASSES_SHOWN])
-    if (more := len(rarest) - MOST_CLASSES_SHOWN) > 0:
-        shown += f" and {more} more"
+    shown = listed([f"{name!r} ({n_texts[name]:,})" for name in rarest], MOST_CLASSES_SHOWN)
     of_classes = [n_texts[name] / len(groups) for name in classes]
     raise NotEnoughData(
         f"A split that has each of {len(classes)} classes in all five parts in "
@@ -223,7 +221,7 @@ def _check_classes(
         len(groups),
         max(len(groups) + 1, _texts_for_classes(of_classes)),
         remedy=f"Too rare, equal texts counted once: {shown}. "
-        "Add rows of them, or merge them with others in labels.toml.",
+        "Add rows as they come, or merge these with others in labels.toml.",
     )
 
 
