@@ -64,12 +64,12 @@ async def test_over_standard_input_as_an_agent_starts_it(tmp_path):
 
 
 @asynccontextmanager
-async def listening(folder, *words):
+async def listening(folder, python, *words):
     """The server's address, once it answers."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     process = subprocess.Popen(  # noqa: ASYNC220  it returns at once
-        [sys.executable, "-m", "glassbox", "mcp", "--http", "--port", str(port), *words],
+        [python / "python", "-m", "glassbox", "mcp", "--http", "--port", str(port), *words],
         env={**os.environ, **environment(folder)},
         cwd=folder,
         stderr=subprocess.PIPE,
@@ -90,8 +90,8 @@ async def listening(folder, *words):
         end_workers(folder)
 
 
-async def test_over_http_on_this_machine_with_the_secret_of_the_server(tmp_path):
-    async with listening(tmp_path, "--allow-code") as url:
+async def test_over_http_on_this_machine_with_the_secret_of_the_server(tmp_path, warm):
+    async with listening(tmp_path, warm, "--allow-code") as url:
         until = time.monotonic() + PATIENCE_S
         # The port is there before its secret.
         while not (found := list((tmp_path / "techniques" / "servers").glob("*.secret"))):
@@ -121,11 +121,11 @@ async def test_over_http_on_this_machine_with_the_secret_of_the_server(tmp_path)
     assert not file.exists()
 
 
-async def test_over_http_behind_keys(tmp_path):
+async def test_over_http_behind_keys(tmp_path, warm):
     store = KeyStore(open_database(f"sqlite:///{tmp_path}/keys.db"))
     _, secret = store.create("agent", ["techniques"])
     _, other = store.create("reader", ["predict"])
-    async with listening(tmp_path) as url, httpx.AsyncClient() as plain:
+    async with listening(tmp_path, warm) as url, httpx.AsyncClient() as plain:
         without = await plain.post(url, json={})
         wrong = await plain.post(url, json={}, headers={"authorization": f"Bearer {other}"})
         assert (without.status_code, wrong.status_code) == (401, 403)
@@ -153,11 +153,11 @@ async def agent_with(url, secret):
         yield session
 
 
-async def test_over_http_whoever_calls_has_runs_and_sessions_of_its_own(tmp_path):
+async def test_over_http_whoever_calls_has_runs_and_sessions_of_its_own(tmp_path, warm):
     store = KeyStore(open_database(f"sqlite:///{tmp_path}/keys.db"))
     (_, first), (_, second) = (store.create(name, ["techniques"]) for name in ("one", "two"))
     words = {"name": "token_surprisal", "arguments": {"text": "A private text"}, "wait_s": 60}
-    async with listening(tmp_path) as url:
+    async with listening(tmp_path, warm) as url:
         async with agent_with(url, first) as one, agent_with(url, second) as two:
             run = {"run_id": told(await one.call_tool("run_technique", words))["run_id"]}
             assert told(await two.call_tool("list_runs")).get("runs", []) == []

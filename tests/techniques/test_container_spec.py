@@ -62,7 +62,7 @@ def test_a_former_and_a_present_name_may_agree_but_not_differ():
     assert container(keep_warm=2, min_containers=2)[0].min_containers == 2
     with pytest.raises(InvalidValue, match="keep_warm is 1; allowed: 2"):
         container(keep_warm=1, min_containers=2)
-    with pytest.raises(InvalidValue, match="scaledown_window says 30"):
+    with pytest.raises(InvalidValue, match="It is scaledown_window now, which says 30"):
         container(container_idle_timeout=60, scaledown_window=30)
 
 

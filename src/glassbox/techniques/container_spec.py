@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from glassbox.errors import InvalidValue, UnknownName
+from glassbox.techniques.modal_names import translated
 
 Place = Literal["local", "http", "ray", "modal"]
 """Kinds of backend, as ``InterpClient(backend=…)`` names them."""
@@ -120,23 +121,20 @@ def container(
         InvalidValue: A number outside what is allowed, both names of one thing with different
             values, or an image that is neither requirements nor an image.
     """
-    notes: list[str] = []
-    if keep_warm is not None:
-        min_containers = _translated(
-            ("keep_warm", int(keep_warm) if isinstance(keep_warm, bool) else keep_warm),
-            ("min_containers", min_containers, 0),
-            notes,
-        )
-    if container_idle_timeout is not None:
-        scaledown_window = _translated(
-            ("container_idle_timeout", container_idle_timeout),
-            ("scaledown_window", scaledown_window, SCALEDOWN_WINDOW_S),
-            notes,
-        )
-    _check_whole("min_containers", min_containers, 0, "0 or more copies of the model")
-    _check_whole("scaledown_window", scaledown_window, 1, "a whole number of seconds from 1")
+    numbers = {"min_containers": min_containers, "scaledown_window": scaledown_window}
+    usual = {"min_containers": 0, "scaledown_window": SCALEDOWN_WINDOW_S}
+    if isinstance(keep_warm, bool):
+        keep_warm = int(keep_warm)
+    found, notes = translated(
+        {name: None if value == usual[name] else value for name, value in numbers.items()},
+        {"keep_warm": keep_warm, "container_idle_timeout": container_idle_timeout},
+    )
+    numbers |= {name: value for name, value in found.items() if value is not None}
+    copies, window_s = numbers["min_containers"], numbers["scaledown_window"]
+    _check_whole("min_containers", copies, 0, "0 or more copies of the model")
+    _check_whole("scaledown_window", window_s, 1, "a whole number of seconds from 1")
     kind = None if gpu is None else gpu_named(gpu)
-    return Container(kind, image_of(image), min_containers, scaledown_window), tuple(notes)
+    return Container(kind, image_of(image), copies, window_s), notes
 
 
 def gpu_named(name: str) -> Gpu:
@@ -191,17 +189,6 @@ def meaningless(place: Place, wanted: Container) -> tuple[str, ...]:
     if place == "local" and wanted.min_containers > 1:
         notes.append("min_containers above 1 is 1 with backend='local': one worker per model.")
     return tuple(notes)
-
-
-def _translated(old: tuple[str, int], new: tuple[str, int, int], notes: list[str]) -> int:
-    old_name, old_value = old
-    new_name, new_value, default = new
-    if new_value not in (default, old_value):
-        raise InvalidValue(
-            old_name, old_value, f"{new_value}, or nothing", remedy=f"{new_name} says {new_value}."
-        )
-    notes.append(f"{old_name} is called {new_name} now: taken as {new_name}={old_value}.")
-    return old_value
 
 
 def _check_whole(what: str, value: object, least: int, allowed: str) -> None:

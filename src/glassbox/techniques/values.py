@@ -2,10 +2,10 @@
 
 Travels: text, numbers of every kind (non-finite ones too), bytes, dates, paths, enumerations,
 lists, tuples, sets, dictionaries with any keys, dataclasses, named tuples, model outputs (their
-caches left out by name), numpy arrays, and torch tensors of every strided dtype; a tensor that
-appears twice travels once. Gradients stay behind: a tensor comes as its values. Anything else is an
-error that names the path inside the value. There is no pickle here; what was pickled on request is
-bytes to this module.
+caches left out by name), what tokenizers answer with, numpy arrays, and torch tensors of every
+strided dtype; a tensor that appears twice travels once. Gradients stay behind: a tensor comes as
+its values. Anything else is an error that names the path inside the value. There is no pickle here;
+what was pickled on request is bytes to this module.
 """
 
 import importlib

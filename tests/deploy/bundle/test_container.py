@@ -154,7 +154,7 @@ def test_a_bundle_on_another_base_model_than_its_own_is_not_served(
         assemble(Runtime.load(found.overrides), found.wanted)
 
 
-def test_the_container_as_the_platform_starts_it(tmp_path: Path) -> None:
+def test_the_container_as_the_platform_starts_it(tmp_path: Path, warm: Path) -> None:
     """The folder layout, the environment, the two routes, and the end under load."""
     runtime = Runtime.load({"paths.bundles": tmp_path / "cache"})
     contents = Contents(
@@ -172,7 +172,7 @@ def test_the_container_as_the_platform_starts_it(tmp_path: Path) -> None:
         "HF_HUB_OFFLINE": "1",
         "OMP_NUM_THREADS": "1",
     }
-    with served(tmp_path, "--sagemaker", **environment) as server:
+    with served(tmp_path, "--sagemaker", python=warm / "python", **environment) as server:
         pings = [_ping(server.url)]
         with server.ready() as client:
             pings.append(client.get("/ping").status_code)

@@ -17,7 +17,6 @@ from glassbox.deploy.modal.definition import (
     rehearsed,
 )
 from glassbox.deploy.modal.deploying import deploy, rehearse, technique_app
-from glassbox.deploy.modal.old_names import CALLED_NOW, translated
 from glassbox.deploy.modal.plan import ContainerPlan
 from glassbox.errors import (
     AccessDenied,
@@ -30,6 +29,7 @@ from glassbox.settings import ModalSettings
 from glassbox.settings.loading import HIDDEN_PROMPT_VARIABLE
 from glassbox.storage.database import open_database
 from glassbox.storage.keys import KeyStore
+from glassbox.techniques.modal_names import CALLED_NOW, translated
 
 modal = pytest.importorskip("modal")
 

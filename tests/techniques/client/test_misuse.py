@@ -43,6 +43,12 @@ def test_a_single_input_is_not_taken_for_several(client, inputs):
         client.map(doubled, inputs)
 
 
+def test_the_names_of_an_input_are_those_of_parameters(client):
+    words = r"a key of inputs\[1\] is 3; allowed: the name of a parameter"
+    with pytest.raises(InvalidValue, match=words):
+        client.map(doubled, [{"number": 1}, {3: 1}])
+
+
 def test_the_columns_of_a_frame_are_not_taken_for_its_rows(client):
     frame = pd.DataFrame({"number": [1, 2]})
     with pytest.raises(InvalidValue, match=r"inputs is 'DataFrame'.* Give \.to_dict\('records'\)"):

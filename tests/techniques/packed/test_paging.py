@@ -13,7 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glassbox.errors import InvalidValue, UnknownName
-from glassbox.techniques.packed.paging import page, summary
+from glassbox.techniques.packed.paging import (
+    PAGE_CHARACTERS,
+    page,
+    shortened,
+    summary,
+    written,
+)
 from glassbox.techniques.packed.parts import plain_json, select, tensors_of
 from glassbox.techniques.packed.record import Output
 
@@ -182,6 +188,32 @@ def test_text_is_turned_page_by_page():
     second = page({"answer": text}, "answer", offset=first.next_offset)
     assert first.items + second.items == text[:8_000]
     assert first.kind == "text"
+
+
+@pytest.mark.parametrize("letter", ["漢", "\x00", "\U0001f469", "\ud800", '"'])
+def test_a_page_of_text_is_bounded_as_it_is_sent_and_turned_whole(letter):
+    text, offset, read = letter * 5000, 0, ""
+    while offset is not None:
+        found = page(text, offset=offset, count=100_000)
+        assert len(orjson.dumps(found.items)) <= PAGE_CHARACTERS
+        read, offset = read + found.items, found.next_offset
+    assert read == written(letter) * 5000
+
+
+def test_text_that_no_json_carries_is_told_with_escapes():
+    value = {"a\ud800": "b\udfff", "long": "\ud800" * 3000}
+    told = summary(value)
+    assert told["a\\ud800"] == "b\\udfff"
+    assert orjson.dumps(told)
+    assert orjson.dumps(page(value).items)
+
+
+@given(st.text(st.characters(), max_size=300), st.integers(8, 100))
+def test_a_shortened_text_is_a_beginning_that_fits(text, n_bytes):
+    short = shortened(text, n_bytes)
+    assert text.startswith(short)
+    assert len(orjson.dumps(written(short))) <= n_bytes
+    assert not text or short
 
 
 def test_an_item_too_long_for_a_page_is_told_instead():

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 import torch
-from transformers import DynamicCache
+from transformers import BatchEncoding, BatchFeature, DynamicCache
 from transformers.generation.utils import GenerateDecoderOnlyOutput
 from transformers.modeling_outputs import BaseModelOutput, CausalLMOutputWithPast
 from transformers.utils.generic import ModelOutput
@@ -17,6 +17,7 @@ from glassbox.errors import CorruptArtifact
 from glassbox.techniques import values
 from glassbox.techniques.calls import Packed
 from glassbox.techniques.packed.record import Output, Record
+from glassbox.testing.tiny import tiny_tokenizer
 
 NAMES = ("loss", "logits", "past_key_values", "hidden_states", "attentions", "mine", "absent")
 
@@ -135,3 +136,41 @@ def test_a_field_that_none_can_have_is_damage():
     for tag in (b"data", b"output", b"named"):
         with pytest.raises(CorruptArtifact):
             values.unpack(Packed(tree % tag))
+
+
+@pytest.mark.parametrize("kind", [BatchEncoding, BatchFeature])
+def test_what_a_tokenizer_answers_comes_back_whole(kind):
+    given = kind({"input_ids": torch.ones(1, 3, dtype=torch.long), "note": [1, None]})
+    packed = values.pack({"x": given})
+    here = values.unpack(packed)["x"]
+    assert type(here) is kind
+    assert here.input_ids.tolist() == here["input_ids"].tolist() == [[1, 1, 1]]
+    assert here.to("cpu") is here
+    assert dict(**here)["note"] == [1, None]
+    there = elsewhere(packed)["x"]
+    assert isinstance(there, Output)
+    assert there.input_ids.tolist() == there["input_ids"].tolist() == [[1, 1, 1]]
+    assert dict(**there)["note"] == [1, None]
+    assert values.remarks(packed) == ()
+
+
+def test_what_only_the_tokenizer_knows_stays_there_and_it_is_said():
+    packed = values.pack(tiny_tokenizer()("two words"))
+    assert values.remarks(packed) == (
+        "result came without what only its tokenizer knows: which token stands for which "
+        "characters",
+    )
+
+
+def test_an_encoding_whose_names_are_none_comes_as_a_dictionary():
+    packed = values.pack(BatchEncoding({1: "x"}))
+    assert values.unpack(packed) == {1: "x"}
+    assert values.remarks(packed) == ("result was a BatchEncoding and came as a dict",)
+
+
+def test_ones_own_subclass_of_an_encoding_is_not_called():
+    class Mine(BatchEncoding):
+        pass
+
+    Mine.__module__ = "ideas"
+    assert values.unpack(values.pack(Mine({"a": 1}))) == {"a": 1}

@@ -1,3 +1,5 @@
+import functools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -64,7 +66,45 @@ def test_the_input_of_a_batch_that_fails_is_found():
 
     with pytest.raises(ZeroDivisionError, match="division by zero") as caught:
         execute_map(invert, None, None, ((), {}), [{"xs": x} for x in (1, 2, 0, 3)])
-    assert caught.value.__notes__ == ["in input 2 of 4 (counted from 0)"]
+    assert caught.value.__notes__ == [
+        "in input 2 of 4 (counted from 0). A map answers all inputs or none: leave this one out, "
+        "or catch the error in the technique and return what stands for it."
+    ]
+
+
+def test_what_the_technique_does_not_take_is_refused_before_anything_runs():
+    called = []
+
+    def own(model, tokenizer, text, *, top=3):
+        called.append(text)
+
+    inputs = [{"text": "a"}, {"text": "b", "tpo": 2}]
+    words = (
+        r"own does not take input 1 of 2 \(counted from 0\): got an unexpected keyword argument "
+        r"'tpo'\. It takes text, top\. No input has run\."
+    )
+    with pytest.raises(TypeError, match=words):
+        execute_map(own, None, None, ((), {}), inputs)
+    with pytest.raises(TypeError, match=r"input 0 of 1 .* missing a required argument: 'text'"):
+        execute_map(own, None, None, ((), {}), [{}])
+    assert called == []
+
+
+def test_a_wrapper_may_take_what_it_wraps_does_not():
+    def own(model, tokenizer, text):
+        return text
+
+    @functools.wraps(own)
+    def wrapper(model, tokenizer, extra, **more):
+        return extra + own(model, tokenizer, **more)
+
+    found = execute_map(wrapper, None, None, ((), {}), [{"text": "a", "extra": "x"}])
+    assert found == ["xa"]
+
+
+def test_what_shows_no_signature_is_called():
+    with pytest.raises(TypeError, match="'int' object is not callable"):
+        execute_map(max, None, None, ((), {"key": 1}), [{}])
 
 
 def test_an_answer_of_another_length_is_refused():

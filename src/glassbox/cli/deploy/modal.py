@@ -111,7 +111,7 @@ def modal(
     from glassbox.deploy.modal.definition import define_server, source_of
     from glassbox.deploy.modal.deploying import deploy, technique_app
     from glassbox.deploy.modal.deploying import rehearse as rehearsed
-    from glassbox.deploy.modal.old_names import translated
+    from glassbox.techniques.modal_names import translated
 
     if dry_run and rehearse:
         raise InvalidValue("--rehearse", True, "nothing together with --dry-run")

@@ -6,7 +6,7 @@ botocore (exponential, with jitter); what remains comes in our words. Knows no d
 
 import functools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -41,13 +41,10 @@ class Aws:
     connect: Connect
     """Makes the clients."""
 
-    def __post_init__(self) -> None:
-        """Keep each service's client."""
-        object.__setattr__(self, "_client", functools.cache(self.connect))
-
-    def client(self, service: Service) -> Any:
-        """Return the client of a service, made once."""
-        return self._client(service)  # type: ignore[attr-defined]
+    @functools.cached_property
+    def client(self) -> Callable[[Service], Any]:
+        """Gives the client of a service, made once."""
+        return functools.cache(self.connect)
 
     def call(self, call: Call) -> dict[str, Any]:
         """Return the answer to one request.

@@ -10,11 +10,11 @@ from contextlib import AbstractContextManager
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from glassbox.engine.model.attending import OpenOnRequest
+from glassbox.engine.model.handed_out import HandedOut
 from glassbox.engine.model.lent_modules import ModuleRecord
 from glassbox.engine.model.lent_surroundings import SurroundingsRecord
 from glassbox.engine.model.lent_tokenizer import TokenizerRecord
 from glassbox.engine.model.lent_weights import WeightRecord
-from glassbox.engine.model.taken_data import TakenData
 
 
 class Lending:
@@ -34,11 +34,11 @@ class Lending:
         self._tokenizer: TokenizerRecord | None = None
         self._surroundings: SurroundingsRecord | None = None
         self._is_own = True
-        self._taken = TakenData()
+        self._handed_out = HandedOut()
 
     def lent(self) -> AbstractContextManager[None]:
         """Return a block that lasts for as long as the model is lent."""
-        return self._taken.noted()
+        return self._handed_out.noted()
 
     def begin(self, *, is_adapted: bool = False) -> None:
         """Remember what is to be put back; on the thread that borrows.
@@ -81,7 +81,7 @@ class Lending:
         if self._attending is not None:
             self._attending.close()
         modules = self._modules.restore()
-        weights = self._weights.restore(self._taken.since_asked(), thoroughly=thoroughly)
+        weights = self._weights.restore(self._handed_out.since_asked(), thoroughly=thoroughly)
         around = self._surroundings.restore() if self._surroundings is not None else ()
         return (*modules, *weights, *self._tokenizer.restore(), *around)
 

@@ -1,11 +1,11 @@
 """Whether weights are what they were before they were lent, and how they become so again.
 
 Every tensor gets its own memory back, however it was moved or converted. Version counters tell of
-changes made through torch, ``torch.no_grad`` and ``detach`` included; of writes through a
-parameter's ``data`` it is told. Writing through NumPy or DLPack moves no counter: a few tensors are
-compared by samples after each call, all of them before the model is given back, small models value
-by value then; in a large model a write that no sample meets is not found. Knows tensors; knows
-nothing of modules.
+changes made through torch, ``torch.no_grad`` and ``detach`` included. Memory that was handed out,
+to be written to through ``data``, NumPy or DLPack, is named by who watches that (``handed_out``).
+For other ways a few tensors are compared by samples after each call, all of them before the model
+is given back, small models value by value then; in a large model such a write that no sample meets
+is not found. Knows tensors; knows nothing of modules.
 """
 
 from collections.abc import Set
@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from glassbox.engine.model.handed_out import storage_of
 from glassbox.errors import ConflictError
 from glassbox.wording import counted
 
@@ -44,6 +45,8 @@ class _Weight:
     tensor: Tensor
     values: Tensor
     """The same memory in its own form: a guest may have given the tensor another."""
+    storage: int
+    """Address of that memory."""
     sampled: Tensor
     """View of some of its values as bits."""
     sample: Tensor
@@ -77,7 +80,8 @@ class WeightRecord:
         """Put everything back and return what was, in words.
 
         Args:
-            written: Ids of tensors that may have been written to and do not tell.
+            written: Addresses of memory that may have been written to and does not tell, as of
+                ``storage_of``.
             thoroughly: Look for changes that moved no counter in every tensor.
 
         Raises:
@@ -94,7 +98,7 @@ class WeightRecord:
             suspects = [
                 weight
                 for weight, now, before in zip(self._weights, versions, self._versions, strict=True)
-                if now != before or id(weight.tensor) in written
+                if now != before or weight.storage in written
             ]
         changed = [weight for weight in suspects if not _is_unchanged(weight)]
         rest = self._weights if thoroughly else self._in_turn()
@@ -116,6 +120,7 @@ class WeightRecord:
             name=name,
             tensor=tensor,
             values=values,
+            storage=storage_of(values),
             sampled=sampled,
             sample=sampled.clone(),
             copy=values.clone() if self._is_copied else None,

@@ -9,13 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from glassbox.techniques.agents.agent_runs import Known
 from glassbox.techniques.catalogue.entries import Entry
-from glassbox.techniques.packed.paging import Page, rounded, summary
+from glassbox.techniques.packed.paging import Page, rounded, shortened, summary
 
 N_PRINTED = 20
 """Last printed lines that an answer holds."""
 
-LINE_CHARACTERS = 300
-"""Characters of a printed line that an answer holds."""
+LINE_BYTES = 300
+"""Bytes of JSON of a printed line that an answer holds."""
 
 RESULT_CHARACTERS = 4000
 """About how long the summary of a result may be."""
@@ -229,7 +229,7 @@ def started(known: Known, result: object = None) -> Started:
         load_seconds=_seconds(timing.load_s),
         queue_seconds=_seconds(timing.queue_s),
         run_seconds=_seconds(timing.run_s),
-        printed=[line[:LINE_CHARACTERS] for line in known.lines[-N_PRINTED:]],
+        printed=[shortened(line, LINE_BYTES) for line in known.lines[-N_PRINTED:]],
         n_printed=known.n_lines,
         undone=list(known.undone),
         left_out=list(known.left_out),

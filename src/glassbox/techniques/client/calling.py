@@ -170,10 +170,17 @@ class Calls:
             )  # fmt: skip
         if isinstance(inputs, str | bytes | Mapping) or not isinstance(inputs, Iterable):
             raise InvalidValue(
-                "inputs", inputs, "a list", remedy="Put a single one into square brackets."
-            )
+                "inputs", inputs,
+                "a list with a mapping of parameter names to values for each call, or with values "
+                "for the first parameter",
+                remedy="Put a single one into square brackets.",
+            )  # fmt: skip
         # Gone through more than once, which a generator cannot be.
         inputs = list(inputs)
+        for at, each in enumerate(inputs):
+            for name in each if isinstance(each, Mapping) else ():
+                if not isinstance(name, str):
+                    raise InvalidValue(f"a key of inputs[{at}]", name, "the name of a parameter")
         if all(isinstance(each, Mapping) for each in inputs):
             return [dict(each) for each in inputs]
         first = _first_parameter(self.meant(technique), given)

@@ -4,7 +4,7 @@ Reads syntax nodes and writes edits; what it cannot say without ``self`` it repo
 """
 
 import ast
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from glassbox.techniques.conversion.syntax_edits import (
@@ -59,15 +59,10 @@ class Rewriting:
 
     def rewrite(self, node: ast.AST) -> None:
         """Write the edits of a node and of everything in it."""
-        for child in ast.iter_child_nodes(node):
-            self._one(child)
-
-    def _one(self, node: ast.AST) -> None:
         if isinstance(node, ast.JoinedStr) and not F_STRINGS_HAVE_PLACES:
             self._f_string(node)
         elif isinstance(node, ast.Call) and self._call(node):
-            for child in (*node.args, *node.keywords):
-                self._one(child)
+            self._each((*node.args, *node.keywords))
         elif isinstance(node, ast.Attribute) and self._is_this(node.value):
             self._attribute(node)
         elif isinstance(node, ast.Name):
@@ -75,12 +70,16 @@ class Rewriting:
         elif isinstance(node, ast.arg) and node.arg in self.renamed:
             start = self.text.start(node)
             self.text.replace(start, start + len(node.arg), self.renamed[node.arg])
-            self.rewrite(node)
+            self._each(ast.iter_child_nodes(node))
         elif isinstance(node, _Scope) and self.this in _parameters(node):
             return  # The name is another object's from here on.
         elif isinstance(node, ast.Assign) and self._is_idle(node):
             self._drop(node)
         else:
+            self._each(ast.iter_child_nodes(node))
+
+    def _each(self, nodes: Iterable[ast.AST]) -> None:
+        for node in nodes:
             self.rewrite(node)
 
     def _is_this(self, node: ast.AST) -> bool:
@@ -188,7 +187,7 @@ class Rewriting:
         before = self.text.source[self.text.line_start(node.lineno) : self.text.start(node)]
         after = self.text.lines[(node.end_lineno or node.lineno) - 1][node.end_col_offset or 0 :]
         if before.strip() or (after.strip() and not after.strip().startswith("#")):
-            self.rewrite(node)
+            self._each(ast.iter_child_nodes(node))
         else:
             self.text.replace_node(node, "pass" if node in self.alone else _GONE)
 

@@ -291,7 +291,7 @@ class _Conversion:
         )
         skipped = node.args.args[:1] if this else []
         for part in (*_parts(node.args, skipped), *filter(None, [node.returns]), *node.body):
-            rewriting.rewrite(ast.Module([part], []))  # type: ignore[list-item]
+            rewriting.rewrite(part)
         if not is_plain:
             self.names.append(name)
 

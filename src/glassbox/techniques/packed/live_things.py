@@ -144,3 +144,9 @@ def is_model_output(kind: type) -> bool:
         base.__module__.startswith("transformers.") and base.__name__ == "ModelOutput"
         for base in kind.__mro__
     )
+
+
+def is_encoding(kind: type) -> bool:
+    """Return whether a class is what a tokenizer or a processor of transformers answers with."""
+    names = ("BatchEncoding", "BatchFeature")
+    return kind.__module__.startswith("transformers.") and kind.__name__ in names

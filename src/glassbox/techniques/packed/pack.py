@@ -31,6 +31,7 @@ from glassbox.techniques.packed.leaves import (
 from glassbox.techniques.packed.live_things import (
     advice,
     described,
+    is_encoding,
     is_model_cache,
     is_model_output,
 )
@@ -45,6 +46,10 @@ MOST_PARTS = 2**23
 
 Path = tuple[Any, ...] | None
 """Way to a part: the way to what holds it, ``.`` or ``[``, and its name; None is the root."""
+
+
+Plan = Callable[["Packer", Any, Path], Any]
+"""How a value is packed that stands at the end of a way."""
 
 
 def spelled(path: Path, root: str) -> str:
@@ -78,7 +83,7 @@ class Packer:
         self._pickled = pickled
         self._may_leave_out = may_leave_out
         self._most_bytes = most_bytes
-        self._plans: dict[type, Callable[[Packer, Any, Path], Any]] = dict(_PLANS)
+        self._plans: dict[type, Plan] = dict(_PLANS)
         self._active: dict[int, Path] = {}
         self._numbers: dict[tuple[Any, ...], int] = {}
         self._pending: list[tuple[Callable[[Any], Buffer], Any]] = []
@@ -123,16 +128,16 @@ class Packer:
         """Return a way as the message names it."""
         return spelled(path, self._root)
 
-    def _plan(self, value: Any) -> Callable[["Packer", Any, Path], Any]:
+    def _plan(self, value: Any) -> Plan:
         """Return how values of this type are packed; asked once for each type."""
         kind = type(value)
         torch = sys.modules.get("torch")
         if torch is not None and isinstance(value, torch.Tensor):
             return Packer._tensor
         if torch is not None and isinstance(value, torch.dtype | torch.device):
-            return Packer._torch_name
+            return _leaf(torch_name)
         if torch is not None and isinstance(value, torch.Size):
-            return Packer._torch_size
+            return _leaf(lambda size: {TAG: "torch.Size", "of": list(size)})
         for test, plan in _FAMILIES:
             if test(kind):
                 return plan
@@ -160,24 +165,11 @@ class Packer:
         inner = self.node(value.value, (path, ".", "value"))
         return {TAG: "enum", "class": class_name(type(value)), "name": value.name, "of": inner}
 
-    def _torch_name(self, value: Any, path: Path) -> Any:  # noqa: ARG002
-        return torch_name(value)
-
-    def _path(self, value: pathlib.PurePath, path: Path) -> Any:  # noqa: ARG002
-        return path_leaf(value)
-
-    def _torch_size(self, value: Any, path: Path) -> Any:  # noqa: ARG002
-        return {TAG: "torch.Size", "of": list(value)}
-
     def _subclass(self, value: Any, path: Path) -> Any:
         """Pack an object of somebody's own list, text or number as what it is underneath."""
         base = next(base for base in (str, int, float, list, tuple, set, frozenset, dict)
                     if isinstance(value, base))  # fmt: skip
-        plain = base(value)
-        self.remarks.append(
-            f"{self.spelled(path)} was a {type(value).__qualname__} and came as a {base.__name__}"
-        )
-        return self.node(plain, path)
+        return self._as(base(value), value, path)
 
     # Arrays.
 
@@ -275,10 +267,13 @@ class Packer:
         return node
 
     def _mapping(self, value: Mapping[Any, Any], path: Path) -> Any:
-        self.remarks.append(
-            f"{self.spelled(path)} was a {type(value).__qualname__} and came as a dict"
-        )
-        return self._dict(dict(value), path)
+        return self._as(dict(value), value, path)
+
+    def _as(self, plain: Any, value: Any, path: Path) -> Any:
+        """Pack a plain value in place of another one, and say so."""
+        was, came = type(value).__qualname__, type(plain).__name__
+        self.remarks.append(f"{self.spelled(path)} was a {was} and came as a {came}")
+        return self.node(plain, path)
 
     def _fields(
         self, value: Any, tag: str, name: str, fields: Mapping[str, Any], path: Path
@@ -296,6 +291,16 @@ class Packer:
         # In the order of its mapping, which holds what was added to it and nothing that is None.
         names = dict.fromkeys([*value, *(each.name for each in dataclasses.fields(value))])
         return self._fields(value, "output", class_name(type(value)), _values(value, names), path)
+
+    def _encoding(self, value: Any, path: Path) -> Any:
+        if not all(type(name) is str and is_json_text(name) for name in value):
+            return self._as(value.data, value, path)
+        if getattr(value, "encodings", None):
+            self.remarks.append(
+                f"{self.spelled(path)} came without what only its tokenizer knows: which token "
+                "stands for which characters"
+            )
+        return self._fields(value, "output", class_name(type(value)), value.data, path)
 
     def _named_tuple(self, value: Any, path: Path) -> Any:
         names = getattr(value, "_fields", None) or type(value).__match_args__
@@ -327,19 +332,19 @@ class Packer:
                 "Tensors, arrays, numbers, text, dataclasses and their containers travel."
             )
             raise NotShippable(f"{self.spelled(path)} is {words}, which does not travel. {hint}")
-        data = self._pickle(value, words, path)
-        i = self._set_aside(bytes, data, len(data), path, "pickle")
-        return {TAG: "pickle", "i": i, "type": class_name(type(value))}
-
-    def _pickle(self, value: Any, words: str, path: Path) -> bytes:
-        if self._pickled is None:
-            return b""
         try:
-            return self._pickled(value)
+            data = self._pickled(value)
         except NotShippable as error:
             raise NotShippable(
                 f"{self.spelled(path)} is {words}, which cannot even be pickled: {error}"
             ) from error
+        i = self._set_aside(bytes, data, len(data), path, "pickle")
+        return {TAG: "pickle", "i": i, "type": class_name(type(value))}
+
+
+def _leaf(write: Callable[[Any], Any]) -> Plan:
+    """Return how values without parts are packed."""
+    return lambda _packer, value, _path: write(value)
 
 
 def _flat_bytes(value: bytes | bytearray | memoryview) -> Buffer:
@@ -359,7 +364,7 @@ def _is_named_tuple(kind: type) -> bool:
 
 _MAPPINGS = {OrderedDict: "ordered", Counter: "counter"}
 
-_PLANS: dict[type, Callable[[Packer, Any, Path], Any]] = {
+_PLANS: dict[type, Plan] = {
     bytes: Packer._bytes,
     bytearray: Packer._bytes,
     memoryview: Packer._bytes,
@@ -375,7 +380,7 @@ _PLANS: dict[type, Callable[[Packer, Any, Path], Any]] = {
     SimpleNamespace: Packer._namespace,
 }
 
-_FAMILIES: tuple[tuple[Callable[[type], bool], Callable[[Packer, Any, Path], Any]], ...] = (
+_FAMILIES: tuple[tuple[Callable[[type], bool], Plan], ...] = (
     (is_model_cache, Packer._cache),
     (lambda kind: issubclass(kind, np.ndarray), Packer._array),
     (lambda kind: issubclass(kind, np.generic), Packer._numpy_scalar),
@@ -384,11 +389,12 @@ _FAMILIES: tuple[tuple[Callable[[type], bool], Callable[[Packer, Any, Path], Any
     (is_model_output, Packer._output),
     (dataclasses.is_dataclass, Packer._dataclass),
     (_is_named_tuple, Packer._named_tuple),
-    (lambda kind: issubclass(kind, pathlib.PurePath), Packer._path),
+    (lambda kind: issubclass(kind, pathlib.PurePath), _leaf(path_leaf)),
     (
         lambda kind: issubclass(kind, str | int | float | list | tuple | set | frozenset | dict),
         Packer._subclass,
     ),
+    (is_encoding, Packer._encoding),
     (lambda kind: issubclass(kind, Mapping), Packer._mapping),
 )
 """Asked in this order, for types that are not in the table."""

@@ -29,7 +29,7 @@ SUMMARY_CHARACTERS: Final = 4000
 """About a thousand tokens of JSON."""
 
 PAGE_CHARACTERS: Final = 6000
-"""About two thousand tokens of JSON."""
+"""Bytes: about two thousand tokens of JSON."""
 
 PAGE_ITEMS: Final = 64
 """Items of a page where nothing else is asked for."""
@@ -135,15 +135,30 @@ def page(
     array = as_array(part)
     dtype, shape = (None, None) if array is None else (dtype_of(part), tuple(array.shape))
     if isinstance(part, str):
-        text = part[offset : offset + min(count or PAGE_TEXT, characters)]
+        text = shortened(part[offset : offset + min(count or PAGE_TEXT, characters)], characters)
         end = offset + len(text)
-        return Page(path, kind, n_items, offset, text, end if end < n_items else None)
+        return Page(path, kind, n_items, offset, written(text), end if end < n_items else None)
     if kind == "value" or shape == ():
         return Page(path, kind, 1, 0, _told(part, WHOLE, 0), None, dtype, shape)
     wanted = islice(_items(part), offset, offset + min(count or PAGE_ITEMS, 10_000))
     items = list(_fitting(wanted, characters))
     end = offset + len(items)
     return Page(path, kind, n_items, offset, items, end if end < n_items else None, dtype, shape)
+
+
+def shortened(text: str, n_bytes: int) -> str:
+    """Return as much of a text's beginning as fits into some bytes of JSON, at least one character.
+
+    Letters of other scripts take up to four bytes, and control characters six.
+    """
+    while len(text) > 1 and (length := len(_json(written(text)))) > n_bytes:
+        text = text[: max(min(len(text) - 1, len(text) * n_bytes // length), 1)]
+    return text
+
+
+def written(text: str) -> str:
+    r"""Return a text with lone surrogates, which no JSON carries, as escapes: ``\ud800``."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def rounded(number: float) -> float | str:
@@ -176,8 +191,8 @@ def _told(value: object, scale: Scale, depth: int) -> Any:
 
 def _told_text(text: str, scale: Scale) -> Any:
     if len(text) <= scale.n_text:
-        return text
-    return {"kind": "text", "n_characters": len(text), "first": text[: scale.n_text]}
+        return written(text)
+    return {"kind": "text", "n_characters": len(text), "first": written(text[: scale.n_text])}
 
 
 def _told_tensor(array: Shaped[np.ndarray, "..."], dtype: str, scale: Scale) -> dict[str, Any]:
@@ -199,7 +214,7 @@ def _told_tensor(array: Shaped[np.ndarray, "..."], dtype: str, scale: Scale) -> 
 
 def _told_mapping(value: Mapping[Any, Any], scale: Scale, depth: int) -> dict[str, Any]:
     shown = {
-        str(key): _told(each, scale.deeper(), depth + 1)
+        written(str(key)): _told(each, scale.deeper(), depth + 1)
         for key, each in islice(value.items(), scale.n_items)
     }
     if len(value) <= scale.n_items:
@@ -223,7 +238,7 @@ def _told_other(value: object, scale: Scale) -> Any:
         return str(value)
     if isinstance(value, bytes | bytearray | memoryview):
         return {"kind": "bytes", "n_items": len(value)}
-    return {"kind": type(value).__name__, "text": repr(value)[: scale.n_text]}
+    return {"kind": type(value).__name__, "text": written(repr(value)[: scale.n_text])}
 
 
 def _number(value: Any) -> Any:
@@ -251,7 +266,7 @@ def _items(part: Any) -> Iterator[Any]:
     entries = fields if fields is not None else part if isinstance(part, Mapping) else None
     if entries is not None:
         for key, each in entries.items():
-            yield {"key": str(key), "value": _told(each, WHOLE.deeper(), 1)}
+            yield {"key": written(str(key)), "value": _told(each, WHOLE.deeper(), 1)}
         return
     for each in part:
         yield _told(each, WHOLE.deeper(), 1)

@@ -17,7 +17,7 @@ from glassbox.errors import CorruptArtifact, NotShippable
 from glassbox.techniques.calls import Buffer, Packed
 from glassbox.techniques.packed import tensor_bytes
 from glassbox.techniques.packed.leaves import READERS, TAG, RemoteValue, enum_member
-from glassbox.techniques.packed.live_things import is_model_output
+from glassbox.techniques.packed.live_things import is_encoding, is_model_output
 from glassbox.techniques.packed.named_classes import find_class
 from glassbox.techniques.packed.record import Output, Record
 
@@ -181,6 +181,8 @@ class Unpacker:
 
     def _output(self, node: Any) -> Any:
         kind, fields = self._found(node), self._fields(node)
+        if kind is not None and is_encoding(kind):
+            return kind(fields)
         if kind is None or not is_model_output(kind) or not issubclass(kind, dict):
             return Output.of(node["class"], fields)
         # What its own constructor would do, without the guesses that it makes.

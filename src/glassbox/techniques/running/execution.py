@@ -6,7 +6,7 @@ Knows functions and their arguments; knows nothing of queues, threads and of how
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from glassbox.engine.model.attempt import attempt
 from glassbox.errors import InvalidValue, NotShippable
@@ -86,10 +86,12 @@ def execute_map(
 
     Raises:
         InvalidValue: A batched technique did not answer with one value for each item.
+        TypeError: The technique does not take the arguments of one of the inputs; none has run.
         BaseException: What the technique raised; a note names the input.
     """
     args, kwargs = shared
     calls = [{**kwargs, **each} for each in inputs]
+    _require_taken(function, args, calls)
     results: list[Any] = [None] * len(calls)
     name = info_of(function).batch
 
@@ -107,7 +109,7 @@ def execute_map(
     def call_one(at: int) -> None:
         error = attempt(partial(call, [at]))
         if error is not None:
-            error.add_note(f"in input {at} of {len(calls)} (counted from 0)")
+            error.add_note(f"in input {at} of {len(calls)} (counted from 0). {_ALL_OR_NONE}")
             raise error
 
     for number, rows in enumerate(_groups(function, calls)):
@@ -118,6 +120,32 @@ def execute_map(
         else:
             _call_together(call, call_one, rows, between)
     return results
+
+
+_ALL_OR_NONE: Final = (
+    "A map answers all inputs or none: leave this one out, or catch the error in the technique and "
+    "return what stands for it."
+)
+
+
+def _require_taken(
+    function: Technique, args: Sequence[Any], calls: Sequence[Mapping[str, Any]]
+) -> None:
+    """Refuse a call that the function does not take, before others have taken their time."""
+    try:
+        # What a wrapper takes itself, not what it wraps.
+        signature = inspect.signature(function, follow_wrapped=False)
+    except (TypeError, ValueError):  # One that is not written in Python.
+        return
+    for at, call in enumerate(calls):
+        try:
+            signature.bind(None, None, *args, **call)
+        except TypeError as error:
+            name = getattr(function, "__qualname__", repr(function))
+            raise TypeError(
+                f"{name} does not take input {at} of {len(calls)} (counted from 0): {error}. It "
+                f"takes {', '.join([*signature.parameters][2:]) or 'nothing'}. No input has run."
+            ) from None
 
 
 def _call_together(

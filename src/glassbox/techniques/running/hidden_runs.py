@@ -5,7 +5,7 @@ Knows sequences, and in which order the parts of a value are met; knows nothing 
 
 import dataclasses
 import re
-from collections import UserDict, deque
+from collections import deque
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -103,7 +103,7 @@ def leaves(value: Any) -> Iterator[Any]:
 
     Those of sets are left out: they have no order.
     """
-    if isinstance(value, Mapping | UserDict):
+    if isinstance(value, Mapping):
         for name, each in value.items():
             yield from leaves(name)
             yield from leaves(each)

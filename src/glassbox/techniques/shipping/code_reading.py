@@ -153,8 +153,12 @@ def changed_names(function: types.FunctionType) -> tuple[str, ...]:
                 step.opname == "STORE_DEREF" and name in function.__code__.co_freevars
             ):
                 found[name] = None
-            calls = following is not None and following.opname in _ATTRIBUTES
-            if step.opname in _LOADS and calls and str(following.argval) in _CHANGERS:  # type: ignore[union-attr]
+            if (
+                step.opname in _LOADS
+                and following is not None
+                and following.opname in _ATTRIBUTES
+                and str(following.argval) in _CHANGERS
+            ):
                 found[name] = None
     return tuple(found)
 

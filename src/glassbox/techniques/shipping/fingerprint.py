@@ -51,9 +51,9 @@ def _walk(value: object, seen: set[int]) -> Iterator[object]:
         if not _is_installed_name(value):
             raise _CannotTell
         yield _Same(value)
-    elif type(value) in (tuple, frozenset):
-        yield type(value), len(value)  # type: ignore[arg-type]  # both have a length
-        for each in value:  # type: ignore[attr-defined]
+    elif isinstance(value, tuple | frozenset) and type(value) in (tuple, frozenset):
+        yield type(value), len(value)
+        for each in value:
             yield from _walk(each, seen)
     else:
         raise _CannotTell
