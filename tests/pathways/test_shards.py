@@ -15,7 +15,6 @@ from glassbox.pathways.shards import (
     finish_step,
     finished_step,
     forget_step,
-    sweep_leftovers,
 )
 
 KEY = StepKey("discover", {"discover.mode": "total", "discover.top": 25}, {"model": "ab" * 32})
@@ -151,13 +150,3 @@ def test_a_forgotten_step_may_be_made_under_another_configuration(tmp_path):
     begin_step(tmp_path, OTHER)
     assert finished_step(tmp_path, OTHER) is None
     assert Shards(tmp_path / "shards", OTHER).names() == ()
-
-
-def test_only_half_written_files_are_swept(tmp_path):
-    (tmp_path / "a").mkdir()
-    kept = [tmp_path / "a" / "one.safetensors", tmp_path / ".lock", tmp_path / "a" / ".gitignore"]
-    for each in kept:
-        each.write_text("x")
-    (tmp_path / "a" / ".one.safetensors.ab12_xyz").write_text("x")
-    assert sweep_leftovers(tmp_path) == 1
-    assert all(each.exists() for each in kept)

@@ -315,17 +315,6 @@ def forget_step(folder: Path, step: str, remains: Iterable[Path] = ()) -> None:
     (folder / f"{step}.step.json").unlink(missing_ok=True)
 
 
-def sweep_leftovers(folder: Path) -> int:
-    """Remove the half-written temporary files of a killed process; returns how many there were.
-
-    Only where no other process writes.
-    """
-    found = [each for each in folder.rglob(".*.*") if _LEFTOVER.fullmatch(each.name)]
-    for each in found:
-        each.unlink(missing_ok=True)
-    return len(found)
-
-
 def sorted_header(content: bytes) -> bytes:
     """Return a safetensors file whose header has sorted keys: equal tensors, equal bytes."""
     # Source: the format's README: 8 bytes little-endian header length, JSON padded with spaces.
@@ -336,8 +325,6 @@ def sorted_header(content: bytes) -> bytes:
 
 
 _NOTHING = object()
-
-_LEFTOVER = re.compile(r"\..+\.(json|jsonl|parquet|safetensors|html)\.[a-z0-9_]{8}")
 
 
 def _opened(path: Path) -> Any:

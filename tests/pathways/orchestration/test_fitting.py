@@ -12,6 +12,7 @@ from glassbox.pathways.corpus.contexts import make_context
 from glassbox.pathways.discovery.gradients import ContextGradients, LayerGradients
 from glassbox.pathways.latents import LatentId
 from glassbox.pathways.orchestration.costs import ContextShape, ModelShape, sweep_flop
+from glassbox.pathways.orchestration.decision_runs import DecisionRuns
 from glassbox.pathways.orchestration.fitting import (
     ROW_BYTES,
     Rehearsed,
@@ -54,7 +55,7 @@ def rehearsed(pace=PACE):
     for name, took in (("activations", 0.5), ("clean text", 0.1), ("replay", 0.2)):
         meter.stages.append(Stage(name, took, 0, 0, 0))
     found = ContextGradients(one, "total", "past", (below,))
-    return Rehearsed(found, 400, 1000, many, 10), meter
+    return Rehearsed(found, 400, 1000, many, 10, DecisionRuns(clean=160, ablated=900)), meter
 
 
 def seconds(load=LOAD, pace=PACE, **replay):
@@ -67,17 +68,19 @@ def test_reading_takes_as_long_as_there_are_tokens():
     assert seconds(replace(LOAD, n_tokens=4000))["tokens"] == pytest.approx(0.5 * 4000 / 400)
 
 
-def test_effects_on_the_decision_take_passes_over_prompts_and_random_directions():
+def test_effects_on_the_decision_take_runs_of_prompts_and_random_directions():
     def integrating(**integrate):
         config = StudyConfig.from_json({"integrate": {"n_prompts": 4, "n_null": 3} | integrate})
         return step_seconds(config, SHAPE, LOAD, *rehearsed())["integrate"]
 
-    one = 0.5 / 400 * 2000 / 100  # a prompt, as long as the mean text
-    # Layers 0 to 6 of seven: half of the six above the lowest, on average.
-    assert integrating() == pytest.approx(48 * 8 * (1 + 3 / 7 * 4) * one)
-    assert integrating(n_null=0) == pytest.approx(48 * 8 * (1 + 3 / 7) * one)
+    one = 0.5 / (400 * 8)  # a token through a block
+    # Each prompt once with nothing changed; each latent itself, and three random directions.
+    assert integrating() == pytest.approx(8 * (160 + 4 * 900) * one)
+    assert integrating(n_null=0) == pytest.approx(8 * (160 + 900) * one)
     assert integrating(n_prompts=8) == pytest.approx(2 * integrating())
     assert integrating(faithfulness=False) == 0
+    # Of many directions all latents get a first look, and half of them a second.
+    assert integrating(n_null=20) == pytest.approx(8 * (2 * 160 + (1 + 5 + 10) * 900) * one)
 
 
 def test_every_source_gets_the_first_dose_and_more_where_it_is_looked_at_closely():

@@ -148,7 +148,8 @@ def _window(layer: Any, config: Any) -> int | None:
     """Return a layer's window: its own where layers differ (Qwen2), else the model's (Mistral)."""
     attention = layer.self_attn
     if hasattr(attention, "sliding_window"):
-        return attention.sliding_window  # type: ignore[no-any-return]
+        window: int | None = attention.sliding_window
+        return window
     return getattr(config, "sliding_window", None) if config.model_type == "mistral" else None
 
 

@@ -123,7 +123,7 @@ def _share(framing: Float[np.ndarray, "n_sets *m"]) -> Float[np.ndarray, "n_sets
     """Return (framing - empty) / (full - empty) for every set; NaN where there is nothing."""
     full, empty = framing[0], framing[1]
     span = np.where(np.abs(full - empty) < _NOTHING, np.nan, full - empty)
-    shares: Float[np.ndarray, n_sets * m] = (framing - empty) / span
+    shares: np.ndarray = (framing - empty) / span
     return shares
 
 

@@ -21,7 +21,6 @@ from glassbox.pathways.corpus.documents import Corpus
 from glassbox.pathways.discovery.cut import candidates
 from glassbox.pathways.discovery.gradients import ContextGradients
 from glassbox.pathways.discovery.workers import n_workers
-from glassbox.pathways.integration.looks import expected_directions
 from glassbox.pathways.orchestration.candidates_file import cut_of
 from glassbox.pathways.orchestration.costs import (
     ContextShape,
@@ -29,6 +28,7 @@ from glassbox.pathways.orchestration.costs import (
     runs_of_source,
     sweep_flop,
 )
+from glassbox.pathways.orchestration.decision_runs import DecisionRuns
 from glassbox.pathways.orchestration.memory import MemoryMeter, free_bytes, resident_bytes
 from glassbox.pathways.orchestration.parts import selected_ids
 from glassbox.pathways.orchestration.sizes import (
@@ -97,6 +97,8 @@ class Rehearsed:
     """The text with the targets of the stage ``many targets``."""
     n_runs: int
     """Replays of the stage ``replay``."""
+    decision: DecisionRuns
+    """What effects on the decision run in one prompt."""
 
 
 def forecast_run(
@@ -253,8 +255,7 @@ def step_seconds(
 
     A sweep costs something for each text and something for each operation; two rehearsals, of one
     target and of many in the same text, tell these apart. Targets are taken to stand anywhere in
-    their texts, and prompts to be as long as the corpus's mean text. Counting, judging and drawing
-    are left out.
+    their texts. Counting, judging and drawing are left out.
     """
     took = {stage.name: stage.seconds for stage in meter.stages}
     one, many = took["sweep, selected latents"], took["many targets"]
@@ -275,25 +276,19 @@ def step_seconds(
         "discover": load.n_contexts * text + pace * operations(_typical(load, lowest)),
         "validate": load.n_contexts * took["clean text"]
         + n_runs * took["replay"] / max(1, done.n_runs),
-        "integrate": _prompt_passes(config, load, lowest)
+        "integrate": _decision_runs(config, load, done)
         * took["activations"]
-        * (load.n_tokens / max(1, load.n_documents))
-        / max(1, done.n_tokens),
+        / (max(1, done.n_tokens) * shape.n_layers),
     }
 
 
-def _prompt_passes(config: StudyConfig, load: Workload, lowest: int) -> float:
-    """Return how many passes over a prompt the effects on the decision take, at most.
-
-    A whole one and one for each direction, through the blocks above the latent: the study's stand
-    halfway up, on average, and fire on all prompts, at worst.
-    """
+def _decision_runs(config: StudyConfig, load: Workload, done: Rehearsed) -> float:
+    """Return how much runs for the effects on the decision, at most, in tokens times blocks."""
     integrate = config.integrate
     if not integrate.faithfulness:
         return 0.0
-    above = (load.deepest - lowest) / 2 / (load.deepest + 1)
-    n_runs = 1 + above * (1 + expected_directions(load.n_latents, integrate.n_null))
-    return load.n_latents * 2 * integrate.n_prompts * n_runs
+    of_prompt = done.decision.of_prompt(load.n_latents, integrate.n_null)
+    return 2 * integrate.n_prompts * of_prompt
 
 
 def _runs_of_a_text(config: StudyConfig, found: ContextGradients) -> float:

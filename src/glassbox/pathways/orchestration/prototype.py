@@ -13,7 +13,9 @@ import numpy as np
 from glassbox.artifacts import write_json
 from glassbox.engine.protocol import Lent
 from glassbox.errors import NotEnoughData, UnknownName
+from glassbox.pathways.blocks.weights import ModelBlocks
 from glassbox.pathways.corpus.activation_pass import read_activations
+from glassbox.pathways.corpus.activations import Activations
 from glassbox.pathways.corpus.building import build_corpus
 from glassbox.pathways.corpus.contexts import Context, make_context
 from glassbox.pathways.corpus.documents import Corpus
@@ -21,6 +23,7 @@ from glassbox.pathways.discovery.gradients import ContextGradients
 from glassbox.pathways.discovery.sources import HeldSources, StreamedSources
 from glassbox.pathways.discovery.sweep import SweepOptions
 from glassbox.pathways.latents import LatentId
+from glassbox.pathways.orchestration.decision_runs import decision_runs
 from glassbox.pathways.orchestration.file_steps import data_inputs
 from glassbox.pathways.orchestration.fitting import Rehearsed, forecast_run
 from glassbox.pathways.orchestration.lent_model import runnable, sweeper_of
@@ -77,41 +80,93 @@ def prototype(place: Workplace, key: StepKey) -> Done:
         NoDiskSpace: The results would not fit the disk.
     """
     del key
-    config, folder = place.config, place.folder
     sample = _sampled(place)
     meter = MemoryMeter(place.engine.info.device)
     with place.stages("Checking the dictionaries"), meter.stage("dictionaries"):
         reports = _checked(place, [each.prompt + each.response for each in sample])
     with place.lend() as lent, place.stages("Rehearsing with one latent"):
-        device = next(lent.model.parameters()).device
-        with meter.stage("corpus"):
-            corpus = _sample_corpus(place, lent, sample)
-        with meter.stage("rows"):
-            latents = study_latents(place, device=device)
-        with meter.stage("activations"):
-            context, n_activations = _context(place, lent, corpus, latents)
-        target = context.targets[0]
-        with meter.stage("sweep, whole dictionaries"):
-            whole = _sweep(place, lent, context, latents, streamed=True)
-        with meter.stage("sweep, selected latents"):
-            selected = _sweep(place, lent, context, latents, streamed=False)
-        candidates = _candidates(whole, config.prototype.top)
-        activation, effects = _replay(place, lent, context, candidates, meter)
-        many = _crowded(context, latents)
-        with meter.stage("many targets"):
-            _sweep_many(place, lent, many, latents)
-        n_tokens = int(corpus.lengths.sum())
-        done = Rehearsed(selected, n_tokens, n_activations, many, len(candidates))
-        forecast = forecast_run(place, lent, meter, done)
-    content = {
+        tried = _tried(place, lent, sample, meter)
+        forecast = forecast_run(place, lent, meter, tried.rehearsed)
+    path = place.folder.single_feature_test
+    write_json(path, _content(tried, meter, reports, forecast))
+    require_fits(forecast)
+    words = (
+        f"{tried.latent.name}: {counted(len(tried.candidates), 'candidate')}; forecast of the rest "
+        f"{forecast['seconds']:.0f} s, peak {forecast['peak_bytes'] / 1e9:.2f} GB, files "
+        f"{forecast['disk_bytes'] / 1e6:.0f} MB"
+    )
+    figures = {name: forecast[name] for name in ("peak_bytes", "seconds", "disk_bytes")}
+    return Done((path,), {"n_candidates": len(tried.candidates), **figures}, words)
+
+
+@dataclass(frozen=True, eq=False)
+class _Tried:
+    """What came of the one latent."""
+
+    context: Context
+    """The text, with the latent as its target."""
+    activation: float
+    """The latent's activation there."""
+    whole: ContextGradients
+    """Its gradients by all latents below."""
+    candidates: list[dict[str, Any]]
+    """The strongest of these, with what ablating them does to it."""
+    rehearsed: Rehearsed
+    """How much there was of everything."""
+
+    @property
+    def latent(self) -> LatentId:
+        """The latent."""
+        return self.context.targets[0].latent
+
+
+def _tried(place: Workplace, lent: Lent, sample: Sequence[_Sampled], meter: MemoryMeter) -> _Tried:
+    """Do everything that the study does, for one latent in one text, each stage measured."""
+    with meter.stage("corpus"):
+        corpus = _sample_corpus(place, lent, sample)
+    with meter.stage("rows"):
+        latents = study_latents(place, device=next(lent.model.parameters()).device)
+    with meter.stage("activations"):
+        found = read_activations(lent.model, corpus, latents.rows, full=latents.full)
+        context = _context(place, corpus, found)
+    with meter.stage("sweep, whole dictionaries"):
+        whole = _sweep(place, lent, context, latents, streamed=True)
+    with meter.stage("sweep, selected latents"):
+        selected = _sweep(place, lent, context, latents, streamed=False)
+    candidates = _candidates(whole, place.config.prototype.top)
+    activation, effects = _replay(place, lent, context, candidates, meter)
+    many = _crowded(context, latents)
+    with meter.stage("many targets"):
+        _sweep_many(place, lent, many, latents)
+    decision = decision_runs(
+        found,
+        corpus,
+        n_layers=place.engine.info.n_layers,
+        by_blocks=isinstance(runnable(lent.model), ModelBlocks),
+    )
+    return _Tried(
+        context=context,
+        activation=activation,
+        whole=whole,
+        candidates=[{**each, "ablated": effects.get(each["source"])} for each in candidates],
+        rehearsed=Rehearsed(
+            selected, int(corpus.lengths.sum()), len(found), many, len(candidates), decision
+        ),
+    )
+
+
+def _content(
+    tried: _Tried, meter: MemoryMeter, reports: Sequence[LoadReport], forecast: dict[str, Any]
+) -> dict[str, Any]:
+    """Return what ``single_feature_test.json`` holds."""
+    whole, selected = tried.whole, tried.rehearsed.found
+    return {
         "schema_version": SCHEMA,
-        "feature": target.latent.name,
-        "n_tokens": len(context.token_ids),
-        "position": target.position,
-        "activation": activation,
-        "upstream_candidates": [
-            {**each, "ablated": effects.get(each["source"])} for each in candidates
-        ],
+        "feature": tried.latent.name,
+        "n_tokens": len(tried.context.token_ids),
+        "position": tried.context.targets[0].position,
+        "activation": tried.activation,
+        "upstream_candidates": tried.candidates,
         "n_excluded": whole.n_excluded,
         "n_selected_sources": sum(len(layer.positions) for layer in selected.layers),
         "mode": whole.mode,
@@ -122,23 +177,6 @@ def prototype(place: Workplace, key: StepKey) -> Done:
         "saes": [report.to_json() for report in reports],
         "forecast": forecast,
     }
-    write_json(folder.single_feature_test, content)
-    require_fits(forecast)
-    words = (
-        f"{target.latent.name}: {counted(len(candidates), 'candidate')}; forecast of the rest "
-        f"{forecast['seconds']:.0f} s, peak {forecast['peak_bytes'] / 1e9:.2f} GB, files "
-        f"{forecast['disk_bytes'] / 1e6:.0f} MB"
-    )
-    return Done(
-        (folder.single_feature_test,),
-        {
-            "n_candidates": len(candidates),
-            "peak_bytes": forecast["peak_bytes"],
-            "seconds": forecast["seconds"],
-            "disk_bytes": forecast["disk_bytes"],
-        },
-        words,
-    )
 
 
 def _sampled(place: Workplace) -> list[_Sampled]:
@@ -180,14 +218,8 @@ def _sample_corpus(place: Workplace, lent: Lent, sample: Sequence[_Sampled]) -> 
     )
 
 
-def _context(
-    place: Workplace, lent: Lent, corpus: Corpus, latents: StudyLatents
-) -> tuple[Context, int]:
-    """Return the text and position at which the rehearsed latent is most active.
-
-    And how many activations there are in all texts together.
-    """
-    found = read_activations(lent.model, corpus, latents.rows, full=latents.full)
+def _context(place: Workplace, corpus: Corpus, found: Activations) -> Context:
+    """Return the text and position at which the rehearsed latent is most active."""
     # Ascending by value, so that each latent's last entry is its peak.
     order = np.argsort(found.value, kind="stable")
     where = {
@@ -198,14 +230,13 @@ def _context(
     latent = _chosen(place, peaks)
     entry = where[latent]
     document = int(found.document[entry])
-    context = make_context(
+    return make_context(
         document,
         corpus.token_ids(document),
         [(latent, int(found.position[entry]))],
         excluded=corpus.excluded(document),
         n_prompt=int(corpus.n_prompt[document]),
     )
-    return context, len(found)
 
 
 def _chosen(place: Workplace, peaks: dict[LatentId, float]) -> LatentId:

@@ -9,19 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from glassbox.artifacts import digest_files
+from glassbox.artifacts import digest_files, sweep_unfinished
 from glassbox.errors import InvalidData
 from glassbox.pathways.config_file import save_config
 from glassbox.pathways.layout import StudyFolder
 from glassbox.pathways.orchestration.workplace import Workplace
-from glassbox.pathways.shards import (
-    StepKey,
-    begin_step,
-    finish_step,
-    finished_step,
-    forget_step,
-    sweep_leftovers,
-)
+from glassbox.pathways.shards import StepKey, begin_step, finish_step, finished_step, forget_step
 
 
 @dataclass(frozen=True)
@@ -105,7 +98,7 @@ def run_step(place: Workplace, step: Step, *, fresh: bool = False) -> Finished:
         if record is not None:
             return _finished(step.name, record, was_there=True)
         place.require_fits()
-        sweep_leftovers(folder)
+        sweep_unfinished(folder)
         begin_step(folder, key)
         save_config(place.config, place.folder.config)
         started = time.perf_counter()

@@ -3,7 +3,6 @@
 Model and dictionaries are opened when a step first needs them. Knows nothing of what steps do.
 """
 
-import fcntl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -13,9 +12,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
-from glassbox.artifacts import digest_json
+from glassbox.artifacts import alone_in, digest_json
 from glassbox.engine.protocol import Engine, Lent
-from glassbox.errors import ConflictError, InvalidData
+from glassbox.errors import InvalidData
 from glassbox.pathways.config import StudyConfig
 from glassbox.pathways.layout import StudyFolder, study_folder
 from glassbox.progress import Say, Stages, unsaid
@@ -143,16 +142,7 @@ class Workplace:
         Raises:
             ConflictError: Another process works there.
         """
-        root = self.folder.root
-        root.mkdir(parents=True, exist_ok=True)
-        with (root / ".lock").open("a") as lock:
-            try:
-                # The system lets go of it however this process ends.
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise ConflictError(
-                    f"Another process works in {root}. Wait for it, or use another study.out."
-                ) from error
+        with alone_in(self.folder.root, "use another study.out"):
             yield
 
     def close(self) -> None:

@@ -5,14 +5,12 @@ nothing stops at the first fault; the report says whether the study is fit to go
 """
 
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from glassbox.pathways.sections import AuditSection
 from glassbox.pathways.study.checkpoints import (
-    CheckpointRecord,
     Checkpoints,
     causal_by_layer,
     read_checkpoints,
@@ -23,7 +21,7 @@ from glassbox.pathways.study.report import AuditReport
 from glassbox.pathways.study.responses import NO_TRIAL, Responses, read_responses
 from glassbox.pathways.study.weighing import weigh
 from glassbox.progress import Progress
-from glassbox.wording import counted
+from glassbox.wording import counted, listed
 
 _MOST_NAMED = 12
 
@@ -124,8 +122,9 @@ def _check_join(
     joinable = [name for name in causal if name in logged]
     if known and logged and not known & logged:
         words = (
-            f"checkpoints and logs have no latent in common: {_listed(found.records)} there, "
-            f"{_listed(responses.names)} here"
+            "checkpoints and logs have no latent in common: "
+            f"{listed([*found.records], _MOST_NAMED)} there, "
+            f"{listed(responses.names, _MOST_NAMED)} here"
         )
         errors.add(Fault("no-overlap", words))
     elif logged:
@@ -163,12 +162,6 @@ def _check_outcomes(responses: Responses, warnings: FaultList) -> None:
     if promptless:
         words = f"{promptless:,} of {n_used:,} responses do not have their prompt"
         warnings.add(Fault("no-prompts", words))
-
-
-def _listed(names: Mapping[str, CheckpointRecord] | tuple[str, ...]) -> str:
-    shown = list(names)[:_MOST_NAMED]
-    more = len(names) - len(shown)
-    return ", ".join(shown) + (f" and {more:,} more" if more else "")
 
 
 def error_summary(report: AuditReport) -> str:
