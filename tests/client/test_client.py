@@ -283,6 +283,7 @@ def test_a_server_that_stays_full_is_an_error_with_its_wait(monkeypatch):
         lambda c: c.register_version("models.py:classes"),
         lambda c: c.start_rollout("b"),
         lambda c: c.promote_rollout("r1"),
+        lambda c: c.finish_rollout("r1"),
         lambda c: c.make_reference(last_n=100),
         lambda c: c.run_drift(),
         lambda c: c.erase_record("r1", "asked for"),

@@ -163,21 +163,23 @@ def sagemaker(container, credentials):
 
 
 @pytest.fixture(scope="module")
-def process(tmp_path_factory):
+def process(tmp_path_factory, warm):
     words = ("--model", "tiny", "--adapter", f"ours={ADAPTER}", "--classifier", str(SHIPPED_RUN))
+    more = {"python": warm / "python", "GLASSBOX_ENGINE__THREADS": "1"}
     folder = tmp_path_factory.mktemp("process")
-    with served(Path(folder), *words, GLASSBOX_ENGINE__THREADS="1") as server:
+    with served(Path(folder), *words, **more) as server:
         server.until("Ready: ")
         with Client(server.url, retries=Retries(0)) as client:
             yield client
 
 
 @pytest.fixture(scope="module")
-def container_process(tmp_path_factory, credentials):
+def container_process(tmp_path_factory, credentials, warm):
     words = ("--sagemaker", "--host", "127.0.0.1", "--model", "tiny")
     parts = ("--adapter", f"ours={ADAPTER}", "--classifier", str(SHIPPED_RUN))
+    more = {"python": warm / "python", "GLASSBOX_ENGINE__THREADS": "1"}
     folder = tmp_path_factory.mktemp("container")
-    with served(Path(folder), *words, *parts, GLASSBOX_ENGINE__THREADS="1") as server:
+    with served(Path(folder), *words, *parts, **more) as server:
         server.until("Ready: ")
         transport = SageMakerTransport(endpoint_of(URL), PATIENCE_S)
         platform = Platform(To(server.url))

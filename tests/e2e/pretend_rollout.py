@@ -224,7 +224,7 @@ async def post_verb(request: Request, id: str, verb: str):
         return problem(409, "conflict", world.conflict)
     if verb == "abort":
         world.rollout = rollout("Failed", id=id, verdict="fail")
-    elif verb == "promote":
+    elif verb in ("promote", "finish"):
         world.rollout = rollout("Succeeded", id=id, verdict="pass", weight=1.0)
     else:
         world.rollout = {**world.rollout, "paused": verb == "pause"}

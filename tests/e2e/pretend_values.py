@@ -122,6 +122,7 @@ def rollout(phase, *, id="r-2", weight=0.0, verdict="inconclusive"):
             for at, step in enumerate(steps)
         ],
         "evidence_series": series(shown),
+        "verbs": [] if phase in ("Failed", "Succeeded") else ["pause", "promote", "abort"],
     }
 
 

@@ -197,7 +197,7 @@ class ModelMethods(ABC):
     def promote_rollout(
         self, rollout_id: str, reason: str = "", *, force: bool = False
     ) -> RolloutStatus:
-        """Confirm a rollout that waits for it, or end its bake.
+        """Confirm a rollout that waits for it, or with ``force`` promote in spite of doubt.
 
         Args:
             rollout_id: Which one.
@@ -205,6 +205,10 @@ class ModelMethods(ABC):
             force: Whether to promote although there is doubt; never although a gate fails.
         """
         return self._send(model_calls.move_rollout(rollout_id, "promote", reason, force=force))
+
+    def finish_rollout(self, rollout_id: str, reason: str = "") -> RolloutStatus:
+        """End the bake of a rollout; the new champion stays."""
+        return self._send(model_calls.move_rollout(rollout_id, "finish", reason))
 
     def abort_rollout(self, rollout_id: str, reason: str = "") -> RolloutStatus:
         """End a rollout; the champion answers all requests again."""

@@ -200,7 +200,7 @@ class AsyncModelMethods(ABC):
     async def promote_rollout(
         self, rollout_id: str, reason: str = "", *, force: bool = False
     ) -> RolloutStatus:
-        """Confirm a rollout that waits for it, or end its bake.
+        """Confirm a rollout that waits for it, or with ``force`` promote in spite of doubt.
 
         Args:
             rollout_id: Which one.
@@ -210,6 +210,10 @@ class AsyncModelMethods(ABC):
         return await self._send(
             model_calls.move_rollout(rollout_id, "promote", reason, force=force)
         )
+
+    async def finish_rollout(self, rollout_id: str, reason: str = "") -> RolloutStatus:
+        """End the bake of a rollout; the new champion stays."""
+        return await self._send(model_calls.move_rollout(rollout_id, "finish", reason))
 
     async def abort_rollout(self, rollout_id: str, reason: str = "") -> RolloutStatus:
         """End a rollout; the champion answers all requests again."""

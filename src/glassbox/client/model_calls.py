@@ -235,7 +235,7 @@ def start_rollout(
 
 
 def move_rollout(rollout_id: str, verb: str, reason: str, **further: bool) -> Call[RolloutStatus]:
-    """Return the request that pauses, resumes, promotes or aborts."""
+    """Return the request that pauses, resumes, promotes, finishes or aborts."""
     path = f"{BASE}/rollouts/{_name(rollout_id)}/{verb}"
     body: dict[str, Any] = {"reason": reason, **further}
     return Call("POST", path, reader(RolloutStatus), body, is_once=True)

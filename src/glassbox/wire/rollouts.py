@@ -119,7 +119,7 @@ class RolloutStatus(RolloutBrief):
     n_distinct: int = 0
     """Different inputs seen, counted up to as many as the plan needs."""
     verbs: list[str] = Field(default_factory=list)
-    """What may be done with it now, of `pause`, `resume`, `promote`, `abort`."""
+    """What may be done with it now, of `pause`, `resume`, `promote`, `finish`, `abort`."""
 
 
 class RolloutsAnswered(Answered):

@@ -20,12 +20,12 @@ from glassbox.cli.demo.rollout import PLAN, RULES, play
 from glassbox.cli.demo.server import taking_alerts
 from glassbox.cli.demo.traffic import Told, Traffic
 from glassbox.client import Client
-from glassbox.errors import ConflictError, Unreachable
+from glassbox.errors import ConflictError, DeadlineExceeded, Unreachable
 from glassbox.rollout.alerts.rules_file import read_alert_file
 from glassbox.rollout.decisions.plan import plan_from
 from glassbox.runtime import SHIPPED_RUN
 from glassbox.wire.rollouts import GateAnswered
-from tests.waiting import PATIENCE_S, clock_of_this_process, until
+from tests.waiting import clock_of_this_process, until
 
 SHIPPED = pytest.mark.skipif(not SHIPPED_RUN.is_dir(), reason="the embedded world is not built")
 
@@ -165,7 +165,7 @@ def test_everybody_is_asked_about_and_the_truth_is_told_once(traffic):
     client = PretendClient()
     people = traffic(client)
     people.send([Told("good", "positive"), Told("what?", None)])
-    people.wait(20, PATIENCE_S)
+    people.wait(20)
     assert {"good", "what?"} <= set(client.asked)
     until(lambda: client.labels)
     people.stop()
@@ -179,7 +179,7 @@ def test_what_fails_is_counted_and_does_not_end_it(traffic):
     client = PretendClient(fails_on="bad")
     people = traffic(client)
     people.send([Told("bad", "negative"), Told("good", "positive")])
-    people.wait(10, PATIENCE_S)
+    people.wait(10)
     until(lambda: people.n_failed)
     people.stop()
     assert people.n_failed > 0
@@ -190,20 +190,22 @@ def test_another_kind_of_text_takes_the_place_of_the_first(traffic):
     client = PretendClient()
     people = traffic(client)
     people.send([Told("review", None)])
-    people.wait(5, PATIENCE_S)
+    people.wait(5)
     people.send([Told("question", None)])
-    people.wait(20, PATIENCE_S)
+    people.wait(20)
     people.stop()
     first = client.asked.index("question")
     assert set(client.asked[first + demo_traffic.PEOPLE :]) == {"question"}
 
 
-def test_waiting_ends_though_nobody_answers(traffic):
+def test_waiting_ends_where_nothing_is_answered_any_more(traffic, monkeypatch):
+    monkeypatch.setattr(demo_traffic, "SILENT_S", 0.3)
     people = traffic(PretendClient(fails_on="bad"))
     people.send([Told("bad", None)])
     with clock_of_this_process() as clock:
         began_s = time.monotonic()
-        people.wait(1, 0.3)
+        with pytest.raises(DeadlineExceeded, match=r"answered nothing for 0\.3 s"):
+            people.wait(1)
         assert time.monotonic() - began_s >= 0.3
         assert clock() < 3.0
 

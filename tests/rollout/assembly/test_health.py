@@ -38,6 +38,11 @@ def test_a_challenger_that_drops_more_than_it_answers_is_said_to_be_slow():
     assert "shadow_sampling" in found.reason
 
 
+def test_a_challenger_that_loads_is_not_called_slow():
+    found = health._shadow([lane({"dropped": 52}, state="loading")])
+    assert found.reason == "next_v2 is loading: 52 copies were dropped until now"
+
+
 def test_a_challenger_that_fails_is_said_to_fail():
     found = health._shadow([lane({"error": 4}, circuit="open", last_error="integrity (KeyError)")])
     assert (found.status, found.reason) == ("degraded", "next_v2: integrity (KeyError)")

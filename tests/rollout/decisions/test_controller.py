@@ -218,6 +218,7 @@ def test_a_dry_run_says_what_it_would_do_and_does_nothing():
     assert phases == ["Initialized", "Waiting", "Succeeded"]
     assert world.controller.status(status.id).decision.reason.startswith("Dry run")
     assert world.champion == "v1"
+    assert world.controller.status(status.id).weight == 0.0
 
 
 def test_a_failed_challenger_cools_down_first():

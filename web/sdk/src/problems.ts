@@ -133,7 +133,8 @@ export function transportError(error: unknown, url: string): GlassboxError {
   if (code != null || !NO_ANSWER.has(words)) return brokenOff(words, error);
   return new Unreachable(
     `No server answers at ${url} (${words}). In a page it may also be that the browser does not let ` +
-      "this page ask there: from another origin it must be allowed to, by a proxy before the server.",
+      "this page ask there: from another origin it must be allowed to, by the server's setting " +
+      "server.cors_origins.",
     { cause: error },
   );
 }

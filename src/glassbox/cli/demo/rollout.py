@@ -12,6 +12,7 @@ import time
 import webbrowser
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,8 +22,8 @@ from glassbox.artifacts import read_json, write_bytes
 from glassbox.cli.demo.folder import demo_folder
 from glassbox.cli.demo.server import HOST, check_port, serving, taking_alerts
 from glassbox.cli.demo.traffic import Told, Traffic
+from glassbox.cli.demo.waiting import Teller, waited_for
 from glassbox.cli.terminal.console import Column, note, output, print_table, print_text
-from glassbox.errors import DeadlineExceeded
 from glassbox.rollout.decisions.policy import ENDED
 from glassbox.runtime import SHIPPED_RUN
 from glassbox.wire.rollouts import GateAnswered
@@ -39,11 +40,8 @@ FOLDER: Final = "demo-rollout"
 PER_SECOND: Final = 40.0
 """Requests a second: what two cores answer and still have something left for a challenger."""
 
-ACT_S: Final = 120.0
-"""Seconds after which an act is given up."""
-
-TELL_S: Final = 6.0
-"""Seconds between two words about how far the gates are."""
+ALERT_S: Final = 60.0
+"""Seconds in which an alert must come."""
 
 WINDOW: Final = 300
 """Answers that are compared with the reference, so many of each kind of text."""
@@ -58,11 +56,13 @@ PLAN: Final[dict[str, Any]] = {
     "consecutive_passes": 2,
     "bake_s": 4.0,
     "min_bake_requests": 50,
+    "max_duration_s": 900.0,
     "cooldown_s": 0.0,
     "limits": {"difference": 0.25, "error_rate": 0.05, "slow_share": 0.25, "slow_ms": 250.0,
                "calibration": 0.05},
 }  # fmt: skip
-"""A rollout in seconds rather than days; the limits are as wide as a demo of seconds needs."""
+"""A rollout in seconds rather than days; the limits are as wide as a demo of seconds needs. On a
+machine that is busy it takes longer, and ends with what could not be decided."""
 
 RULES: Final = """\
 [receivers.demo]
@@ -205,32 +205,30 @@ def _acts(client: "Client", traffic: Traffic, alerts: _Alerts) -> list[Act]:
 
 
 def _rollout(client: "Client", title: str, challenger: str, reason: str, alerts: _Alerts) -> Act:
-    began_s = told_s = time.monotonic()
+    began_s = time.monotonic()
     output().print(f"\n[bold]{title}[/bold]: {challenger} sees a copy of every request.")
     status = client.start_rollout(challenger, plan=PLAN, reason=reason)
+    teller = Teller(lambda words: _tell(time.monotonic() - began_s, f"{'':<12} {words}"))
     n_seen = 0
-    while status.phase not in ENDED and time.monotonic() - began_s < ACT_S:
+    # It ends by itself, at the latest when the plan's time is over.
+    while status.phase not in ENDED:
         time.sleep(0.3)
         status = client.rollout(status.id)
         for each in status.transitions[n_seen:]:
-            told_s = time.monotonic()
+            teller.news()
             # What the gates said stands in the table below.
             why = each.reason if each.after != "Promoting" else "All gates pass."
-            _tell(told_s - began_s, f"{each.after:<12} {why}")
+            _tell(time.monotonic() - began_s, f"{each.after:<12} {why}")
         n_seen = len(status.transitions)
-        if time.monotonic() - told_s > TELL_S and status.phase not in ENDED:
-            told_s = time.monotonic()
-            _tell(told_s - began_s, f"{'':<12} {_so_far(status)}")
-    if status.phase not in ENDED:
-        raise DeadlineExceeded(f"{challenger} was neither promoted nor taken back in {ACT_S:g} s: "
-                               f"{status.decision.reason}")  # fmt: skip
+        if status.phase not in ENDED:
+            teller.waits_for(partial(_waited_for, client, status))
     gates = _deciding_gates(status)
     _show_gates(gates)
     if status.phase == "Succeeded":
         return Act(title, f"{challenger} was promoted", time.monotonic() - began_s)
     if _was_only_slow(gates):
         print_text(SLOW)
-    was_told = alerts.wait("rollout failed", 20.0)
+    was_told = alerts.wait("rollout failed", ALERT_S)
     outcome = f"{challenger} was taken back; {_delivered(was_told)}"
     return Act(title, outcome, time.monotonic() - began_s)
 
@@ -238,14 +236,14 @@ def _rollout(client: "Client", title: str, challenger: str, reason: str, alerts:
 def _drift(client: "Client", traffic: Traffic, alerts: _Alerts) -> Act:
     began_s = time.monotonic()
     output().print("\n[bold]Another kind of text[/bold]: first the same texts as before.")
-    traffic.wait(WINDOW // 2, ACT_S)
+    traffic.wait(WINDOW // 2)
     reference = client.make_reference(last_n=1000)
     _tell(time.monotonic() - began_s, f"The last {reference.n_rows} answers are the reference.")
-    traffic.wait(WINDOW, ACT_S)
+    traffic.wait(WINDOW)
     _tell(time.monotonic() - began_s, f"Against it: {_verdict(client.run_drift())}")
     traffic.send(_questions())
     _tell(time.monotonic() - began_s, "Now people ask questions instead.")
-    traffic.wait(WINDOW, ACT_S)
+    traffic.wait(WINDOW)
     report = client.run_drift()
     _tell(time.monotonic() - began_s, f"Against it: {_verdict(report)}")
     worst = [each for each in report.features if each.drifted][:5]
@@ -253,26 +251,18 @@ def _drift(client: "Client", traffic: Traffic, alerts: _Alerts) -> Act:
         ["drifted", "by", Column("effect", "right"), Column("limit", "right")],
         [(each.name, each.effect_name, _short(each.effect), _short(each.limit)) for each in worst],
     )
-    was_told = alerts.wait("drift", 20.0)
+    was_told = alerts.wait("drift", ALERT_S)
     traffic.send(_held_out())
     outcome = f"{report.verdict.replace('_', ' ')}; {_delivered(was_told)}"
     return Act("Another kind of text", outcome, time.monotonic() - began_s)
 
 
+def _waited_for(client: "Client", status: "RolloutStatus") -> str:
+    return waited_for(status, client.inference_health())
+
+
 def _tell(seconds: float, words: str) -> None:
     output().print(f"   {seconds:3.0f} s  {words}", highlight=False, markup=False, soft_wrap=True)
-
-
-def _so_far(status: "RolloutStatus") -> str:
-    """Return how much the gates have to go on."""
-    n_short = sum(each.n < each.needed for each in status.gates if each.needed)
-    n = min((each.n for each in status.gates), default=0)
-    if not n:
-        return "… its own process is starting."
-    if n_short or not status.gates:
-        return f"… {counted(n, 'request')} compared so far; no gate decides on so few."
-    open_gates = [each.name for each in status.gates if each.verdict == "inconclusive"]
-    return f"… {counted(n, 'request')} compared; in doubt: {', '.join(open_gates) or 'none'}."
 
 
 def _verdict(report: "DriftReportAnswered") -> str:

@@ -9,7 +9,7 @@ from itertools import cycle
 from typing import Final
 
 from glassbox.client import Client
-from glassbox.errors import GlassboxError
+from glassbox.errors import DeadlineExceeded, GlassboxError
 
 PEOPLE: Final = 6
 """How many ask at a time."""
@@ -19,6 +19,10 @@ LABELS_AFTER_S: Final = 1.0
 
 MOST_LABELS: Final = 200
 """Labels told at a time."""
+
+
+SILENT_S: Final = 60.0
+"""Seconds without any answer after which nobody waits for one."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,7 @@ class Traffic:
         self._client = client
         self._pause_s = PEOPLE / per_second
         self._lock = threading.Lock()
+        self._answered = threading.Condition(self._lock)
         self._texts: cycle[Told] = cycle([Told("", None)])
         self._due: deque[tuple[float, str, str]] = deque()
         self._ending = threading.Event()
@@ -60,12 +65,20 @@ class Traffic:
             for each in self._threads:
                 each.start()
 
-    def wait(self, n_answers: int, most_s: float) -> None:
-        """Return when so many more were answered, or after some seconds."""
-        until_s = time.monotonic() + most_s
-        n_after = self.n_answered + n_answers
-        while self.n_answered < n_after and time.monotonic() < until_s:
-            time.sleep(0.1)
+    def wait(self, n_answers: int) -> None:
+        """Return when so many more were answered, however long that takes.
+
+        Raises:
+            DeadlineExceeded: No answer came for ``SILENT_S`` seconds.
+        """
+        with self._answered:
+            n_after = self.n_answered + n_answers
+            while self.n_answered < n_after:
+                if not self._answered.wait(SILENT_S):
+                    raise DeadlineExceeded(
+                        f"The demo's server answered nothing for {SILENT_S:g} s; its log stands in "
+                        "the demo's folder."
+                    )
 
     def stop(self) -> None:
         """End it; returns when nobody asks any more."""
@@ -85,8 +98,9 @@ class Traffic:
                 with self._lock:
                     self.n_failed += 1
             else:
-                with self._lock:
+                with self._answered:
                     self.n_answered += 1
+                    self._answered.notify_all()
                     if asked.label is not None:
                         due_s = began_s + LABELS_AFTER_S
                         self._due.append((due_s, answer.request_id, asked.label))

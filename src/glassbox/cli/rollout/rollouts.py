@@ -164,11 +164,24 @@ def promote(
     reason: Reason = None,
     json: options.AsJson = False,
 ) -> None:
-    """Confirm a rollout that waits for it, or end its bake."""
+    """Confirm a rollout that waits for it, or promote with --force."""
     controller = _controller()
     which = _under_way(controller, rollout_id, model)
     done = controller.promote(which, actor=actor(), reason=reason or "", force=force)
     _told(done, json=json)
+
+
+@app.command()
+def finish(
+    rollout_id: Which = None,
+    model: ModelOption = DEFAULT_MODEL,
+    reason: Reason = None,
+    json: options.AsJson = False,
+) -> None:
+    """End the bake now: the new champion stays."""
+    controller = _controller()
+    which = _under_way(controller, rollout_id, model)
+    _told(controller.finish(which, actor=actor(), reason=reason or ""), json=json)
 
 
 @app.command()

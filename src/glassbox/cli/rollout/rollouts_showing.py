@@ -75,7 +75,7 @@ def show_evidence(status: RolloutStatus) -> None:
         show_gates(status.gates)
     seen = ", ".join(f"{count} {name}" for name, count in sorted(status.counts.items()))
     if seen:
-        note(f"Copies that the challenger saw: {seen}.")
+        note(f"How the challenger's copies ended: {seen}.")
     if status.verbs:
         note(f"You may: glassbox rollout {'|'.join(status.verbs)} {status.id}")
 

@@ -6,7 +6,7 @@ from typing import Any
 from glassbox.cli.arguments.moments import to_minute
 from glassbox.cli.terminal.console import Column, print_table, print_text
 from glassbox.rollout.version import AliasMove, Snapshot, Version
-from glassbox.wording import with_interval
+from glassbox.wording import listed, with_interval
 
 KINDS = {
     "llm-classifier": "LLM classifier",
@@ -135,9 +135,7 @@ def show_move(line: AliasMove, version: Version | None, before: Version | None) 
 def _takes(schema: Mapping[str, Any] | None) -> str:
     if schema is None:
         return "any JSON"
-    features = [f"{each['name']} ({each['type']})" for each in schema["features"]]
-    more = f" and {len(features) - 12} more" if len(features) > 12 else ""
-    return ", ".join(features[:12]) + more
+    return listed([f"{each['name']} ({each['type']})" for each in schema["features"]], 12)
 
 
 def _measured_at_length(known: Mapping[str, Any]) -> str | None:

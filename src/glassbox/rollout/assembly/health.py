@@ -105,8 +105,7 @@ def _shadow(lanes: Sequence[LaneStatus]) -> Component:
     broken = [each for each in lanes if _is_failing(each)]
     reasons = [f"{each.version}: {each.last_error or 'it fails'}" for each in broken]
     reasons += [
-        f"{each.version} is slower than the traffic: {each.counts['dropped']} copies were dropped, "
-        f"{each.counts.get('ok', 0)} answered; lower rollout.shadow_sampling"
+        _falling_behind(each)
         for each in challengers
         if each.counts.get("dropped", 0) > each.counts.get("ok", 0)
     ]
@@ -124,6 +123,16 @@ def _shadow(lanes: Sequence[LaneStatus]) -> Component:
             "last_error": each.last_error or None,
         }
     return _component("; ".join(reasons), challengers=shown)
+
+
+def _falling_behind(lane: LaneStatus) -> str:
+    dropped = f"{counted(lane.counts['dropped'], 'copy was', 'copies were')} dropped"
+    if lane.state == "loading":
+        return f"{lane.version} is loading: {dropped} until now"
+    return (
+        f"{lane.version} is slower than the traffic: {dropped}, "
+        f"{lane.counts.get('ok', 0)} answered; lower rollout.shadow_sampling"
+    )
 
 
 def _is_failing(lane: LaneStatus) -> bool:

@@ -7,22 +7,27 @@ in which nobody watched, or by which a clock jumped, does not count.
 
 import time
 from collections.abc import Callable, Set
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 from uuid import uuid4
+
+import sqlalchemy as sa
 
 from glassbox.errors import ConflictError, GlassboxError
 from glassbox.rollout.decisions.evidence import Evidence
 from glassbox.rollout.decisions.moves import Moves, is_champion, is_taken_over, words
 from glassbox.rollout.decisions.plan import RolloutPlan
-from glassbox.rollout.decisions.policy import CANARY_PHASES, Decision, State, at_phase, decide
-from glassbox.rollout.decisions.rollout_rows import Rollout
+from glassbox.rollout.decisions.policy import Decision, State, at_phase, decide
+from glassbox.rollout.decisions.roles import routing_within
+from glassbox.rollout.decisions.rollout_rows import Rollout, answered_share
 from glassbox.rollout.decisions.rollouts import RolloutStore, under_way
 from glassbox.rollout.decisions.seen import Events, Seen
 from glassbox.rollout.decisions.status import DecisionSaid, RolloutBrief, RolloutStatus, Transition
 from glassbox.rollout.decisions.verbs import (
     champion_of,
     evidence_of,
+    finished,
     held,
     let_go,
     refuse_hot,
@@ -167,7 +172,7 @@ class Controller:
     def promote(
         self, rollout_id: str, *, actor: str, reason: str = "", force: bool = False
     ) -> RolloutStatus:
-        """Return a rollout that a person lets go on to its promotion, or whose bake ends now.
+        """Return a rollout that a person lets go on to its promotion.
 
         Args:
             rollout_id: Which one.
@@ -177,10 +182,19 @@ class Controller:
 
         Raises:
             UnknownName: There is no such rollout.
-            ConflictError: It has ended, is a dry run, or there is doubt.
+            ConflictError: It has ended, is a dry run, was let go on already, or there is doubt.
         """
         status = self._said(rollout_id, lambda it: let_go(it, force=force), actor, reason)
         return self._acted(rollout_id) if status.phase == "Promoting" else status
+
+    def finish(self, rollout_id: str, *, actor: str, reason: str = "") -> RolloutStatus:
+        """Return a rollout whose bake ended now, with its challenger as champion for good.
+
+        Raises:
+            UnknownName: There is no such rollout.
+            ConflictError: Its challenger is no champion yet, or it has ended.
+        """
+        return self._said(rollout_id, finished, actor, reason)
 
     def abort(self, rollout_id: str, *, actor: str, reason: str = "") -> RolloutStatus:
         """Return a rollout that was rolled back, wherever it stood.
@@ -191,12 +205,9 @@ class Controller:
         """
         for _ in range(MOST_TRIES):
             rollout = self._under_way(rollout_id)
-            try:
-                told = f"Aborted: {reason.rstrip('.')}." if reason else "Aborted."
+            told = f"Aborted: {reason.rstrip('.')}." if reason else "Aborted."
+            with suppress(ConflictError):
                 return self._rollouts.status(self._ended_by(rollout, actor, told))
-            except ConflictError:
-                if self._rollouts.load(rollout_id).state.is_ended:
-                    raise
         raise ConflictError(f"Rollout {rollout_id} changes all the time. Try again.")
 
     def routing(self, model: str = DEFAULT_MODEL, snapshot: Snapshot | None = None) -> Routing:
@@ -213,28 +224,12 @@ class Controller:
         snapshot = snapshot or self._registry.snapshot()
         champion = champion_of(snapshot, model)
         shadows = tuple(each for each in snapshot.challengers(model) if each.name != champion.name)
+        plain = Routing(model, champion, shadows, revision=snapshot.revision)
         found, unread = self._rollouts.watched(model)
         if not found:
             # Who cannot tell what a rollout wants lets the champion answer alone.
-            problem = "".join(str(each) for each in unread.values())
-            return Routing(model, champion, shadows, revision=snapshot.revision, problem=problem)
-        rollout = found[0]
-        canary, standby = None, None
-        if rollout.state.phase in CANARY_PHASES and rollout.champion == champion.name:
-            canary = next((each for each in shadows if each.name == rollout.challenger), None)
-        if rollout.state.phase == "Finalising" and rollout.challenger == champion.name:
-            # The bake may end with the way back at any look, and must not wait for it to load.
-            standby = snapshot.named(rollout.champion)
-        return Routing(
-            model=model,
-            champion=champion,
-            shadows=shadows,
-            canary=canary,
-            canary_weight=rollout.state.weight if canary else 0.0,
-            standby=standby,
-            rollout_id=rollout.id,
-            revision=snapshot.revision,
-        )
+            return replace(plain, problem="".join(str(each) for each in unread.values()))
+        return routing_within(found[0], snapshot, plain)
 
     def status(self, rollout_id: str) -> RolloutStatus:
         """Return one rollout in full.
@@ -296,33 +291,36 @@ class Controller:
         return self._promoted(after) if decision.state.phase == "Promoting" else after
 
     def _promoted(self, rollout: Rollout) -> Rollout:
-        """Move the champion's alias and begin the bake; may be called again at any time."""
-        self._moves.promote(
-            rollout, POLICY, words(rollout, rollout.decision.reason), evidence_of(rollout)
-        )
+        """Move the champion's alias and begin the bake: both, or neither."""
         baking = at_phase(rollout.state, "Finalising")
         reason = f"{rollout.challenger} is champion now."
         step = self._transition(rollout, baking, POLICY, reason)
-        said = DecisionSaid("wait", reason)
-        return self._rollouts.save(replace(rollout, state=baking, decision=said), [step])
+        after = replace(rollout, state=baking, decision=DecisionSaid("wait", reason))
+        why = words(rollout, rollout.decision.reason)
+        with self._moves.promoted(rollout, POLICY, why, evidence_of(rollout)) as within:
+            return self._rollouts.save(after, [step], within=within)
 
     def _ended_by(self, rollout: Rollout, actor: str, reason: str) -> Rollout:
         """Roll back wherever it stands, and keep that it has failed."""
+        why, evidence = words(rollout, reason), evidence_of(rollout)
         if rollout.state.phase in ("Promoting", "Finalising"):
-            # The champion comes first: were this cut short, the next look would do it again.
-            self._moves.restore(rollout, actor, words(rollout, reason), evidence_of(rollout))
-        after = self._failed(rollout, actor, reason)
+            with self._moves.restored(rollout, actor, why, evidence) as within:
+                after = self._failed(rollout, actor, reason, within)
+        else:
+            after = self._failed(rollout, actor, reason)
         if not rollout.dry_run:
-            self._moves.dismiss(rollout, actor, words(rollout, reason), evidence_of(rollout))
+            self._moves.dismiss(rollout, actor, why, evidence)
         return after
 
-    def _failed(self, rollout: Rollout, actor: str, reason: str) -> Rollout:
+    def _failed(
+        self, rollout: Rollout, actor: str, reason: str, within: sa.Connection | None = None
+    ) -> Rollout:
         """Keep that a rollout has failed; moves no alias."""
         failed = at_phase(rollout.state, "Failed")
         step = self._transition(rollout, failed, actor, reason)
         said = DecisionSaid("rollback", reason)
         ended = replace(rollout, state=failed, decision=said, updated_s=self._clock())
-        return self._rollouts.save(ended, [step])
+        return self._rollouts.save(ended, [step], within=within)
 
     def _tidy(self, busy: Set[str]) -> None:
         snapshot = self._registry.snapshot()
@@ -390,6 +388,6 @@ class Controller:
         return rollout
 
     def _transition(self, rollout: Rollout, after: State, actor: str, reason: str) -> Transition:
-        evidence = evidence_of(rollout, after.weight)
+        evidence = evidence_of(rollout, answered_share(after, dry_run=rollout.dry_run))
         before = rollout.state.phase
         return Transition(self._clock(), before, after.phase, actor, reason, evidence)

@@ -1,8 +1,14 @@
-"""The moves of aliases that a rollout makes, each safe to make again, and moves made by others."""
+"""The moves of aliases that a rollout makes, and moves made by others.
 
-from collections.abc import Mapping
-from contextlib import suppress
+A champion moves together with the state of the rollout that moves it, or not at all; the other
+moves are safe to make again.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
+
+import sqlalchemy as sa
 
 from glassbox.errors import ConflictError, InvalidValue
 from glassbox.rollout.decisions.rollout_rows import Rollout
@@ -47,49 +53,56 @@ class Moves:
         )
         return alias, True
 
-    def promote(
+    @contextmanager
+    def promoted(
         self, rollout: Rollout, actor: str, reason: str, evidence: Mapping[str, Any]
-    ) -> None:
-        """Make the challenger champion unless it is.
+    ) -> Iterator[sa.Connection]:
+        """Give a transaction in which the challenger is champion, for what is kept with that.
 
         Raises:
             ConflictError: Another version has become champion.
         """
         champion, challenger = self._pair(rollout)
-        if self._is_champion(challenger):
-            return
-        try:
-            self._registry.promote(
-                rollout.model,
-                challenger.number,
-                expected_champion=champion.number,
-                actor=actor,
-                reason=reason,
-                evidence=evidence,
-            )
-        except ConflictError:
-            # Another server may just have done the same.
-            if not self._is_champion(challenger):
-                raise
+        is_there = self._is_champion(challenger)
+        with self._registry.changing() as connection:
+            if not is_there:
+                self._registry.promote(
+                    rollout.model,
+                    challenger.number,
+                    expected_champion=champion.number,
+                    actor=actor,
+                    reason=reason,
+                    evidence=evidence,
+                    within=connection,
+                )
+            yield connection
 
-    def restore(
+    @contextmanager
+    def restored(
         self, rollout: Rollout, actor: str, reason: str, evidence: Mapping[str, Any]
-    ) -> None:
-        """Make the old champion champion again if the challenger had become it."""
+    ) -> Iterator[sa.Connection]:
+        """Give a transaction in which the challenger is not champion, for what is kept with that.
+
+        The old champion answers again if the challenger had taken its place.
+
+        Raises:
+            ConflictError: Somebody else moved the champion meanwhile.
+        """
         champion, challenger = self._pair(rollout)
         snapshot = self._registry.snapshot(is_fresh=True)
-        if snapshot.number_of(CHAMPION, rollout.model) != challenger.number:
-            return
-        try:
-            if snapshot.number_of(PREVIOUS_CHAMPION, rollout.model) == champion.number:
+        is_there = snapshot.number_of(CHAMPION, rollout.model) == challenger.number
+        is_before = snapshot.number_of(PREVIOUS_CHAMPION, rollout.model) == champion.number
+        with self._registry.changing() as connection:
+            if is_there and is_before:
                 self._registry.rollback(
                     rollout.model,
                     expected_champion=challenger.number,
                     actor=actor,
                     reason=reason,
                     evidence=evidence,
+                    within=connection,
                 )
-            else:
+            elif is_there:
                 self._registry.promote(
                     rollout.model,
                     champion.number,
@@ -97,10 +110,9 @@ class Moves:
                     actor=actor,
                     reason=reason,
                     evidence=evidence,
+                    within=connection,
                 )
-        except ConflictError:
-            if self._is_champion(challenger):
-                raise
+            yield connection
 
     def dismiss(
         self, rollout: Rollout, actor: str, reason: str, evidence: Mapping[str, Any]

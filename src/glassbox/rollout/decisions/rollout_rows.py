@@ -92,6 +92,13 @@ def _readable(row: Any) -> Iterator[None]:
         ) from error
 
 
+def answered_share(state: State, *, dry_run: bool) -> float:
+    """Return the share of requests that a challenger answers, all of them once it is champion."""
+    if state.phase in ("Finalising", "Succeeded"):
+        return 0.0 if dry_run else 1.0
+    return state.weight
+
+
 def brief_of(row: Any) -> RolloutBrief:
     """Return a row in one line; one that cannot be read is named as such."""
     state = None
@@ -104,7 +111,7 @@ def brief_of(row: Any) -> RolloutBrief:
         challenger=row.challenger,
         phase=UNREADABLE if state is None else state.phase,
         paused=state is not None and state.is_paused,
-        weight=0.0 if state is None else state.weight,
+        weight=0.0 if state is None else answered_share(state, dry_run=bool(row.is_dry)),
         dry_run=bool(row.is_dry),
         started_s=float(row.started_s),
         updated_s=float(row.updated_s),

@@ -5,7 +5,7 @@ once one succeeds. Decides nothing.
 """
 
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from typing import Any, Final
 
@@ -16,12 +16,14 @@ from sqlalchemy.exc import IntegrityError as RowExists
 from glassbox.errors import ConflictError, CorruptArtifact, GlassboxError, UnknownName
 from glassbox.rollout.decisions.rollout_rows import (
     Rollout,
+    answered_share,
     brief_of,
     points_of,
     rollout_of,
     row_of,
 )
 from glassbox.rollout.decisions.status import RolloutBrief, RolloutStatus, Transition
+from glassbox.rollout.decisions.verbs import verbs_of
 from glassbox.storage.database import Database
 from glassbox.storage.tables import table
 
@@ -73,19 +75,27 @@ class RolloutStore:
                 raise ConflictError(f"There is a rollout {rollout.id!r} already.") from error
             _append(connection, rollout.id, [transition])
 
-    def save(self, rollout: Rollout, transitions: Sequence[Transition] = ()) -> Rollout:
+    def save(
+        self,
+        rollout: Rollout,
+        transitions: Sequence[Transition] = (),
+        *,
+        within: sa.Connection | None = None,
+    ) -> Rollout:
         """Keep a rollout anew and return it with its new revision.
 
         Args:
             rollout: With the revision that it was loaded with.
             transitions: What happened.
+            within: Transaction that this becomes part of; None is one of its own.
 
         Raises:
             ConflictError: Somebody else changed it since.
             CapacityError: The database cannot be reached.
         """
         after = replace(rollout, revision=rollout.revision + 1)
-        with self._database.transaction() as connection:
+        own = self._database.transaction() if within is None else nullcontext(within)
+        with own as connection:
             done = connection.execute(
                 _ROLLOUTS.update()
                 .where(_ROLLOUTS.c.id == rollout.id, _ROLLOUTS.c.revision == rollout.revision)
@@ -173,7 +183,6 @@ class RolloutStore:
     def status(self, rollout: Rollout) -> RolloutStatus:
         """Return what is shown of a rollout."""
         state = rollout.state
-        held: tuple[str, ...] = ("resume",) if state.is_paused else ("pause",)
         return RolloutStatus(
             id=rollout.id,
             model=rollout.model,
@@ -181,7 +190,7 @@ class RolloutStore:
             challenger=rollout.challenger,
             phase=state.phase,
             paused=state.is_paused,
-            weight=state.weight,
+            weight=answered_share(state, dry_run=rollout.dry_run),
             dry_run=rollout.dry_run,
             started_s=rollout.started_s,
             updated_s=rollout.updated_s,
@@ -192,7 +201,7 @@ class RolloutStore:
             evidence_series=points_of(rollout.series),
             counts=rollout.evidence.get("counts", {}),
             n_distinct=len(rollout.evidence.get("distinct", ())),
-            verbs=() if state.is_ended else (*held, "promote", "abort"),
+            verbs=verbs_of(rollout),
         )
 
     def _newest(self, query: sa.Select[Any], model: str | None, limit: int) -> Sequence[Any]:

@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Any
 
 from glassbox.errors import ConflictError, InvalidValue, UnknownName
-from glassbox.rollout.decisions.gates import GateReading
 from glassbox.rollout.decisions.plan import RolloutPlan
 from glassbox.rollout.decisions.policy import State, at_phase
 from glassbox.rollout.decisions.rollout_rows import Rollout
@@ -87,32 +86,60 @@ def held(rollout: Rollout, *, is_paused: bool) -> State:
 
 
 def let_go(rollout: Rollout, *, force: bool) -> State:
-    """Return the state of a rollout that a person lets go on, or whose bake ends now.
+    """Return the state of a rollout that a person lets go on to its promotion.
 
     Raises:
-        ConflictError: It is a dry run, a gate fails, or there is doubt and no force.
+        ConflictError: It was let go on already, is a dry run, a gate fails, or there is doubt and
+            no force.
     """
     state = rollout.state
     if state.phase == "Finalising":
-        return at_phase(state, "Succeeded")
+        raise ConflictError(
+            f"{rollout.challenger} is champion already, and its bake is under way. To end the bake "
+            f"now: glassbox rollout finish {rollout.id}"
+        )
     if rollout.dry_run:
         raise ConflictError(f"Rollout {rollout.id} is a dry run: it promotes nothing.")
     failing = [each for each in rollout.gates if each.verdict == "fail"]
     if failing:
         raise ConflictError(f"A gate fails, so nothing is promoted: {failing[0].said()}.")
-    if state.phase in ("WaitingPromotion", "Promoting"):
+    doubts = [each.said() for each in rollout.gates if each.verdict not in ("pass", "off")]
+    if state.phase == "Promoting" or (state.phase == "WaitingPromotion" and not (doubts and force)):
+        if state.is_confirmed and not state.is_paused:
+            raise ConflictError(
+                f"Rollout {rollout.id} was confirmed already. {rollout.decision.reason}"
+            )
         return replace(state, is_confirmed=True, is_paused=False)
     if not force:
-        raise ConflictError(_doubt(rollout.gates, state))
+        why = f"In doubt: {'; '.join(doubts)}." if doubts else f"It is still {state.phase}."
+        raise ConflictError(f"{why} Let it go on, or promote all the same with --force.")
     return replace(
         state, phase="Promoting", is_confirmed=True, is_paused=False, step_s=0.0, n_passes=0
     )
 
 
-def _doubt(gates: tuple[GateReading, ...], state: State) -> str:
-    doubts = [each.said() for each in gates if each.verdict not in ("pass", "off")]
-    why = f"In doubt: {'; '.join(doubts)}." if doubts else f"It is still {state.phase}."
-    return f"{why} Let it go on, or promote all the same with --force."
+def finished(rollout: Rollout) -> State:
+    """Return the state of a rollout whose bake a person ends.
+
+    Raises:
+        ConflictError: Its challenger is no champion yet.
+    """
+    if rollout.state.phase != "Finalising":
+        raise ConflictError(
+            f"Rollout {rollout.id} does not bake: it is {rollout.state.phase}, and "
+            f"{rollout.challenger} is no champion yet."
+        )
+    return at_phase(rollout.state, "Succeeded")
+
+
+def verbs_of(rollout: Rollout) -> tuple[str, ...]:
+    """Return what a person may say of a rollout as it stands."""
+    if rollout.state.is_ended:
+        return ()
+    held = "resume" if rollout.state.is_paused else "pause"
+    if rollout.state.phase == "Finalising":
+        return held, "finish", "abort"
+    return (held, "abort") if rollout.dry_run else (held, "promote", "abort")
 
 
 def words_of(before: State, after: State) -> str:

@@ -9,7 +9,7 @@ is at most half a second old. Knows nothing of how a version is brought to life.
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, Final, cast, get_args
 
 import orjson
@@ -110,7 +110,7 @@ class Registry:
         if kind not in get_args(VersionKind):
             raise InvalidValue("kind", kind, ", ".join(get_args(VersionKind)))
         text = rows.as_json("metadata", metadata or {})
-        with self._changing() as connection:
+        with self.changing() as connection:
             there = rows.version_of_digest(connection, model, digest)
             if there is not None:
                 if name not in (None, there.name):
@@ -177,15 +177,16 @@ class Registry:
         actor: str,
         reason: str,
         evidence: Mapping[str, Any] | None = None,
+        within: sa.Connection | None = None,
     ) -> AliasMove:
         """Return the line of the history under which a version became champion.
 
-        The old champion becomes ``previous_champion``; both happen or neither does. Raises as
-        ``move_alias`` does.
+        The old champion becomes ``previous_champion``; both happen or neither does. ``within`` is
+        a transaction of ``changing`` that this becomes part of. Raises as ``move_alias`` does.
         """
         deed = Deed("promote", model, CHAMPION, actor, reason, evidence or {})
         return self._move(
-            deed, expected_champion, lambda aliases, _: moves_for(CHAMPION, number, aliases)
+            deed, expected_champion, lambda aliases, _: moves_for(CHAMPION, number, aliases), within
         )
 
     def rollback(
@@ -196,14 +197,16 @@ class Registry:
         actor: str,
         reason: str,
         evidence: Mapping[str, Any] | None = None,
+        within: sa.Connection | None = None,
     ) -> AliasMove:
         """Return the line of the history under which the previous champion answers again.
 
-        ``previous_champion`` then names the champion before that one. Raises as ``move_alias``
-        does, and ``ConflictError`` where there is none to go back to.
+        ``previous_champion`` then names the champion before that one. ``within`` is as in
+        ``promote``. Raises as ``move_alias`` does, and ``ConflictError`` where there is none to go
+        back to.
         """
         deed = Deed("rollback", model, CHAMPION, actor, reason, evidence or {})
-        return self._move(deed, expected_champion, moves_back)
+        return self._move(deed, expected_champion, moves_back, within)
 
     def history(
         self,
@@ -239,6 +242,18 @@ class Registry:
         """
         return find_version(self.snapshot(), name, model)
 
+    @contextmanager
+    def changing(self) -> Iterator[sa.Connection]:
+        """Give a transaction: moves and whatever else is written in it are kept, or nothing is.
+
+        Raises:
+            CapacityError: The database cannot be reached.
+        """
+        with self._database.transaction() as connection:
+            yield connection
+        with self._looking:
+            self._n_changes += 1
+
     def close(self) -> None:
         """Close the database's connections."""
         self._database.close()
@@ -248,25 +263,19 @@ class Registry:
         deed: Deed,
         expected: int | None,
         rule: Callable[[Mapping[str, int], rows.Reigns], Moves],
+        within: sa.Connection | None = None,
     ) -> AliasMove:
         if not deed.actor or not deed.reason:
             raise InvalidValue(
                 "actor and reason", f"{deed.actor!r} and {deed.reason!r}", "texts, not empty"
             )
         check_alias(deed.alias)
-        with self._changing() as connection:
+        with self.changing() if within is None else nullcontext(within) as connection:
             aliases = rows.aliases_of(connection, deed.model)
             if aliases.get(deed.alias) != expected:
                 raise ConflictError(rows.moved_meanwhile(connection, deed, expected, aliases))
             moves = rule(aliases, rows.reigns(connection, deed.model))
             return rows.write_moves(connection, deed, moves, self._clock())
-
-    @contextmanager
-    def _changing(self) -> Iterator[sa.Connection]:
-        with self._database.transaction() as connection:
-            yield connection
-        with self._looking:
-            self._n_changes += 1
 
     def _look(self) -> Snapshot:
         kept = self._kept

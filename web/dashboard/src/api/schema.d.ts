@@ -376,6 +376,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v2/models/rollouts/{rollout_id}/finish": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Finish
+         * @description End the bake of a rollout: its challenger stays champion.
+         */
+        post: operations["finish_api_v2_models_rollouts__rollout_id__finish_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v2/models/rollouts/{rollout_id}/pause": {
         parameters: {
             query?: never;
@@ -407,7 +427,7 @@ export interface paths {
         put?: never;
         /**
          * Promote
-         * @description Confirm a rollout that waits, end its bake, or with `force` promote in spite of doubt.
+         * @description Confirm a rollout that waits, or with `force` promote in spite of doubt.
          */
         post: operations["promote_api_v2_models_rollouts__rollout_id__promote_post"];
         delete?: never;
@@ -5613,7 +5633,7 @@ export interface components {
             updated_s: number;
             /**
              * Verbs
-             * @description What may be done with it now, of `pause`, `resume`, `promote`, `abort`.
+             * @description What may be done with it now, of `pause`, `resume`, `promote`, `finish`, `abort`.
              */
             verbs?: string[];
             /**
@@ -8135,6 +8155,52 @@ export interface operations {
         };
     };
     abort_api_v2_models_rollouts__rollout_id__abort_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                rollout_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["VerbAsked"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RolloutStatus"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Server Error */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    finish_api_v2_models_rollouts__rollout_id__finish_post: {
         parameters: {
             query?: never;
             header?: never;

@@ -50,11 +50,6 @@ export function phaseOf({ phase, paused }: Pick<RolloutBrief, "phase" | "paused"
     : { name, tone, step, isFailed, isOver };
 }
 
-/** Share of the requests that the challenger answers; as champion, it answers all of them. */
-export function shareOf({ phase, weight }: Pick<RolloutBrief, "phase" | "weight">): number {
-  return ["finalising", "succeeded"].includes(plainPhase(phase)) ? 1 : weight;
-}
-
 /** The step that ended a rollout which failed: what to show when someone asks why. */
 export function abortOf(rollout: Rollout): Rollout["transitions"][number] | null {
   return rollout.transitions.findLast(({ after }) => plainPhase(after) === "failed") ?? null;

@@ -5,7 +5,7 @@ import { sameModel } from "../app/query";
 import { useResource } from "../api/useResource";
 import type { Alerts, Health, Rollouts } from "../api/wire";
 import { InferenceAuditPanel } from "../diagnostics/InferenceAuditPanel";
-import { phaseOf, shareOf } from "../inference/phases";
+import { phaseOf } from "../inference/phases";
 import { ModelSwitch } from "../models/ModelSwitch";
 import { OfModel } from "../models/OfModel";
 import type { ModelChoice } from "../models/useModel";
@@ -100,7 +100,7 @@ function RolloutInShort({ rollout, isCurrent }: InShort) {
       </p>
       {isCurrent && (
         <p className="text-muted">
-          Answers {percent(shareOf(rollout), 0)} of the requests; under way for{" "}
+          Answers {percent(rollout.weight, 0)} of the requests; under way for{" "}
           {span(rollout.updated_s - rollout.started_s)}.
         </p>
       )}

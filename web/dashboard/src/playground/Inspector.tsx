@@ -107,7 +107,7 @@ function Alternatives({ token }: { token: Token }) {
 function Bar({ prob, isStrong }: { prob: number; isStrong: boolean }) {
   return (
     <span className="flex items-center gap-2">
-      <span aria-hidden="true" className="h-2.5 flex-1 rounded-sm bg-sunken">
+      <span aria-hidden="true" className="drawn h-2.5 flex-1 rounded-sm bg-sunken">
         <span
           className={`block h-full rounded-sm ${isStrong ? "bg-accent" : "bg-field-line"}`}
           style={{ width: `${(prob * 100).toFixed(1)}%` }}

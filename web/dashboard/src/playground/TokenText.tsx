@@ -1,6 +1,6 @@
 import { memo, type KeyboardEvent, useRef } from "react";
 
-import { fraction, nats, visible } from "../ui/format";
+import { fraction, inked, nats, visible } from "../ui/format";
 import type { Scale } from "../ui/scales";
 import type { Token } from "./tokens";
 
@@ -33,9 +33,11 @@ export function TokenText(props: Props) {
     box.current?.querySelector<HTMLElement>(`[data-index="${next}"]`)?.focus();
   };
   const onKeyDown = (event: KeyboardEvent) => {
+    // In a script that runs to the left, the next token is to the left.
+    const step = getComputedStyle(event.currentTarget).direction === "rtl" ? -1 : 1;
     const moves: Record<string, number> = {
-      ArrowRight: here + 1,
-      ArrowLeft: here - 1,
+      ArrowRight: here + step,
+      ArrowLeft: here - step,
       ArrowDown: here + 1,
       ArrowUp: here - 1,
       Home: 0,
@@ -120,7 +122,7 @@ const TokenMark = memo(function TokenMark(props: MarkProps) {
       onClick={() => onPin(isPinned ? null : index)}
       onKeyDown={undefined}
     >
-      {token.text === "" ? "∅" : token.text.replaceAll("\n", "↵\n")}
+      {token.text === "" ? "∅" : inked(token.text).replaceAll("\n", "↵\n")}
     </span>
   );
 });

@@ -2,7 +2,7 @@ import { useState } from "react";
 import { Link, useSearchParams } from "react-router";
 
 import type { Rollout } from "../api/wire";
-import { abortOf, phaseOf, shareOf } from "../inference/phases";
+import { abortOf, phaseOf } from "../inference/phases";
 import { changed, sameModel } from "../app/query";
 import { Button } from "../ui/Button";
 import { Card } from "../ui/Card";
@@ -12,8 +12,16 @@ import { clock, percent, span } from "../ui/format";
 import { Stat, Stats } from "../ui/Stat";
 import { StepDialog } from "./StepDialog";
 import { Stepper } from "./Stepper";
-import type { Verb } from "./verbs";
+import { verbNames, verbs, type Verb } from "./verbs";
 import { WhyAborted } from "./WhyAborted";
+
+const kinds: Record<Verb, "main" | "plain" | "danger"> = {
+  promote: "main",
+  finish: "main",
+  pause: "plain",
+  resume: "plain",
+  abort: "danger",
+};
 
 type Props = { rollout: Rollout; onChanged: () => void };
 
@@ -46,7 +54,7 @@ export function RolloutHead({ rollout, onChanged }: Props) {
         <Stats wide>
           <Stat
             name="Answered by the challenger"
-            value={percent(shareOf(rollout), 0)}
+            value={percent(rollout.weight, 0)}
             hint="of the requests"
           />
           <Stat
@@ -81,19 +89,13 @@ export function RolloutHead({ rollout, onChanged }: Props) {
               .
             </p>
           )}
-          {!phase.isOver && (
-            <>
-              <Button kind="main" onClick={() => setAsked("promote")}>
-                Promote…
+          {verbs
+            .filter((verb) => rollout.verbs?.includes(verb))
+            .map((verb) => (
+              <Button key={verb} kind={kinds[verb]} onClick={() => setAsked(verb)}>
+                {verbNames[verb]}…
               </Button>
-              <Button onClick={() => setAsked(rollout.paused ? "resume" : "pause")}>
-                {rollout.paused ? "Resume…" : "Pause…"}
-              </Button>
-              <Button kind="danger" onClick={() => setAsked("abort")}>
-                Roll back…
-              </Button>
-            </>
-          )}
+            ))}
         </div>
       </div>
       {asked === "why" && (

@@ -3,7 +3,7 @@ import { Chip } from "../ui/Chip";
 import { clock, percent, span } from "../ui/format";
 import { LinkButton } from "../ui/LinkButton";
 import { type Column, VirtualTable } from "../ui/VirtualTable";
-import { phaseOf, shareOf } from "../inference/phases";
+import { phaseOf } from "../inference/phases";
 
 type Props = {
   rollouts: readonly RolloutBrief[];
@@ -53,7 +53,7 @@ export function RolloutList({ rollouts, chosen, onChoose }: Props) {
       head: "Share",
       isNumber: true,
       isExtra: true,
-      cell: (rollout) => percent(shareOf(rollout), 0),
+      cell: ({ weight }) => percent(weight, 0),
     },
     {
       key: "took",

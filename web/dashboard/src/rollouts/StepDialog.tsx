@@ -4,22 +4,16 @@ import type { Rollout } from "../api/wire";
 import { Confirm } from "../ui/Confirm";
 import { percent } from "../ui/format";
 import { gateName } from "./GateTable";
-import { take, type Verb } from "./verbs";
+import { take, verbNames, type Verb } from "./verbs";
 
 type Props = { verb: Verb; rollout: Rollout; onClose: () => void; onTaken: () => void };
 
 const titles: Record<Verb, string> = {
   promote: "Promote the challenger now?",
+  finish: "End the bake?",
   abort: "Roll back?",
   pause: "Pause the rollout?",
   resume: "Go on with the rollout?",
-};
-
-const verbs: Record<Verb, string> = {
-  promote: "Promote",
-  abort: "Roll back",
-  pause: "Pause",
-  resume: "Resume",
 };
 
 /** Says what a step by hand does to live traffic, and takes it. */
@@ -29,16 +23,18 @@ export function StepDialog({ verb, rollout, onClose, onTaken }: Props) {
     ({ verdict }) => verdict === "inconclusive" || verdict === "not_enough_data",
   );
   const failed = rollout.gates.filter(({ verdict }) => verdict === "fail");
-  const isDoubtful = verb === "promote" && doubtful.length > 0;
+  // Only a rollout that waits for somebody, and is in no doubt, is promoted without force.
+  const isEarly =
+    verb === "promote" && (rollout.phase !== "WaitingPromotion" || doubtful.length > 0);
   return (
     <Confirm
       title={titles[verb]}
-      verb={verbs[verb]}
-      isDangerous={verb === "abort" || isDoubtful}
-      isReady={!isDoubtful || isForced}
+      verb={verbNames[verb]}
+      isDangerous={verb === "abort" || isEarly}
+      isReady={!isEarly || isForced}
       onClose={onClose}
       onConfirm={async (reason) => {
-        await take(rollout.id, verb, isDoubtful ? { reason, force: true } : { reason });
+        await take(rollout.id, verb, isEarly ? { reason, force: true } : { reason });
         onTaken();
       }}
     >
@@ -49,7 +45,7 @@ export function StepDialog({ verb, rollout, onClose, onTaken }: Props) {
           promote while a gate fails.
         </p>
       )}
-      {isDoubtful && (
+      {isEarly && (
         <label className="flex items-start gap-2 rounded-md bg-warning-soft px-3 py-2">
           <input
             type="checkbox"
@@ -58,9 +54,11 @@ export function StepDialog({ verb, rollout, onClose, onTaken }: Props) {
             onChange={(event) => setForced(event.target.checked)}
           />
           <span>
-            Promote although there is doubt. Not decided yet:{" "}
-            {doubtful.map(({ name }) => gateName(name)).join(", ")}. By itself the rollout would
-            wait.
+            Promote before the plan would.{" "}
+            {doubtful.length > 0 && (
+              <>Not decided yet: {doubtful.map(({ name }) => gateName(name)).join(", ")}. </>
+            )}
+            By itself the rollout goes on step by step.
           </span>
         </label>
       )}
@@ -84,6 +82,13 @@ function Consequences({ verb, rollout }: { verb: Verb; rollout: Rollout }) {
         <p>
           {challenger} answers every request from the next one on; {champion} becomes the previous
           champion, to go back to.
+        </p>
+      );
+    case "finish":
+      return (
+        <p>
+          {challenger} stays champion, and no gate takes it back any more. {champion} is the
+          previous champion, to go back to by hand.
         </p>
       );
     case "pause":

@@ -12,7 +12,7 @@ export function Stepper({ phase, confirms }: { phase: Phase; confirms: boolean }
         const bar = isDone ? "bg-good" : isHere ? "bg-accent" : "bg-line";
         return (
           <li key={name} aria-current={isHere ? "step" : undefined}>
-            <span aria-hidden="true" className={`mb-1 block h-1.5 rounded-full ${bar}`} />
+            <span aria-hidden="true" className={`drawn mb-1 block h-1.5 rounded-full ${bar}`} />
             <span className={`text-sm ${isHere ? "font-semibold" : isDone ? "" : "text-muted"}`}>
               {isDone && (
                 <span aria-hidden="true" className="text-good">

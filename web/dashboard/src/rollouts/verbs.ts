@@ -1,6 +1,18 @@
 import { call, modelsPath } from "../api/http";
 
-export type Verb = "pause" | "resume" | "promote" | "abort";
+/** What a person may say of a rollout, in the order of its buttons. */
+export const verbs = ["promote", "finish", "pause", "resume", "abort"] as const;
+
+export type Verb = (typeof verbs)[number];
+
+/** How its button is called. */
+export const verbNames: Record<Verb, string> = {
+  promote: "Promote",
+  finish: "End the bake",
+  pause: "Pause",
+  resume: "Resume",
+  abort: "Roll back",
+};
 
 /** What is said of a step that is taken by hand; `force` promotes although there is doubt. */
 export type Said = { reason: string; force?: boolean };

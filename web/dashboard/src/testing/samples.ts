@@ -84,6 +84,7 @@ export function rollout(changes: Partial<Rollout> = {}): Rollout {
     decision: { verdict: "wait", reason: "calibration is not decided" },
     transitions: [],
     evidence_series: [],
+    verbs: ["pause", "promote", "abort"],
     ...changes,
   };
 }

@@ -93,14 +93,30 @@ export function span(seconds: number): string {
   return `${Math.round(seconds / 86_400)} days`;
 }
 
+/** Controls but for line breaks and tabs, and signs that turn the direction of what follows. */
+const NEVER_DRAWN = /(?![\n\t])\p{Cc}|[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu;
+
+/** What has no width of its own: joiners and selectors besides, which emoji are made with. */
+const WITHOUT_WIDTH = /(?![\n\t])[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Variation_Selector}]/gu;
+
+/** A text in which everything can be seen: signs without a shape by number, marks on a circle. */
+export function inked(text: string): string {
+  const isBare = text.replace(WITHOUT_WIDTH, "") === "";
+  const named = text.replace(isBare ? WITHOUT_WIDTH : NEVER_DRAWN, (sign) => {
+    const number = (sign.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, "0");
+    return `⟨U+${number}⟩`;
+  });
+  return /^\p{M}/u.test(named) ? `◌${named}` : named;
+}
+
 /** A token on one line: spaces and breaks drawn as signs, nothing invisible. */
 export function visible(text: string): string {
   if (text === "") return "∅";
-  return text.replaceAll(" ", "␣").replaceAll("\n", "↵").replaceAll("\t", "⇥");
+  return inked(text).replaceAll(" ", "␣").replaceAll("\n", "↵").replaceAll("\t", "⇥");
 }
 
 /** As `visible`, but a space inside or in front stays a space: for table cells. */
 export function compact(text: string): string {
-  const shown = text.replaceAll("\n", "↵").replaceAll("\t", "⇥");
+  const shown = inked(text).replaceAll("\n", "↵").replaceAll("\t", "⇥");
   return shown.trim() === "" ? visible(text) : shown;
 }

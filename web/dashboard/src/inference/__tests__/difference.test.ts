@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 
 import { differenceOf } from "../difference";
-import { abortOf, phaseOf, shareOf } from "../phases";
+import { abortOf, phaseOf } from "../phases";
 import { rollout } from "../../testing/samples";
 
 test.each([
@@ -42,13 +42,4 @@ test("the last step into failure is the one that explains it", () => {
   const transitions = [step("Failed", "first"), step("Failed", "last"), step("Other", "no")];
   expect(abortOf(rollout({ transitions }))?.reason).toBe("last");
   expect(abortOf(rollout())).toBeNull();
-});
-
-test.each([
-  ["Progressing", 0.25, 0.25],
-  ["Finalising", 0, 1],
-  ["Succeeded", 0, 1],
-  ["Failed", 0, 0],
-])("in phase %s with weight %f the challenger answers %f", (phase, weight, share) => {
-  expect(shareOf({ phase, weight })).toBe(share);
 });

@@ -52,3 +52,14 @@ test("arrow keys go from token to token, Enter keeps one", async () => {
   await keys.keyboard("{Enter}");
   expect(screen.queryByRole("option", { selected: true })).toBeNull();
 });
+
+test("in a script that runs to the left, the arrow to the left leads on", async () => {
+  render(<Held />);
+  screen.getByRole("listbox").style.direction = "rtl";
+  const keys = user.setup();
+  await keys.tab();
+  await keys.keyboard("{ArrowLeft}{ArrowLeft}");
+  expect(document.activeElement?.textContent).toBe(" t2");
+  await keys.keyboard("{ArrowRight}");
+  expect(document.activeElement?.textContent).toBe(" t1");
+});

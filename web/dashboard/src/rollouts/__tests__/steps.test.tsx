@@ -1,10 +1,12 @@
 import { render, screen } from "@testing-library/react";
 import userEvent from "@testing-library/user-event";
+import { MemoryRouter } from "react-router";
 import { afterEach, expect, test, vi } from "vitest";
 
 import { gate, rollout } from "../../testing/samples";
 import { fakeServer } from "../../testing/server";
 import { gatesOf } from "../evidence";
+import { RolloutHead } from "../RolloutHead";
 import { StepDialog } from "../StepDialog";
 import { WhyAborted } from "../WhyAborted";
 
@@ -36,6 +38,46 @@ test("promoting in doubt must be said twice", async () => {
   await userEvent.click(screen.getByRole("checkbox", { name: /Calibration/ }));
   await userEvent.click(button);
   expect(server.bodies).toEqual([{ reason: "now", force: true }]);
+});
+
+test("a promotion before the plan would is forced, whatever the gates say", async () => {
+  const server = fakeServer({ "/rollouts/r%201/promote": () => ({}) });
+  const passing = rollout({ gates: [gate("difference", "pass")] });
+  render(<StepDialog verb="promote" rollout={passing} onClose={vi.fn()} onTaken={vi.fn()} />);
+  await userEvent.type(screen.getByLabelText("Reason"), "now");
+  await userEvent.click(screen.getByRole("checkbox", { name: /before the plan would/ }));
+  await userEvent.click(screen.getByRole("button", { name: "Promote" }));
+  expect(server.bodies).toEqual([{ reason: "now", force: true }]);
+});
+
+test("one that waits for a person, in no doubt, is promoted without force", async () => {
+  const server = fakeServer({ "/rollouts/r%201/promote": () => ({}) });
+  const waiting = rollout({ phase: "WaitingPromotion", gates: [gate("difference", "pass")] });
+  render(<StepDialog verb="promote" rollout={waiting} onClose={vi.fn()} onTaken={vi.fn()} />);
+  await userEvent.type(screen.getByLabelText("Reason"), "now");
+  expect(screen.queryByRole("checkbox")).toBeNull();
+  await userEvent.click(screen.getByRole("button", { name: "Promote" }));
+  expect(server.bodies).toEqual([{ reason: "now" }]);
+});
+
+test("while it bakes the buttons end the bake and promote nobody", async () => {
+  const server = fakeServer({ "/rollouts/r%201/finish": () => ({}) });
+  const verbs = ["pause", "finish", "abort"];
+  const baking = rollout({ phase: "Finalising", weight: 1, verbs });
+  const onChanged = vi.fn();
+  render(
+    <MemoryRouter>
+      <RolloutHead rollout={baking} onChanged={onChanged} />
+    </MemoryRouter>,
+  );
+  const names = screen.getAllByRole("button").map(({ textContent }) => textContent);
+  expect(names).toEqual(["End the bake…", "Pause…", "Roll back…"]);
+  await userEvent.click(screen.getByRole("button", { name: "End the bake…" }));
+  expect(screen.getByRole("dialog").textContent).toContain("stays champion");
+  await userEvent.type(screen.getByLabelText("Reason"), "sure");
+  await userEvent.click(screen.getByRole("button", { name: "End the bake" }));
+  expect(server.asked).toEqual(["POST /rollouts/r%201/finish"]);
+  expect(onChanged).toHaveBeenCalled();
 });
 
 test("a refusal stays in the window, and the window open", async () => {

@@ -5,6 +5,7 @@ import {
   clock,
   count,
   counted,
+  inked,
   milliseconds,
   percent,
   percentTick,
@@ -85,4 +86,19 @@ test("one thing is not told as many", () => {
     "1,234 rows",
     "0 copies",
   ]);
+});
+
+test.each([
+  ["\u200d", "⟨U+200D⟩"],
+  ["\ufe0f", "⟨U+FE0F⟩"],
+  ["\u0301", "◌\u0301"],
+  ["\u0000a", "⟨U+0000⟩a"],
+  ["a\u202eb", "a⟨U+202E⟩b"],
+  ["👨\u200d👩", "👨\u200d👩"],
+  ["❤\ufe0f", "❤\ufe0f"],
+  ["e\u0301", "e\u0301"],
+  ["\n\t", "\n\t"],
+  ["漢字 שלום", "漢字 שלום"],
+])("of %j everything can be seen", (text, shown) => {
+  expect(inked(text)).toBe(shown);
 });
