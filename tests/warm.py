@@ -1,15 +1,18 @@
-"""``glassbox`` and workers of techniques that find their libraries loaded: forks of one process.
+"""Programs that find their libraries loaded: forks of one process that has imported them.
 
 Each of them would load torch anew, which takes six seconds of processor time. What they do, print
-and leave behind is the same: each is a process of its own, with the folder, environment, arguments
-and streams of whoever asked for it. Knows nothing of pages or techniques.
+and leave behind is the same: each is a process of its own, with the folder, environment, arguments,
+streams and descriptors of whoever asked for it. What is asked for is a small process that stands
+in front: it hands on what it is signalled, ends as its program ends, and the program ends with it.
 """
 
 import atexit
+import fcntl
 import gc
 import importlib
 import json
 import os
+import runpy
 import select
 import signal
 import socket
@@ -19,7 +22,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -36,32 +39,56 @@ ROOMS = (
     "introspection.verifier.verify",
     "techniques.local.process",
     "techniques.local.worker",
+    "server.process.running",
+    "server.start",
 )
 """Parts of the package that draw in most of the rest."""
 
 WORKER = "glassbox.techniques.local.worker"
+_SHELL = "glassbox.cli.main"
 MOST_DESCRIPTORS = 1024
 
+MOST_KEPT = 100
+"""Descriptors that one program is handed."""
+
 _COMMAND = """#!{python} -ISB
-import json, os, socket, sys
+import json, os, signal, socket, sys
 {first}
+def is_kept(number):
+    try:
+        return os.get_inheritable(number)
+    except OSError:
+        return False
+
+kept = sorted({{0, 1, 2, *filter(is_kept, map(int, os.listdir("/proc/self/fd")))}})
+asked = [sys.argv, kept, os.getcwd(), dict(os.environ)]
+asked = json.dumps(asked).encode()
 with socket.socket(socket.AF_UNIX) as desk:
     desk.connect({address!r})
-    asked = {{"words": sys.argv, "folder": os.getcwd(), "environment": dict(os.environ)}}
-    socket.send_fds(desk, [b"."], [0, 1, 2])
-    desk.sendall(json.dumps(asked).encode() + b"\\n")
-    sys.exit(int(desk.makefile().readline()))
+    socket.send_fds(desk, [len(asked).to_bytes(8, "big")], kept)
+    desk.sendall(asked)
+    for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(each, lambda number, _: desk.sendall(bytes([number])))
+    # Whoever waits for the end of a stream waits for the program's.
+    for each in kept:
+        os.close(each)
+    code = int(desk.makefile().readline())
+if code < 0:
+    signal.signal(-code, signal.SIG_DFL)
+    os.kill(os.getpid(), -code)
+os._exit(code)
 """
 
 _ALL_ELSE_IS_PYTHONS = """
-if sys.argv[1:4] != ["-P", "-m", {worker!r}]:
+words = [each for each in sys.argv[1:] if each != "-P"]
+if words[:2] not in (["-m", "glassbox"], ["-m", {worker!r}]) and not words[0].endswith(".py"):
     os.execv({python!r}, [{python!r}, *sys.argv[1:]])
 """
 
 
 @contextmanager
 def warm_programs(folder: Path) -> Iterator[Path]:
-    """Yield a folder whose ``glassbox`` is warm, as are workers that its ``python`` starts.
+    """Yield a folder whose ``glassbox`` is warm; its ``python`` is for that, workers and scripts.
 
     Args:
         folder: Where it is made; short, because the name of a socket has a hundred characters.
@@ -105,39 +132,66 @@ def main() -> None:
 
 
 def _tell_the_end(connection: socket.socket) -> NoReturn:
-    """Wait for one command, which may itself ask for others, and pass its exit code on."""
+    """Wait for one program, which may itself ask for others, and pass its exit code on."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    size, given, _, _ = socket.recv_fds(connection, 8, MOST_KEPT)
+    asked = json.loads(connection.recv(int.from_bytes(size, "big"), socket.MSG_WAITALL))
     child = os.fork()
     if not child:
-        _become(connection)
+        connection.close()
+        _become(given, *asked)
+    for each in given:
+        os.close(each)
+    end = os.pidfd_open(child)
+    while end not in select.select([connection, end], [], [])[0]:
+        if told := connection.recv(1):
+            os.kill(child, told[0])
+        else:
+            os.killpg(child, signal.SIGKILL)
+            break
     _, ended = os.waitpid(child, 0)
-    connection.sendall(b"%d\n" % os.waitstatus_to_exitcode(ended))
+    with suppress(BrokenPipeError):
+        connection.sendall(b"%d\n" % os.waitstatus_to_exitcode(ended))
     os._exit(0)
 
 
-def _become(connection: socket.socket) -> NoReturn:
-    """Be the command that was asked for, to the end of this process."""
-    _, streams, _, _ = socket.recv_fds(connection, 1, 3)
-    asked = json.loads(connection.makefile().readline())
-    connection.close()
-    for number, stream in enumerate(streams):
-        os.dup2(stream, number)
-        os.close(stream)
-    os.chdir(asked["folder"])
+def _become(
+    given: list[int], words: list[str], numbers: list[int], folder: str, environment: dict[str, str]
+) -> NoReturn:
+    """Be the program that was asked for, to the end of this process."""
+    os.setsid()
+    # Some of these numbers may be those that others are to have.
+    apart = [fcntl.fcntl(each, fcntl.F_DUPFD, MOST_DESCRIPTORS // 2) for each in given]
+    for each in given:
+        os.close(each)
+    for each, number in zip(apart, numbers, strict=True):
+        os.dup2(each, number)
+        os.close(each)
+    os.chdir(folder)
     os.environ.clear()
-    os.environ.update(asked["environment"])
-    command, *words = asked["words"]
-    # Workers that a command starts are warm, too.
+    os.environ.update(environment)
+    command, *words = words
+    # What it starts in its turn is warm, too.
     sys.executable = str(Path(sys.argv[1]).with_name("python"))
-    # The checkout's root, from which this module was started, is nothing that a command sees.
+    # The checkout's root, from which this module was started, is nothing that a program sees.
     del sys.path[0], sys.modules["tests"]
-    if command == sys.executable:
-        os.setsid()
-        sys.argv = words[2:]
-        _to_the_end(_worker)
-    sys.path.insert(0, str(Path(command).parent))
-    sys.argv = [command, *words]
-    _to_the_end(importlib.import_module("glassbox.cli.main").main)
+    if command != sys.executable:
+        sys.path.insert(0, str(Path(command).parent))
+        sys.argv = [command, *words]
+        _to_the_end(importlib.import_module(_SHELL).main)
+    if words[0] == "-P":
+        words = words[1:]
+    else:
+        sys.path.insert(0, folder if words[0] == "-m" else str(Path(words[0]).parent))
+    if words[0] != "-m":
+        sys.argv = words
+        _to_the_end(_script)
+    sys.argv = words[1:]
+    _to_the_end(_worker if words[1] == WORKER else importlib.import_module(_SHELL).main)
+
+
+def _script() -> None:
+    runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 def _worker() -> None:

@@ -19,6 +19,8 @@ EXAMPLES = {
     "model_info": "8 layers of width 128",
     "always_on": " ms  The soup was",
 }
+COLD = "inline"
+"""The example that is run as somebody would who has just switched the machine on."""
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +34,9 @@ def workers(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_an_example_runs(name, workers):
+def test_an_example_runs(name, workers, warm):
     done = subprocess.run(
-        [sys.executable, FOLDER / f"{name}.py"],
+        [sys.executable if name == COLD else warm / "python", FOLDER / f"{name}.py"],
         env={**os.environ, "GLASSBOX_PATHS__WORKERS": str(workers)},
         capture_output=True,
         text=True,
