@@ -39,7 +39,7 @@ def test_the_interval_of_a_mean_covers_it_about_as_often_as_it_says():
 
 
 def test_medians_shares_and_words():
-    assert median_ms(lambda: time.sleep(0.002), 5) == pytest.approx(2.0, abs=1.5)
+    assert median_ms(lambda: time.sleep(0.002), 5) >= 2.0
     assert shares([10, 8, 9]) == 0.8
     assert shares([0, 0]) == 0.0
     assert verdict(2.0, 3.0, at_most=True) == "at most 3"

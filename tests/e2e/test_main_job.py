@@ -175,7 +175,7 @@ def test_another_base_model_is_refused(run, tmp_path, capsys):
             ["evaluate", "-d", "tiny", "--overlong", "ignore"],
             "'ignore' is not one of 'error', 'truncate', 'skip'",
         ),
-        (["evaluate", "-d", "tiny", "--max-error", "2"], "max_error"),
+        (["evaluate", "-d", "tiny", "--max-error", "2"], "--max-error': 2 is not between 0 and 1"),
         (["evaluate", "-d", "tiny", "--samples", "1"], "number of samples"),
         (["evaluate", "-d", "tiny", "--tune", "--adapter", "x"], "not both"),
         (
