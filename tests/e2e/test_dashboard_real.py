@@ -140,6 +140,22 @@ def test_a_real_rollout_is_started_and_rolled_back_by_hand(page, address):
     assert page.said == []
 
 
+def test_a_window_stays_and_says_what_somebody_else_did_meanwhile(page, address):
+    with httpx.Client(base_url=f"{address}/api/v2/models", timeout=PATIENCE_S) as client:
+        started = client.post("/rollouts", json={"challenger": "other", "reason": "a trial"}).json()
+        see(page, address, "/rollout")
+        page.get_by_role("button", name="Pause…").click()
+        page.get_by_label("Reason").fill("lunch")
+        client.post(f"/rollouts/{started['id']}/abort", json={"reason": "it is slow"})
+    window = page.get_by_role("dialog", name="Pause the rollout?")
+    window.get_by_role("alert").get_by_text("Rolled back. Aborted: it is slow.").wait_for()
+    assert window.get_by_role("button", name="Pause", exact=True).is_disabled()
+    shot(page, "real-too-late")
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Why did it abort?").wait_for()
+    assert page.said == []
+
+
 def test_a_real_version_becomes_champion_and_goes_back(page, address):
     see(page, address, "/versions")
     for name, button in (("other", "Make champion"), ("steady", "Roll back")):

@@ -102,9 +102,14 @@ class World:
     def copied(self) -> "World":
         """A world in memory where everything is as it is in this one now, after a restart."""
         other = replace(self, database=open_database("sqlite://"), clock=replace(self.clock))
-        _raw(other.database).deserialize(_raw(self.database).serialize())
-        other._assemble(FakeLog(list(self.log.events)), deepcopy(self._rng), self._n)
+        other.become(self)
         return other
+
+    def become(self, other: "World") -> None:
+        """Be as another world is now, both of them in memory, after a restart."""
+        _raw(self.database).deserialize(_raw(other.database).serialize())
+        self.clock.now_s = other.clock.now_s
+        self._assemble(FakeLog(list(other.log.events)), deepcopy(other._rng), other._n)
 
     def another(self) -> Controller:
         """One more server on the same database."""

@@ -189,6 +189,21 @@ def test_writers_wait_for_each_other(database_url: str) -> None:
     database.close()
 
 
+@pytest.mark.parametrize("level", ["repeatable read", "serializable"])
+def test_writers_wait_for_each_other_whatever_the_database_isolates(
+    postgres_url: str, level: str
+) -> None:
+    url = pg.new_database(postgres_url)
+    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        name = sa.make_url(url).database
+        connection.exec_driver_sql(
+            f"ALTER DATABASE \"{name}\" SET default_transaction_isolation = '{level}'"
+        )
+    engine.dispose()
+    test_writers_wait_for_each_other(url)
+
+
 @pytest.mark.parametrize(
     ("url", "match"),
     [

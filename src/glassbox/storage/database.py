@@ -224,6 +224,9 @@ def _postgres(url: sa.URL) -> sa.Engine:
     try:
         engine = sa.create_engine(
             url,
+            # Whatever the database's own default: each statement sees what was kept before it, also
+            # by the writer whose turn ended while this one waited.
+            isolation_level="READ COMMITTED",
             pool_pre_ping=True,
             pool_timeout=CONNECT_TIMEOUT_S,
             connect_args={name: value for name, value in waits.items() if name not in url.query},

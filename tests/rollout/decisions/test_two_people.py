@@ -28,16 +28,47 @@ def test_an_abort_in_the_middle_of_a_promotion_leaves_the_old_champion():
     assert world.registry.snapshot(is_fresh=True).challengers() == ()
 
 
+def test_an_abort_right_behind_the_word_to_promote_is_the_last_word():
+    world, rollout_id = world_at("Progressing")
+    other = world.another()
+    save = world.store.save
+
+    def late(*given, **named):
+        kept = save(*given, **named)
+        if kept.state.phase == "Promoting":
+            other.abort(rollout_id, actor="bob", reason="looks bad")
+        return kept
+
+    world.store.save = late
+    ended = world.controller.promote(rollout_id, actor="ann", force=True)
+    assert [each.after for each in ended.transitions[-2:]] == ["Promoting", "Failed"]
+    assert (ended.phase, world.champion) == ("Failed", "v1")
+
+
+def test_what_somebody_else_moved_is_neither_promoted_nor_finished():
+    world, rollout_id = world_at("Progressing")
+    world.registry.promote("default", 3, expected_champion=1, actor="carl", reason="mine")
+    with pytest.raises(ConflictError, match=r"The champion is v3 now: somebody else moved it\."):
+        world.controller.promote(rollout_id, actor="ann", force=True)
+    assert world.controller.status(rollout_id).phase == "Progressing"
+    world, rollout_id = world_at("Finalising")
+    world.registry.rollback("default", expected_champion=2, actor="carl", reason="mine")
+    with pytest.raises(ConflictError, match=r"The champion is v1 now: somebody else moved it\."):
+        world.controller.finish(rollout_id, actor="ann")
+    (ended,) = world.tick()
+    assert (ended.phase, world.champion) == ("Failed", "v1")
+
+
 def test_an_abort_that_comes_after_the_end_of_the_bake_moves_nothing():
     world, rollout_id = world_at("Finalising")
     other = world.another()
-    restored = world.controller._moves.restored
+    undone = world.controller._moves.undone
 
     def late(*given):
         other.finish(rollout_id, actor="bob")
-        return restored(*given)
+        return undone(*given)
 
-    world.controller._moves.restored = late
+    world.controller._moves.undone = late
     with pytest.raises(ConflictError, match="has ended: Succeeded"):
         world.controller.abort(rollout_id, actor="ann")
     assert world.champion == "v2"
@@ -84,6 +115,7 @@ def test_what_may_be_said_follows_the_phase():
     ended = world.controller.finish(rollout_id, actor="ann", reason="sure")
     assert (ended.phase, ended.verbs, world.champion) == ("Succeeded", (), "v2")
     assert ended.transitions[-1].reason == "Bake ended: sure"
+    assert (ended.decision.verdict, ended.decision.reason) == ("finish", "Bake ended by ann.")
 
 
 @pytest.mark.parametrize(

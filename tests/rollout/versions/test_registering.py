@@ -270,6 +270,19 @@ def test_an_adapter_from_elsewhere_is_kept_with_the_version_and_nowhere_else(
     registry.close()
 
 
+def test_what_a_killed_writer_left_makes_no_other_version(tmp_path: Path) -> None:
+    copied = tmp_path / "run"
+    shutil.copytree(SHIPPED_RUN, copied)
+    runtime = Runtime.load(places(tmp_path / "home"))
+    registry = open_registry(runtime.settings)
+    registrar = Registrar(registry, VersionStore(runtime.settings.paths.versions))
+    whole = registrar.register(Offer(str(copied)), actor="ann").version
+    (copied / ".lock").touch()
+    (copied / "adapter" / ".adapter_model.safetensors.0123abcd").write_bytes(b"half")
+    assert registrar.register(Offer(str(copied)), actor="ann").version.digest == whole.digest
+    registry.close()
+
+
 @pytest.mark.parametrize("damage", ["half", "missing"])
 def test_a_damaged_adapter_is_refused_where_it_lies_and_nothing_is_kept(
     tmp_path: Path, damage: str

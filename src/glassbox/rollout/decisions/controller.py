@@ -6,13 +6,11 @@ in which nobody watched, or by which a clock jumped, does not count.
 """
 
 import time
-from collections.abc import Callable, Set
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 from uuid import uuid4
-
-import sqlalchemy as sa
 
 from glassbox.errors import ConflictError, GlassboxError
 from glassbox.rollout.decisions.evidence import Evidence
@@ -21,7 +19,7 @@ from glassbox.rollout.decisions.plan import RolloutPlan
 from glassbox.rollout.decisions.policy import Decision, State, at_phase, decide
 from glassbox.rollout.decisions.roles import routing_within
 from glassbox.rollout.decisions.rollout_rows import Rollout, answered_share
-from glassbox.rollout.decisions.rollouts import RolloutStore, under_way
+from glassbox.rollout.decisions.rollouts import RolloutStore
 from glassbox.rollout.decisions.seen import Events, Seen
 from glassbox.rollout.decisions.status import DecisionSaid, RolloutBrief, RolloutStatus, Transition
 from glassbox.rollout.decisions.verbs import (
@@ -32,6 +30,7 @@ from glassbox.rollout.decisions.verbs import (
     let_go,
     refuse_hot,
     refuse_unfit,
+    verdict_of,
     words_of,
 )
 from glassbox.rollout.routing import Routing
@@ -122,18 +121,10 @@ class Controller:
             cursor=self._seen.last_sequence(),
             evidence=Evidence.begin(rollout_id, champion.name, version.name, plan).to_json(),
         )
-        if other := self._rollouts.active(model):
-            raise under_way(other[0].id, model)
-        alias, is_new = self._moves.challenge(snapshot, version, actor, words(rollout, reason))
-        rollout = replace(rollout, alias=alias)
-        begun = Transition(now_s, None, "Initialized", actor, reason, {"weight": 0.0})
-        try:
-            self._rollouts.create(rollout, begun)
-        except ConflictError as error:
-            # An alias that was there already is another's, as of a rollout that was faster.
-            if is_new:
-                self._moves.dismiss(rollout, actor, f"Not started: {error}", {})
-            raise
+        with self._moves.challenged(version, actor, words(rollout, reason)) as (alias, within):
+            rollout = replace(rollout, alias=alias)
+            begun = Transition(now_s, None, "Initialized", actor, reason, {"weight": 0.0})
+            self._rollouts.create(rollout, begun, within=within)
         return self._rollouts.status(rollout)
 
     def tick(self) -> list[RolloutStatus]:
@@ -151,7 +142,6 @@ class Controller:
                 looked.append(self._rollouts.status(self._look(each)))
             except GlassboxError as error:
                 failed = failed or error
-        self._tidy({each.model for each in active} | unread.keys())
         if failed is not None:
             raise failed
         return looked
@@ -163,11 +153,13 @@ class Controller:
             UnknownName: There is no such rollout.
             ConflictError: It has ended, or is paused already.
         """
-        return self._said(rollout_id, lambda it: held(it, is_paused=True), actor, reason)
+        kept = self._said(rollout_id, lambda it: held(it, is_paused=True), actor, reason)
+        return self._rollouts.status(kept)
 
     def resume(self, rollout_id: str, *, actor: str, reason: str = "") -> RolloutStatus:
         """Return a rollout that goes on. Raises as ``pause`` does."""
-        return self._said(rollout_id, lambda it: held(it, is_paused=False), actor, reason)
+        kept = self._said(rollout_id, lambda it: held(it, is_paused=False), actor, reason)
+        return self._rollouts.status(kept)
 
     def promote(
         self, rollout_id: str, *, actor: str, reason: str = "", force: bool = False
@@ -182,19 +174,28 @@ class Controller:
 
         Raises:
             UnknownName: There is no such rollout.
-            ConflictError: It has ended, is a dry run, was let go on already, or there is doubt.
+            ConflictError: It has ended, is a dry run, was let go on already, there is doubt, or
+                somebody else moved its aliases.
         """
-        status = self._said(rollout_id, lambda it: let_go(it, force=force), actor, reason)
-        return self._acted(rollout_id) if status.phase == "Promoting" else status
+        kept = self._said(rollout_id, lambda it: let_go(self._ours(it), force=force), actor, reason)
+        if kept.state.phase != "Promoting":
+            return self._rollouts.status(kept)
+        try:
+            return self._rollouts.status(self._promoted(kept))
+        except ConflictError:
+            # Another server promoted it, or a person aborted it: what they did stands.
+            return self.status(rollout_id)
 
     def finish(self, rollout_id: str, *, actor: str, reason: str = "") -> RolloutStatus:
         """Return a rollout whose bake ended now, with its challenger as champion for good.
 
         Raises:
             UnknownName: There is no such rollout.
-            ConflictError: Its challenger is no champion yet, or it has ended.
+            ConflictError: Its challenger is no champion yet or no more, or it has ended.
         """
-        return self._said(rollout_id, finished, actor, reason)
+        return self._rollouts.status(
+            self._said(rollout_id, lambda it: finished(self._ours(it)), actor, reason)
+        )
 
     def abort(self, rollout_id: str, *, actor: str, reason: str = "") -> RolloutStatus:
         """Return a rollout that was rolled back, wherever it stood.
@@ -254,7 +255,7 @@ class Controller:
             if (changed := is_taken_over(rollout, snapshot)) is not None:
                 return self._taken_over(rollout, snapshot, changed)
             if rollout.state.phase == "Promoting" and is_champion(rollout, snapshot):
-                # A break came before that was kept: paused or not, the bake begins.
+                # Somebody made it champion by hand: paused or not, the bake begins.
                 return self._promoted(rollout)
             evidence, cursor = self._seen.folded(rollout)
             now_s = self._clock()
@@ -301,33 +302,14 @@ class Controller:
             return self._rollouts.save(after, [step], within=within)
 
     def _ended_by(self, rollout: Rollout, actor: str, reason: str) -> Rollout:
-        """Roll back wherever it stands, and keep that it has failed."""
-        why, evidence = words(rollout, reason), evidence_of(rollout)
-        if rollout.state.phase in ("Promoting", "Finalising"):
-            with self._moves.restored(rollout, actor, why, evidence) as within:
-                after = self._failed(rollout, actor, reason, within)
-        else:
-            after = self._failed(rollout, actor, reason)
-        if not rollout.dry_run:
-            self._moves.dismiss(rollout, actor, why, evidence)
-        return after
-
-    def _failed(
-        self, rollout: Rollout, actor: str, reason: str, within: sa.Connection | None = None
-    ) -> Rollout:
-        """Keep that a rollout has failed; moves no alias."""
+        """Roll back wherever it stands, and keep that it has failed: both, or neither."""
         failed = at_phase(rollout.state, "Failed")
         step = self._transition(rollout, failed, actor, reason)
         said = DecisionSaid("rollback", reason)
-        ended = replace(rollout, state=failed, decision=said, updated_s=self._clock())
-        return self._rollouts.save(ended, [step], within=within)
-
-    def _tidy(self, busy: Set[str]) -> None:
-        snapshot = self._registry.snapshot()
-        for model in snapshot.aliases:
-            if model not in busy and snapshot.challengers(model):
-                for last in self._rollouts.latest(model, 1):
-                    self._moves.tidy(last, snapshot)
+        after = replace(rollout, state=failed, decision=said, updated_s=self._clock())
+        why = words(rollout, reason)
+        with self._moves.undone(rollout, actor, why, evidence_of(rollout)) as within:
+            return self._rollouts.save(after, [step], within=within)
 
     def _taken_over(self, rollout: Rollout, snapshot: Snapshot, reason: str) -> Rollout:
         """Begin anew with the versions that somebody put there, or end where that is no sense."""
@@ -335,7 +317,7 @@ class Controller:
         challenger = snapshot.aliased(rollout.alias, rollout.model)
         is_over = rollout.state.phase in ("Promoting", "Finalising")
         if is_over or champion is None or challenger is None or challenger == champion:
-            return self._failed(rollout, POLICY, reason)
+            return self._ended_by(rollout, POLICY, reason)
         begun = State(phase="Waiting", is_paused=rollout.state.is_paused)
         evidence = Evidence.begin(rollout.id, champion.name, challenger.name, rollout.plan)
         reason = f"{reason} Its evidence begins anew."
@@ -358,26 +340,19 @@ class Controller:
 
     def _said(
         self, rollout_id: str, change: Callable[[Rollout], State], actor: str, reason: str
-    ) -> RolloutStatus:
+    ) -> Rollout:
         for _ in range(MOST_TRIES):
             rollout = self._under_way(rollout_id)
             after = change(rollout)
             done = words_of(rollout.state, after)
             told = f"{done}: {reason}" if reason else f"{done}."
             step = self._transition(rollout, after, actor, told)
-            said = DecisionSaid(rollout.decision.verdict, f"{done} by {actor}.")
+            said = DecisionSaid(verdict_of(rollout, after), f"{done} by {actor}.")
             try:
-                kept = self._rollouts.save(replace(rollout, state=after, decision=said), [step])
+                return self._rollouts.save(replace(rollout, state=after, decision=said), [step])
             except ConflictError:
                 continue
-            return self._rollouts.status(kept)
         raise ConflictError(f"Rollout {rollout_id} changes all the time. Try again.")
-
-    def _acted(self, rollout_id: str) -> RolloutStatus:
-        try:
-            return self._rollouts.status(self._promoted(self._rollouts.load(rollout_id)))
-        except ConflictError:
-            return self.status(rollout_id)
 
     def _under_way(self, rollout_id: str) -> Rollout:
         rollout = self._rollouts.load(rollout_id)
@@ -385,6 +360,13 @@ class Controller:
             raise ConflictError(
                 f"Rollout {rollout_id} has ended: {rollout.state.phase}. {rollout.decision.reason}"
             )
+        return rollout
+
+    def _ours(self, rollout: Rollout) -> Rollout:
+        """Return a rollout whose aliases nobody else has moved."""
+        changed = is_taken_over(rollout, self._registry.snapshot(is_fresh=True))
+        if changed is not None:
+            raise ConflictError(f"{changed} Look at it again: glassbox rollout status")
         return rollout
 
     def _transition(self, rollout: Rollout, after: State, actor: str, reason: str) -> Transition:

@@ -1,16 +1,16 @@
 """The moves of aliases that a rollout makes, and moves made by others.
 
-A champion moves together with the state of the rollout that moves it, or not at all; the other
-moves are safe to make again.
+Each gives the transaction that it is made in, for the state that is kept with it: both are, or
+neither is.
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from itertools import count
 from typing import Any
 
 import sqlalchemy as sa
 
-from glassbox.errors import ConflictError, InvalidValue
 from glassbox.rollout.decisions.rollout_rows import Rollout
 from glassbox.rollout.version import (
     CHALLENGER,
@@ -33,130 +33,87 @@ class Moves:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
 
-    def challenge(
-        self, snapshot: Snapshot, version: Version, actor: str, reason: str
-    ) -> tuple[str, bool]:
-        """Return the alias under which a version sees requests, and whether it is new to it.
+    @contextmanager
+    def challenged(
+        self, version: Version, actor: str, reason: str
+    ) -> Iterator[tuple[str, sa.Connection]]:
+        """Give the alias under which a version sees requests, and the transaction it has it in.
 
         Raises:
-            ConflictError: Somebody else took the alias meanwhile.
+            InvalidValue: The version has become champion.
         """
-        aliases = snapshot.aliases.get(version.model, {})
-        for alias, number in aliases.items():
-            if number == version.number and is_challenger(alias):
-                return alias, False
-        place = 1
-        while (alias := CHALLENGER if place == 1 else f"{CHALLENGER}-{place}") in aliases:
-            place += 1
-        self._registry.move_alias(
-            version.model, alias, version.number, expected=None, actor=actor, reason=reason
-        )
-        return alias, True
+        with self._registry.changing() as within:
+            aliases = self._registry.aliases(version.model, within)
+            held = {number: each for each, number in aliases.items() if is_challenger(each)}
+            alias = held.get(version.number)
+            if alias is None:
+                alias = next(each for each in _challenger_aliases() if each not in aliases)
+                self._registry.move_alias(
+                    version.model,
+                    alias,
+                    version.number,
+                    expected=None,
+                    actor=actor,
+                    reason=reason,
+                    within=within,
+                )
+            yield alias, within
 
     @contextmanager
     def promoted(
         self, rollout: Rollout, actor: str, reason: str, evidence: Mapping[str, Any]
     ) -> Iterator[sa.Connection]:
-        """Give a transaction in which the challenger is champion, for what is kept with that.
+        """Give a transaction in which the challenger is champion.
 
         Raises:
             ConflictError: Another version has become champion.
         """
         champion, challenger = self._pair(rollout)
-        is_there = self._is_champion(challenger)
-        with self._registry.changing() as connection:
-            if not is_there:
+        with self._registry.changing() as within:
+            if self._registry.aliases(rollout.model, within).get(CHAMPION) != challenger:
                 self._registry.promote(
                     rollout.model,
-                    challenger.number,
-                    expected_champion=champion.number,
+                    challenger,
+                    expected_champion=champion,
                     actor=actor,
                     reason=reason,
                     evidence=evidence,
-                    within=connection,
+                    within=within,
                 )
-            yield connection
+            yield within
 
     @contextmanager
-    def restored(
+    def undone(
         self, rollout: Rollout, actor: str, reason: str, evidence: Mapping[str, Any]
     ) -> Iterator[sa.Connection]:
-        """Give a transaction in which the challenger is not champion, for what is kept with that.
+        """Give a transaction in which the challenger is neither champion nor challenger any more.
 
-        The old champion answers again if the challenger had taken its place.
-
-        Raises:
-            ConflictError: Somebody else moved the champion meanwhile.
+        What somebody else has moved since stays as it is, and so does the alias of a dry run.
         """
         champion, challenger = self._pair(rollout)
-        snapshot = self._registry.snapshot(is_fresh=True)
-        is_there = snapshot.number_of(CHAMPION, rollout.model) == challenger.number
-        is_before = snapshot.number_of(PREVIOUS_CHAMPION, rollout.model) == champion.number
-        with self._registry.changing() as connection:
-            if is_there and is_before:
-                self._registry.rollback(
-                    rollout.model,
-                    expected_champion=challenger.number,
-                    actor=actor,
-                    reason=reason,
-                    evidence=evidence,
-                    within=connection,
+        said: Any = {"actor": actor, "reason": reason, "evidence": evidence}
+        with self._registry.changing() as within:
+            aliases = self._registry.aliases(rollout.model, within)
+            said["within"] = within
+            is_champion = aliases.get(CHAMPION) == challenger
+            if is_champion and rollout.state.phase in ("Promoting", "Finalising"):
+                if aliases.get(PREVIOUS_CHAMPION) == champion:
+                    self._registry.rollback(rollout.model, expected_champion=challenger, **said)
+                else:
+                    self._registry.promote(
+                        rollout.model, champion, expected_champion=challenger, **said
+                    )
+            if aliases.get(rollout.alias) == challenger and not rollout.dry_run:
+                self._registry.move_alias(
+                    rollout.model, rollout.alias, None, expected=challenger, **said
                 )
-            elif is_there:
-                self._registry.promote(
-                    rollout.model,
-                    champion.number,
-                    expected_champion=challenger.number,
-                    actor=actor,
-                    reason=reason,
-                    evidence=evidence,
-                    within=connection,
-                )
-            yield connection
+            yield within
 
-    def dismiss(
-        self, rollout: Rollout, actor: str, reason: str, evidence: Mapping[str, Any]
-    ) -> None:
-        """Take the challenger's alias away if it still names it."""
-        _, challenger = self._pair(rollout)
-        snapshot = self._registry.snapshot(is_fresh=True)
-        if snapshot.number_of(rollout.alias, rollout.model) != challenger.number:
-            return
-        # Whoever moved it meanwhile knows what they want.
-        with suppress(ConflictError, InvalidValue):
-            self._registry.move_alias(
-                rollout.model,
-                rollout.alias,
-                None,
-                expected=challenger.number,
-                actor=actor,
-                reason=reason,
-                evidence=evidence,
-            )
-
-    def tidy(self, rollout: Rollout, snapshot: Snapshot) -> None:
-        """Take the alias of a rollout that has failed away if a break kept it from doing so.
-
-        Nothing is done where somebody has given that alias since.
-        """
-        number = snapshot.number_of(rollout.alias, rollout.model)
-        if rollout.dry_run or rollout.state.phase != "Failed" or number is None:
-            return
-        moved = self._registry.history(rollout.model, 1, alias=rollout.alias)
-        is_as_it_was = moved and (
-            moved[0].time_s < rollout.started_s or moved[0].reason.startswith(words(rollout, ""))
-        )
-        if is_as_it_was:
-            self.dismiss(rollout, moved[0].actor, words(rollout, rollout.decision.reason), {})
-
-    def _is_champion(self, version: Version) -> bool:
-        now = self._registry.snapshot(is_fresh=True)
-        return now.number_of(CHAMPION, version.model) == version.number
-
-    def _pair(self, rollout: Rollout) -> tuple[Version, Version]:
+    def _pair(self, rollout: Rollout) -> tuple[int, int]:
+        """Return the numbers of champion and challenger: before a transaction, for it reads."""
         return (
-            self._registry.version(rollout.champion, rollout.model),
-            self._registry.version(rollout.challenger, rollout.model),
+            self._registry.version(rollout.champion, rollout.model).number,
+            self._registry.version(rollout.challenger, rollout.model).number,
         )
 
 
@@ -189,3 +146,9 @@ def is_champion(rollout: Rollout, snapshot: Snapshot) -> bool:
     """Return whether the challenger of a rollout has become champion."""
     champion = snapshot.aliased(CHAMPION, rollout.model)
     return champion is not None and champion.name == rollout.challenger
+
+
+def _challenger_aliases() -> Iterator[str]:
+    """Return ``challenger``, ``challenger-2``, ``challenger-3`` and so on."""
+    yield CHALLENGER
+    yield from (f"{CHALLENGER}-{place}" for place in count(2))

@@ -5,7 +5,7 @@ once one succeeds. Decides nothing.
 """
 
 from collections.abc import Sequence
-from contextlib import nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from typing import Any, Final
 
@@ -55,14 +55,16 @@ class RolloutStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def create(self, rollout: Rollout, transition: Transition) -> None:
-        """Keep a new rollout.
+    def create(
+        self, rollout: Rollout, transition: Transition, *, within: sa.Connection | None = None
+    ) -> None:
+        """Keep a new rollout; ``within`` is as in ``save``.
 
         Raises:
             ConflictError: Another one of the same model is under way.
             CapacityError: The database cannot be reached.
         """
-        with self._database.transaction() as connection:
+        with self._changing(within) as connection:
             query = sa.select(_ROLLOUTS.c.id).where(
                 _ROLLOUTS.c.model == rollout.model, _ROLLOUTS.c.is_active == 1
             )
@@ -94,8 +96,7 @@ class RolloutStore:
             CapacityError: The database cannot be reached.
         """
         after = replace(rollout, revision=rollout.revision + 1)
-        own = self._database.transaction() if within is None else nullcontext(within)
-        with own as connection:
+        with self._changing(within) as connection:
             done = connection.execute(
                 _ROLLOUTS.update()
                 .where(_ROLLOUTS.c.id == rollout.id, _ROLLOUTS.c.revision == rollout.revision)
@@ -203,6 +204,9 @@ class RolloutStore:
             n_distinct=len(rollout.evidence.get("distinct", ())),
             verbs=verbs_of(rollout),
         )
+
+    def _changing(self, within: sa.Connection | None) -> AbstractContextManager[sa.Connection]:
+        return self._database.transaction() if within is None else nullcontext(within)
 
     def _newest(self, query: sa.Select[Any], model: str | None, limit: int) -> Sequence[Any]:
         if model is not None:

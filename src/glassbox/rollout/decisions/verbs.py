@@ -6,7 +6,7 @@ from typing import Any
 
 from glassbox.errors import ConflictError, InvalidValue, UnknownName
 from glassbox.rollout.decisions.plan import RolloutPlan
-from glassbox.rollout.decisions.policy import State, at_phase
+from glassbox.rollout.decisions.policy import State, Verdict, at_phase
 from glassbox.rollout.decisions.rollout_rows import Rollout
 from glassbox.rollout.version import CHAMPION, Snapshot, Version
 
@@ -140,6 +140,13 @@ def verbs_of(rollout: Rollout) -> tuple[str, ...]:
     if rollout.state.phase == "Finalising":
         return held, "finish", "abort"
     return (held, "abort") if rollout.dry_run else (held, "promote", "abort")
+
+
+def verdict_of(rollout: Rollout, after: State) -> Verdict:
+    """Return the verdict of a rollout to which a person gave another state."""
+    if after.phase == rollout.state.phase:
+        return rollout.decision.verdict
+    return "finish" if after.phase == "Succeeded" else "promote"
 
 
 def words_of(before: State, after: State) -> str:

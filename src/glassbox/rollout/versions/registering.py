@@ -255,13 +255,19 @@ class Registrar:
 def _adapter_files(folder: Path, path: str) -> dict[str, Path]:
     """Return the files of a run's adapter by where they are kept, which no manifest decides.
 
+    Hidden ones are no part of it: a desktop's, or what a killed writer left.
+
     Args:
         folder: Of the run.
         path: The adapter's, as the manifest says it: its own, or one that lies anywhere.
     """
     place = folder / path
     files = place.rglob("*") if path == ADAPTER else (place / name for name in ADAPTER_FILES)
-    return {f"{ADAPTER}/{each.relative_to(place)}": each for each in files if each.is_file()}
+    return {
+        f"{ADAPTER}/{each.relative_to(place)}": each
+        for each in files
+        if each.is_file() and not each.name.startswith(".")
+    }
 
 
 def _check_adapter(place: Path, digest: str) -> None:

@@ -133,7 +133,7 @@ class Registry:
             rows.add_version(connection, version, text, actor)
         return version
 
-    def move_alias(
+    def move_alias(  # noqa: PLR0913  all that is said of one move, each part named
         self,
         model: str,
         alias: str,
@@ -143,6 +143,7 @@ class Registry:
         actor: str,
         reason: str,
         evidence: Mapping[str, Any] | None = None,
+        within: sa.Connection | None = None,
     ) -> AliasMove:
         """Return the line of the history under which an alias now names another version.
 
@@ -157,6 +158,7 @@ class Registry:
             actor: Who decides.
             reason: Why.
             evidence: What the decision rests on, as JSON.
+            within: Transaction of ``changing`` that this becomes part of; None is one of its own.
 
         Raises:
             ConflictError: Somebody else moved it meanwhile: the message says who and when.
@@ -166,7 +168,7 @@ class Registry:
             CapacityError: The database cannot be reached.
         """
         deed = Deed("move", model, alias, actor, reason, evidence or {})
-        return self._move(deed, expected, lambda aliases, _: moves_for(alias, to, aliases))
+        return self._move(deed, expected, lambda aliases, _: moves_for(alias, to, aliases), within)
 
     def promote(
         self,
@@ -181,8 +183,8 @@ class Registry:
     ) -> AliasMove:
         """Return the line of the history under which a version became champion.
 
-        The old champion becomes ``previous_champion``; both happen or neither does. ``within`` is
-        a transaction of ``changing`` that this becomes part of. Raises as ``move_alias`` does.
+        The old champion becomes ``previous_champion``; both happen or neither does. Takes and
+        raises what ``move_alias`` does.
         """
         deed = Deed("promote", model, CHAMPION, actor, reason, evidence or {})
         return self._move(
@@ -201,9 +203,8 @@ class Registry:
     ) -> AliasMove:
         """Return the line of the history under which the previous champion answers again.
 
-        ``previous_champion`` then names the champion before that one. ``within`` is as in
-        ``promote``. Raises as ``move_alias`` does, and ``ConflictError`` where there is none to go
-        back to.
+        ``previous_champion`` then names the champion before that one. Takes and raises what
+        ``move_alias`` does, and ``ConflictError`` where there is none to go back to.
         """
         deed = Deed("rollback", model, CHAMPION, actor, reason, evidence or {})
         return self._move(deed, expected_champion, moves_back, within)
@@ -246,6 +247,9 @@ class Registry:
     def changing(self) -> Iterator[sa.Connection]:
         """Give a transaction: moves and whatever else is written in it are kept, or nothing is.
 
+        What ``aliases`` reads in it stays true to its end. Within it, nothing else may be asked
+        of the database but through it.
+
         Raises:
             CapacityError: The database cannot be reached.
         """
@@ -253,6 +257,10 @@ class Registry:
             yield connection
         with self._looking:
             self._n_changes += 1
+
+    def aliases(self, model: str, within: sa.Connection) -> dict[str, int]:
+        """Return the aliases of a model and their version numbers, as a transaction sees them."""
+        return rows.aliases_of(within, model)
 
     def close(self) -> None:
         """Close the database's connections."""

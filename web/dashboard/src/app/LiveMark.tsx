@@ -20,7 +20,7 @@ export function LiveMark() {
   const { short, long, colour } = words[state];
   return (
     <span role="status" title={long} className="flex items-center gap-1.5 text-xs text-muted">
-      <span aria-hidden="true" className={`size-2 rounded-full ${colour}`} />
+      <span aria-hidden="true" className={`drawn size-2 rounded-full ${colour}`} />
       <span>{short}</span>
       <span className="sr-only">. {long}.</span>
     </span>

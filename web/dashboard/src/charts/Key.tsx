@@ -32,7 +32,10 @@ export function Key({ entries }: { entries: readonly Entry[] }) {
               />
             </svg>
           ) : (
-            <span aria-hidden="true" className={`inline-block ${grounds[tone]} ${shapes[shape]}`} />
+            <span
+              aria-hidden="true"
+              className={`drawn inline-block ${grounds[tone]} ${shapes[shape]}`}
+            />
           )}
           {name}
         </li>

@@ -14,8 +14,8 @@ type Props = { points: readonly EvidencePoint[]; gates: readonly Gate[] };
 export function EvidenceCharts({ points, gates }: Props) {
   const byGate = new Map<string, EvidencePoint[]>();
   for (const point of points) byGate.set(point.gate, [...(byGate.get(point.gate) ?? []), point]);
-  const names = [...new Set([...gates.map(({ name }) => name), ...byGate.keys()])].filter(
-    (name) => (byGate.get(name)?.length ?? 0) > 0,
+  const names = [...new Set([...gates.map(({ name }) => name), ...byGate.keys()])].filter((name) =>
+    byGate.get(name)?.some(({ value }) => value !== null),
   );
   if (names.length === 0) {
     return (

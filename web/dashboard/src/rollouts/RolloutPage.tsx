@@ -41,7 +41,14 @@ function RolloutOf({ model, ...choice }: ModelChoice & { model: string }) {
     chosen === null || isCurrent ? null : modelsPath(`/rollouts/${encodeURIComponent(chosen)}`),
     { on: ["rollout"] },
   );
-  const shown: Resource<Rollout> = isCurrent ? { ...all, data: all.data?.current ?? null } : one;
+  // What has just ended is shown on until it comes by itself, so that no window over it closes.
+  const [latest, setLatest] = useState<Rollout | null>(null);
+  const current = all.data?.current ?? latest;
+  if (current !== latest) setLatest(current);
+  const kept = one.data ?? (latest?.id === chosen ? latest : null);
+  const shown: Resource<Rollout> = isCurrent
+    ? { ...all, data: current }
+    : { ...one, data: kept, loading: one.loading && kept === null };
   const refresh = () => {
     all.refresh();
     one.refresh();

@@ -1,8 +1,11 @@
 import { useState } from "react";
 
+import { Problem } from "../api/problem";
 import type { Rollout } from "../api/wire";
+import { phaseOf } from "../inference/phases";
 import { Confirm } from "../ui/Confirm";
 import { percent } from "../ui/format";
+import { Notice } from "../ui/Notice";
 import { gateName } from "./GateTable";
 import { take, verbNames, type Verb } from "./verbs";
 
@@ -19,6 +22,7 @@ const titles: Record<Verb, string> = {
 /** Says what a step by hand does to live traffic, and takes it. */
 export function StepDialog({ verb, rollout, onClose, onTaken }: Props) {
   const [isForced, setForced] = useState(false);
+  const [isTaking, setTaking] = useState(false);
   const doubtful = rollout.gates.filter(
     ({ verdict }) => verdict === "inconclusive" || verdict === "not_enough_data",
   );
@@ -26,26 +30,38 @@ export function StepDialog({ verb, rollout, onClose, onTaken }: Props) {
   // Only a rollout that waits for somebody, and is in no doubt, is promoted without force.
   const isEarly =
     verb === "promote" && (rollout.phase !== "WaitingPromotion" || doubtful.length > 0);
+  // Somebody else, or the rollout itself, was quicker than whoever thinks before this window.
+  const isPast = !isTaking && rollout.verbs?.includes(verb) !== true;
   return (
     <Confirm
       title={titles[verb]}
       verb={verbNames[verb]}
       isDangerous={verb === "abort" || isEarly}
-      isReady={!isEarly || isForced}
+      isReady={!isPast && (!isEarly || isForced)}
       onClose={onClose}
       onConfirm={async (reason) => {
-        await take(rollout.id, verb, isEarly ? { reason, force: true } : { reason });
-        onTaken();
+        setTaking(true);
+        try {
+          await take(rollout.id, verb, isEarly ? { reason, force: true } : { reason });
+        } finally {
+          setTaking(false);
+          // Who is refused looks at what has changed meanwhile.
+          onTaken();
+        }
       }}
     >
-      <Consequences verb={verb} rollout={rollout} />
-      {verb === "promote" && failed.length > 0 && (
+      {isPast ? (
+        <Notice problem={changedSince(rollout)} />
+      ) : (
+        <Consequences verb={verb} rollout={rollout} />
+      )}
+      {verb === "promote" && !isPast && failed.length > 0 && (
         <p className="text-danger">
           Failed: {failed.map(({ name }) => gateName(name)).join(", ")}. The server refuses to
           promote while a gate fails.
         </p>
       )}
-      {isEarly && (
+      {isEarly && !isPast && (
         <label className="flex items-start gap-2 rounded-md bg-warning-soft px-3 py-2">
           <input
             type="checkbox"
@@ -63,6 +79,13 @@ export function StepDialog({ verb, rollout, onClose, onTaken }: Props) {
         </label>
       )}
     </Confirm>
+  );
+}
+
+function changedSince(rollout: Rollout): Problem {
+  return new Problem(
+    "This cannot be done any more",
+    `The rollout has gone on: ${phaseOf(rollout).name}. ${rollout.decision.reason}`,
   );
 }
 

@@ -80,14 +80,28 @@ test("while it bakes the buttons end the bake and promote nobody", async () => {
   expect(onChanged).toHaveBeenCalled();
 });
 
-test("a refusal stays in the window, and the window open", async () => {
+test("a refusal stays in the window, and the page behind it is brought up to date", async () => {
   const server = fakeServer({});
   server.fail(409);
   const onClose = vi.fn();
-  render(<StepDialog verb="pause" rollout={rollout()} onClose={onClose} onTaken={vi.fn()} />);
+  const onTaken = vi.fn();
+  render(<StepDialog verb="pause" rollout={rollout()} onClose={onClose} onTaken={onTaken} />);
   await userEvent.type(screen.getByLabelText("Reason"), "lunch{Enter}");
   expect((await screen.findByRole("alert")).textContent).toContain("It is broken.");
   expect(onClose).not.toHaveBeenCalled();
+  expect(onTaken).toHaveBeenCalled();
+});
+
+test("what somebody else did meanwhile is said before it is too late", async () => {
+  const said = { verb: "promote", onClose: vi.fn(), onTaken: vi.fn() } as const;
+  const { rerender } = render(<StepDialog {...said} rollout={rollout()} />);
+  await userEvent.type(screen.getByLabelText("Reason"), "now");
+  const decision = { verdict: "rollback", reason: "Aborted: it is slow." } as const;
+  const ended = rollout({ phase: "Failed", verbs: [], decision });
+  rerender(<StepDialog {...said} rollout={ended} />);
+  expect(screen.getByRole("alert").textContent).toContain("Rolled back. Aborted: it is slow.");
+  expect(screen.queryByRole("checkbox")).toBeNull();
+  expect(screen.getByRole<HTMLButtonElement>("button", { name: "Promote" }).disabled).toBe(true);
 });
 
 test("gates are found in the evidence whether listed or named; other things are not gates", () => {
