@@ -107,7 +107,9 @@ class Runtime(Stores):
             threads=engine.threads,
             batch_tokens=engine.batch_tokens,
             prefix_cache_bytes=engine.prefix_cache_bytes,
-            capacity=Capacity(n_waiting=self.settings.server.max_waiting),
+            capacity=Capacity(
+                n_waiting=self.settings.server.max_waiting, cache_bytes=engine.prefix_cache_bytes
+            ),
             adapters=AdapterPlaces(
                 host_bytes=engine.adapter_host_bytes,
                 device_bytes=engine.adapter_device_bytes,

@@ -44,7 +44,7 @@ class EngineSettings(Section):
     batch_tokens: int | None = Field(default=None, ge=1)
     """Most tokens in one forward pass; unset takes what suits the device, halved at need."""
     prefix_cache_bytes: int = Field(default=256 * 2**20, ge=0)
-    """Memory for computed prompt prefixes, in bytes; 0 keeps none."""
+    """Memory for computed prompt prefixes in bytes, for texts and for labels each; 0 keeps none."""
     adapter_device_bytes: int = Field(default=2**30, ge=0)
     """Memory for LoRA adapters beside the model, in bytes; those in use never leave it."""
     adapter_host_bytes: int = Field(default=2 * 2**30, ge=0)

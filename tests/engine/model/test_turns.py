@@ -39,8 +39,10 @@ def test_turns_come_in_the_order_of_asking():
     assert turns.acquire(0)
 
 
-@pytest.mark.parametrize("n_others", [1, 6])
-def test_the_batch_gets_as_much_time_as_all_others_together(n_others):
+@pytest.mark.parametrize(
+    ("n_others", "turn_s", "step_s"), [(1, 0.03, 0.002), (6, 0.03, 0.002), (4, 0.003, 0.04)]
+)
+def test_the_batch_gets_as_much_time_as_all_others_together(n_others, turn_s, step_s):
     turns, spent, is_over = Turns(), {"steps": 0.0, "others": 0.0}, threading.Event()
 
     def work(kind, seconds, turn):
@@ -51,9 +53,10 @@ def test_the_batch_gets_as_much_time_as_all_others_together(n_others):
                 spent[kind] += time.perf_counter() - began_s
 
     threads = [
-        threading.Thread(target=work, args=("others", 0.03, lambda: turns)) for _ in range(n_others)
+        threading.Thread(target=work, args=("others", turn_s, lambda: turns))
+        for _ in range(n_others)
     ]
-    threads.append(threading.Thread(target=work, args=("steps", 0.002, turns.step)))
+    threads.append(threading.Thread(target=work, args=("steps", step_s, turns.step)))
     for thread in threads:
         thread.start()
     time.sleep(1.5)
@@ -66,12 +69,19 @@ def test_the_batch_gets_as_much_time_as_all_others_together(n_others):
     assert 0.4 < spent["steps"] / (spent["steps"] + spent["others"]) < 0.6
 
 
-def test_a_batch_that_rests_keeps_nobody_waiting(monkeypatch):
-    monkeypatch.setattr(module, "MOST_OWED_S", PATIENCE_S)
+def test_a_batch_that_rests_keeps_nobody_waiting():
     turns, order = Turns(), []
+
+    def other():
+        with turns:
+            time.sleep(0.01)
+            order.append("other")
+
     with turns.step():
-        other = take(turns, order, "other")
-    other.join(PATIENCE_S)
+        pass
+    thread = threading.Thread(target=other)
+    thread.start()
+    thread.join(PATIENCE_S)
     # Of the other's turn it is owed as much now, so that the next one waits although nobody has it.
     late = take(turns, order, "late")
     with turns:

@@ -67,6 +67,24 @@ async def test_a_classification_ends_at_its_deadline_and_lets_go_of_the_model(sl
     assert labeller.n_batches == n_batches < OF_ALL
 
 
+async def test_an_answer_that_is_there_waits_for_nobody(slow, monkeypatch):
+    labeller, app = slow
+    n_looks = []
+    check = Allowance.check
+
+    def counted(allowance):
+        n_looks.append(labeller.n_batches)
+        check(allowance)
+
+    monkeypatch.setattr(Allowance, "check", counted)
+    async with http_client(app) as client:
+        for n_texts in (1, 64, 65, 130):
+            labeller.n_batches, n_looks[:] = 0, []
+            answer = await client.post("/v1/classify", json={"texts": ["a"] * n_texts})
+            assert answer.status_code == 200
+            assert n_looks == list(range(labeller.n_batches)), "once before each batch"
+
+
 async def test_a_client_that_goes_away_takes_its_classification_with_it(slow):
     labeller, app = slow
     sent = await ask(app, "/v1/classify", {"texts": ["a"] * 2000}, leave_after=0)

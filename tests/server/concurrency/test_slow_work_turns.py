@@ -179,7 +179,58 @@ async def test_a_call_that_pauses_ends_with_its_time(server):
     with pytest.raises(DeadlineExceeded):
         await slow_work(server, "a", 0.3, checked)
     going = server.app.state.slow_work.going
-    await until(lambda: going._n == {"a": 1, "b": 1})
+    await until(lambda: [len(going._calls[name]) for name in "ab"] == [1, 1])
     may_end.set()
     await asyncio.gather(*calls)
-    assert not going._n
+    assert not going._calls
+    assert not going._going
+
+
+async def test_short_calls_and_a_long_one_of_their_caller_take_turns_beside_another(server):
+    n_steps, n_short, is_over = Counter(), 0, threading.Event()
+
+    def steps_of(client):
+        def work(allowance):
+            while not is_over.is_set():
+                allowance.check()
+                time.sleep(0.002)
+                n_steps[client] += 1
+
+        return work
+
+    def short(allowance):
+        allowance.check()
+        time.sleep(0.002)
+
+    async def short_ones():
+        nonlocal n_short
+        while not is_over.is_set():
+            await slow_work(server, "a", PATIENCE_S, short)
+            n_short += 1
+
+    calls = [
+        asyncio.create_task(slow_work(server, name, PATIENCE_S, steps_of(name))) for name in "ab"
+    ]
+    await until(lambda: n_steps["a"] and n_steps["b"])
+    calls += [asyncio.create_task(short_ones()) for _ in range(3 * AT_A_TIME)]
+    before = n_steps["a"]
+    await until(lambda: n_steps["a"] - before >= 150)
+    n_beside = n_short
+    is_over.set()
+    await asyncio.gather(*calls)
+
+    # Places and their line are in between, so that they do not get quite as many.
+    assert n_beside > 30
+
+
+async def test_a_place_comes_back_where_there_is_no_thread(server, monkeypatch):
+    def none_left(_):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", none_left)
+        for _ in range(3 * AT_A_TIME):
+            with pytest.raises(RuntimeError, match="new thread"):
+                await slow_work(server, "a", PATIENCE_S, lambda _: None)
+
+    assert await slow_work(server, "a", PATIENCE_S, lambda _: "done") == "done"

@@ -34,7 +34,6 @@ def show_forecast(model: str, *, memory: str | None, as_json: bool) -> ExitCode:
     # Before torch is imported, which takes seconds: a name mistyped is told at once.
     file = find_config(model)
     with importing_libraries():
-        from glassbox.engine.batching.answering import Capacity
         from glassbox.engine.forecast import Load, fitted, read_config
         from glassbox.engine.model.devices import describe_devices
         from glassbox.engine.resident import BATCH_TOKENS
@@ -59,7 +58,8 @@ def show_forecast(model: str, *, memory: str | None, as_json: bool) -> ExitCode:
         available,
         dtype=dtype,
         load=load,
-        prefix_bytes=engine.prefix_cache_bytes + Capacity().cache_bytes,
+        # For texts, and as much for labels.
+        prefix_bytes=2 * engine.prefix_cache_bytes,
     )
     n_fitting = found.most_requests(available)
     fits = found.total_bytes <= available

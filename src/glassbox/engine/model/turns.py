@@ -1,7 +1,8 @@
 """A lock that is handed on in the order of asking, and that its holder may take again.
 
-The running batch has a line of its own: while it has something to do, it gets as much time as all
-others together, however many they are and however long each of them takes.
+The running batch has a line of its own: while it has something to do, it and all others together
+get the same time, however many they are and however long a step of it or a turn of theirs takes.
+Neither gets more ahead than by one of those.
 """
 
 import threading
@@ -10,9 +11,6 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
-
-MOST_OWED_S = 1.0
-"""Seconds of others' turns that the batch is owed at most: after a long one they wait no longer."""
 
 
 class Turns:
@@ -26,11 +24,11 @@ class Turns:
         self._holder: int | None = None
         self._depth = 0
         self._since_s = 0.0
-        """When the present holder took its turn."""
+        """When the present holder took its turn, or the batch began to go on meanwhile."""
         self._stepper: int | None = None
         """The batch's thread while the batch goes on."""
         self._owed_s = 0.0
-        """Time that the batch gets before anybody else has a turn."""
+        """Time that the others have had beyond their half; below 0, that the batch has had."""
 
     @property
     def n_waiting(self) -> int:
@@ -69,8 +67,9 @@ class Turns:
     def _acquire(self, line: deque[threading.Event], timeout_s: float | None) -> bool:
         me = threading.get_ident()
         with self._guard:
-            if line is self._steps:
-                self._stepper = me
+            if line is self._steps and self._stepper is None:
+                # Of the turn that somebody has now, what is over counts for nothing.
+                self._stepper, self._since_s = me, time.perf_counter()
             # Without a holder nobody waits but for the batch: the turn goes from hand to hand.
             if self._holder == me or (
                 self._holder is None and (me == self._stepper or not self._is_kept)
@@ -107,15 +106,16 @@ class Turns:
             self._depth -= 1
             if self._depth:
                 return
-            took_s = time.perf_counter() - self._since_s
-            if is_step:
-                self._owed_s = max(0.0, self._owed_s - took_s)
-            elif self._stepper is not None:
-                self._owed_s = min(MOST_OWED_S, self._owed_s + took_s)
+            if self._stepper is not None:
+                took_s = time.perf_counter() - self._since_s
+                self._owed_s += -took_s if is_step else took_s
             self._hand_on()
 
     def _hand_on(self) -> None:
         """Wake whoever is next; the guard is held."""
+        if not self._waiting:
+            # What nobody wants is not kept for those who come later.
+            self._owed_s = max(0.0, self._owed_s)
         line = self._steps if self._is_kept else self._waiting or self._steps
         # -1 is no thread: the turn belongs to the one that is being woken.
         self._holder, self._depth = (-1 if line else None), 0

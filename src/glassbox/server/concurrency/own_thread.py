@@ -39,5 +39,10 @@ async def on_own_thread(work: Callable[[], T], *, on_end: Callable[[], None] = l
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(settle, result, error)
 
-    threading.Thread(target=run, name="glassbox-slow", daemon=True).start()
+    try:
+        threading.Thread(target=run, name="glassbox-slow", daemon=True).start()
+    except BaseException:
+        # The process has no thread left for it: the call has ended before it began.
+        on_end()
+        raise
     return await future

@@ -1,16 +1,18 @@
 """Calls that take the model for a while and cannot be taken apart: few at a time, on threads.
 
 Callers take turns, and whoever has none under way finds a place beyond the few, so that one's many
-or long calls do not keep the others waiting. Between its steps a call pauses while its caller has
-more of them going than another. Waiting for a place and pausing count as time; nobody's place is
-kept once the client has gone away, and the call is told so between its steps. Knows no route.
+or long calls do not keep the others waiting. Before each of its steps a call pauses while its
+caller has more of them going than another; those of one caller take turns then, too. Waiting for a
+place and pausing count as time; nobody's place is kept once the client has gone away, and the call
+is told so between its steps. Knows no route.
 """
 
 import asyncio
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
@@ -55,6 +57,11 @@ class Allowance:
         """Seconds that are left, 0 or more."""
         return max(0.0, self.until_s - time.monotonic())
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether somebody waits, and there is time left."""
+        return bool(self.left_s) and not self.ended.is_set()
+
     def check(self) -> None:
         """Let others go first where they have less; then do nothing while somebody waits.
 
@@ -70,36 +77,60 @@ class Allowance:
 
 
 class _Going:
-    """Calls of each caller that go on, the paused ones left out; any thread may ask.
+    """Calls that go on, each caller's in turn; any thread may ask.
 
-    Rows of the running batch are shared by the same rule; see ``engine.batching.shares``.
+    A caller has no more of them between two pauses than another one has calls at all: beside one
+    who has a single call, each makes one step after another. Rows of the running batch are shared
+    by the same rule; see ``engine.batching.shares``.
     """
 
     def __init__(self) -> None:
-        self._n: Counter[str] = Counter()
+        self._calls: dict[str, list[Allowance]] = {}
+        """By caller: those that began or paused first come first."""
+        self._going: set[Allowance] = set()
+        """Those that do not pause."""
         self._changed = threading.Condition()
 
-    def add(self, client: str, n: int) -> None:
-        """Note that a call of a caller has begun (1) or ended (-1)."""
-        with self._changed:
-            self._n[client] += n
-            self._n = +self._n
-            self._changed.notify_all()
+    @contextmanager
+    def call(self, client: str, allowance: "Allowance") -> Iterator[None]:
+        """Count a call inside the block, which begins with a pause.
 
-    def pause(self, client: str, allowance: Allowance) -> None:
-        """Wait while a caller would have more calls going than another one with this one."""
+        Raises:
+            GlassboxError: As ``Allowance.check``.
+        """
         with self._changed:
-            self._n[client] -= 1
-            if self._is_ahead(client):
-                # Another one of the same caller, which paused, may be the one that goes on now.
+            self._calls.setdefault(client, []).append(allowance)
+        try:
+            allowance.check()
+            yield
+        finally:
+            with self._changed:
+                self._going.discard(allowance)
+                self._calls[client].remove(allowance)
+                if not self._calls[client]:
+                    del self._calls[client]
                 self._changed.notify_all()
-            while self._is_ahead(client) and allowance.left_s and not allowance.ended.is_set():
-                self._changed.wait(LOOK_S)
-            self._n[client] += 1
 
-    def _is_ahead(self, client: str) -> bool:
-        own = self._n[client]
-        return own > 0 and any(n <= own for other, n in self._n.items() if n and other != client)
+    def pause(self, client: str, allowance: "Allowance") -> None:
+        """Wait behind those of the same caller that wait, while it has as many going as it may."""
+        with self._changed:
+            self._going.discard(allowance)
+            own = self._calls[client]
+            own.remove(allowance)
+            own.append(allowance)
+            self._changed.notify_all()
+            while not self._may_go(client, allowance) and allowance.is_wanted:
+                self._changed.wait(LOOK_S)
+            self._going.add(allowance)
+
+    def _may_go(self, client: str, allowance: "Allowance") -> bool:
+        own = self._calls[client]
+        fewest = min(
+            (len(calls) for other, calls in self._calls.items() if other != client),
+            default=len(own),
+        )
+        before = own[: own.index(allowance)]
+        return len(self._going.union(before).intersection(own)) < fewest
 
 
 class _Places:
@@ -186,11 +217,10 @@ async def _in_turn(
     places: _Places, client: str, allowance: Allowance, work: Callable[[Allowance], T]
 ) -> T:
     await places.take(client)
-    places.going.add(client, 1)
 
-    def end() -> None:
-        places.going.add(client, -1)
-        places.give_back(client)
+    def call() -> T:
+        with places.going.call(client, allowance):
+            return work(allowance)
 
     # The place is given back when the call has ended, however long nobody has waited for it.
-    return await on_own_thread(lambda: work(allowance), on_end=end)
+    return await on_own_thread(call, on_end=lambda: places.give_back(client))

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 from fastapi import APIRouter, Request
@@ -51,11 +51,14 @@ async def classify(
     began_s = time.perf_counter()
 
     def label(allowance: Allowance) -> list[LabelledLine]:
-        rows = []
-        for row in classify_stream(labeller, enumerate(asked.texts), batch_rows=BATCH_ROWS):
-            allowance.check()
-            rows.append(row)
-        return rows
+        def lines() -> Iterator[tuple[int, str]]:
+            for row, text in enumerate(asked.texts):
+                # Before a further batch, never once all answers are there.
+                if row and row % BATCH_ROWS == 0:
+                    allowance.check()
+                yield row, text
+
+        return list(classify_stream(labeller, lines(), batch_rows=BATCH_ROWS))
 
     rows = await slow_work(http, caller.client, deadline_s, label)
     latency_ms = 1000 * (time.perf_counter() - began_s) / len(rows)
