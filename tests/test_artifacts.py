@@ -1,4 +1,5 @@
 import errno
+import fcntl
 import os
 from dataclasses import replace
 
@@ -164,4 +165,19 @@ def test_a_folder_is_one_process_at_a_time(tmp_path):
     ):
         pass
     with alone_in(tmp_path / "run", "take another"):
+        pass
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_told_as_such(tmp_path, monkeypatch, number):
+    def flock(_file, _operation):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with (
+        pytest.raises(
+            ConflictError, match=rf"run lies on .* cannot lock files .*{os.strerror(number)}"
+        ),
+        alone_in(tmp_path / "run", "take another"),
+    ):
         pass

@@ -34,6 +34,9 @@ RUN_SCHEMA = 1
 _UNFINISHED = re.compile(r"\..+\.[0-9a-f]{8}")
 """Names of the temporary neighbours of ``atomic_file``."""
 
+_WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
+"""What network file systems answer that are mounted without locks."""
+
 
 def canonical_json(value: object) -> bytes:
     """Return JSON with sorted keys and no white space: equal values give equal bytes."""
@@ -139,7 +142,7 @@ def locked(path: Path, taken: str) -> Iterator[TextIO]:
         taken: What to say where another process holds it.
 
     Raises:
-        ConflictError: Another process holds it.
+        ConflictError: Another process holds it, or the file system has no locks.
         NoDiskSpace: The device is full.
     """
     import fcntl  # Windows, where clients run, has none
@@ -152,6 +155,14 @@ def locked(path: Path, taken: str) -> Iterator[TextIO]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise ConflictError(taken) from error
+        except OSError as error:
+            if error.errno not in _WITHOUT_LOCKS:
+                raise
+            raise ConflictError(
+                f"{path.parent} lies on a file system that cannot lock files ({error.strerror}): "
+                "nothing would keep two processes apart there. Name a folder on another one, such "
+                "as a local disk, and copy it afterwards."
+            ) from error
         yield file
 
 
@@ -172,12 +183,17 @@ def alone_in(folder: Path, instead: str) -> Iterator[None]:
         yield
 
 
-def sweep_unfinished(folder: Path) -> int:
+def sweep_unfinished(folder: Path, *, below: bool = True) -> int:
     """Remove what killed processes left of files that they wrote; returns how many there were.
 
     Only where no other process writes: see ``alone_in``.
+
+    Args:
+        folder: Where they wrote.
+        below: Whether the folders in it are swept, too.
     """
-    found = [each for each in folder.rglob(".*.*") if _UNFINISHED.fullmatch(each.name)]
+    hidden = folder.rglob(".*.*") if below else folder.glob(".*.*")
+    found = [each for each in hidden if _UNFINISHED.fullmatch(each.name)]
     for each in found:
         each.unlink(missing_ok=True)
     return len(found)

@@ -116,7 +116,7 @@ def test_file_defaults_sort_the_classes(tmp_path):
         ("[classes.a]\nverbalisers = 'x'\n[classes.b]", InvalidSetting, "classes.a.verbalisers"),
         ("chat = 'yes'\n[classes.a]\n[classes.b]", InvalidSetting, "'chat' cannot be used"),
         ("instruction = 'x'", InvalidSetting, "'classes' cannot be used"),
-        ("[classes.a]\n", InvalidLabels, "at least two different classes"),
+        ("[classes.a]\n", InvalidLabels, r"names the classes \['a'\]; at least two .* every class"),
         ("[classes.a", InvalidLabels, "not valid TOML"),
         (f"order = {'9' * 5000}", InvalidLabels, "not valid TOML"),
         (f"order = {'[' * 5000}", InvalidLabels, "not valid TOML"),

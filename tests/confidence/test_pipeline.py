@@ -6,6 +6,7 @@ from glassbox.confidence.asking.prompts import PromptBuilder
 from glassbox.confidence.job import DataChoice, Job
 from glassbox.confidence.labels import default_labels
 from glassbox.confidence.pipeline import MainJob, Outcome, prepare
+from glassbox.confidence.reporting import sentences
 from glassbox.confidence.reporting.report import report_of
 from glassbox.confidence.run import RunFolder
 from glassbox.engine.model.codec import TokenizerCodec
@@ -137,10 +138,11 @@ def test_texts_over_the_context_are_counted_wherever_they_are_read(tmp_path, pol
     again, said_again = sized(tmp_path, policy)
     assert [line for line in said_again if words in line] == told
     assert again.analysis.consistency == outcome.analysis.consistency
-    paragraphs = " ".join(
-        each for section in report_of(outcome.analysis, record, ()).sections
-        for each in section.paragraphs
-    )  # fmt: skip
+    report = report_of(outcome.analysis, record, ())
+    paragraphs = " ".join(each for section in report.sections for each in section.paragraphs)
+    (off_task,) = sentences.off_task(outcome.analysis)
+    assert report.summary[0] == off_task
+    assert "exact binomial (Clopper-Pearson)" in dict(report.provenance)["Intervals"]
     assert "Texts that did not fit the model's context: " in paragraphs
     assert "Mean label mass " in paragraphs
 

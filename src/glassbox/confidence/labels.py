@@ -340,6 +340,11 @@ def label_value(value: str | int | float | bool | Decimal) -> str:
 
 
 def _ordered(file: _LabelsFile, path: Path) -> tuple[str, ...]:
+    if len(file.classes) < 2:
+        raise InvalidLabels(
+            f"{path} names the classes {sorted(file.classes)}; at least two are needed. It names "
+            "every class, also one whose name says it all: [classes.'NAME'] on a line of its own."
+        )
     _check_classes(tuple(file.classes))
     if file.order is None:
         return tuple(sorted(file.classes))

@@ -162,8 +162,8 @@ class MainJob:
                     engine, material.labels, adapter=name, overlong=self.job.overlong
                 )
                 answers["tuned"] = self._ask("tuned", model, material)
-            with self._stage("tfidf", "Fitting a bag of words to compare with"):
-                answers["tfidf"] = _bag_of_words(material)
+            with self._stage("tfidf", "Fitting a bag of words to compare with") as report:
+                answers["tfidf"] = _bag_of_words(material, report)
             paraphrases = self._ask_in_other_words(model, material)
             with self._stage("analyse", "Calibrating and measuring"):
                 common = dict(zip(answers, shared_rows(list(answers.values())), strict=True))
@@ -386,7 +386,7 @@ class MainJob:
         return fit
 
 
-def _bag_of_words(material: Material) -> EvaluatedRows:
+def _bag_of_words(material: Material, progress: Progress) -> EvaluatedRows:
     from glassbox.confidence.evaluation.baseline import fit_baseline
 
     texts, classes = material.texts, material.labels.classes
@@ -394,7 +394,7 @@ def _bag_of_words(material: Material) -> EvaluatedRows:
         ([texts.texts[i] for i in rows], [texts.labels[i] for i in rows])
         for rows in (material.split.train, material.split.validation)
     )
-    model = fit_baseline(*train, classes, validation=validation)
+    model = fit_baseline(*train, classes, validation=validation, progress=progress)
     probs = model.label_probs(material.held_out.texts)
     logprobs = np.log(np.clip(probs, np.finfo(np.float64).tiny, 1.0))
     return EvaluatedRows(classes, material.held_out, logprobs, -(probs * logprobs).sum(axis=1))

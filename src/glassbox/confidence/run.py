@@ -99,7 +99,10 @@ class RunFolder:
             ConflictError: Another process works there.
         """
         with alone_in(self.root, "use another run folder"):
-            sweep_unfinished(self.root)
+            # The folder may hold other runs, or be somebody's home: the rest of it is not ours.
+            sweep_unfinished(self.root, below=False)
+            for own in (self.adapter, self.evaluation, self.charts):
+                sweep_unfinished(own)
             yield
 
     def write_run(self, content: Mapping[str, Any]) -> None:

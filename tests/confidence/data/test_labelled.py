@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from glassbox.confidence.data.formats import MAX_LABEL_CHARACTERS
 from glassbox.confidence.data.labelled import label_indices, normalise, read_texts, truth_probs
-from glassbox.confidence.labels import LabelSet
+from glassbox.confidence.labels import LabelSet, default_labels
 from glassbox.errors import InvalidData, InvalidValue, UnknownName
 from tests.confidence.data.pairs import CSV, pairs
 
@@ -225,6 +225,19 @@ def test_labels_are_mapped_and_unknown_ones_named_by_line(write):
         read_texts(path, labels=LABELS)
     path = write("y.txt", "1\tone\n0\ttwo\n1\tthree\n0\tfour\n")
     assert read_texts(path, labels=LABELS).labels == ("positive", "negative") * 2
+
+
+def test_all_labels_that_a_label_set_lacks_are_told_at_once(write):
+    file = write("a.csv", "text,label\na,x\nb,y\nc,z\nd,y\ne,\nf,w\n")
+    labels = default_labels(["x", "w"])
+    with pytest.raises(
+        UnknownName,
+        match=r"No label 'y'\. Known: w, x\. .*line 3\. The data have 2 labels that labels\.toml "
+        r"lacks: 'y' \(2 rows\), 'z' \(1 row\)\. .*\[classes\.'NAME'\]",
+    ):
+        read_texts(file, labels=labels)
+    with pytest.raises(InvalidData, match="column 'label' holds no label"):
+        read_texts(write("b.csv", "text,label\na,x\ne,\nb,y\nc,z\n"), labels=labels)
 
 
 def test_a_label_set_may_say_what_an_empty_label_stands_for(write):

@@ -30,6 +30,29 @@ def test_validation_rows_choose_the_penalty():
     assert found.penalty == max(PENALTIES)
 
 
+@pytest.mark.parametrize("n_classes", [2, 5])
+def test_the_regression_is_at_its_optimum_for_the_chosen_penalty(n_classes):
+    rng = np.random.default_rng(0)
+    classes = tuple("abcde"[:n_classes])
+    words = np.array([f"w{i}" for i in range(40)])
+    targets = rng.integers(n_classes, size=300)
+    texts = [" ".join(words[(rng.integers(20, size=4) + 5 * k) % 40]) for k in targets]
+    labels = [classes[k] for k in targets]
+    done = []
+    found = fit_baseline(
+        texts[:200], labels[:200], classes, validation=(texts[200:], labels[200:]),
+        progress=lambda *told: done.append(told),
+    )  # fmt: skip
+    assert done == [(k, len(PENALTIES)) for k in range(1, len(PENALTIES) + 1)]
+    # The slope of: mean NLL + |coefficients|^2 / (2 C n), by the coefficients and the intercepts.
+    weights = found.vectorizer.transform(texts[:200])
+    excess = found.label_probs(texts[:200]) - np.eye(n_classes)[targets[:200]]
+    excess = excess[:, -len(found.regression.intercept_) :]
+    slope = excess.T @ weights + found.regression.coef_ / found.penalty
+    assert np.abs(slope).max() / 200 < 2e-6
+    assert np.abs(excess.mean(axis=0)).max() < 2e-6
+
+
 def test_what_cannot_be_fitted():
     with pytest.raises(NotEnoughData, match="baseline for class 'other'"):
         fit_baseline(TEXTS, LABELS, ("pos", "mid", "neg", "other"))

@@ -1,5 +1,7 @@
 """``charts``, ``compare``, ``threshold`` and ``calibrate``: what a finished run says."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -88,11 +90,10 @@ def threshold(
     folder = _folder(run)
     priced = None if costs is None else load_costs(costs)
     promise = Promise(chosen.max_error, chosen.confidence_level)
-    if save:
-        _refuse_shipped(folder)
-    analysis = with_promise(reopen(folder, changing=save), promise, priced)
-    if save:
-        _keep(analysis, folder)
+    with _alone_in(folder) if save else nullcontext():
+        analysis = with_promise(reopen(folder, changing=save), promise, priced)
+        if save:
+            _keep(analysis, folder)
     if json:
         final = summary(analysis)["models"][analysis.final.name]
         print_json({name: final[name] for name in ("threshold", "classes", "outcome")})
@@ -123,10 +124,10 @@ def calibrate(
     from glassbox.confidence.reporting.tables import all_methods, candidates, proper_scores
 
     folder = _folder(run)
-    _refuse_shipped(folder)
-    with progress("Calibrating"):
-        analysis = recalibrate(folder, label_bias=label_bias)
-    _keep(analysis, folder)
+    with _alone_in(folder):
+        with progress("Calibrating"):
+            analysis = recalibrate(folder, label_bias=label_bias)
+        _keep(analysis, folder)
     if json:
         print_json(summary(analysis)["models"][analysis.final.name]["calibrator"])
         return
@@ -208,6 +209,15 @@ def _refuse_shipped(folder: "RunFolder") -> None:
             "a run of your own, because this one is part of the package and stays as it is",
             remedy=f"Copy it: cp -r {folder.root} runs/mine.",
         )
+
+
+@contextmanager
+def _alone_in(folder: "RunFolder") -> Iterator[None]:
+    """Have a finished run alone from before it is read until its choice is kept."""
+    _refuse_shipped(folder)
+    folder.read_run(changing=True)
+    with folder.alone():
+        yield
 
 
 def _keep(analysis: "RunAnalysis", folder: "RunFolder") -> None:

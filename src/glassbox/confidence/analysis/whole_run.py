@@ -192,18 +192,17 @@ def save_choice(run: RunAnalysis, folder: RunFolder) -> Classifier:
     """Make a run's calibrator and threshold those of this analysis, and return its manifest.
 
     In between, ``run.json`` names no classifier: what a kill leaves is not taken for a whole run.
+    The caller has the folder alone since before it read the run: see ``RunFolder.alone``.
 
     Raises:
         CorruptArtifact: The run's manifest is damaged.
-        ConflictError: Another process works in its folder.
     """
-    with folder.alone():
-        manifest = replace(Classifier.load(folder.root), **decided(run.final))
-        record = folder.read_run(changing=True)
-        folder.write_run({**record, "classifier": None})
-        save_figures(run, folder)
-        manifest.save(folder.root)
-        folder.write_run({**record, "classifier": manifest.digest})
+    manifest = replace(Classifier.load(folder.root), **decided(run.final))
+    record = folder.read_run(changing=True)
+    folder.write_run({**record, "classifier": None})
+    save_figures(run, folder)
+    manifest.save(folder.root)
+    folder.write_run({**record, "classifier": manifest.digest})
     return manifest
 
 

@@ -4,6 +4,7 @@ Knows nothing of files or models.
 """
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -216,6 +217,18 @@ def _label(row: RawRow, value: Cell, columns: Columns, labels: LabelSet | None) 
         return labels.class_of(label, where=f"{row.source}, line {row.line}")
     except UnknownName as error:
         raise Unusable(f"unknown label {label!r}", error) from error
+
+
+def unknown_labels(
+    rows: Sequence[RawRow], columns: Columns, labels: LabelSet
+) -> tuple[tuple[str, int], ...]:
+    """Return the labels of the data that a label set lacks with their rows, most rows first."""
+    said = Counter(_written(row.cells.get(columns.label)) for row in rows)
+    return tuple(
+        (label, n_rows)
+        for label, n_rows in said.most_common()
+        if label and label not in MISSING_LABELS and labels.find(label) is None
+    )
 
 
 def _written(value: Cell) -> str | None:

@@ -23,12 +23,14 @@ from glassbox.confidence.data.columns import (
     clean_row,
     find_columns,
     truth_label,
+    unknown_labels,
 )
-from glassbox.confidence.data.formats import RawRows
+from glassbox.confidence.data.formats import RawRow, RawRows
 from glassbox.confidence.data.sources import read_source
 from glassbox.confidence.labels import LabelSet
 from glassbox.errors import InvalidData, UnknownName
 from glassbox.types import BadRows
+from glassbox.wording import counted, listed
 
 MOST_NAMED = 10
 """Labels that a sentence names one by one: of more it says how many there are."""
@@ -166,7 +168,8 @@ def read_texts(
             kept.append(clean_row(row, columns, labels))
         except Unusable as problem:
             if bad_rows == "error":
-                raise problem.error from None
+                others = _others_unknown(problem, row, raw, columns, labels)
+                raise (others or problem.error) from None
             problems.setdefault(problem.reason, []).append(f"{row.source}, line {row.line}")
     dropped = [DroppedRows(reason, len(own), own[0]) for reason, own in problems.items()]
     if raw.n_blank:
@@ -185,6 +188,26 @@ def read_texts(
     )
     _check_whole(data)
     return data
+
+
+def _others_unknown(
+    problem: Unusable, row: RawRow, raw: RawRows, columns: Columns, labels: LabelSet | None
+) -> UnknownName | None:
+    """Return one error for all labels that a label set lacks, where the problem is one of many."""
+    if labels is None or not isinstance(problem.error, UnknownName):
+        return None
+    unknown = unknown_labels(raw.rows, columns, labels)
+    if len(unknown) < 2:
+        return None
+    named = [f"{label!r} ({counted(n_rows, 'row')})" for label, n_rows in unknown]
+    return UnknownName(
+        "label",
+        problem.error.name,
+        labels.classes,
+        remedy=f"{row.source}, line {row.line}. The data have {len(unknown):,} labels that "
+        f"labels.toml lacks: {listed(named, MOST_NAMED)}. Write each there: as a class of its own, "
+        "[classes.'NAME'], or among the values of one. --bad-rows drop leaves their rows out.",
+    )
 
 
 def _refuse_header(raw: RawRows) -> None:
