@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.overrides import TorchFunctionMode
 
 from glassbox.engine.model import lent_weights
 from glassbox.engine.resident import ResidentEngine
@@ -64,6 +66,43 @@ def test_tensors_without_memory_of_their_own_are_as_ever(engine):
         with pytest.raises(TypeError, match="can't convert Sparse"):
             sparse.numpy()
         assert torch.ones(1, requires_grad=True).numpy(force=True).tolist() == [1]
+        assert lent.undo() == ()
+
+
+class Seen(TorchFunctionMode):
+    """Names of the calls that a guest's own mode is told of."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        self.names.append(func.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+class Strict(torch.Tensor):
+    """Knows the calls that it was written for, and no others."""
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        if func.__name__ not in ("__get__", "numpy", "sum", "item"):
+            return NotImplemented
+        return super().__torch_function__(func, types, args, kwargs)
+
+
+def test_guests_own_modes_and_tensors_are_told_of_their_own_calls_alone(engine):
+    with engine.lend(lease_s=5) as lent:
+        weight = lent.model.lm_head.weight
+        with Seen() as seen:
+            assert weight.data.numpy().base is not None
+            weight.detach().__dlpack__()
+        assert seen.names == ["__get__", "numpy", "detach", "__dlpack__"]
+        assert torch.ones(3).as_subclass(Strict).data.sum().item() == 3
+        assert torch.ones(3).as_subclass(Strict).numpy().sum() == 3
+        # Its memory is asked for by nobody, or torch would warn.
+        with FakeTensorMode():
+            assert torch.ones(3).data.shape == (3,)
         assert lent.undo() == ()
 
 

@@ -48,3 +48,23 @@ def test_the_length_of_a_static_cache_is_the_librarys(engine):
         ids = lent.tokenizer("the positive", return_tensors="pt")
         lent.model.generate(**ids, max_new_tokens=2, do_sample=False, cache_implementation="static")
         assert lent.undo() == ()
+
+
+def test_patched_classes_of_model_and_tokenizer_are_put_back_where_they_only_inherit(engine):
+    def refused(*_args, **_kwargs):
+        raise AssertionError
+
+    with engine.lend(lease_s=5) as lent:
+        model, tokenizer = type(lent.model), type(lent.tokenizer)
+        inherited = (model.generate, tokenizer.__call__, tokenizer.batch_decode)
+        for kind, name in ((model, "generate"), (tokenizer, "__call__"),
+                           (tokenizer, "batch_decode")):  # fmt: skip
+            setattr(kind, name, refused)
+        assert sorted(lent.undo()) == sorted([
+            f"patched {model.__name__}.generate put back",
+            f"patched {tokenizer.__name__}.__call__ put back",
+            f"patched {tokenizer.__name__}.batch_decode put back",
+        ])  # fmt: skip
+        assert (model.generate, tokenizer.__call__, tokenizer.batch_decode) == inherited
+        assert "generate" not in vars(model)
+        assert lent.undo() == ()

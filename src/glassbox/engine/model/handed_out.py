@@ -7,8 +7,10 @@ weights writes there. Knows torch's doors; knows nothing of what weights were li
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from typing import Any, Final
 
+import torch
 from torch import Tensor
 
 
@@ -35,20 +37,25 @@ class HandedOut:
                     _reopen()
 
     def note(self, storage: int) -> None:
-        """Remember that memory was handed out; ``storage`` is its address, of ``storage_of``."""
+        """Remember that memory was handed out; ``storage`` is which, as of ``storage_of``."""
         self._noted.add(storage)
 
     def since_asked(self) -> frozenset[int]:
-        """Return the addresses of memory that was handed out since this was asked last."""
+        """Return which memory was handed out since this was asked last."""
         noted = frozenset(self._noted)
         self._noted -= noted
         return noted
 
 
 def storage_of(tensor: Tensor) -> int:
-    """Return where a tensor's memory begins, the same for all views of it; 0 if it has none."""
+    """Return a number for a tensor's memory, the same for all views of it; 0 if it has none.
+
+    Asked behind the back of ``__torch_function__``: a guest's modes and tensors of its own see the
+    calls that it makes, and no others.
+    """
     try:
-        return tensor.untyped_storage().data_ptr()
+        with torch._C.DisableTorchFunction():
+            return int(tensor.untyped_storage()._cdata)
     except (RuntimeError, NotImplementedError):  # Sparse ones, and those of transformations.
         return 0
 
@@ -69,6 +76,7 @@ _PLAIN: Final[dict[str, Any]] = {name: getattr(Tensor, name) for name in _DOORS}
 
 
 def _noting(call: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(call)
     def noted(tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
         if storage := storage_of(tensor):
             for each in _NOTING:

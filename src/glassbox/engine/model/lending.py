@@ -51,7 +51,7 @@ class Lending:
         if self._weights is None:
             self._weights = WeightRecord(self._model)
         if self._modules is None or is_adapted or not self._is_own:
-            self._modules = ModuleRecord(self._model)
+            self._modules = ModuleRecord(self._model, [type(self._tokens)])
         if self._tokenizer is None:
             self._tokenizer = TokenizerRecord(self._tokens)
         self._is_own = not is_adapted

@@ -70,9 +70,10 @@ class ModuleRecord:
 
     Args:
         model: In the state that is to be kept.
+        others: Classes of what is lent with it, whose functions are kept, too.
     """
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(self, model: PreTrainedModel, others: Iterable[type] = ()) -> None:
         self._named = list(model.named_modules())
         self._modules = [module for _, module in self._named]
         self._dicts = [module.__dict__ for module in self._modules]
@@ -91,7 +92,7 @@ class ModuleRecord:
             (config, copy.deepcopy(vars(config)))
             for config in {id(each): each for each in values if _is_config(each)}.values()
         ]
-        kinds = {base for kind in self._kinds for base in kind.__mro__}
+        kinds = {base for kind in (*self._kinds, *others) for base in kind.__mro__}
         owners: list[type | ModuleType] = [*kinds, *_homes(kinds)]
         self._functions = [_Functions(owner) for owner in owners]
         self._held: list[_Held | _Functions] = [
@@ -251,6 +252,7 @@ class _Functions:
         if isinstance(owner, type):
             # What the class shows of itself is a window on this one.
             (self.own,) = gc.get_referents(self.own)
+        self._names = frozenset(self.own)
         self._saved = {
             name: value for name, value in self.own.items() if isinstance(value, _FUNCTION)
         }
@@ -258,7 +260,8 @@ class _Functions:
     @property
     def is_intact(self) -> bool:
         """Whether nothing differs."""
-        return all(map(is_, map(self.own.get, self._saved), self._saved.values()))
+        is_own = all(map(is_, map(self.own.get, self._saved), self._saved.values()))
+        return is_own and not self._hiding()
 
     def restore(self) -> Iterator[str]:
         """Put back what differs and say so."""
@@ -266,6 +269,22 @@ class _Functions:
             if self.own.get(name) is not value:
                 setattr(self._owner, name, value)
                 yield f"patched {self._owner.__name__}.{name} put back"
+        for name in self._hiding():
+            delattr(self._owner, name)
+            yield f"patched {self._owner.__name__}.{name} put back"
+
+    def _hiding(self) -> list[str]:
+        """Return a class's new functions that hide those of the classes it is derived from."""
+        if not isinstance(self._owner, type) or len(self.own) == len(self._names):
+            return []
+        above = self._owner.__mro__[1:]
+        return [
+            name
+            for name, value in self.own.items()
+            if name not in self._names
+            and isinstance(value, _FUNCTION)
+            and any(name in vars(each) for each in above)
+        ]
 
 
 def _homes(kinds: Iterable[type]) -> Iterator[ModuleType]:

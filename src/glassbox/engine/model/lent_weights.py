@@ -46,7 +46,7 @@ class _Weight:
     values: Tensor
     """The same memory in its own form: a guest may have given the tensor another."""
     storage: int
-    """Address of that memory."""
+    """Which memory that is, as of ``storage_of``."""
     sampled: Tensor
     """View of some of its values as bits."""
     sample: Tensor
@@ -80,8 +80,7 @@ class WeightRecord:
         """Put everything back and return what was, in words.
 
         Args:
-            written: Addresses of memory that may have been written to and does not tell, as of
-                ``storage_of``.
+            written: Memory that may have been written to and does not tell, as of ``storage_of``.
             thoroughly: Look for changes that moved no counter in every tensor.
 
         Raises:
