@@ -7,6 +7,7 @@ import pytest
 
 from glassbox.cli import main as shell
 from glassbox.deploy.plan import sizing
+from glassbox.deploy.plan.autoscaling import Spike
 from glassbox.deploy.plan.capacity import write_capacity
 from glassbox.deploy.plan.files import PAGE_FILE, plan_charts, plan_values, write_plan
 from glassbox.deploy.plan.planning import Aims, make_plan
@@ -173,6 +174,31 @@ def test_a_page_needs_a_capacity_file(tmp_path, capsys):
     assert "a capacity file too" in capsys.readouterr().err
 
 
-def test_aims_refuse_a_discount_in_percent():
-    with pytest.raises(InvalidValue, match="discount"):
-        Aims(discount=36.0)
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"discount": 36.0}, "discount"),
+        ({"limit_s": 0.0}, r"limit_s is 0\.0; allowed: seconds above 0"),
+        ({"limit_s": float("nan")}, "limit_s is nan"),
+        ({"least": 10, "most": 5}, r"instances is \(10, 5\); allowed: 1 <= fewest <= most"),
+        ({"cold_start_s": -1.0}, r"cold_start_s is -1\.0; allowed: seconds, 0 or more"),
+    ],
+)
+def test_aims_that_make_no_sense_are_refused_before_a_day_is_simulated(given, words):
+    with pytest.raises(InvalidValue, match=words):
+        Aims(**given)
+
+
+def test_a_spike_ends_with_its_day():
+    with pytest.raises(InvalidValue, match=r"1000 minutes from 15 h on.*0 to 540 minutes"):
+        Spike(length_s=60_000.0)
+
+
+def test_few_requests_are_not_said_to_be_none():
+    few = make_plan(SLOW, SLOW.works["verify"], Traffic(0.5, 8.64), Aims(limit_s=600.0))
+    assert dict(plan_rows(few))["requests"].startswith("5e-05/s on average")
+
+
+def test_a_seed_below_0_is_refused_as_an_option(capsys):
+    assert shell.main(["plan", "--seed", "-1"]) == 2
+    assert "--seed" in capsys.readouterr().err

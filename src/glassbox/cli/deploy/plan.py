@@ -81,7 +81,7 @@ Discount = Annotated[
 Out = Annotated[
     Path | None, typer.Option("--out", "-o", help="Folder for a page, pictures and plan.json.")
 ]
-Seed = Annotated[int, typer.Option("--seed", help="Of chance.")]
+Seed = Annotated[int, typer.Option("--seed", help="Of chance.", min=0)]
 
 
 def plan(

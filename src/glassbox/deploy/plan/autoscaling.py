@@ -48,9 +48,9 @@ class Spike:
         if not (math.isfinite(self.factor) and self.factor >= 1):
             raise InvalidValue("spike", self.factor, "1 or more: how many times the rate")
         if not (self.length_s >= 0 and self.at_s >= 0 and self.at_s + self.length_s <= DAY_S):
-            raise InvalidValue(
-                "spike", (self.at_s, self.length_s), "a time within the day's 86,400 seconds"
-            )
+            given = f"{self.length_s / 60:g} minutes from {self.at_s / 3600:g} h on"
+            most = (DAY_S - self.at_s) / 60
+            raise InvalidValue("spike", given, f"one that ends with the day: 0 to {most:g} minutes")
 
 
 @dataclass(frozen=True)

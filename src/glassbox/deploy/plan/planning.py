@@ -4,6 +4,7 @@ Puts the parts together; what each of them knows and does not know stands there.
 run on a cloud: a plan is as good as the capacity file is true of the instance that is priced.
 """
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -29,7 +30,7 @@ from glassbox.deploy.plan.sizing import (
 )
 from glassbox.deploy.plan.traffic import Traffic
 from glassbox.deploy.prices import Price, checked_discount
-from glassbox.errors import CapacityError
+from glassbox.errors import CapacityError, InvalidValue
 from glassbox.progress import Progress, untold
 from glassbox.wording import counted
 
@@ -63,6 +64,15 @@ class Aims:
     """Of chance."""
 
     def __post_init__(self) -> None:
+        # Before a day is simulated, not behind it.
+        if not self.limit_s > 0:
+            raise InvalidValue("limit_s", self.limit_s, "seconds above 0 for the 99th percentile")
+        if not 1 <= self.least <= self.most:
+            raise InvalidValue(
+                "instances", (self.least, self.most), "1 <= fewest <= most instances"
+            )
+        if not (math.isfinite(self.cold_start_s) and self.cold_start_s >= 0):
+            raise InvalidValue("cold_start_s", self.cold_start_s, "seconds, 0 or more")
         checked_discount(self.discount)
 
 

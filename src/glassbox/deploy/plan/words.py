@@ -58,16 +58,16 @@ def plan_rows(plan: Plan) -> list[tuple[str, str]]:
     rows = [
         (
             "requests",
-            f"{traffic.mean_rate:,.2f}/s on average, {traffic.peak_rate:,.2f}/s at the busiest "
+            f"{_rate(traffic.mean_rate)} on average, {_rate(traffic.peak_rate)} at the busiest "
             "moment",
         ),
         (
             "one request",
-            f"{work.name}: {work.n_read:.0f} tokens read, {work.n_written:.0f} written",
+            f"{work.name}: {work.n_read:,.0f} tokens read, {work.n_written:,.0f} written",
         ),
         (
             "one instance",
-            f"at most {server.peak_rate:,.2f}/s; {seconds(server.alone_s)} for a request alone",
+            f"at most {_rate(server.peak_rate)}; {seconds(server.alone_s)} for a request alone",
         ),
         ("instances", f"{plan.instances:,}, {_WHY[plan.by]}"),
         ("for the utilisation", f"{plan.for_target:,} keep it at {percent(plan.aims.target)}"),
@@ -121,6 +121,11 @@ def plan_rows(plan: Plan) -> list[tuple[str, str]]:
     if cost is not None:
         rows.append(("a month", _months(plan)))
     return rows
+
+
+def _rate(per_s: float) -> str:
+    """Return requests a second; few of them with two digits that say something."""
+    return f"{per_s:,.2f}/s" if per_s >= 0.1 else f"{per_s:.2g}/s"
 
 
 def _months(plan: Plan) -> str:
