@@ -241,7 +241,7 @@ def test_no_rounding_changes_what_is_promised():
     )
     written = texts(business_reliability(panel).figure).replace("\n", " ")
     assert "a confidence of 99.98\u00a0% or more" in written
-    assert "a true error of at most 1.25\u00a0%; 99.5\u00a0% of such promises are kept" in written
+    assert "a true error of at most 1.25\u00a0%, with 99.5\u00a0% confidence" in written
     assert "at 99.98\u00a0% or more" in texts(business_reliability_progression([panel]).figure)
 
 

@@ -142,6 +142,7 @@ def test_texts_over_the_context_are_counted_wherever_they_are_read(tmp_path, pol
     paragraphs = " ".join(each for section in report.sections for each in section.paragraphs)
     (off_task,) = sentences.off_task(outcome.analysis)
     assert report.summary[0] == off_task
+    assert "of 100 draws of threshold rows, at most 10 give, on average, a threshold" in paragraphs
     assert "exact binomial (Clopper-Pearson)" in dict(report.provenance)["Intervals"]
     assert "Texts that did not fit the model's context: " in paragraphs
     assert "Mean label mass " in paragraphs

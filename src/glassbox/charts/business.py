@@ -197,16 +197,12 @@ def _promise(panel: BusinessPanel) -> str:
             )
         else:
             more = "More rows would not help: the model errs too often even where it is surest."
-        return (
-            f"At most {allowed} errors cannot be promised so that {kept} of such promises are "
-            f"kept. {more}"
-        )
+        return f"At most {allowed} errors cannot be promised with {kept} confidence. {more}"
     return (
         f"Every answer with a confidence of {_from(chosen.value)} or more is automated. "
         f"Among {counted(chosen.n_automated, 'such row')} of the {panel.threshold_part} "
         f"{counted(chosen.n_errors, 'was wrong', 'were wrong')}, which shows a true error of at "
-        f"most {allowed}; "
-        f"{kept} of such promises are kept."
+        f"most {allowed}, with {kept} confidence."
     )
 
 

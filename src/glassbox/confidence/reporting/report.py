@@ -138,10 +138,12 @@ def _automation(run: RunAnalysis, charts: tuple[ChartImage, ...]) -> Section:
         paragraphs=(
             "The threshold is the lowest confidence from which at most "
             f"{exact_percent(promise.max_error)} of the automated answers are wrong, with "
-            f"{exact_percent(promise.confidence_level)} confidence: of 100 such promises, each "
-            f"made on its own draw of threshold rows, {100 * promise.confidence_level:.10g} or "
-            "more are kept on average. It is found by testing confidences from the top down with "
-            "an exact binomial test and stopping at the first that fails.",
+            f"{exact_percent(promise.confidence_level)} confidence: of 100 draws of threshold "
+            f"rows, at most {100 * (1 - promise.confidence_level):.10g} give, on average, a "
+            "threshold that lets more errors through. Draws that give none are among the 100: "
+            "where that is usual, as with few rows, one that is found is less sure. It is found by "
+            "testing confidences from the top down with an exact binomial test and stopping at the "
+            "first that fails.",
             "It assumes that the texts to come are drawn like the threshold rows. Where they "
             "drift, the promise ends.",
         ),
