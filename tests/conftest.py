@@ -43,7 +43,8 @@ LONG = (
     "tests/infra/", "tests/pathways/orchestration/", "tests/pathways/replay/",
     "tests/server/fleet/", "tests/server/process/", "tests/server/techniques/",
     "tests/server/routes/", "tests/server/translation/", "tests/server/test_openapi_fuzz.py",
-    "tests/stats/calibration/", "tests/cli/test_start_up.py",
+    "tests/stats/calibration/", "tests/cli/test_start_up.py", "tests/test_other_device.py",
+    "tests/rollout/drift/", "tests/techniques/library/",
 )  # fmt: skip
 """Where single files take half a minute: begun first, so that no process is left alone with one."""
 
