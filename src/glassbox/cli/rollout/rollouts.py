@@ -4,6 +4,8 @@ Works on the database directly; a running server carries a rollout on, and follo
 Parses, makes one call, prints.
 """
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -136,9 +138,7 @@ def pause(
     json: options.AsJson = False,
 ) -> None:
     """Hold a rollout where it is; a gate that fails takes it back all the same."""
-    controller = _controller()
-    which = _under_way(controller, rollout_id, model)
-    _told(controller.pause(which, actor=actor(), reason=reason or ""), json=json)
+    _say(lambda it: it.pause, rollout_id, model, reason, json=json)
 
 
 @app.command()
@@ -149,9 +149,7 @@ def resume(
     json: options.AsJson = False,
 ) -> None:
     """Let a held rollout go on."""
-    controller = _controller()
-    which = _under_way(controller, rollout_id, model)
-    _told(controller.resume(which, actor=actor(), reason=reason or ""), json=json)
+    _say(lambda it: it.resume, rollout_id, model, reason, json=json)
 
 
 @app.command()
@@ -165,10 +163,7 @@ def promote(
     json: options.AsJson = False,
 ) -> None:
     """Confirm a rollout that waits for it, or promote with --force."""
-    controller = _controller()
-    which = _under_way(controller, rollout_id, model)
-    done = controller.promote(which, actor=actor(), reason=reason or "", force=force)
-    _told(done, json=json)
+    _say(lambda it: partial(it.promote, force=force), rollout_id, model, reason, json=json)
 
 
 @app.command()
@@ -179,9 +174,7 @@ def finish(
     json: options.AsJson = False,
 ) -> None:
     """End the bake now: the new champion stays."""
-    controller = _controller()
-    which = _under_way(controller, rollout_id, model)
-    _told(controller.finish(which, actor=actor(), reason=reason or ""), json=json)
+    _say(lambda it: it.finish, rollout_id, model, reason, json=json)
 
 
 @app.command()
@@ -192,9 +185,7 @@ def abort(
     json: options.AsJson = False,
 ) -> None:
     """Roll back at once, wherever the rollout stands."""
-    controller = _controller()
-    which = _under_way(controller, rollout_id, model)
-    _told(controller.abort(which, actor=actor(), reason=reason or ""), json=json)
+    _say(lambda it: it.abort, rollout_id, model, reason, json=json)
 
 
 @app.command()
@@ -237,6 +228,20 @@ def _found(controller: "Controller", rollout_id: str | None, model: str) -> "Rol
             remedy = f"There are some of {', '.join(others)}: add --model {others[0]}"
         raise UnknownName("rollout of", model, remedy=remedy)
     return controller.status(latest[0].id)
+
+
+def _say(
+    verb: Callable[["Controller"], Callable[..., "RolloutStatus"]],
+    rollout_id: str | None,
+    model: str,
+    reason: str | None,
+    *,
+    json: bool,
+) -> None:
+    """Say a verb to a rollout that is under way, and show what came of it."""
+    controller = _controller()
+    which = _under_way(controller, rollout_id, model)
+    _told(verb(controller)(which, actor=actor(), reason=reason or ""), json=json)
 
 
 def _under_way(controller: "Controller", rollout_id: str | None, model: str) -> str:
