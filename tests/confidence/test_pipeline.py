@@ -5,7 +5,8 @@ import pytest
 from glassbox.confidence.asking.prompts import PromptBuilder
 from glassbox.confidence.job import DataChoice, Job
 from glassbox.confidence.labels import default_labels
-from glassbox.confidence.pipeline import MainJob, Outcome, prepare
+from glassbox.confidence.material import prepare
+from glassbox.confidence.pipeline import MainJob, Outcome
 from glassbox.confidence.reporting import sentences
 from glassbox.confidence.reporting.report import report_of
 from glassbox.confidence.run import RunFolder

@@ -29,8 +29,7 @@ from glassbox.confidence.asking.forecast import (
 )
 from glassbox.confidence.asking.scoring import LabelModel
 from glassbox.confidence.data.held_out import TEST_SET_SCHEMA, HeldOutRows
-from glassbox.confidence.data.labelled import MOST_NAMED, LabelledTexts, read_texts
-from glassbox.confidence.data.split import Split, split_rows
+from glassbox.confidence.data.labelled import MOST_NAMED
 from glassbox.confidence.data.tuned_rows import n_tuned_on, write_tuned_on
 from glassbox.confidence.evaluation.cache import EvaluatorKey, RowCache
 from glassbox.confidence.evaluation.rows import (
@@ -41,7 +40,8 @@ from glassbox.confidence.evaluation.rows import (
     shared_rows,
 )
 from glassbox.confidence.job import Job, OpenEngine
-from glassbox.confidence.labels import LabelSet, default_labels, load_labels
+from glassbox.confidence.labels import LabelSet
+from glassbox.confidence.material import Material, prepare
 from glassbox.confidence.record import manifest, run_record
 from glassbox.confidence.run import RunFolder
 from glassbox.engine.protocol import AdapterFit, Engine
@@ -51,22 +51,6 @@ from glassbox.wording import listed, percent
 
 if TYPE_CHECKING:
     from glassbox.confidence.tuning.plan import TuningPlan
-
-
-@dataclass(frozen=True)
-class Material:
-    """What a run works on, before any model is asked."""
-
-    texts: LabelledTexts
-    """All rows."""
-    labels: LabelSet
-    """Classes, verbalisers and prompt."""
-    split: Split
-    """Which row belongs to which part."""
-    rows: HeldOutRows
-    """The rows that tuning never sees, as they are written down."""
-    held_out: HeldOut
-    """The same as columns."""
 
 
 @dataclass(frozen=True)
@@ -81,32 +65,6 @@ class Outcome:
     """The tuning of this very call, if any."""
     seconds: Mapping[str, float]
     """Time of each stage."""
-
-
-def prepare(job: Job) -> Material:
-    """Return texts, labels and split of a job; nothing is written.
-
-    Raises:
-        UsageError: The data or the label set cannot be used; says what to change.
-    """
-    choice = job.data
-    labels = None if choice.labels_file is None else load_labels(choice.labels_file)
-    texts = read_texts(
-        choice.source,
-        text_column=choice.text_column,
-        label_column=choice.label_column,
-        data_format=choice.data_format,
-        encoding=choice.encoding,
-        labels=labels,
-        bad_rows=choice.bad_rows,
-    )
-    if labels is None:
-        labels = default_labels(texts.classes)
-    split = split_rows(texts, seed=job.seed, classes=labels.classes)
-    rows = HeldOutRows.of(texts, split)
-    if choice.sample is not None:
-        rows = rows.sample(choice.sample)
-    return Material(texts, labels, split, rows, HeldOut.of(rows, labels.classes))
 
 
 class MainJob:
@@ -179,8 +137,7 @@ class MainJob:
                 run_record(
                     self.job,
                     engine.info,
-                    material.texts,
-                    material.split.sizes,
+                    material,
                     self.seconds,
                     self.overlong,
                     classifier,
@@ -215,7 +172,7 @@ class MainJob:
     def _model_for(self, material: Material) -> Engine:
         self._compare_rows(material.rows)
         sizes = material.split.sizes
-        self._say(material.texts.describe())
+        self._say(material.description)
         names = material.labels.classes
         self._say(
             f"{len(names):,} classes: {listed(names, MOST_NAMED)}. "

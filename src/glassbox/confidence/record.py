@@ -10,11 +10,10 @@ from typing import Any
 
 from glassbox.artifacts import Classifier, Part, digest_json
 from glassbox.confidence.analysis.whole_run import RunAnalysis, decided, reopen
-from glassbox.confidence.data.labelled import LabelledTexts
-from glassbox.confidence.data.split import PartSizes
 from glassbox.confidence.evaluation.rows import Overlong
 from glassbox.confidence.job import Job
 from glassbox.confidence.labels import LabelSet
+from glassbox.confidence.material import Material
 from glassbox.confidence.run import RunFolder
 from glassbox.engine.protocol import Engine, EngineInfo
 
@@ -65,13 +64,13 @@ def base_manifest(folder: RunFolder, manifest: Classifier) -> Classifier:
 def run_record(
     job: Job,
     info: EngineInfo,
-    texts: LabelledTexts,
-    sizes: PartSizes,
+    material: Material,
     seconds: Mapping[str, float],
     overlong: Mapping[str, Overlong],
     classifier: Classifier,
 ) -> dict[str, Any]:
     """Return the content of ``run.json``: what was asked, of what, where and how long it took."""
+    texts = material.texts
     return {
         "job": job.describe(),
         "data": {
@@ -80,8 +79,8 @@ def run_record(
             "encoding": texts.encoding,
             "digest": texts.digest,
             "n_rows": len(texts.texts),
-            "parts": asdict(sizes),
-            "description": texts.describe(),
+            "parts": asdict(material.split.sizes),
+            "description": material.description,
         },
         "overlong": {name: asdict(each) for name, each in overlong.items()},
         "model": asdict(info),

@@ -208,7 +208,7 @@ def test_tables_and_sentences_can_be_made(run):
     ("share", "said"),
     [
         (0.99, "no sign of miscalibration is left"),
-        (1.01, "more than 95 of 100 such models show"),
+        (1.01, "that is more than 95 of 100 such models show"),
         (9.0, "miscalibration remains"),
     ],
 )

@@ -53,9 +53,24 @@ def test_the_regression_is_at_its_optimum_for_the_chosen_penalty(n_classes):
     assert np.abs(excess.mean(axis=0)).max() < 2e-6
 
 
+@pytest.mark.parametrize("validation", [None, (TEXTS, [*LABELS[:-1], "unseen"])])
+def test_a_class_without_training_texts_gets_what_laplace_gives_it(validation):
+    classes = ("pos", "unseen", "mid", "never", "neg")
+    found = fit_baseline(TEXTS, LABELS, classes, validation=validation)
+    probs = found.label_probs(TEXTS)
+    np.testing.assert_allclose(probs.sum(axis=1), 1)
+    np.testing.assert_allclose(probs[:, [1, 3]], 1 / (len(TEXTS) + len(classes)))
+    others = found.regression.predict_proba(found.vectorizer.transform(TEXTS))
+    np.testing.assert_allclose(
+        probs[:, [4, 2, 0]] / probs[:, [4, 2, 0]].sum(axis=1, keepdims=True), others[:, ::-1]
+    )
+
+
 def test_what_cannot_be_fitted():
-    with pytest.raises(NotEnoughData, match="baseline for class 'other'"):
-        fit_baseline(TEXTS, LABELS, ("pos", "mid", "neg", "other"))
+    with pytest.raises(
+        NotEnoughData, match=r"classes with training texts.* at least 2 .*there is 1"
+    ):
+        fit_baseline(TEXTS, ["pos"] * len(TEXTS), ("pos", "neg"))
     with pytest.raises(UnknownName, match="No label 'mid'"):
         fit_baseline(TEXTS, LABELS, ("pos", "neg"))
     with pytest.raises(InvalidData, match="no training text holds a word"):

@@ -3,14 +3,13 @@
 A later run in the same folder is compared with them. Knows nothing of models.
 """
 
-from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
 from glassbox.artifacts import digest_json, read_object, write_json
 from glassbox.confidence.data.labelled import LabelledTexts
-from glassbox.confidence.data.split import HELD_OUT_PARTS, PartName, Split
+from glassbox.confidence.data.split import FEWEST_IN_PART, HELD_OUT_PARTS, PartName, Split
 from glassbox.errors import CorruptArtifact, InvalidValue
 
 TEST_SET_SCHEMA = 1
@@ -86,7 +85,7 @@ class HeldOutRows:
             n_rows: Rows wanted, from one to all.
 
         Raises:
-            InvalidValue: More rows than there are, or so few that a part would lack a class.
+            InvalidValue: More rows than there are, or so few that a part would be all but empty.
         """
         # A row's rank is how deep it lies in its own part: cutting all parts at one depth keeps
         # their proportions.
@@ -97,13 +96,12 @@ class HeldOutRows:
             for i in range(len(rows))
         )
         order = [(which, i) for _, which, i in ranked]
-        fewest = 1 + max(order.index(first) for first in _first_of_each_class(parts))
+        fewest = 1 + max(order.index((which, FEWEST_IN_PART - 1)) for which in range(len(parts)))
         if not fewest <= n_rows <= len(self.rows):
             raise InvalidValue(
                 "sample",
                 n_rows,
-                f"{fewest} to {len(self.rows)}, the held-out rows; fewer leave a part without one "
-                "of the classes",
+                f"{fewest} to {len(self.rows)}, the held-out rows; fewer all but empty a part",
             )
         wanted = set(order[:n_rows])
         chosen = [
@@ -153,10 +151,3 @@ class HeldOutRows:
             return cls(rows=rows, **content)
         except (KeyError, TypeError) as error:
             raise CorruptArtifact(path, f"a field is missing or unknown ({error})") from error
-
-
-def _first_of_each_class(parts: Sequence[tuple[HeldOutRow, ...]]) -> Iterator[tuple[int, int]]:
-    """Yield the place (part, row) of the first row of every class in every part."""
-    for which, rows in enumerate(parts):
-        labels = [row.label for row in rows]
-        yield from ((which, labels.index(name)) for name in set(labels))

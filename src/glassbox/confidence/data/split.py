@@ -8,16 +8,16 @@ stopping come out of the training rows. Knows nothing of models.
 """
 
 import hashlib
+import itertools
 import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from glassbox.artifacts import digest_json
 from glassbox.confidence.data.labelled import LabelledTexts, normalise
-from glassbox.errors import NotEnoughData
-from glassbox.wording import listed, percent
+from glassbox.errors import InvalidData, NotEnoughData
+from glassbox.wording import counted, listed
 
 HELD_OUT_FRACTION = 0.2
 """Share of all rows that tuning never sees."""
@@ -31,25 +31,19 @@ CALIBRATOR_FRACTION = 0.25
 THRESHOLD_FRACTION = 0.35
 """Share of the held-out rows that choose the threshold; the rest is the test part."""
 
-PART_SHARES = (
-    (1 - HELD_OUT_FRACTION) * (1 - VALIDATION_FRACTION),
-    (1 - HELD_OUT_FRACTION) * VALIDATION_FRACTION,
-    HELD_OUT_FRACTION * CALIBRATOR_FRACTION,
-    HELD_OUT_FRACTION * THRESHOLD_FRACTION,
-    HELD_OUT_FRACTION * (1 - CALIBRATOR_FRACTION - THRESHOLD_FRACTION),
-)
-"""Share of all rows in each part; few rows are rounded to other shares."""
-
-MISSING_CLASS_PROBABILITY = 0.01
-"""Accepted chance that any part lacks any class, when rows needed are forecast."""
+FEWEST_IN_PART = 2
+"""Rows that every part has: fewer choose no calibrator, and spread nowhere."""
 
 MOST_CLASSES_SHOWN = 5
-"""Classes that are too rare which a message names."""
+"""Rare classes that a sentence names."""
 
 PartName = Literal["train", "validation", "calibrator", "threshold", "test"]
 
 HELD_OUT_PARTS: tuple[PartName, ...] = ("calibrator", "threshold", "test")
 """The parts of the held-out rows, in order."""
+
+PARTS: tuple[PartName, ...] = ("train", "validation", *HELD_OUT_PARTS)
+"""All parts, in order."""
 
 
 @dataclass(frozen=True)
@@ -109,8 +103,7 @@ class Split:
 
     def part_of(self) -> dict[int, PartName]:
         """Return the part of each row index."""
-        names: tuple[PartName, ...] = ("train", "validation", *HELD_OUT_PARTS)
-        return {row: name for name, rows in zip(names, self._parts(), strict=True) for row in rows}
+        return {row: name for name, rows in zip(PARTS, self._parts(), strict=True) for row in rows}
 
     def _parts(self) -> tuple[tuple[int, ...], ...]:
         return (self.train, self.validation, self.calibrator, self.threshold, self.test)
@@ -140,25 +133,33 @@ def split_rows(data: LabelledTexts, *, seed: int = 0, classes: Sequence[str] = (
     """Return the parts of some rows.
 
     Counts are exact as long as duplicates leave room for it: a group of equal texts that would
-    overfill a part goes to a later one.
+    overfill a part goes to a later one. Classes are dealt out by chance, so that every part is
+    mixed as the texts to come are; a rare one may be missing in a part (see ``rare_classes``).
 
     Args:
         data: The rows.
         seed: Decides the order.
-        classes: Classes that every part must hold; those of the data if empty.
+        classes: Classes that the data must hold; those that occur if empty.
 
     Raises:
-        NotEnoughData: Too few different texts, or a part would lack a class.
+        NotEnoughData: Too few different texts, none of a class, or training rows of one class.
+        InvalidData: Texts are repeated so often that a part stays empty.
     """
-    wanted = tuple(classes) or data.classes
     groups = _groups(data, seed)
-    need = rows_needed(len(wanted))
+    need = fewest_rows()
     if len(groups) < need:
         raise NotEnoughData(
-            f"A split into five parts with {len(wanted)} classes",
+            "A split into five parts",
             len(groups),
             need,
             remedy=f"Equal texts count once; {len(data.texts)} rows were read.",
+        )
+    if unseen := [name for name in classes if name not in set(data.labels)]:
+        raise NotEnoughData(
+            f"Class {unseen[0]!r}",
+            0,
+            1,
+            remedy="The data have none of it: add some, or take the class out of labels.toml.",
         )
     sizes = part_sizes(len(data.texts))
     held_out, rest = _take(groups, sizes.calibrator + sizes.threshold + sizes.test)
@@ -174,79 +175,61 @@ def split_rows(data: LabelledTexts, *, seed: int = 0, classes: Sequence[str] = (
         seed=seed,
         data_digest=data.digest,
     )
-    _check_classes(split, data, groups, wanted)
+    if split.sizes.smallest < FEWEST_IN_PART:
+        most = max(map(len, groups))
+        raise InvalidData(
+            f"one text is repeated {most:,} times among {len(data.texts):,} rows. Equal texts stay "
+            "together, so parts of the split stay empty: take the repeats out"
+        )
+    learnt = {data.labels[row] for row in split.train}
+    if len(learnt) < 2:
+        raise NotEnoughData(
+            f"Training (rows of another class than {min(learnt)!r})",
+            0,
+            1,
+            remedy="Add rows as they come.",
+        )
     return split
 
 
-def rows_needed(n_classes: int) -> int:
-    """Return the fewest rows whose every part has room for each class.
+def fewest_rows() -> int:
+    """Return the fewest rows that can be split.
 
     Example:
-        >>> rows_needed(2)
+        >>> fewest_rows()
         28
     """
-    n_rows = n_classes
-    while part_sizes(n_rows).smallest < n_classes:
-        n_rows += 1
-    return n_rows
+    return next(n for n in itertools.count(1) if part_sizes(n).smallest >= FEWEST_IN_PART)
 
 
-def _check_classes(
-    split: Split, data: LabelledTexts, groups: Sequence[tuple[int, ...]], classes: Sequence[str]
-) -> None:
-    """Refuse a split whose parts do not all hold every class.
+def rare_classes(data: LabelledTexts, split: Split) -> str:
+    """Return a sentence about the classes that a part has no row of; empty if there are none.
 
-    Raises:
-        NotEnoughData: Names the classes, and how many texts as they come would do.
+    Such a class is not what the promise is about, which is made over all texts together, but
+    what a part cannot show of it should be known.
     """
-    # Equal texts are never parted, so a class may be spread as widely as it has different texts.
-    n_texts = Counter(label for group in groups for label in {data.labels[row] for row in group})
-    held = [{data.labels[row] for row in rows} for rows in split._parts()]
-    absent = [name for name in classes if not all(name in part for part in held)]
-    if not absent:
-        return
-    if unseen := [name for name in absent if not n_texts[name]]:
-        raise NotEnoughData(
-            f"Class {unseen[0]!r}",
-            0,
-            rows_needed(len(classes)),
-            remedy="The data have none of it: add some, or take the class out of labels.toml.",
-        )
-    rarest = sorted(absent, key=lambda name: n_texts[name])
-    shown = listed([f"{name!r} ({n_texts[name]:,})" for name in rarest], MOST_CLASSES_SHOWN)
-    of_classes = [n_texts[name] / len(groups) for name in classes]
-    raise NotEnoughData(
-        f"A split that has each of {len(classes)} classes in all five parts in "
-        f"{percent(1 - MISSING_CLASS_PROBABILITY)} of cases",
-        len(groups),
-        max(len(groups) + 1, _texts_for_classes(of_classes)),
-        remedy=f"Too rare, equal texts counted once: {shown}. "
-        "Add rows as they come, or merge these with others in labels.toml.",
+    part_of = split.part_of()
+    held: dict[str, set[PartName]] = {name: set() for name in data.classes}
+    texts: dict[str, set[str]] = {name: set() for name in data.classes}
+    for row, (text, label) in enumerate(zip(data.texts, data.labels, strict=True)):
+        held[label].add(part_of[row])
+        texts[label].add(normalise(text))
+    rare = sorted(
+        (name for name in data.classes if len(held[name]) < len(PARTS)),
+        key=lambda name: len(texts[name]),
     )
-
-
-def _texts_for_classes(of_classes: Sequence[float]) -> int:
-    """Return how many texts of such shares hold every class in every part, all but certainly.
-
-    The expected number of absences, which bounds their probability, is then at most
-    ``MISSING_CLASS_PROBABILITY``. An estimate: two digits, rounded up.
-    """
-
-    def absences(n_texts: int) -> float:
-        return math.fsum(
-            math.pow(1 - share, n_texts * part) for share in of_classes for part in PART_SHARES
-        )
-
-    few, many = 0, 1
-    while absences(many) > MISSING_CLASS_PROBABILITY:
-        few, many = many, 2 * many
-    while many - few > 1:
-        middle = (few + many) // 2
-        few, many = (
-            (middle, many) if absences(middle) > MISSING_CLASS_PROBABILITY else (few, middle)
-        )
-    step = int(10 ** max(0, len(str(many)) - 2))
-    return -(-many // step) * step
+    if not rare:
+        return ""
+    named = [
+        f"{name!r} ({counted(len(texts[name]), 'text')}; none for "
+        f"{', '.join(part for part in PARTS if part not in held[name])})"
+        for name in rare
+    ]
+    return (
+        f"{counted(len(rare), 'class is', 'classes are')} too rare to be in all five parts: "
+        f"{listed(named, MOST_CLASSES_SHOWN)}. What is promised holds over all texts together and "
+        "says nothing about these alone."
+    )
 
 
 def _share(n_rows: int, fraction: float) -> int:

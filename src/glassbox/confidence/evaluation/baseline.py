@@ -40,13 +40,17 @@ class BagOfWords:
     vectorizer: TfidfVectorizer
     """Texts to term weights."""
     regression: LogisticRegression
-    """Term weights to classes."""
+    """Term weights to the classes that training texts have."""
+    n_texts: int
+    """Texts that it was fitted on."""
 
     def label_probs(self, texts: Sequence[str]) -> Float[np.ndarray, "n n_classes"]:
         """Return the probability of each class; rows sum to 1."""
         if not texts:
             return np.zeros((0, len(self.classes)))
-        return _label_probs(self.regression, self.vectorizer.transform(texts))
+        return _label_probs(
+            self.regression, self.vectorizer.transform(texts), len(self.classes), self.n_texts
+        )
 
 
 def fit_baseline(
@@ -59,23 +63,24 @@ def fit_baseline(
 ) -> BagOfWords:
     """Return TF-IDF over words and word pairs with a logistic regression; deterministic.
 
+    A class that no training text has gets the probability of an event never seen in n texts.
+
     Args:
         texts: Training texts.
         labels: Their classes.
-        classes: Order of the columns; every one must occur.
+        classes: Order of the columns; two of them must occur.
         validation: Texts and labels that choose the penalty by their negative log-likelihood.
         progress: Told how many penalties have been tried.
 
     Raises:
-        NotEnoughData: A class has no training text.
+        NotEnoughData: The training texts are of fewer than two classes.
         InvalidData: No training text holds a word.
         UnknownName: A label is not among the classes.
     """
     targets = label_indices(labels, classes)
-    counts = np.bincount(targets, minlength=len(classes))
-    for name, n_rows in zip(classes, counts, strict=True):
-        if n_rows == 0:
-            raise NotEnoughData(f"The bag-of-words baseline for class {name!r}", 0, 1)
+    n_seen = len(np.unique(targets))
+    if n_seen < 2:
+        raise NotEnoughData("The bag-of-words baseline (classes with training texts)", n_seen, 2)
     vectorizer = TfidfVectorizer(
         ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b", dtype=np.float64
     )
@@ -84,16 +89,16 @@ def fit_baseline(
     weights = vectorizer.fit_transform(texts)
     if validation is None or not validation[0]:
         (regression,) = _fits(weights, targets, (DEFAULT_PENALTY,))
-        return BagOfWords(tuple(classes), DEFAULT_PENALTY, vectorizer, regression)
+        return BagOfWords(tuple(classes), DEFAULT_PENALTY, vectorizer, regression, len(texts))
     held = vectorizer.transform(validation[0])
     expected = label_indices(validation[1], classes)
     tried = []
     for penalty, regression in zip(PENALTIES, _fits(weights, targets, PENALTIES), strict=True):
-        loss = _nll(_label_probs(regression, held), expected)
+        loss = _nll(_label_probs(regression, held, len(classes), len(texts)), expected)
         tried.append((loss, penalty, regression))
         progress(len(tried), len(PENALTIES))
     _, chosen, regression = min(tried, key=lambda each: each[:2])
-    return BagOfWords(tuple(classes), chosen, vectorizer, regression)
+    return BagOfWords(tuple(classes), chosen, vectorizer, regression, len(texts))
 
 
 def _fits(
@@ -112,9 +117,13 @@ def _fits(
 
 
 def _label_probs(
-    regression: LogisticRegression, weights: csr_matrix
+    regression: LogisticRegression, weights: csr_matrix, n_classes: int, n_texts: int
 ) -> Float[np.ndarray, "n n_classes"]:
-    probs: Float[np.ndarray, "n n_classes"] = regression.predict_proba(weights)
+    """Return probabilities of all classes; those not trained on by Laplace's rule of succession."""
+    seen: Float[np.ndarray, "n n_seen"] = regression.predict_proba(weights)
+    unseen = 1 / (n_texts + n_classes)
+    probs = np.full((seen.shape[0], n_classes), unseen)
+    probs[:, regression.classes_] = seen * (1 - unseen * (n_classes - seen.shape[1]))
     return probs
 
 
