@@ -93,7 +93,9 @@ def _remains(found: float, null: NullLevel) -> str:
     if found <= null.quantile_95:
         return "no sign of miscalibration is left"
     if found <= null.quantile_99:
-        return "that is more than 95 of 100 such models show, so a little miscalibration may be left"
+        return (
+            "that is more than 95 of 100 such models show, so a little miscalibration may be left"
+        )
     return "miscalibration remains"
 
 
