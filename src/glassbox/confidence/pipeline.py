@@ -320,8 +320,8 @@ class MainJob:
         if not own.exists():
             with self._stage("tuning forecast", "Trying out one batch"):
                 measured = probe(engine, task.train, task.continuations, task.loss, recipe)
-            tokens = float(np.mean([len(each.prompt) for each in task.train]))
-            work = Workload(len(task.train), len(task.validation), tokens)
+            prompts = [each.prompt for each in task.train]
+            work = Workload(prompts, len(task.validation), task.continuations)
             self._say(forecast_tuning(engine.info, measured, work, recipe).sentence)
         with self._stage("tune", "Tuning") as report:
             fit = engine.fit_adapter(

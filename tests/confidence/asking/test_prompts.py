@@ -115,7 +115,9 @@ LONG = ["short", "word " * 300, "another short one", "x" * 500]
 
 
 def test_overlong_error_names_the_text():
-    with pytest.raises(TextTooLong, match=r"prompt of text 2 of 4 takes \d+ tokens.* room for 9\d"):
+    with pytest.raises(
+        TextTooLong, match=r"prompt of text 2 of 4 \(.{42} …\) takes \d+ tokens.* room for 9\d"
+    ):
         PromptBuilder(LABELS, CODEC, 100).build(LONG)
 
 

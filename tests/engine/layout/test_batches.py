@@ -2,7 +2,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glassbox.engine.layout.batches import Budget, cut_batches, run_batches
+from glassbox.engine.layout.batches import (
+    KEYS_PER_TOKEN,
+    READ_LOGITS,
+    Budget,
+    cut_batches,
+    run_batches,
+)
+from glassbox.engine.layout.packing import pack_rows
+from glassbox.engine.layout.trie import build_trie
 from glassbox.errors import OutOfMemory
 
 budgets = st.builds(
@@ -13,6 +21,27 @@ budgets = st.builds(
     d_vocab=st.just(300),
 )
 lengths = st.lists(st.integers(4, 60), max_size=30)
+
+
+@given(
+    n_rows=st.integers(1, 12),
+    own=st.integers(1, 9),
+    n_prefix=st.integers(0, 400),
+    wanted=st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=4).map(tuple), min_size=1,
+                    max_size=6, unique=True),
+    n_tokens=st.integers(1, 200),
+    d_vocab=st.sampled_from([300, 300_000, 3_000_000]),
+)  # fmt: skip
+def test_a_budget_counts_what_a_pack_holds(n_rows, own, n_prefix, wanted, n_tokens, d_vocab):
+    trie = build_trie(wanted)
+    pack = pack_rows([(0,) * (n_prefix + own)] * n_rows, trie, n_prefix=n_prefix)
+    n_keys = sum(block.n_rows * pack.block_mask(block).shape[2] for block in pack.blocks)
+    budget = Budget(n_tokens, n_prefix, 1 + trie.n_nodes, d_vocab)
+    assert budget.fits(n_rows, n_prefix + own) == (
+        pack.tokens.size <= n_tokens
+        and n_keys <= KEYS_PER_TOKEN * n_tokens
+        and pack.reads.size * d_vocab <= READ_LOGITS
+    )
 
 
 @given(lengths, budgets)

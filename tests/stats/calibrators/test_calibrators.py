@@ -248,7 +248,8 @@ def test_feature_calibrator_is_logistic_regression():
     assert fitted.weights[:2] == pytest.approx(oracle.coef_[0], rel=1e-4, abs=1e-6)
     assert fitted.weights[2] == 0
     assert fitted.weights[0] == pytest.approx(0.5, abs=0.12)
-    assert ((fitted.apply(features) > 0) & (fitted.apply(features) < 1)).all()
+    foretold = oracle.predict_proba(features[:, :2])[:, 1]
+    assert fitted.apply(features) == pytest.approx(foretold, abs=1e-5)
 
 
 def test_a_feature_that_others_tell_is_left_out():
@@ -291,6 +292,11 @@ def test_label_bias_failures():
         fit_label_bias(np.zeros((2, 2)))
     with pytest.raises(InvalidData, match="NaN"):
         LabelBias((0.0, 0.0)).apply(np.array([[np.nan, 0.0]]))
+    one_bad = np.zeros((12, 2))
+    for bad in (-np.inf, np.inf):
+        one_bad[5] = bad
+        with pytest.raises(InvalidData, match="infinity"):
+            fit_label_bias(one_bad)
     with pytest.raises(InvalidData, match="3 classes given, 2 offsets"):
         LabelBias((0.0, 0.0)).apply(np.zeros((1, 3)))
     impossible = np.array([[0.0, -np.inf]])

@@ -131,7 +131,7 @@ def test_no_safe_threshold_says_how_many_more():
     assert "25 % of the rows are, so that is about 1,400 rows of any confidence" in rare.sentence
     bad = choose_threshold(np.full(100, 0.99), np.arange(100) > 8, max_error=0.05)
     assert bad.n_more is None
-    assert "a better model or a larger max_error is needed" in bad.sentence
+    assert "a better model is needed, or a promise that allows more errors" in bad.sentence
 
 
 def test_few_rows_do_not_condemn_surer_ones():
@@ -147,7 +147,9 @@ def test_few_rows_do_not_condemn_surer_ones():
     assert choose_threshold(many, right, max_error=0.05).is_safe
     bad = choose_threshold(many, np.arange(6000) % 2 > 0, max_error=0.05)
     assert not bad.surer_may_help
-    assert bad.sentence.endswith("confidence. A better model or a larger max_error is needed.")
+    assert bad.sentence.endswith(
+        "confidence. A better model is needed, or a promise that allows more errors."
+    )
 
 
 def calibrated_tops(n_rows: int) -> tuple[np.ndarray, np.ndarray]:

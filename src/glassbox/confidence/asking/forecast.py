@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from glassbox.confidence.asking.scoring import LabelModel
+from glassbox.engine.layout.packing import common_prefix_length, pack_rows
+from glassbox.engine.layout.trie import build_trie
 from glassbox.engine.protocol import AdapterRecipe, ContinuationLoss, Engine, EngineInfo, Example
 from glassbox.errors import NotEnoughData
 from glassbox.types import TokenIds
@@ -20,7 +22,7 @@ TRIED_TEXTS = 32
 
 ACTIVATION_WIDTHS = 32
 """Float32 numbers kept for the backward pass, per token and layer, in units of ``d_model``.
-Measured on a Llama with feed-forward 2.75 x d_model and LoRA on every linear layer, dropout on."""
+Counted on a Llama with feed-forward 2.75 x d_model and LoRA on every linear layer, dropout on."""
 
 _DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "8bit": 1, "4bit": 0.5}
 
@@ -48,7 +50,7 @@ class TuningForecast:
     """What tuning is expected to take."""
 
     memory_bytes: int
-    """Weights, LoRA with AdamW, and the activations of one batch."""
+    """Weights, LoRA with AdamW, and the activations of the batch of the longest prompts."""
     seconds: float
     """All epochs and validations; early stopping makes it less."""
     trainable_fraction: float
@@ -87,12 +89,12 @@ class AskingForecast:
 class Workload:
     """How much there is to learn from."""
 
-    n_train: int
-    """Examples to learn from."""
+    prompts: Sequence[TokenIds]
+    """What is learned from."""
     n_validation: int
     """Examples for early stopping."""
-    tokens: float
-    """Mean prompt length."""
+    continuations: Sequence[TokenIds]
+    """What is read after each prompt."""
 
 
 def probe(
@@ -153,20 +155,24 @@ def forecast_tuning(
     Time is the measured step, scaled by tokens. Memory is added up from sizes: weights in their
     number format, LoRA with gradient and AdamW in float32, and activations per token and layer
     (``ACTIVATION_WIDTHS`` times ``d_model``, a figure of Llama-like models: expect a third more or
-    less elsewhere). The allocator's own overhead is not in it.
+    less elsewhere). The allocator's own overhead is not in it, nor attention's weights, which some
+    devices keep: they count where texts are long and heads narrow.
 
     Args:
         info: The resident model.
         measured: From ``probe``.
-        workload: Numbers of rows and their mean length.
+        workload: What is learned from.
         recipe: Sizes and epochs.
     """
-    train_tokens = workload.n_train * workload.tokens * recipe.epochs
+    n_tokens = sum(map(len, workload.prompts))
     n_validations = recipe.epochs * recipe.validations_per_epoch
-    validation_tokens = workload.n_validation * workload.tokens * n_validations
+    train_tokens = n_tokens * recipe.epochs
+    validation_tokens = n_tokens / len(workload.prompts) * workload.n_validation * n_validations
     step_s_per_token = measured.step_s / measured.step_tokens
     inference_s_per_token = measured.inference_s / measured.step_tokens
-    per_layer, logits = _activations(info, recipe.batch_size, workload.tokens)
+    per_layer, logits = _activations(
+        info, workload.prompts, recipe.batch_size, workload.continuations
+    )
     # Beside the logits their log-softmax and its gradient.
     used = _weights(info) + per_layer * info.n_layers + 3 * logits
     return TuningForecast(
@@ -184,6 +190,8 @@ def forecast_asking(model: LabelModel, texts: Sequence[str]) -> AskingForecast:
     Raises:
         TextTooLong: A text does not fit and the policy is ``error``.
     """
+    from glassbox.engine.layout.batches import READ_LOGITS
+
     info, engine = model.engine.info, model.engine
     prompts = model.prompts.build(texts).prompts
     lengths = [len(each) for each in prompts]
@@ -194,10 +202,10 @@ def forecast_asking(model: LabelModel, texts: Sequence[str]) -> AskingForecast:
     started = time.perf_counter()
     engine.logprobs(tried, model.verbalisers.continuations, adapter=model.adapter)
     seconds = time.perf_counter() - started
-    per_layer, logits = _activations(info, len(tried), sum(lengths) / len(lengths))
+    per_layer, logits = _activations(info, prompts, TRIED_TEXTS, model.verbalisers.continuations)
     return AskingForecast(
         n_texts=len(prompts),
-        memory_bytes=round(_weights(info) + per_layer + logits),
+        memory_bytes=round(_weights(info) + per_layer + min(logits, 4 * READ_LOGITS)),
         seconds=seconds * sum(lengths) / sum(lengths[:TRIED_TEXTS]),
     )
 
@@ -206,9 +214,18 @@ def _weights(info: EngineInfo) -> float:
     return info.n_parameters * _DTYPE_BYTES.get(info.dtype, 4)
 
 
-def _activations(info: EngineInfo, n_rows: int, tokens: float) -> tuple[float, float]:
-    """Return the bytes of one layer's activations and of the logits at one position a row."""
-    return n_rows * tokens * ACTIVATION_WIDTHS * info.d_model * 4, n_rows * info.d_vocab * 4
+def _activations(
+    info: EngineInfo, prompts: Sequence[TokenIds], n_rows: int, continuations: Sequence[TokenIds]
+) -> tuple[float, float]:
+    """Return the bytes of one layer's activations, and of the logits, for the longest prompts."""
+    longest, trie = sorted(prompts, key=len)[-n_rows:], build_trie(continuations)
+    if info.scoring_path == "plain":
+        n_fed = sum(map(len, longest)) * (1 + trie.n_nodes)
+    else:
+        shared = common_prefix_length(longest)
+        n_fed = pack_rows(longest, trie, n_prefix=shared, prefix_inside=True).tokens.size
+    n_reads = len(longest) * (1 + trie.n_nodes)
+    return n_fed * ACTIVATION_WIDTHS * info.d_model * 4, n_reads * info.d_vocab * 4
 
 
 def _duration(seconds: float) -> str:

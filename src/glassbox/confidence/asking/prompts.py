@@ -21,6 +21,9 @@ _SHORTEN = (
 )
 """What to do about a text that does not fit."""
 
+_BEGINNING = 40
+"""Characters by which a text that does not fit can be found in the data."""
+
 _MARK = "\ue000text\ue001"
 """Stands for the text while a chat template is rendered; texts have no private-use characters."""
 
@@ -114,7 +117,8 @@ class PromptBuilder:
             return BuiltPrompts(tuple(prompts), tuple(range(len(texts))), (), 0)
         if self.overlong == "error":
             first = overlong[0]
-            which = f"prompt of text {first + 1} of {len(texts)}"
+            begins = texts[first].strip()[:_BEGINNING]
+            which = f"prompt of text {first + 1:,} of {len(texts):,} ({begins!r} …)"
             raise TextTooLong(len(prompts[first]), self.limit, which=which, remedy=_SHORTEN)
         if self.overlong == "skip":
             left_out = set(overlong)

@@ -18,7 +18,7 @@ from glassbox.confidence.asking.scoring import LabelModel
 from glassbox.confidence.data.held_out import HeldOutRows
 from glassbox.confidence.data.labelled import label_indices, normalise, truth_probs
 from glassbox.confidence.evaluation.cache import RowCache
-from glassbox.errors import CorruptArtifact
+from glassbox.errors import CorruptArtifact, NotEnoughData
 from glassbox.progress import Progress
 from glassbox.wording import counted
 
@@ -107,18 +107,16 @@ class EvaluatedRows:
     def save(self, path: Path) -> None:
         """Write the rows as one Parquet file, whole or not at all."""
         held = self.held_out
-        truth = held.truth if held.truth is not None else [None] * len(held)
+        text, numbers = pa.string(), pa.list_(pa.float64())
+        truth = held.truth.tolist() if held.truth is not None else [None] * len(held)
         table = pa.table(
             {
-                "text": list(held.texts),
-                "label": [self.classes[i] for i in held.labels],
-                "part": list(held.parts),
-                "category": pa.array(held.categories, pa.string()),
-                "truth": pa.array(
-                    [None if row is None else [float(x) for x in row] for row in truth],
-                    pa.list_(pa.float64()),
-                ),
-                "class_logprobs": [[float(x) for x in row] for row in self.class_logprobs],
+                "text": pa.array(held.texts, text),
+                "label": pa.array([self.classes[i] for i in held.labels], text),
+                "part": pa.array(held.parts, text),
+                "category": pa.array(held.categories, text),
+                "truth": pa.array(truth, numbers),
+                "class_logprobs": pa.array(self.class_logprobs.tolist(), numbers),
                 "entropy": self.entropy,
             },
         ).replace_schema_metadata({"classes": "\x1f".join(self.classes)})
@@ -246,6 +244,7 @@ def evaluate_rows(
 
     Raises:
         TextTooLong: A text does not fit and the policy is ``error``.
+        NotEnoughData: No text fits, and the policy is ``skip``.
         NonFiniteOutput: The model answered NaN or infinity.
         NoDiskSpace: The cache could not be written.
     """
@@ -264,6 +263,14 @@ def evaluate_rows(
     rows = EvaluatedRows(model.labels.classes, held_out, found.class_logprobs, found.entropy)
     if found.missing:
         rows = rows.take(np.setdiff1d(np.arange(len(held_out)), np.array(found.missing)))
+    if not len(rows.held_out):
+        raise NotEnoughData(
+            "Asking the model (held-out texts that fit its context)",
+            0,
+            1,
+            unit="text",
+            remedy="Shorten them, or evaluate with --overlong truncate (keeps the beginning).",
+        )
     overlong = Overlong(_n_truncated(model, held_out.texts), len(found.missing))
     return Answered(rows, computed, overlong, len(cache.damaged))
 

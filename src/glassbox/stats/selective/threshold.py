@@ -143,14 +143,14 @@ class Threshold:
     def _remedy(self) -> str:
         """What would help where more rows of the first level's confidence would not."""
         if not self.surer_may_help:
-            return "A better model or a larger max_error is needed."
+            return "A better model is needed, or a promise that allows more errors."
         share = 100 * self.n_start / self.n_rows
         these = (
             "all rows there are" if self.n_start == self.n_rows else f"{share:.3g} % of the rows"
         )
         return (
             f"But these are {these}: of many more, as many surer ones may do better. Else a better "
-            "model or a larger max_error is needed."
+            "model is needed, or a promise that allows more errors."
         )
 
     @property
@@ -162,7 +162,8 @@ class Threshold:
         return (
             f"; {100 * share:.3g} % of the rows are, so that is about "
             f"{estimated(self.n_more / share)} rows of any confidence. The nearer the rate is "
-            "to the limit, the more it takes: a better model or a larger max_error may be cheaper"
+            "to the limit, the more it takes: a better model, or a promise that allows more "
+            "errors, may be cheaper"
         )
 
 
