@@ -118,7 +118,7 @@ def random_dictionaries(shape: Shape, blocks: ModelBlocks) -> Dictionaries:
         run = run_context(blocks, tokens.to(blocks.device))
     # Rows of length 1 read a number that is about normal, as wide as the stream is on average.
     far = float(torch.special.ndtri(torch.tensor(1 - shape.firing / d_sae)))
-    readers = {}
+    readers = []
     for layer in shape.size.layers:
         wide = float(run.output(layer)[1:].float().square().mean().sqrt())
         recipe = Recipe(
@@ -126,7 +126,7 @@ def random_dictionaries(shape: Shape, blocks: ModelBlocks) -> Dictionaries:
             torch.full((d_sae,), far * wide),
         )  # fmt: skip
         source = SaeSource("memory", "file", "random", "", "jumprelu", "")
-        readers[layer] = SaeReader(held, recipe, source, layer=layer, files=())
+        readers.append(SaeReader(held, recipe, source, layer=layer, files=()))
     return Dictionaries(readers)
 
 

@@ -161,22 +161,22 @@ class InvalidLabels(UsageError):
 
 
 class NotEnoughData(UsageError):
-    """Fewer rows than the operation needs.
+    """Fewer rows, or other things, than the operation needs.
 
     Args:
         what: The operation.
-        have: Rows given.
-        need: Rows that would do.
+        have: How many were given.
+        need: How many would do; ``unit`` is what one of them is called.
     """
 
     code = "not-enough-data"
 
-    def __init__(self, what: str, have: int, need: int, *, remedy: str = "") -> None:
-        self.what = what
-        self.have = have
-        self.need = need
+    def __init__(
+        self, what: str, have: int, need: int, *, unit: str = "row", remedy: str = ""
+    ) -> None:
+        self.what, self.have, self.need = what, have, need
         super().__init__(
-            f"{what} needs at least {counted(need, 'row')}; there "
+            f"{what} needs at least {counted(need, unit)}; there "
             f"{'is' if have == 1 else 'are'} {have:,}.{' ' + remedy if remedy else ''}"
         )
 

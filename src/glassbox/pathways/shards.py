@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -218,7 +218,8 @@ def begin_step(folder: Path, key: StepKey) -> None:
             raise ConflictError(
                 f"{folder} holds results of '{key.step}' made under another configuration: "
                 f"{'; '.join(differences) or 'its record was changed'}. {key.ages(made)}"
-                f"Use another study.out, or give --fresh to have '{key.step}' made anew."
+                f"Use another study.out, or have it made anew: 'glassbox pathways {key.step}' with "
+                "--fresh."
             )
         return
     write_json(path, {"schema_version": SCHEMA, "digest": key.digest, **key.to_json()})
@@ -313,6 +314,26 @@ def forget_step(folder: Path, step: str, remains: Iterable[Path] = ()) -> None:
         else:
             each.unlink(missing_ok=True)
     (folder / f"{step}.step.json").unlink(missing_ok=True)
+
+
+def left_nothing(folder: Path, step: str, remains: Iterable[Path]) -> bool:
+    """Whether a step was never finished, and nothing of it is there but the record it began with.
+
+    Args:
+        folder: Where its records are.
+        step: Its name.
+        remains: Its files and folders of shards.
+    """
+    return not (folder / f"{step}.done.json").is_file() and not any(results_in(remains))
+
+
+def results_in(remains: Iterable[Path]) -> Iterator[Path]:
+    """Yield the files of a step: no records, and nothing that a killed writer left."""
+    for each in remains:
+        for file in (each, *sorted(each.rglob("*"))):
+            is_record = file.name.endswith((".step.json", ".done.json"))
+            if file.is_file() and not is_record and not file.name.startswith("."):
+                yield file
 
 
 def sorted_header(content: bytes) -> bytes:

@@ -8,9 +8,9 @@ import pytest
 
 from glassbox.cli import main as shell
 from glassbox.cli.server.serve import for_platform, in_force, packed_in, together
-from glassbox.cli.terminal.sizes import files_of, size_of
 from glassbox.deploy.bundle import opened, read_bundle
 from glassbox.server.start import Wanted
+from glassbox.wording import files_of, size_of
 from tests.bundles import ADAPTER, make
 
 

@@ -102,6 +102,13 @@ def test_texts_are_lines_or_fields_of_objects(tmp_path):
         read_plain_texts(str(lines))
 
 
+@pytest.mark.parametrize("name", ["a.json", "a.CSV", "a.parquet"])
+def test_lines_of_a_table_are_not_taken_for_texts(tmp_path, name):
+    (tmp_path / name).write_text('["One day,",\n"a dog"]\n')
+    with pytest.raises(InvalidData, match=r"or JSON Lines \(\.jsonl\) with a field 'text' or"):
+        read_plain_texts(str(tmp_path / name))
+
+
 def test_texts_that_are_none_are_refused_by_line(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": "one"}\n{"n": 1}\n')

@@ -52,5 +52,5 @@ def test_chosen_and_other_pairs_are_all_pairs_once_and_the_seed_decides(tmp_path
     assert sorted(each.pair for each in (*chosen, *others)) == sorted(e.pair for e in pairs)
     assert choose_pairs(pairs, 4, seed=3) == (chosen, others)
     assert choose_pairs(pairs, 4, seed=4)[0] != chosen
-    with pytest.raises(NotEnoughData, match="at least 10 rows; there are 9"):
+    with pytest.raises(NotEnoughData, match="at least 10 pairs; there are 9"):
         choose_pairs(pairs, 10, seed=0)

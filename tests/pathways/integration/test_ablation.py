@@ -16,6 +16,7 @@ from glassbox.pathways.latents import LatentId
 from glassbox.pathways.replay.interventions import Intervention
 from glassbox.pathways.replay.matching import random_directions
 from glassbox.pathways.saes.rows import normalised
+from glassbox.progress import untold
 from tests.pathways.integration.small_models import SmallSaes, small_model, small_saes
 
 ANSWERS = (70, 71)
@@ -164,8 +165,11 @@ def test_both_ways_measure_the_same(world):
         for latent in LATENTS[::-1]
         for each in (None, *fast.directions(latent, 3, seed=1))
     ]
-    found = fast.ablated(runs)
-    assert found == pytest.approx(slow.ablated(runs), abs=1e-5)
+    told = {True: [], False: []}
+    found = fast.ablated(runs, lambda *at: told[True].append(at))
+    assert found == pytest.approx(slow.ablated(runs, lambda *at: told[False].append(at)), abs=1e-5)
+    assert told[True] == [(n, len(fast.prompts)) for n in range(1, len(fast.prompts) + 1)]
+    assert told[False] == [(n, len(LATENTS)) for n in range(1, len(LATENTS) + 1)]
     assert np.abs(found).max() > 1e-3
     assert fast.ablated([]).shape == slow.ablated([]).shape == (0, len(fast.prompts))
 
@@ -301,7 +305,7 @@ class Pretends:
         )
         self.noise = np.random.default_rng(seed).normal(0, 0.1, len(self.prompts))
 
-    def decisions(self, set_aside):
+    def decisions(self, set_aside, progress=untold):
         sign = np.array([1.0 if each.kind == "safe" else -1.0 for each in self.prompts])
         carried = np.where(set_aside[:, :1], 0.0, 2.0)
         return carried * sign + 0.5 * sign + self.noise
@@ -326,7 +330,7 @@ def test_a_sub_graph_beside_it_is_neither():
 
 def test_latents_that_carry_nothing_have_no_faithfulness():
     meter = Pretends()
-    meter.decisions = lambda set_aside: np.tile(meter.noise, (len(set_aside), 1))
+    meter.decisions = lambda set_aside, _progress: np.tile(meter.noise, (len(set_aside), 1))
     found = judge_subgraph(meter, frozenset({"L0-3"}), {})
     assert found.faithfulness is None
     assert found.completeness is None
@@ -338,9 +342,9 @@ def test_random_sub_graphs_have_as_many_latents_on_every_layer(seed):
     asked = []
 
     class Watches(Pretends):
-        def decisions(self, set_aside):
+        def decisions(self, set_aside, progress=untold):
             asked.append(set_aside)
-            return super().decisions(set_aside)
+            return super().decisions(set_aside, progress)
 
     judge_subgraph(Watches(), frozenset({"L0-17", "L1-5", "L1-31"}), {}, n_random=4, seed=seed)
     (sets,) = asked

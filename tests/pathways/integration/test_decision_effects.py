@@ -11,6 +11,7 @@ from glassbox.pathways.integration.looks import (
     looks_of,
 )
 from glassbox.pathways.latents import LatentId
+from glassbox.progress import untold
 
 
 class Drawn:
@@ -31,7 +32,7 @@ class Drawn:
     def directions(self, latent, n, *, seed):
         return [LatentId(0, 1000 + number) for number in range(n)]
 
-    def ablated(self, runs):
+    def ablated(self, runs, progress=untold):
         self.n_runs.append(len(runs))
         found = np.empty((len(runs), len(self.prompts)))
         for row, run in enumerate(runs):
@@ -111,7 +112,9 @@ def test_a_pool_too_small_for_two_looks_is_looked_at_once():
 
 def test_nothing_is_measured_again_where_the_first_look_leaves_nothing_open():
     meter = Drawn(60)
-    meter.ablated = lambda runs: meter.n_runs.append(len(runs)) or np.zeros((len(runs), 12))
+    meter.ablated = lambda runs, _progress: (
+        meter.n_runs.append(len(runs)) or np.zeros((len(runs), 12))
+    )
     effects = decision_effects(meter, n_random=20)
     assert meter.n_runs == [60 * (1 + FIRST_LOOK)]
     assert all(each.z is None and each.p == each.q == 1 for each in effects.values())

@@ -1,6 +1,7 @@
 """The whole step on a random small model: files of the steps before in, a finished study out."""
 
 import shutil
+from contextlib import contextmanager
 from dataclasses import replace
 
 import orjson
@@ -126,9 +127,20 @@ def world(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def study(world):
-    told = []
-    found = integrate_study(*world, progress=lambda done, total: told.append((done, total)))
-    assert told == [(done, 6) for done in range(1, 7)]
+    told = {}
+
+    @contextmanager
+    def stages(description):
+        reports = told.setdefault(description, [])
+        yield lambda *at: reports.append(at)
+
+    found = integrate_study(*world, stages=stages)
+    ablating, subgraph, _ = told.values()
+    for reports in (ablating, subgraph):
+        # Every one is told of, up to the last: whoever waits sees how much is left.
+        total = reports[-1][1]
+        assert reports == [(done, total) for done in range(1, total + 1)]
+    assert len(subgraph) > 20
     return found
 
 

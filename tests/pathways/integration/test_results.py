@@ -94,6 +94,13 @@ def test_a_card_joins_everything_of_a_latent(study):
     assert card.rates
 
 
+def test_a_cards_tokens_are_those_over_all_texts_before_those_of_one_condition(study):
+    name = study.latents()[20].name
+    tokens = study.card(name, limit=9).tokens
+    assert [row.condition for row in tokens] == ["all"] * 8 + ["risky_baseline"]
+    assert [row.z for row in tokens[:8]] == sorted((row.z for row in tokens[:8]), reverse=True)
+
+
 def test_cards_are_each_latents_own_and_every_table_is_read_a_few_times_in_all(study, monkeypatch):
     names = [row.name for row in study.latents()][::-1]
     one_by_one = tuple(study.card(name, limit=3) for name in names)

@@ -1,6 +1,7 @@
 """A step is done once, under one configuration, by one process."""
 
 import multiprocessing
+from dataclasses import replace
 
 import pytest
 
@@ -96,6 +97,20 @@ def test_another_configuration_is_refused_by_name_unless_it_is_to_be_made_anew(t
         run_step(other, step)
     assert run_step(other, step, fresh=True).was_there is False
     assert (tmp_path / "results" / "audit" / "out.json").read_text() == "0.1"
+
+
+def test_a_step_that_failed_before_its_first_file_may_begin_under_other_settings(tmp_path):
+    def work(place, key):
+        if place.config.audit.q == 0.05:
+            raise InvalidData("nothing holds at this level")
+        return counting_step([]).work(place, key)
+
+    step = replace(counting_step([]), work=work)
+    with pytest.raises(InvalidData, match="nothing holds"):
+        run_step(place_in(tmp_path), step)
+    assert run_step(place_in(tmp_path, audit={"q": 0.1}), step).was_there is False
+    with pytest.raises(ConflictError, match="'glassbox pathways audit' with --fresh"):
+        run_step(place_in(tmp_path), step)
 
 
 def _hold(root, held, done):

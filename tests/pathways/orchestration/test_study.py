@@ -320,7 +320,7 @@ def test_every_source_of_the_sample_below_the_cut_has_its_random_directions(
 def test_what_will_not_fit_is_refused_before_it_begins(finished, engine, tmp_path):
     paths = copy_of(finished, tmp_path / "other", "prototype")
     place = place_of(config_in(paths.root, limits={"host_bytes": 1_000_000}), engine)
-    with pytest.raises(OutOfMemory, match=r"would need .* GB .*No size of chunk would fit"):
+    with pytest.raises(OutOfMemory, match=r"1\.0 MB are allowed.*No size of chunk would fit"):
         do_step(place, "prototype")
     assert not (paths.prototype / "prototype.done.json").exists()
 
@@ -347,9 +347,18 @@ def test_the_files_are_no_more_than_forecast(finished):
 def test_the_commands_show_a_finished_study(finished, capsys):
     assert main(["pathways", "show", str(finished)]) == 0
     assert "pathways, by mediated effect" in capsys.readouterr().out
-    latent = read_study(finished).latents()[0].name
-    assert main(["pathways", "show", str(finished), "--latent", latent]) == 0
-    assert latent in capsys.readouterr().out
+    study = read_study(finished)
+    latent = next(
+        row.name
+        for row in study.latents()
+        if study.card(row.name).upstream and study.card(row.name).downstream
+    )
+    assert main(["pathways", "show", str(finished), "--latent", latent, "--limit", "1"]) == 0
+    shown = capsys.readouterr().out
+    card = study.card(latent, limit=1)
+    # What drives it must not push what it drives out of sight.
+    assert card.upstream[0].source in shown
+    assert card.downstream[0].target in shown
 
 
 def test_every_step_is_a_command_that_finds_what_is_done(finished, tmp_path, capsys):

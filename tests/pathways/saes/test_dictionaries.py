@@ -39,7 +39,7 @@ def test_a_mapping_says_the_layers_that_files_do_not(tmp_path):
     config["metadata"]["hook_name"] = ""
     (tmp_path / "x" / "cfg.json").write_text(json.dumps(config))
     assert open_dictionaries({7: tmp_path / "x"}).layers == (7,)
-    with pytest.raises(InvalidValue, match="does not say which one it reads"):
+    with pytest.raises(InvalidValue, match="does not say which block's output"):
         open_dictionaries(tmp_path)
 
 
@@ -103,8 +103,9 @@ def test_what_is_no_linear_reading_of_a_blocks_output_is_refused(tmp_path):
         open_dictionaries({15: tmp_path / "across"})
     mlp = {"hook_point_in": "blocks.15.hook_mlp_out", "hook_point_out": "blocks.15.hook_mlp_out"}
     Checkpoint().write(tmp_path / "mlp", **mlp)
-    with pytest.raises(UnsupportedModel, match=r"reads blocks.15.hook_mlp_out"):
-        open_dictionaries({15: tmp_path / "mlp"})
+    for named in ({15: tmp_path / "mlp"}, tmp_path / "mlp"):
+        with pytest.raises(UnsupportedModel, match=r"reads blocks.15.hook_mlp_out; pathways need"):
+            open_dictionaries(named)
 
 
 def test_rows_come_by_layer_each_once_and_ascending(tmp_path):

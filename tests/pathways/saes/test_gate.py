@@ -126,7 +126,7 @@ def test_decoder_rows_of_zero_are_implausible():
 
 
 def test_too_few_positions_and_broken_residuals_are_errors():
-    with pytest.raises(NotEnoughData, match="at least 64 rows; there are 40"):
+    with pytest.raises(NotEnoughData, match="at least 64 tokens; there are 40"):
         measure_load(make_sae(), X[:40])
     broken = X.clone()
     broken[7, 3] = float("nan")

@@ -93,7 +93,7 @@ def test_sparsify_number_of_latents_has_to_fit(tmp_path):
 def test_a_folder_without_a_modules_name_needs_the_layer(tmp_path):
     write_sparsify(tmp_path / "mine")
     assert open_sae(tmp_path / "mine", layer=2).load().layer == 2
-    with pytest.raises(InvalidValue, match="give layer="):
+    with pytest.raises(InvalidValue, match="not say which block's output: give layer="):
         open_sae(tmp_path / "mine").load()
 
 
@@ -302,6 +302,8 @@ def test_gemma_scope_arrays_of_an_mlp_say_so(tmp_path):
     folder = tmp_path / "gemma-scope-2b-pt-mlp" / "layer_20" / "width_16k"
     write_gemma(folder)
     assert open_sae(folder).facts.hook == "blocks.20.hook_mlp_out"
+    with pytest.raises(InvalidValue, match=r"reads blocks.20.hook_mlp_out, no block's output"):
+        open_sae(folder).load()
 
 
 def test_gemma_scope_of_the_embedding_is_refused(tmp_path):

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from glassbox.errors import DeadlineExceeded, OutOfMemory, TechniqueFailed, Unreachable
-from glassbox.techniques.calls import Limits
+from glassbox.techniques.calls import NEVER_STARTED, Limits
 from glassbox.techniques.client.blocking import InterpClient
 from glassbox.techniques.local.backend import LocalBackend, running
 from glassbox.techniques.local.files import worker_files
@@ -54,6 +54,20 @@ def test_who_waits_while_anothers_run_takes_the_worker_down_does_not_hear_of_it(
         assert asked_late.result() == waiting.result()
     with pytest.raises(DeadlineExceeded, match="lost with its worker process"):
         holding.result()
+
+
+def test_that_a_run_never_began_is_told_to_everybody_who_asks(client, backend):
+    """A server asks for its callers and for its own records: who came second was told it had."""
+    worker = client.run(process_id)
+    holding = client.submit(endless)
+    assert next(holding.lines()) == "begun"
+    waiting = client.submit(process_id)
+    assert waiting.status == "queued"
+    lost_as = waiting.id
+    os.kill(worker, signal.SIGKILL)
+    told = [backend.run(lost_as, wait_s=PATIENCE_S) for _ in range(3)]
+    assert {(each.status, each.error.code) for each in told} == {("lost", NEVER_STARTED)}
+    assert waiting.result() != worker
 
 
 def test_a_run_that_ended_unasked_is_not_taken_for_one_that_never_began(tmp_path):

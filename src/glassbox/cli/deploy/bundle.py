@@ -10,8 +10,8 @@ from glassbox.cli.arguments import options
 from glassbox.cli.arguments.named import named_folders, named_runs, named_values
 from glassbox.cli.terminal.console import Column, note, print_json, print_table, progress
 from glassbox.cli.terminal.exit_codes import ExitCode
-from glassbox.cli.terminal.sizes import files_of
 from glassbox.runtime import Runtime
+from glassbox.wording import files_of
 
 if TYPE_CHECKING:
     from glassbox.deploy.bundle import Bundle

@@ -10,9 +10,9 @@ import typer
 
 from glassbox.cli.arguments import options
 from glassbox.cli.terminal.console import note, print_json, print_table
-from glassbox.cli.terminal.sizes import size_of
 from glassbox.errors import InvalidValue, UnknownName
 from glassbox.runtime import Runtime
+from glassbox.wording import size_of
 
 if TYPE_CHECKING:
     from glassbox.deploy.modal.definition import Definition

@@ -6,12 +6,12 @@ from typing import Any, Final
 from rich.text import Text
 
 from glassbox.cli.terminal.console import Column, note, print_json, print_table, print_text
-from glassbox.cli.terminal.sizes import files_of, size_of
 from glassbox.deploy.sagemaker.calls import Action, Call, Put, Remove, Wait
 from glassbox.deploy.sagemaker.carrying_out import Watcher
 from glassbox.deploy.sagemaker.cost import Cost
 from glassbox.deploy.sagemaker.plan import Plan
 from glassbox.deploy.sagemaker.status import Status
+from glassbox.wording import files_of, size_of
 
 SAY_EVERY_S: Final = 60.0
 """Seconds between two lines about something that takes its time."""
@@ -116,7 +116,7 @@ def show_status(status: Status, *, as_json: bool) -> None:
         ("machines", machines or None),
         ("components", ", ".join(f"{k}: {v}" for k, v in status.components.items()) or None),
         ("autoscaling", "; ".join(status.scaling) or "off"),
-        ("alarm", status.alarm),
+        *((f"alarm {name}", state) for name, state in status.alarms.items()),
         ("left over", "\n".join(status.left_over) or None),
     ]
     title = f"{status.deployment} in {status.region}"

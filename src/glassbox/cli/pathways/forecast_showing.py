@@ -7,8 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from glassbox.cli.terminal.console import Column, note, print_json, print_table, print_text
-from glassbox.cli.terminal.sizes import size_of
-from glassbox.wording import counted
+from glassbox.wording import counted, size_of
 
 if TYPE_CHECKING:
     from glassbox.pathways.layout import StudyFolder

@@ -227,15 +227,7 @@ def _measured(
     from glassbox.pathways.saes.dictionaries import Dictionaries
     from glassbox.pathways.saes.inspecting import inspect_dictionaries
 
-    by_layer: dict[int, SaeReader] = {}
-    for reader in readers:
-        if reader.layer in by_layer:
-            raise InvalidData(
-                f"two SAEs for layer {reader.layer}: {by_layer[reader.layer].facts.path} and "
-                f"{reader.facts.path}; name one of them"
-            )
-        by_layer[reader.layer] = reader
-    dictionaries = Dictionaries(by_layer)
+    dictionaries = Dictionaries(readers)
     if texts is None and model != "tiny":
         raise InvalidValue("--texts", None, "a file of texts for the model to read")
     read = read_plain_texts(texts or "tiny")

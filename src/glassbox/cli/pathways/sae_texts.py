@@ -12,6 +12,9 @@ from glassbox.types import TINY
 
 _FIELDS: Final = ("text", "prompt")
 
+_TABLES: Final = (".json", ".csv", ".tsv", ".parquet")
+"""Files whose lines are no texts."""
+
 
 def read_plain_texts(source: str) -> list[str]:
     """Return the texts of a file, blank ones left out.
@@ -22,13 +25,19 @@ def read_plain_texts(source: str) -> list[str]:
 
     Raises:
         UnknownName: There is no such file.
-        InvalidData: A byte is not UTF-8, a line of JSON Lines is no such object, or nothing is
-            left.
+        InvalidData: A table or a JSON document, whose lines are no texts; a byte is not UTF-8, a
+            line of JSON Lines is no such object, or nothing is left.
     """
     embedded = Path(str(files("glassbox"))) / "assets" / "slot_machine.jsonl"
     path = embedded if source == TINY else Path(source)
     if not path.is_file():
         raise UnknownName("file of texts", source, remedy="Give a file, or 'tiny'.")
+    if path.suffix.lower() in _TABLES:
+        raise InvalidData(
+            "give a text a line (.txt), or JSON Lines (.jsonl) with a field "
+            f"{' or '.join(map(repr, _FIELDS))}; the lines of a {path.suffix} file are no texts",
+            source=str(path),
+        )
     lines = utf8_lines(path)
     if path.suffix in (".jsonl", ".ndjson"):
         lines = [_text(line, path, number) for number, line in enumerate(lines, 1) if line.strip()]

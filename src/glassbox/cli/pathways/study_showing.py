@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from glassbox.cli.pathways.forecast_showing import duration
 from glassbox.cli.terminal.console import Column, print_json, print_table, print_text
-from glassbox.cli.terminal.sizes import size_of
-from glassbox.wording import counted
+from glassbox.wording import counted, size_of
 
 if TYPE_CHECKING:
     from glassbox.pathways.integration.values import PathwayRow
@@ -168,10 +167,10 @@ def show_latent(folder: Path, name: str, *, limit: int, json: bool) -> None:
             [
                 (repr(each.token), each.condition, each.offset, _number(each.z),
                  _number(each.q_shift))
-                for each in card.tokens[:limit]
+                for each in card.tokens
             ],
         )  # fmt: skip
-    _print_pathways([*card.upstream, *card.downstream][:limit])
+    _print_pathways([*card.upstream, *card.downstream])
 
 
 def _print_pathways(rows: "Sequence[PathwayRow]") -> None:

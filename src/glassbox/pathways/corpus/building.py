@@ -87,7 +87,9 @@ def build_corpus(
                 tally.n_duplicates += 1
             known.setdefault(text, Counter()).update(conditions)
     if not known:
-        raise NotEnoughData("A corpus", 0, 1, remedy="The logs hold no text that can be read.")
+        raise NotEnoughData(
+            "A corpus", 0, 1, unit="text", remedy="The logs hold no text that can be read."
+        )
     return corpus_of(
         list(known), list(known.values()), special_ids=sorted(special_ids), counts=tally.counts()
     )

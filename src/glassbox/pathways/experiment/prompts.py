@@ -85,9 +85,7 @@ def choose_pairs(
         NotEnoughData: There are fewer pairs than are to be used.
     """
     if n_pairs is not None and n_pairs > len(pairs):
-        raise NotEnoughData(
-            "experiment.n_pairs", len(pairs), n_pairs, remedy="These are pairs of prompts."
-        )
+        raise NotEnoughData("experiment.n_pairs", len(pairs), n_pairs, unit="pair")
     order = np.random.default_rng([seed, 1]).permutation(len(pairs)).tolist()
     shuffled = [pairs[index] for index in order]
     n_used = len(pairs) if n_pairs is None else n_pairs

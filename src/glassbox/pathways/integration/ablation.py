@@ -37,6 +37,7 @@ from glassbox.pathways.replay.interventions import Intervention
 from glassbox.pathways.replay.matching import join_rows, random_directions
 from glassbox.pathways.saes.rows import LatentRows, normalised
 from glassbox.pathways.saes.sae import Sae
+from glassbox.progress import Progress, untold
 from glassbox.types import HookPoint, TokenIds
 
 T = TypeVar("T")
@@ -155,12 +156,13 @@ class DecisionMeter:
         return self._clean[0]
 
     def decisions(
-        self, set_aside: Bool[np.ndarray, "n_sets n_latents"]
+        self, set_aside: Bool[np.ndarray, "n_sets n_latents"], progress: Progress = untold
     ) -> Float[np.ndarray, "n_sets n_prompts"]:
         """Return logit of stopping less that of going on, for every set and prompt.
 
         Args:
             set_aside: Which latents each set puts at their means, in the order of ``latents``.
+            progress: Is told of every set.
 
         Raises:
             NonFiniteOutput: A logit is NaN or infinite.
@@ -172,6 +174,7 @@ class DecisionMeter:
             read = partial(self._read, mask=mask, values=values)
             for places in self._batches(np.arange(len(self.prompts))):
                 result[number, places] = np.concatenate([*self._halving(places, read)])
+            progress(number + 1, len(set_aside))
         return _finite(result)
 
     def directions(self, latent: LatentId, n: int, *, seed: int) -> list[LatentId]:
@@ -181,23 +184,26 @@ class DecisionMeter:
         """
         return random_directions(latent, self.pool, n, (seed,))
 
-    def ablated(self, runs: Sequence[Intervention]) -> Float[np.ndarray, "n_runs n_prompts"]:
+    def ablated(
+        self, runs: Sequence[Intervention], progress: Progress = untold
+    ) -> Float[np.ndarray, "n_runs n_prompts"]:
         """Return by how much each decision changes when one latent is put to 0, run by run.
 
         Args:
             runs: Each ablates one latent of the study, or has a random direction written in its
                 place. Where the latent does not fire, the change is 0.
+            progress: Is told as they are read, by prompt or by latent.
 
         Raises:
             NonFiniteOutput: A logit is NaN or infinite.
             OutOfMemory: Even one prompt, or one run, does not fit.
         """
         if self.blocks is None:
-            return _finite(self._ablated_by_modules(runs))
-        return _finite(self._ablated_by_blocks(self.blocks, runs))
+            return _finite(self._ablated_by_modules(runs, progress))
+        return _finite(self._ablated_by_blocks(self.blocks, runs, progress))
 
     def _ablated_by_blocks(
-        self, blocks: ModelBlocks, runs: Sequence[Intervention]
+        self, blocks: ModelBlocks, runs: Sequence[Intervention], progress: Progress
     ) -> Float[np.ndarray, "n_runs n_prompts"]:
         """Return it prompt by prompt, a layer's runs packed and each from where it begins on."""
         layers = _rows_by([each.first_layer for each in runs])
@@ -209,6 +215,7 @@ class DecisionMeter:
                     for at, states in ends_of(blocks, text, [runs[row] for row in rows.tolist()]):
                         decided = self._decided(self._taps.final_norm(states))
                         change[rows[at], place] = decided[1:] - decided[0]
+                progress(place + 1, len(self.prompts))
         return change
 
     def _clean_text(self, blocks: ModelBlocks, place: int, layers: Sequence[int]) -> CleanText:
@@ -220,16 +227,18 @@ class DecisionMeter:
         return clean_text(context, self._in_reach, layers, run.inputs[1:], run.caches)
 
     def _ablated_by_modules(
-        self, runs: Sequence[Intervention]
+        self, runs: Sequence[Intervention], progress: Progress
     ) -> Float[np.ndarray, "n_runs n_prompts"]:
         """Return the same by the library's own modules, all blocks above a latent run whole."""
         change = np.zeros((len(runs), len(self.prompts)))
-        for latent, rows in _rows_by([each.latents[0] for each in runs]).items():
+        by_latent = _rows_by([each.latents[0] for each in runs])
+        for done, (latent, rows) in enumerate(by_latent.items(), start=1):
             read = partial(self._read_ablated, runs=[runs[row] for row in rows.tolist()])
             # Where it does not fire there is nothing to take away.
             for places in self._batches(np.flatnonzero(self._clean[1][self.latents.index(latent)])):
                 found = np.concatenate([*self._halving(places, read)], axis=1)
                 change[np.ix_(rows, places)] = found
+            progress(done, len(by_latent))
         return change
 
     @cached_property
@@ -334,15 +343,11 @@ class DecisionMeter:
 
     def _decided(self, ends: Float[Tensor, "n d"]) -> Float[np.ndarray, " n"]:
         """Return the decision from states behind the final norm."""
-        logits = self._answer_logits(ends)
-        return (logits[:, 0] - logits[:, 1]).cpu().double().numpy()
-
-    def _answer_logits(self, states: Tensor) -> Tensor:
-        head = self.model.get_output_embeddings()
-        chosen = list(self.answers)
+        head, chosen = self.model.get_output_embeddings(), list(self.answers)
         bias = None if head.bias is None else head.bias[chosen].float()
-        logits = torch.nn.functional.linear(states.float(), head.weight[chosen].float(), bias)
-        return capped(self.model, logits)
+        logits = torch.nn.functional.linear(ends.float(), head.weight[chosen].float(), bias)
+        logits = capped(self.model, logits)
+        return (logits[:, 0] - logits[:, 1]).cpu().double().numpy()
 
 
 def _written(

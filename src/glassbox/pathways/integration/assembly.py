@@ -33,6 +33,7 @@ from glassbox.pathways.integration.results import (
 from glassbox.pathways.integration.summary import StudySummary
 from glassbox.pathways.integration.typed import to_plain, write_rows
 from glassbox.pathways.integration.values import (
+    EVERY_CONDITION,
     Community,
     DecisionPath,
     Edge,
@@ -113,7 +114,7 @@ def assemble(
 def _with_tokens(latents: Sequence[LatentRow], tokens: Sequence[TokenRow]) -> tuple[LatentRow, ...]:
     best: dict[str, list[TokenRow]] = {}
     for row in tokens:
-        if row.condition == "all" and row.offset == 0 and (row.log_odds or 0.0) > 0:
+        if row.condition == EVERY_CONDITION and row.offset == 0 and (row.log_odds or 0.0) > 0:
             best.setdefault(row.latent, []).append(row)
     named = {
         latent: tuple(

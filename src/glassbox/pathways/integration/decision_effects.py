@@ -15,6 +15,7 @@ from glassbox.pathways.integration.ablation import DecisionPrompt, pair_places
 from glassbox.pathways.integration.looks import GOES_ON, looks_of
 from glassbox.pathways.latents import LatentId
 from glassbox.pathways.replay.interventions import Intervention
+from glassbox.progress import Progress, untold
 from glassbox.stats.effects.pooled_null import fit_random_effects, pooled_p
 from glassbox.stats.multiple_testing import benjamini_hochberg
 
@@ -39,7 +40,9 @@ class AblatesLatents(Protocol):
     def directions(self, latent: LatentId, n: int, *, seed: int) -> list[LatentId]:
         """Return random latents whose directions stand in for a latent's own."""
 
-    def ablated(self, runs: Sequence[Intervention]) -> Float[np.ndarray, "n_runs n_prompts"]:
+    def ablated(
+        self, runs: Sequence[Intervention], progress: Progress = untold
+    ) -> Float[np.ndarray, "n_runs n_prompts"]:
         """Return by how much each run of one changed latent changes each decision."""
 
 
@@ -62,7 +65,7 @@ class DecisionEffect:
 
 
 def decision_effects(
-    meter: AblatesLatents, *, n_random: int = 20, seed: int = 0
+    meter: AblatesLatents, *, n_random: int = 20, seed: int = 0, progress: Progress = untold
 ) -> dict[LatentId, DecisionEffect]:
     """Return what ablating each latent alone does to the decision.
 
@@ -76,6 +79,7 @@ def decision_effects(
         meter: Measures.
         n_random: Random directions of each latent's last look; fewer than four tell nothing.
         seed: Of the directions and the bootstrap.
+        progress: Is told as they are measured, look by look.
 
     Raises:
         InvalidData: No pair of prompts is whole.
@@ -98,7 +102,11 @@ def decision_effects(
     for at, n in enumerate(looks):
         start = sum(looks[:at])
         directions = [drawn[each][start : start + n] for each in asked]
-        measured = _measured(meter, [latents[each] for each in asked], directions, pairs)
+
+        def told(done: int, total: int, look: int = at) -> None:
+            progress(look * total + done, len(looks) * total)
+
+        measured = _measured(meter, [latents[each] for each in asked], directions, pairs, told)
         own[asked] = [each[0] for each in measured]
         random = [each[1:].mean(axis=1) for each in measured]
         z[asked], p[asked] = _against_random(own[asked].mean(axis=1), random)
@@ -126,13 +134,14 @@ def _measured(
     latents: Sequence[LatentId],
     directions: Sequence[Sequence[LatentId]],
     pairs: tuple[Int[np.ndarray, " n_pairs"], Int[np.ndarray, " n_pairs"]],
+    progress: Progress,
 ) -> list[Float[np.ndarray, "runs n_pairs"]]:
     """Return what each latent's own ablation and its random directions do, by pair of prompts."""
     runs = [
         [Intervention((latent,), writes=each) for each in (None, *drawn)]
         for latent, drawn in zip(latents, directions, strict=True)
     ]
-    change = meter.ablated([run for of_latent in runs for run in of_latent])
+    change = meter.ablated([run for of_latent in runs for run in of_latent], progress)
     by_pair = (change[:, pairs[0]] + change[:, pairs[1]]) / 2
     return np.split(by_pair, np.cumsum([len(each) for each in runs])[:-1])
 

@@ -13,6 +13,7 @@ from glassbox.pathways.integration.ablation import DecisionPrompt, pair_places
 from glassbox.pathways.integration.decision_effects import LEVEL, DecisionEffect, resamples
 from glassbox.pathways.integration.summary import AblationPoint, SubgraphTest
 from glassbox.pathways.latents import LatentId
+from glassbox.progress import Progress, untold
 
 N_POINTS: Final = 8
 """Points of the curve, both ends included."""
@@ -33,7 +34,7 @@ class ReadsDecisions(Protocol):
         """The prompts at whose end decisions are made."""
 
     def decisions(
-        self, set_aside: Bool[np.ndarray, "n_sets n_latents"]
+        self, set_aside: Bool[np.ndarray, "n_sets n_latents"], progress: Progress = untold
     ) -> Float[np.ndarray, "n_sets n_prompts"]:
         """Return the decision's logit difference for every set of latents put aside."""
 
@@ -45,6 +46,7 @@ def judge_subgraph(
     *,
     n_random: int = 20,
     seed: int = 0,
+    progress: Progress = untold,
 ) -> SubgraphTest:
     """Return faithfulness and completeness of a sub-graph of the study's latents.
 
@@ -54,6 +56,7 @@ def judge_subgraph(
         effects: Of each latent; the curve keeps the strongest first.
         n_random: Random sub-graphs with as many latents on every layer.
         seed: Of random sub-graphs and bootstrap.
+        progress: Is told of every set of latents that was put aside.
 
     Raises:
         InvalidData: No pair of prompts is whole.
@@ -76,7 +79,7 @@ def judge_subgraph(
         strongest[row, ranked[:size]] = True
     nothing, everything = np.zeros_like(kept), np.ones_like(kept)
     sets = np.vstack([nothing, everything, ~kept, kept, ~random, ~strongest])
-    measured = meter.decisions(sets)
+    measured = meter.decisions(sets, progress)
     framing = measured[:, safe] - measured[:, risky]
     return _judged(framing, n_random, sizes, n_kept=int(kept.sum()), seed=seed, latents=latents)
 

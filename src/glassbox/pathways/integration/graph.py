@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from glassbox.errors import InvalidValue
 from glassbox.pathways.integration.values import (
     DECISION,
+    EVERY_CONDITION,
     Edge,
     GraphNode,
     LatentRow,
@@ -130,7 +131,7 @@ def token_edges(tokens: Sequence[TokenRow], known: Mapping[str, LatentRow]) -> l
     """
     found: dict[str, list[Edge]] = {}
     for row in tokens:
-        if row.condition != "all" or row.offset != 0 or row.latent not in known:
+        if row.condition != EVERY_CONDITION or row.offset != 0 or row.latent not in known:
             continue
         n_active = known[row.latent].n_active
         if not row.n_fires or not n_active or (row.log_odds is not None and row.log_odds <= 0):

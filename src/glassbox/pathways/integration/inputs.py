@@ -15,7 +15,13 @@ import pyarrow.compute as pc
 from glassbox.artifacts import read_json
 from glassbox.errors import CorruptArtifact
 from glassbox.pathways.integration.typed import open_table
-from glassbox.pathways.integration.values import DoseEffect, LatentRow, PathwayRow, TokenRow
+from glassbox.pathways.integration.values import (
+    EVERY_CONDITION,
+    DoseEffect,
+    LatentRow,
+    PathwayRow,
+    TokenRow,
+)
 from glassbox.pathways.replay.validated import SCHEMA
 from glassbox.pathways.study.selection import SelectedLatent, Selection
 
@@ -150,7 +156,7 @@ def token_rows(path: Path) -> list[TokenRow]:
             latent=row["latent"],
             token=row["token"],
             token_id=_int(row.get("token_id")),
-            condition=row.get("condition") or "all",
+            condition=row.get("condition") or EVERY_CONDITION,
             offset=_int(row.get("offset")) or 0,
             n_fires=_int(row.get("n_fires")),
             n_token=_int(row.get("n_token")),

@@ -29,17 +29,20 @@ from glassbox.pathways.integration.measuring import Resident, Told, ask_model, p
 from glassbox.pathways.integration.report.page import write_report
 from glassbox.pathways.integration.results import GRAPH_FOLDER, StudyResults, read_study
 from glassbox.pathways.integration.summary import StudySummary, SubgraphTest
-from glassbox.pathways.integration.values import LatentRow, PathwayRow, StoredCard, TokenRow
+from glassbox.pathways.integration.values import (
+    EVERY_CONDITION,
+    LatentRow,
+    PathwayRow,
+    StoredCard,
+    TokenRow,
+)
 from glassbox.pathways.latents import LatentId
 from glassbox.pathways.layout import StudyFolder, data_folders, study_folder
 from glassbox.pathways.study.log_records import read_log_records
 from glassbox.pathways.study.report_file import read_report
 from glassbox.pathways.study.selection_file import read_selection
-from glassbox.progress import Progress
+from glassbox.progress import Stages, unwatched
 from glassbox.wording import counted
-
-N_STAGES: Final = 6
-"""Of which the progress tells."""
 
 MOST_FAULTS: Final = 500
 """Faults of the audit that the study's summary repeats."""
@@ -63,14 +66,14 @@ class _Found:
 
 
 def integrate_study(
-    config: StudyConfig, resident: Resident | None, *, progress: Progress | None = None
+    config: StudyConfig, resident: Resident | None, *, stages: Stages = unwatched
 ) -> StudyResults:
     """Write the integrated results of a study and return them.
 
     Args:
         config: The study; its selection, candidates, validation and tokens are there.
         resident: The model's side; None leaves out what needs it.
-        progress: Called with (stages done, stages in all).
+        stages: For progress.
 
     Raises:
         AdapterMismatch: The activations are of another corpus than the resident's.
@@ -80,52 +83,38 @@ def integrate_study(
         NonFiniteOutput: The model answers NaN or infinity.
         UnsupportedModel: The model's blocks are not known by name.
     """
-
-    def tell(done: int) -> None:
-        if progress is not None:
-            progress(done, N_STAGES)
-
     found = _read(config)
-    tell(1)
     told, firings = Told(remarks=(_ALONE,)), {}
     if resident is not None:
-        told = ask_model(
-            resident,
-            [LatentId(row.layer, row.index) for row in found.latents],
-            found.decisions.prompts,
-            with_decisions=config.integrate.faithfulness,
-            n_pairs=config.integrate.n_prompts,
-            n_random=config.integrate.n_null,
-            seed=config.integrate.seed,
-        )
+        with stages("Ablating latents before the decision") as report:
+            selected = [LatentId(row.layer, row.index) for row in found.latents]
+            told = ask_model(resident, selected, found.decisions.prompts, config.integrate, report)
         firings = _firings(found, resident, n_contexts=config.tokens.top)
-    tell(2)
     pathways = pathway_rows(found.folder.candidates, found.folder.validated.with_suffix(".parquet"))
-    selected = [_completed(row, told, firings) for row in found.latents]
+    rows = [_completed(row, told, firings) for row in found.latents]
     study = assemble(
-        [*selected, *_others(selected, pathways)],
+        [*rows, *_others(rows, pathways)],
         pathways,
         found.tokens,
         n_paths=config.integrate.n_paths,
         q=config.replay.q,
         seed=config.integrate.seed,
     )
-    tell(3)
     subgraph = None
     if told.meter is not None:
-        subgraph = judge_subgraph(
-            told.meter, study.subgraph, told.effects, seed=config.integrate.seed
-        )
-    tell(4)
-    cards = [_card(row, found, told, firings) for row in study.latents]
-    summary = _summary(config, found, study, subgraph, told, resident)
-    write_study(found.folder.root, study, cards, summary)
-    results = read_study(found.folder.root)
-    if resident is not None:
-        _write_graphs(config, found, resident, results)
-    tell(5)
-    write_report(results, n_cards=config.integrate.n_cards)
-    tell(N_STAGES)
+        with stages("Ablating the sub-graph") as report:
+            subgraph = judge_subgraph(
+                told.meter, study.subgraph, told.effects, seed=config.integrate.seed,
+                progress=report,
+            )  # fmt: skip
+    with stages("Writing tables and pages"):
+        cards = [_card(row, found, told, firings) for row in study.latents]
+        summary = _summary(config, found, study, subgraph, told, resident)
+        write_study(found.folder.root, study, cards, summary)
+        results = read_study(found.folder.root)
+        if resident is not None:
+            _write_graphs(config, found, resident, results)
+        write_report(results, n_cards=config.integrate.n_cards)
     return results
 
 
@@ -241,7 +230,7 @@ def _summary(
         n_replayed=len(replayed),
         n_verified=sum(row.verified is True for row in replayed),
         # Conditions of one text hold the same associations again.
-        n_tokens=sum(row.condition == "all" for row in study.tokens),
+        n_tokens=sum(row.condition == EVERY_CONDITION for row in study.tokens),
         n_expected_by_chance=found.n_expected,
         conventions=_conventions(config, study, resident),
         calibration=tuple(replay_summary(found.folder.validated).items()),

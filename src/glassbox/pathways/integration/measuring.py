@@ -21,7 +21,9 @@ from glassbox.pathways.latents import LatentId
 from glassbox.pathways.replay.matching import draw_pool
 from glassbox.pathways.saes.dictionaries import Dictionaries
 from glassbox.pathways.saes.rows import LatentRows
+from glassbox.pathways.sections import IntegrateSection
 from glassbox.pathways.study.conditions import CONTINUE, STOP
+from glassbox.progress import Progress, untold
 from glassbox.types import TokenIds
 
 LEAST_PAIRS: Final = 2
@@ -83,11 +85,8 @@ def ask_model(
     resident: Resident,
     latents: Sequence[LatentId],
     prompts: Sequence[LoggedPrompt],
-    *,
-    with_decisions: bool = True,
-    n_pairs: int = 24,
-    n_random: int = 20,
-    seed: int = 0,
+    settings: IntegrateSection,
+    progress: Progress = untold,
 ) -> Told:
     """Return what the model tells of the latents.
 
@@ -95,10 +94,9 @@ def ask_model(
         resident: The model's side of the study.
         latents: The study's.
         prompts: Safe and risky ones of the study, in pairs.
-        with_decisions: Measure effects on the decision.
-        n_pairs: Most pairs of prompts that they are measured on.
-        n_random: Random directions that each effect is held against.
-        seed: Of the intervals and the random directions.
+        settings: Whether effects on the decision are measured, on how many pairs of prompts and
+            against how many random directions; the seed of these and of the intervals.
+        progress: Is told as effects on the decision are measured.
 
     Raises:
         NonFiniteOutput: The model answers NaN or infinity.
@@ -106,13 +104,17 @@ def ask_model(
     """
     rows = resident.dictionaries.rows(latents)
     lens = logit_lens(resident.model, rows, resident.text)
-    if not with_decisions:
+    if not settings.faithfulness:
         return Told(lens=lens)
     try:
-        meter = decision_meter(resident, rows, spread(prompts, n_pairs), seed=seed)
+        meter = decision_meter(
+            resident, rows, spread(prompts, settings.n_prompts), seed=settings.seed
+        )
     except InvalidData as error:
         return Told(lens=lens, remarks=(f"Effects on the decision were not measured: {error}",))
-    effects = decision_effects(meter, n_random=n_random, seed=seed)
+    effects = decision_effects(
+        meter, n_random=settings.n_null, seed=settings.seed, progress=progress
+    )
     return Told(lens=lens, effects=effects, meter=meter)
 
 

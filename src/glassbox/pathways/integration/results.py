@@ -25,6 +25,7 @@ from glassbox.pathways.integration.typed import (
     rows_from_table,
 )
 from glassbox.pathways.integration.values import (
+    EVERY_CONDITION,
     Community,
     DecisionPath,
     Edge,
@@ -148,7 +149,9 @@ class StudyResults:
         limit: int = 100,
         offset: int = 0,
     ) -> Page[TokenRow]:
-        """Return the token associations that fit, by z-score, the largest first.
+        """Return the token associations that fit: those over all texts, then of single conditions.
+
+        Each by z-score, the largest first.
 
         Raises:
             UnknownName: The study has no such latent.
@@ -160,7 +163,7 @@ class StudyResults:
         asked = (("latent", latent), ("token", token), ("condition", condition))
         wanted = [(column, "==", value) for column, value in asked if value is not None]
         table = open_table(self.integrated / TOKENS_FILE, wanted or None)
-        return _page(TokenRow, _by_z(table), limit, offset)
+        return _page(TokenRow, _pooled_first(table), limit, offset)
 
     def card(self, name: str, *, limit: int = 50) -> LatentCard:
         """Return all that is known of one latent.
@@ -197,7 +200,7 @@ class StudyResults:
 
         read_cards = rows_from_table(StoredCard, read(CARDS_FILE, "name"))
         stored = {each.name: each for each in read_cards}
-        tokens = _by_z(read(TOKENS_FILE, "latent"))
+        tokens = _pooled_first(read(TOKENS_FILE, "latent"))
         upstream = _ordered(read(PATHWAYS_FILE, "target"))
         downstream = _ordered(read(PATHWAYS_FILE, "source"))
 
@@ -306,8 +309,12 @@ def _page(kind: type[Any], table: pa.Table, limit: int, offset: int) -> Page[Any
     return Page(rows=rows, n_rows=table.num_rows)
 
 
-def _by_z(table: pa.Table) -> pa.Table:
-    return table.sort_by([("z", "descending"), ("latent", "ascending"), ("token", "ascending")])
+def _pooled_first(table: pa.Table) -> pa.Table:
+    """Return associations over all texts, then those of one condition, which often repeat them."""
+    order = [("z", "descending"), ("latent", "ascending"), ("token", "ascending")]
+    ordered = table.sort_by(order)
+    pooled = pc.equal(ordered["condition"], EVERY_CONDITION)
+    return pa.concat_tables([ordered.filter(pooled), ordered.filter(pc.invert(pooled))])
 
 
 def _ordered(table: pa.Table, order: str = "attribution") -> pa.Table:

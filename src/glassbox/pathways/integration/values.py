@@ -16,6 +16,10 @@ DECISION = "decision"
 """Name of the node that stands for the decision: the logit of stopping less that of going on."""
 
 
+EVERY_CONDITION = "all"
+"""Stands in a token's row for all of the study's conditions together."""
+
+
 @dataclass(frozen=True)
 class LatentRow:
     """One latent of the study."""
@@ -196,8 +200,8 @@ class TokenRow:
     token: str
     """As the tokenizer writes it."""
     token_id: int | None = None
-    condition: str = "all"
-    """Condition of the study whose responses were counted; ``all`` is every one."""
+    condition: str = EVERY_CONDITION
+    """Condition of the study whose responses were counted."""
     offset: int = 0
     """Position of the token relative to the firing: -1 is the token before it."""
     n_fires: int | None = None
@@ -299,6 +303,7 @@ class LatentCard:
     suppressed: tuple[LensToken, ...] = ()
     """Tokens whose logits it lowers most."""
     tokens: tuple[TokenRow, ...] = ()
+    """Tokens that fire it: over all texts first, then by condition."""
     rates: tuple[ConditionRate, ...] = ()
     upstream: tuple[PathwayRow, ...] = ()
     """Pathways that end in it, strongest first."""

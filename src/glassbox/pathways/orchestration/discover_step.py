@@ -254,7 +254,9 @@ def _contexts(place: Workplace) -> tuple[Context, ...]:
             )
     contexts = load_contexts(folder.contexts)
     if not contexts:
-        raise NotEnoughData("A sweep", 0, 1, remedy="No selected latent fires on the corpus.")
+        raise NotEnoughData(
+            "A sweep", 0, 1, unit="latent", remedy="No selected latent fires on the corpus."
+        )
     return contexts
 
 
@@ -268,6 +270,7 @@ def _targets(place: Workplace, ids: Sequence[LatentId]) -> list[LatentId]:
             "A sweep",
             0,
             1,
+            unit="latent",
             remedy=f"All selected latents are on layer {lowest}: nothing is below them. With "
             "discover.sources 'all', every latent of lower layers is a source.",
         )

@@ -7,7 +7,7 @@ from glassbox.pathways.orchestration.lent_model import runnable
 from glassbox.pathways.orchestration.running import Done, file_inputs
 from glassbox.pathways.orchestration.texts import study_corpus
 from glassbox.pathways.orchestration.workplace import Workplace
-from glassbox.pathways.shards import StepKey
+from glassbox.pathways.shards import StepKey, results_in
 from glassbox.wording import counted
 
 
@@ -43,19 +43,12 @@ def integrate(place: Workplace, key: StepKey) -> Done:
             blocks=blocks if isinstance(blocks, ModelBlocks) else None,
             digests=place.model_inputs(),
         )
-        with place.stages("Joining, testing and drawing") as report:
-            results = integrate_study(place.config, resident, progress=report)
-    folder = place.folder.integrated
-    outputs = [
-        each for each in sorted(folder.rglob("*")) if each.is_file() and _is_result(each.name)
-    ]
+        results = integrate_study(place.config, resident, stages=place.stages)
     words = (
         f"{counted(len(results.communities), 'community', 'communities')}, "
         f"{counted(len(results.decision_paths), 'path')} to the "
         f"decision; report: {results.report}"
     )
-    return Done(outputs, {"n_paths": len(results.decision_paths)}, words)
-
-
-def _is_result(name: str) -> bool:
-    return not name.startswith(".") and not name.endswith((".step.json", ".done.json"))
+    return Done(
+        [*results_in([place.folder.integrated])], {"n_paths": len(results.decision_paths)}, words
+    )

@@ -42,7 +42,7 @@ from glassbox.pathways.saes.inspecting import inspect_dictionaries
 from glassbox.pathways.shards import StepKey
 from glassbox.pathways.study.prompts_sample import read_prompts
 from glassbox.pathways.study.selection_file import read_selection
-from glassbox.wording import counted
+from glassbox.wording import counted, size_of
 
 MOST_TEXTS = 64
 """Representative prompts that are looked at."""
@@ -92,8 +92,8 @@ def prototype(place: Workplace, key: StepKey) -> Done:
     require_fits(forecast)
     words = (
         f"{tried.latent.name}: {counted(len(tried.candidates), 'candidate')}; forecast of the rest "
-        f"{forecast['seconds']:.0f} s, peak {forecast['peak_bytes'] / 1e9:.2f} GB, files "
-        f"{forecast['disk_bytes'] / 1e6:.0f} MB"
+        f"{forecast['seconds']:.0f} s, peak {size_of(forecast['peak_bytes'])}, files "
+        f"{size_of(forecast['disk_bytes'])}"
     )
     figures = {name: forecast[name] for name in ("peak_bytes", "seconds", "disk_bytes")}
     return Done((path,), {"n_candidates": len(tried.candidates), **figures}, words)
@@ -260,6 +260,7 @@ def _chosen(place: Workplace, peaks: dict[LatentId, float]) -> LatentId:
             "A rehearsal",
             0,
             1,
+            unit="latent",
             remedy=f"No selected latent above layer {lowest} fires on its representative prompt.",
         )
     return max(effects, key=lambda each: (each.layer, effects[each], each))

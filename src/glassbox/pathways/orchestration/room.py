@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from glassbox.errors import NoDiskSpace, OutOfMemory
+from glassbox.wording import size_of
 
 
 def require_fits(forecast: Mapping[str, Any]) -> None:
@@ -23,13 +24,13 @@ def require_fits(forecast: Mapping[str, Any]) -> None:
             "(contexts.max_tokens), fewer of them (tokens.max_responses) or a larger device"
         )
         raise OutOfMemory(
-            f"The step '{largest['step']}' would need {forecast['peak_bytes'] / 1e9:.2f} GB "
-            f"({forecast['memory']}); {forecast['limit_bytes'] / 1e9:.2f} GB are allowed by "
+            f"The step '{largest['step']}' would need {size_of(forecast['peak_bytes'])} "
+            f"({forecast['memory']}); {size_of(forecast['limit_bytes'])} are allowed by "
             f"limits.gpu_bytes, limits.host_bytes or what is free. {remedy}."
         )
     if forecast["disk_bytes"] > forecast["free_disk_bytes"]:
         raise NoDiskSpace(
-            f"The results would take {forecast['disk_bytes'] / 1e9:.2f} GB; there are "
-            f"{forecast['free_disk_bytes'] / 1e9:.2f} GB. Free some, raise limits.disk_bytes, or "
-            "take fewer contexts or latents."
+            f"The results would take {size_of(forecast['disk_bytes'])}; there is room for "
+            f"{size_of(forecast['free_disk_bytes'])}. Free some, raise limits.disk_bytes where it "
+            "is set, or take fewer contexts or latents."
         )

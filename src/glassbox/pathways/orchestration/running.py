@@ -14,7 +14,14 @@ from glassbox.errors import InvalidData
 from glassbox.pathways.config_file import save_config
 from glassbox.pathways.layout import StudyFolder
 from glassbox.pathways.orchestration.workplace import Workplace
-from glassbox.pathways.shards import StepKey, begin_step, finish_step, finished_step, forget_step
+from glassbox.pathways.shards import (
+    StepKey,
+    begin_step,
+    finish_step,
+    finished_step,
+    forget_step,
+    left_nothing,
+)
 
 
 @dataclass(frozen=True)
@@ -91,8 +98,10 @@ def run_step(place: Workplace, step: Step, *, fresh: bool = False) -> Finished:
     """
     folder = place.folder.of_step(step.name)
     with place.alone():
-        if fresh:
-            forget_step(folder, step.name, step.remains(place.folder))
+        remains = step.remains(place.folder)
+        # Begun under other settings and failed at once: nothing is there that could be mixed up.
+        if fresh or left_nothing(folder, step.name, remains):
+            forget_step(folder, step.name, remains)
         key = StepKey(step.name, place.config.settings(step.sections), step.inputs(place))
         record = finished_step(folder, key)
         if record is not None:

@@ -4,7 +4,7 @@ Model and dictionaries are opened when a step first needs them. Knows nothing of
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.resources import files
@@ -17,7 +17,7 @@ from glassbox.engine.protocol import Engine, Lent
 from glassbox.errors import InvalidData
 from glassbox.pathways.config import StudyConfig
 from glassbox.pathways.layout import StudyFolder, study_folder
-from glassbox.progress import Say, Stages, unsaid
+from glassbox.progress import Say, Stages, unsaid, unwatched
 from glassbox.types import TINY, ModelSpec
 
 if TYPE_CHECKING:
@@ -25,10 +25,6 @@ if TYPE_CHECKING:
 
 LEASE_S: Final = 24 * 3600.0
 """How long a step may have the model to itself."""
-
-
-def _untold(_done: int, _total: int) -> None:
-    """Let a report go."""
 
 
 @dataclass
@@ -39,9 +35,9 @@ class Workplace:
     """What is to be done."""
     open_engine: Callable[[ModelSpec], Engine]
     """Makes a model resident."""
-    stages: Stages = field(default=lambda _description: nullcontext(_untold))
+    stages: Stages = unwatched
     """For progress."""
-    say: Say = field(default=unsaid)
+    say: Say = unsaid
     """For remarks."""
     join_ray: Callable[[str], ModuleType] | None = None
     """Connects to the Ray cluster at an address; None has no Ray."""

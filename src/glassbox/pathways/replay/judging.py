@@ -62,7 +62,7 @@ def judge(
     kept = cells.take(cells.kind == KEPT)
     if not len(kept):
         raise NotEnoughData(
-            "Validation", 0, 1,
+            "Validation", 0, 1, unit="pathway",
             remedy="In no text is a source active before a target of its pathways: look at the "
             "contexts and at the cut.",
         )  # fmt: skip

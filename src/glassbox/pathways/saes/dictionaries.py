@@ -71,18 +71,27 @@ class Halves:
 class Dictionaries:
     """One residual-stream SAE for each of some layers."""
 
-    def __init__(self, readers: Mapping[int, SaeReader]) -> None:
-        """Take readers by layer.
+    def __init__(self, readers: Iterable[SaeReader]) -> None:
+        """Take one reader of each layer.
 
         Raises:
-            InvalidData: There are none, or their widths differ.
-            UnsupportedModel: One is a transcoder, or z is not linear in the residual stream.
+            InvalidData: There are none, two of one layer, or their widths differ.
+            UnsupportedModel: One is a transcoder, reads no block's output, or z is not linear in
+                the residual stream.
+            InvalidValue: One does not know its layer.
         """
-        if not readers:
-            raise InvalidData("there is no SAE; give a folder that holds one a layer")
-        self._readers = dict(sorted(readers.items()))
-        for reader in self._readers.values():
+        found: dict[int, SaeReader] = {}
+        for reader in readers:
             _require_residual(reader)
+            twin = found.setdefault(reader.layer, reader)
+            if twin is not reader:
+                raise InvalidData(
+                    f"two SAEs for layer {reader.layer}: {twin.facts.path} and "
+                    f"{reader.facts.path}; name one of them"
+                )
+        if not found:
+            raise InvalidData("there is no SAE; give a folder that holds one a layer")
+        self._readers = dict(sorted(found.items()))
         widths = {layer: reader.d_in for layer, reader in self._readers.items()}
         if len(set(widths.values())) > 1:
             raise InvalidData(f"the SAEs are of different widths: {widths} by layer")
@@ -240,23 +249,13 @@ def open_dictionaries(
     Raises:
         InvalidData: There is none, or two for one layer, or they do not fit together.
         InvalidValue: A file does not say its layer, or contradicts the mapping.
+        UnsupportedModel: One does not read and write a block's output, or not linearly.
     """
     if isinstance(saes, Mapping):
         return Dictionaries(
-            {
-                layer: open_sae(path, layer=layer, convention=convention)
-                for layer, path in saes.items()
-            }
+            open_sae(path, layer=layer, convention=convention) for layer, path in saes.items()
         )
-    readers: dict[int, SaeReader] = {}
-    for path in find_saes(Path(saes)):
-        reader = open_sae(path, convention=convention)
-        if reader.layer in readers:
-            raise InvalidData(
-                f"two SAEs for layer {reader.layer}: {readers[reader.layer].facts.path} and "
-                f"{path}; say which with one path a layer"
-            )
-        readers[reader.layer] = reader
+    readers = [open_sae(path, convention=convention) for path in find_saes(Path(saes))]
     if not readers:
         raise InvalidData("no SAE of a known format is here", source=str(saes))
     return Dictionaries(readers)

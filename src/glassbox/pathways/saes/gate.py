@@ -111,7 +111,7 @@ def measure_load(
             tally.add(batch, mask)
             start += len(batch)
     if tally.n < _MIN_TOKENS:
-        raise NotEnoughData("measuring an SAE", tally.n, _MIN_TOKENS)
+        raise NotEnoughData("Measuring an SAE", tally.n, _MIN_TOKENS, unit="token")
     return tally.report()
 
 

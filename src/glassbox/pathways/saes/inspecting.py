@@ -95,7 +95,9 @@ def _enough(rows: Sequence[list[int]], n_tokens: int) -> list[list[int]]:
         kept.append(row)
         total += len(row)
     if not kept:
-        raise NotEnoughData("inspecting an SAE", 0, 1, remedy="Give texts of two tokens or more.")
+        raise NotEnoughData(
+            "Inspecting an SAE", 0, 1, unit="text", remedy="Give texts of two tokens or more."
+        )
     return kept
 
 

@@ -73,12 +73,15 @@ def select_latents(report: AuditReport, settings: SelectSection, audit: AuditSec
         selected += chosen
         layers.append(_beside_chance(layer, len(tested), len(candidates), chosen, settings, audit))
     if not selected:
-        reasons = ", ".join(f"{n} {reason}" for reason, n in left_out.items()) or "none tested"
+        reasons = ", ".join(f"{n} {reason.replace('_', ' ')}" for reason, n in left_out.items())
+        more = " With select.only_causal false, those that are not causal go on, too."
         raise NotEnoughData(
             "A study of pathways",
             0,
             1,
-            remedy=f"No latent meets select.rule {settings.rule!r} (left out: {reasons}).",
+            unit="latent",
+            remedy=f"None meets select.rule {settings.rule!r} (left out: {reasons or 'none'})."
+            f"{more if left_out['not_causal'] else ''}",
         )
     return Selection(
         latents=tuple(sorted(selected, key=lambda each: each.latent)),

@@ -7,7 +7,7 @@ is replaced when a technique takes it down. Knows nothing of how functions trave
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 from uuid import uuid4
@@ -74,8 +74,7 @@ class LocalBackend:
         self._starting = threading.Lock()
         self._progress: Progress = _untold
         self._load_s = 0.0
-        self._homes: dict[str, str] = {}
-        self._waiting: set[str] = set()
+        self._homes: dict[str, _Home] = {}
 
     def start(self, progress: Progress) -> None:
         """Make the model resident, starting the worker if it is not there; waits until it is.
@@ -153,7 +152,7 @@ class LocalBackend:
 
     def run(self, run_id: str, *, after: int = 0, wait_s: float = 0.0) -> Run:
         """What is known of a run; lost, with the reason, if its worker went away."""
-        home = self._homes.get(run_id, "")
+        home = self._homes.get(run_id, _NOWHERE).instance
         if self._connections.end_of(home) is not None:
             return self._lost_with(home, run_id)
         self._patience.seconds = wait_s + PATIENCE_S
@@ -262,27 +261,35 @@ class LocalBackend:
 
     def _remember(self, run: Run) -> None:
         """Remember in which life of the worker a run is, and whether it has begun."""
-        if run.status == "queued":
-            self._waiting.add(run.id)
-        else:
-            self._waiting.discard(run.id)
         if run.status in FINAL and run.result_bytes == 0:
             self._homes.pop(run.id, None)
-        elif run.id not in self._homes:
-            while len(self._homes) >= N_REMEMBERED:
-                self._homes.pop(next(iter(self._homes)), None)
-            self._homes[run.id] = self._connections.instance
+            return
+        while len(self._homes) >= N_REMEMBERED and run.id not in self._homes:
+            self._homes.pop(next(iter(self._homes)), None)
+        home = self._homes.get(run.id) or _Home(self._connections.instance)
+        self._homes[run.id] = replace(home, is_waiting=run.status == "queued")
 
     def _lost_with(self, instance: str, run_id: str) -> Run:
-        """Return a run that went away with its worker."""
+        """Return a run that went away with its worker, the same to everybody who asks."""
         end = self._connections.noted_end_of(instance) or WorkerEnd(
             instance, "stopped", "It is no longer there.", begun=(run_id[:64],)
         )
         # It may have begun, and even ended, since it was last heard to wait.
-        has_begun = run_id[:64] in end.begun or run_id not in self._waiting
-        self._waiting.discard(run_id)
-        return _lost(run_id, end, has_begun=has_begun)
+        is_waiting = self._homes.get(run_id, _NOWHERE).is_waiting
+        return _lost(run_id, end, has_begun=run_id[:64] in end.begun or not is_waiting)
 
+
+@dataclass(frozen=True)
+class _Home:
+    """Where a run was taken."""
+
+    instance: str
+    """The life of the worker."""
+    is_waiting: bool = False
+    """Whether it was last heard to wait."""
+
+
+_NOWHERE = _Home("")
 
 _ERRORS: dict[EndKind, type[GlassboxError]] = {
     "wall": DeadlineExceeded,

@@ -226,8 +226,9 @@ class Replica:
                           r"task may", text, re.DOTALL)  # fmt: skip
         words = found[1] if found else text.strip().splitlines()[-1].strip()
         self.last_death = (
-            f"The Ray actor that held the model went away: {words.rstrip('.')}. The next call "
-            "starts it again."
+            "The Ray actor that held the model went away, as os._exit, a crash or a node without "
+            "memory end it, and with it all that ran or waited there. The next call starts it "
+            f"again. Ray says: {words.rstrip('.')}."
         )
         if found is None:
             self.forget()

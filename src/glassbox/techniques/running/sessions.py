@@ -95,7 +95,9 @@ class Sessions:
         session = self._open.get(name)
         if session is None:
             raise UnknownName(
-                "session", name, remedy="It was closed, or was without a call for too long."
+                "session",
+                name,
+                remedy="It was closed, was without a call for too long, or its process has ended.",
             )
         if session.caller != caller:
             raise AccessDenied("This session belongs to another caller.")

@@ -7,7 +7,7 @@ import pytest
 
 from glassbox.pathways.integration.assembly import assemble, write_study
 from glassbox.pathways.integration.report.layout import draw_graph
-from glassbox.pathways.integration.report.page import study_page, write_report
+from glassbox.pathways.integration.report.page import CARD_ROWS, study_page, write_report
 from glassbox.pathways.integration.report.pictures import number, share
 from glassbox.pathways.integration.report.sections import n_driving
 from glassbox.pathways.integration.report.tokens import quoted, shown_context, visible
@@ -119,10 +119,18 @@ def test_there_are_as_many_cards_as_asked_for(page):
     assert len([each for each in read_page(page).ids if each.startswith("card-")]) == 20
 
 
+def test_a_card_has_as_many_tokens_as_it_shows_pathways(page):
+    """Those of single conditions, which come from the same texts, take no rows from it."""
+    heads = re.findall(r"<h3>Tokens that fire it</h3>.*?</table>", page, re.DOTALL)
+    assert heads
+    assert {each.count('<th scope="row">') for each in heads} == {CARD_ROWS}
+
+
 def test_the_verdict_and_the_conventions_are_said(page, study):
     words = " ".join(" ".join(read_page(page).words).split())
     assert f"{study.summary.n_verified:,} move their targets" in words
     assert "past later SAEs" in words
+    assert "total: the true derivative" in words
     assert "about 3.2 would still look as strong as those that its rule" in words
     assert "risky_amplification has only 18 trials" in words
 

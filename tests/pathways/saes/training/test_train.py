@@ -136,7 +136,7 @@ def test_impossible_recipes_layers_and_texts_are_refused(engine, tmp_path):
             train_saes(engine, _documents(), tmp_path, replace(RECIPE, **{name: value}))
     with pytest.raises(InvalidHookPoint, match="the model has 0 to 1"):
         train_saes(engine, _documents(), tmp_path, RECIPE, layers=(2,))
-    with pytest.raises(NotEnoughData, match="These are tokens"):
+    with pytest.raises(NotEnoughData, match=r"tokens; there are .*lower batch_tokens \(--batch\)"):
         train_saes(engine, _documents(2), tmp_path, RECIPE)
 
 

@@ -34,6 +34,7 @@ from glassbox.pathways.integration.results import StudyResults
 from glassbox.pathways.integration.summary import StudySummary
 from glassbox.pathways.integration.values import (
     DECISION,
+    EVERY_CONDITION,
     GraphView,
     LatentCard,
     LatentRow,
@@ -57,9 +58,15 @@ MOST_REPLAYED: Final = 4000
 """Pathways of either verdict that the picture of predictions is drawn from."""
 CARD_CONTEXTS: Final = 6
 """Contexts shown on a card."""
-CARD_TOKENS: Final = 10
-CARD_PATHWAYS: Final = 8
-"""Pathways shown on either side of a card's latent."""
+_MEANINGS: Final = {
+    "total": "the true derivative",
+    "frozen": "attention and norms held, which makes them linear",
+    "past": "a change passes them by, in the model's own stream",
+    "through": "a change goes through their latents, their errors held",
+}
+"""What modes of the gradients, and ways of later SAEs, are."""
+CARD_ROWS: Final = 8
+"""Tokens shown on a card, and pathways on either side of its latent."""
 
 
 def write_report(study: StudyResults, *, n_cards: int = 100) -> Path:
@@ -93,7 +100,7 @@ def study_page(study: StudyResults, *, n_cards: int = 100) -> str:
         for row in study.pathways(verified=verified, limit=MOST_REPLAYED).rows
     ]
     chosen = latents[:n_cards]
-    cards = study.cards([row.name for row in chosen], limit=CARD_PATHWAYS)
+    cards = study.cards([row.name for row in chosen], limit=CARD_ROWS)
     parts = [
         _graph_section(study),
         paths_section(study.decision_paths),
@@ -112,7 +119,11 @@ def study_page(study: StudyResults, *, n_cards: int = 100) -> str:
         summary=_sentences(summary),
         figures=_figures(summary),
         sections=tuple(section for section, _ in parts),
-        provenance=(("model", summary.model), *summary.provenance),
+        provenance=(
+            ("model", summary.model),
+            *((name, _meant(value)) for name, value in summary.conventions),
+            *summary.provenance,
+        ),
         tone=tone,
     )
     return render_with(
@@ -148,15 +159,18 @@ def _verdict(summary: StudySummary, n_on_pathways: int) -> tuple[Tone, str]:
 
 
 def _sentences(summary: StudySummary) -> tuple[str, ...]:
-    conventions = "; ".join(f"{name}: {value}" for name, value in summary.conventions)
-    sentences = [f"How things were read and measured: {conventions}."] if conventions else []
-    if summary.n_expected_by_chance is not None:
-        sentences.append(
-            f"Had no latent of the patching study any effect, about "
-            f"{number(summary.n_expected_by_chance)} would still look as strong as those that its "
-            f"rule chose; it chose {summary.n_latents:,}."
-        )
-    return tuple(sentences)
+    if summary.n_expected_by_chance is None:
+        return ()
+    return (
+        f"Had no latent of the patching study any effect, about "
+        f"{number(summary.n_expected_by_chance)} would still look as strong as those that its "
+        f"rule chose; it chose {summary.n_latents:,}.",
+    )
+
+
+def _meant(value: str) -> str:
+    """Return a setting's value with what it means, where the word alone does not tell."""
+    return f"{value}: {_MEANINGS[value]}" if value in _MEANINGS else value
 
 
 def _figures(summary: StudySummary) -> tuple[tuple[str, str], ...]:
@@ -250,7 +264,7 @@ def _shown_card(card: LatentCard) -> dict[str, Any]:
         ],
         "promoted": [(each, round(100 * abs(each.logit) / reach)) for each in card.promoted],
         "suppressed": [(each, round(100 * abs(each.logit) / reach)) for each in card.suppressed],
-        "tokens": [each for each in card.tokens if each.condition == "all"][:CARD_TOKENS],
+        "tokens": [each for each in card.tokens if each.condition == EVERY_CONDITION],
         "upstream": card.upstream,
         "downstream": card.downstream,
     }

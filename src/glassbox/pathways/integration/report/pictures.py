@@ -63,7 +63,8 @@ def histogram_picture(histogram: Histogram) -> str:
         f'{bars}<line class="axis" x1="0" x2="{width}" y1="{base}" y2="{base}"/>'
         f'<text x="0" y="{base + 16}">{number(histogram.edges[0])}</text>'
         f'<text x="{width}" y="{base + 16}" text-anchor="end">{number(histogram.edges[-1])}</text>'
-        f'<text x="{width}" y="12" text-anchor="end">most: {largest}</text>',
+        f'<text x="{width}" y="12" text-anchor="end">highest bar: '
+        f"{counted(largest, 'position')}</text>",
     )
 
 
@@ -159,7 +160,7 @@ def prediction_picture(pathways: Sequence[PathwayRow]) -> str:
     marks = "".join(
         f'<text x="{middle + at(v):.1f}" y="366" text-anchor="middle">{number(v, 2)}</text>'
         f'<text x="24" y="{middle - at(v) + 4:.1f}" text-anchor="end">{number(v, 2)}</text>'
-        for v in (-reach, 0.0, reach)
+        for v in (-reach, -reach / 4, 0.0, reach / 4, reach)
     )
     words = (
         "Measured against predicted change of the target's pre-activation for "
@@ -213,10 +214,11 @@ def faithfulness_picture(test: SubgraphTest) -> str:
                 f'<line class="whisker" x1="{x:.1f}" x2="{x:.1f}" '
                 f'y1="{y_of(test.faithfulness_low):.1f}" y2="{y_of(test.faithfulness_high):.1f}"/>'
             )
-        side, shift = ("end", -10) if x > width * 0.6 else ("start", 10)
+        # Away from the curve, which rises from left to right.
+        side, shift, drop = ("end", -10, -8) if x > width * 0.6 else ("start", 10, 18)
         parts.append(
             f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="5.5"/>'
-            f'<text class="strong" x="{x + shift:.1f}" y="{y - 8:.1f}" text-anchor="{side}">'
+            f'<text class="strong" x="{x + shift:.1f}" y="{y + drop:.1f}" text-anchor="{side}">'
             f"found sub-graph {share(test.faithfulness)}</text>"
         )
     parts.append(

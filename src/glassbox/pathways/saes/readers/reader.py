@@ -71,11 +71,13 @@ class SaeReader:
             InvalidValue: Neither the file nor the caller said.
         """
         if self._layer is None:
+            said = f"reads {self._facts.hook}, no" if self._facts.hook else "does not say which"
             raise InvalidValue(
                 f"layer of {self._facts.path}",
                 None,
                 "a block, 0-based",
-                remedy="The file does not say which one it reads: give layer=.",
+                remedy=f"The file {said} block's output: give layer=, --layer, or in a study "
+                "saes.files.",
             )
         return self._layer
 

@@ -69,7 +69,7 @@ class Documents:
         if self.n_training_tokens < recipe.batch_tokens:
             raise NotEnoughData(
                 "Training an SAE", self.n_training_tokens, recipe.batch_tokens,
-                remedy="These are tokens; give more text, or lower batch_tokens.",
+                unit="token", remedy="Give more text, or lower batch_tokens (--batch).",
             )  # fmt: skip
 
     def _n_counted(self, row: Int[np.ndarray, " n"]) -> int:
