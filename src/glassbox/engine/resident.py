@@ -311,7 +311,7 @@ class ResidentEngine:
         """
         from glassbox.engine.fitting.fit import FitTask, fit  # PEFT takes its time to import.
 
-        trie = build_trie(continuations)
+        trie, worker = build_trie(continuations), self._answering.worker
 
         def forward(prompts: Sequence[TokenIds]) -> Float[Tensor, "batch n_continuations"]:
             return continuation_logprobs(self._model, prompts, trie, path=self._path)
@@ -322,7 +322,6 @@ class ResidentEngine:
             # Whoever closes the engine does not wait for the rest; the folder keeps what is done.
             worker.require_open()
 
-        worker = self._answering.worker
         task = FitTask(train, validation, trie.continuations, loss)
         # Nobody is left in the middle, and those who wait are told to come back later.
         with worker.held(FIT_LEASE_S, patient=True), self._turns:

@@ -15,6 +15,7 @@ from glassbox.server.access.cross_origin import with_cross_origin
 from glassbox.server.access.dependencies import require
 from glassbox.server.access.entrance import Entrance
 from glassbox.server.access.guards import Guards
+from glassbox.server.answers.rollout_serving import KeptAnswers
 from glassbox.server.concurrency.waiting import ClientGone, gone_answered
 from glassbox.server.errors import statuses
 from glassbox.server.routes import (
@@ -98,6 +99,7 @@ def create_app(
     )
     app.state.guards = guards
     app.state.serving = None
+    app.state.versions = KeptAnswers()
     statuses.install(app)
     app.add_exception_handler(ClientGone, gone_answered)
     if serving is not None:

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from peft import LoraConfig, get_peft_model
 
+from glassbox.engine.batching import worker
 from glassbox.engine.batching.answering import Capacity
-from glassbox.engine.lora.bank import AdapterPlaces
+from glassbox.engine.lora.bank import AdapterBank, AdapterPlaces
 from glassbox.engine.requests import Generation, Request, Sampling
 from glassbox.engine.resident import ResidentEngine
 from glassbox.errors import (
@@ -202,6 +203,37 @@ def test_an_accepted_request_is_answered_though_its_adapter_is_unloaded_before_i
     assert cancelled.result(PATIENCE_S).finish_reason == "cancelled"
     engine.unload_adapter("all")
     assert engine._bank.tiers.host_bytes == 0
+    engine.close()
+
+
+def test_adapters_that_nobody_waits_for_any_more_are_not_fetched(folders, monkeypatch):
+    """Requests that were cancelled would else keep all who load adapters busy for others."""
+    engine = small_engine(folders)
+    for name, folder in folders.items():
+        engine.load_adapter(folder, name=name)
+    read, may_read = [], threading.Event()
+    original = AdapterBank._again
+
+    def again(bank, source, digest):
+        read.append(source)
+        assert may_read.wait(PATIENCE_S)
+        return original(bank, source, digest)
+
+    monkeypatch.setattr(AdapterBank, "_again", again)
+    monkeypatch.setattr(worker, "N_LOADERS", 1)
+    gone = [engine.submit(asked(name, 5, client=name)) for name in ("all", "head")]
+    until = time.monotonic() + PATIENCE_S
+    while not read and time.monotonic() < until:
+        time.sleep(0.001)
+    for ticket in gone:
+        ticket.cancel()
+        assert ticket.result(PATIENCE_S).finish_reason == "cancelled"
+    ticket = engine.submit(asked("attention", 5))
+    may_read.set()
+    assert ticket.result(PATIENCE_S).finish_reason == "length"
+    assert len(read) == 2
+    assert not engine._bank.tiers._claims
+    assert not engine._bank.tiers._leases
     engine.close()
 
 

@@ -24,10 +24,10 @@ def test_taps_show_the_librarys_hidden_states(architecture):
     with torch.inference_mode():
         with taps.tapped(points) as seen:
             model(input_ids=tokens, use_cache=False)
+        assert [len(module._forward_hooks) for module in model.modules()] == n_hooks
         expected = model(input_ids=tokens, use_cache=False, output_hidden_states=True).hidden_states
     for point, states in zip(points, expected, strict=True):
         torch.testing.assert_close(seen[point], states)
-    assert [len(module._forward_hooks) for module in model.modules()] == n_hooks
 
 
 @pytest.mark.parametrize("architecture", ["phi", "gpt_neox"])

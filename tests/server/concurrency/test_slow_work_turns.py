@@ -4,12 +4,11 @@ import asyncio
 import threading
 import time
 from collections import Counter
-from types import SimpleNamespace
 
 import pytest
 
 from glassbox.errors import DeadlineExceeded, QueueFull
-from glassbox.server.concurrency.slow_work import AT_A_TIME, MAX_WAITING, slow_work
+from glassbox.server.concurrency.slow_work import AT_A_TIME, MAX_WAITING, SlowCalls
 from tests.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
@@ -24,9 +23,16 @@ async def never():
     await asyncio.Event().wait()
 
 
+class Server(SlowCalls):
+    """Such calls of clients that never go away."""
+
+    async def answer(self, client, deadline_s, work):
+        return await self.run(never, client, deadline_s, work)
+
+
 @pytest.fixture
 def server():
-    return SimpleNamespace(app=SimpleNamespace(state=SimpleNamespace()), receive=never)
+    return Server()
 
 
 async def until(is_so):
@@ -48,7 +54,7 @@ class Calls:
             self.begun.append(name)
             assert self._may_end.acquire(timeout=PATIENCE_S)
 
-        return asyncio.create_task(slow_work(self.server, client, deadline_s, work))
+        return asyncio.create_task(self.server.answer(client, deadline_s, work))
 
     def end(self, n=1):
         self._may_end.release(n)
@@ -148,7 +154,7 @@ async def test_a_caller_with_many_calls_going_pauses_all_but_one_for_another(ser
         return work
 
     def send(client):
-        return asyncio.create_task(slow_work(server, client, PATIENCE_S, steps_of(client)))
+        return asyncio.create_task(server.answer(client, PATIENCE_S, steps_of(client)))
 
     calls = [send("many") for _ in range(AT_A_TIME)]
     await until(lambda: steps["many"] > 10 * AT_A_TIME)
@@ -175,10 +181,10 @@ async def test_a_call_that_pauses_ends_with_its_time(server):
             allowance.check()
             time.sleep(0.001)
 
-    calls = [asyncio.create_task(slow_work(server, name, PATIENCE_S, work)) for name in "ab"]
+    calls = [asyncio.create_task(server.answer(name, PATIENCE_S, work)) for name in "ab"]
     with pytest.raises(DeadlineExceeded):
-        await slow_work(server, "a", 0.3, checked)
-    going = server.app.state.slow_work.going
+        await server.answer("a", 0.3, checked)
+    going = server._going
     await until(lambda: [len(going._calls[name]) for name in "ab"] == [1, 1])
     may_end.set()
     await asyncio.gather(*calls)
@@ -205,12 +211,10 @@ async def test_short_calls_and_a_long_one_of_their_caller_take_turns_beside_anot
     async def short_ones():
         nonlocal n_short
         while not is_over.is_set():
-            await slow_work(server, "a", PATIENCE_S, short)
+            await server.answer("a", PATIENCE_S, short)
             n_short += 1
 
-    calls = [
-        asyncio.create_task(slow_work(server, name, PATIENCE_S, steps_of(name))) for name in "ab"
-    ]
+    calls = [asyncio.create_task(server.answer(name, PATIENCE_S, steps_of(name))) for name in "ab"]
     await until(lambda: n_steps["a"] and n_steps["b"])
     calls += [asyncio.create_task(short_ones()) for _ in range(3 * AT_A_TIME)]
     before = n_steps["a"]
@@ -231,6 +235,6 @@ async def test_a_place_comes_back_where_there_is_no_thread(server, monkeypatch):
         patch.setattr(threading.Thread, "start", none_left)
         for _ in range(3 * AT_A_TIME):
             with pytest.raises(RuntimeError, match="new thread"):
-                await slow_work(server, "a", PATIENCE_S, lambda _: None)
+                await server.answer("a", PATIENCE_S, lambda _: None)
 
-    assert await slow_work(server, "a", PATIENCE_S, lambda _: "done") == "done"
+    assert await server.answer("a", PATIENCE_S, lambda _: "done") == "done"

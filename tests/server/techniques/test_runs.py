@@ -61,7 +61,8 @@ def test_submits_that_block_keep_nobody_else_from_an_answer(tmp_path, monkeypatc
             try:
                 sent = [pool.submit(client.submit, call()) for _ in range(47)]
                 until(lambda: backend.n_blocked >= 32)
-                until(lambda: world.app.state.submitting.statistics().tasks_waiting == 15)
+                gate = world.app.state.guards.techniques
+                until(lambda: gate.at_a_time.submitting.statistics().tasks_waiting == 15)
                 assert client.model_info() == INFO
                 bearer = {"authorization": f"Bearer {secret}"}
                 models = f"{world.url}/v1/models"

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from glassbox.engine.model.library_hooks import hang_library_hooks
 from glassbox.engine.states import taps
 from glassbox.errors import InvalidHookPoint, InvalidValue, TextTooLong, UnsupportedModel
 from glassbox.techniques.library.activation_patching import activation_patching
@@ -236,8 +237,8 @@ def test_a_heads_share_is_what_goes_when_the_head_goes(architecture):
 @every
 def test_reading_leaves_the_model_as_it_was(architecture):
     model, tokenizer = world(architecture)
-    # The library leaves its own hooks at the first question for hidden states.
-    Anatomy(model)
+    # The library leaves its own hooks at the first question for hidden states or attention.
+    hang_library_hooks(model)
     before = {
         name: (set(module.__dict__), len(module._forward_hooks), len(module._forward_pre_hooks))
         for name, module in model.named_modules()

@@ -7,6 +7,7 @@ rows; knows nothing of threads.
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -86,12 +87,11 @@ class PlainBatch:
         """Do nothing: a row keeps all it needs itself."""
 
     def _begin(self, row: Row) -> "_Running":
-        running = _Running(row)
-        running.answer = PlainAnswer(
-            self._model, self._codec, row.request, context=self._context,
-            listen=running.listen, goes_on=self._goes_on,
+        answer = partial(
+            PlainAnswer, self._model, self._codec, row.request,
+            context=self._context, goes_on=self._goes_on,
         )  # fmt: skip
-        return running
+        return _Running(row, answer)
 
     def _end(self, reason: FinishReason | Exception, told: Told) -> None:
         running, self._running = self._running, None
@@ -107,16 +107,19 @@ class PlainBatch:
 
 
 class _Running:
-    """A row that has begun."""
+    """A row that has begun.
 
-    answer: PlainAnswer
+    Args:
+        row: Whose.
+        answer: Makes its answer, of which ``listen`` is told each piece.
+    """
 
-    def __init__(self, row: Row) -> None:
+    def __init__(self, row: Row, answer: Callable[..., PlainAnswer]) -> None:
         self.row = row
         self._n_sent = 0
+        self.answer = answer(listen=self._listen)
 
-    def listen(self, piece: Piece) -> None:
-        """Hand a piece on."""
+    def _listen(self, piece: Piece) -> None:
         self._n_sent += len(piece.text)
         self.row.tell(piece)
 

@@ -384,5 +384,6 @@ class Worker:
         if load is None or load.done():
             self._leases.release(row)
         else:
-            # Cancelled while its adapter was on the way: it is given back when it arrives.
+            # An adapter on the way is given back when it arrives; one not yet begun is not fetched.
             load.add_done_callback(lambda _: self._leases.release(row))
+            load.cancel()

@@ -15,6 +15,7 @@ from glassbox.engine.model.lent_modules import ModuleRecord
 from glassbox.engine.model.lent_surroundings import SurroundingsRecord
 from glassbox.engine.model.lent_tokenizer import TokenizerRecord
 from glassbox.engine.model.lent_weights import WeightRecord
+from glassbox.engine.model.library_hooks import hang_library_hooks
 
 
 class Lending:
@@ -50,6 +51,9 @@ class Lending:
             self._attending = OpenOnRequest(self._model)
         if self._weights is None:
             self._weights = WeightRecord(self._model)
+        if self._modules is None:
+            # A guest who asks for hidden states finds them there, and leaves nothing to be undone.
+            hang_library_hooks(self._model)
         if self._modules is None or is_adapted or not self._is_own:
             self._modules = ModuleRecord(self._model, [type(self._tokens)])
         if self._tokenizer is None:

@@ -300,13 +300,10 @@ class Pools:
             return
         if n_slots > slots:
             slots = max(n_slots, 2 * slots)
-        for name in ("_sums", "_norms", "_lasts"):
-            before = getattr(self, name)
-            shape = (n_points, slots) if name == "_norms" else (n_points, slots, d_model)
-            larger = torch.zeros(shape, device=like.device)
-            if known:
-                larger[:known, : before.shape[1]] = before
-            setattr(self, name, larger)
+        shape = (n_points, slots, d_model)
+        self._sums = _enlarged(self._sums, shape, like.device)
+        self._norms = _enlarged(self._norms, shape[:2], like.device)
+        self._lasts = _enlarged(self._lasts, shape, like.device)
 
 
 def no_states(capture: Capture | None, d_model: int) -> tuple[CapturedStates, ...]:
@@ -358,6 +355,14 @@ def _place(
         return rows, columns
     device = table.device
     return torch.tensor(where, device=device)[:, None], torch.tensor(slots, device=device)[None]
+
+
+def _enlarged(table: Tensor, shape: tuple[int, ...], device: torch.device) -> Tensor:
+    """Return a table of a larger shape that holds what it held, else zeros."""
+    larger = torch.zeros(shape, device=device)
+    if table.numel():
+        larger[: table.shape[0], : table.shape[1]] = table
+    return larger
 
 
 def _run(numbers: list[int]) -> slice | None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from glassbox.engine.model.library_hooks import without_library_hooks
 from glassbox.engine.states.places import point_of_hidden_state, whole_point
 from glassbox.errors import UnsupportedModel
 from glassbox.types import HookPoint, Site
@@ -235,7 +236,7 @@ class Taps:
         points.append(HookPoint(self.n_layers - 1, "final_norm"))
         d_vocab = int(model.config.get_text_config().vocab_size)
         tokens = torch.arange(1, 6, device=model.device).remainder(d_vocab)[None]
-        with torch.inference_mode(), self.tapped(points) as seen:
+        with torch.inference_mode(), without_library_hooks(model), self.tapped(points) as seen:
             output = model(input_ids=tokens, use_cache=False, output_hidden_states=True)
         expected = output.hidden_states
         for index in range(self.n_layers + 1):

@@ -13,8 +13,10 @@ from fastapi import Depends, Request
 from glassbox.server.access.key_ring import KeyRing
 from glassbox.server.access.rates import Rates
 from glassbox.server.access.signatures import Signatures
+from glassbox.server.concurrency.slow_work import SlowCalls
 from glassbox.server.lifecycle import Lifecycle
 from glassbox.server.study_shelf import StudyShelf
+from glassbox.server.techniques.at_a_time import AtATime
 from glassbox.server.techniques.record import TechniqueRecord
 from glassbox.server.telemetry.metrics import Metrics
 from glassbox.server.telemetry.tracing import Tracing
@@ -31,6 +33,8 @@ class TechniqueGate:
     """What the audit log holds of runs, also of those of former lives of the server."""
     max_body_bytes: int = 256 * 2**20
     """Largest body with a function and its arguments."""
+    at_a_time: AtATime = field(default_factory=AtATime)
+    """How many of their requests are in the works."""
 
 
 def new_replica_id() -> str:
@@ -60,6 +64,8 @@ class Guards:
     """How often one caller may ask."""
     tracing: Tracing = field(default_factory=Tracing)
     """Traces that others collect."""
+    slow_calls: SlowCalls = field(default_factory=SlowCalls)
+    """Whose turn it is among calls that take the model for a while."""
     techniques: TechniqueGate | None = None
     """Who may run functions; None lets nobody."""
     studies: StudyShelf = field(default_factory=StudyShelf)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
-from fastapi import Request
+from starlette.types import Receive
 
 from glassbox.engine.batching.line import Line, Verdict
 from glassbox.errors import CapacityError, DeadlineExceeded
@@ -133,15 +133,56 @@ class _Going:
         return len(self._going.union(before).intersection(own)) < fewest
 
 
-class _Places:
-    """Places for such calls; the event loop's thread alone uses them."""
+class SlowCalls:
+    """Such calls of one server; the event loop's thread alone uses it."""
 
     def __init__(self) -> None:
         self._held: Counter[str] = Counter()
         self._line: Line[tuple[str, asyncio.Future[None]]] = Line(MAX_WAITING)
-        self.going = _Going()
+        self._going = _Going()
 
-    async def take(self, client: str) -> None:
+    async def run(
+        self, receive: Receive, client: str, deadline_s: float, work: Callable[[Allowance], T]
+    ) -> T:
+        """Return what a blocking call comes to.
+
+        Args:
+            receive: Of the HTTP request, its body read.
+            client: Who asks: callers take turns.
+            deadline_s: Seconds that it may take, the wait for a place included.
+            work: What to call, on a thread of its own.
+
+        Raises:
+            ClientGone: The client went away first.
+            DeadlineExceeded: It took too long.
+            QueueFull: Too many such calls wait already.
+        """
+        pause = partial(self._going.pause, client)
+        allowance = Allowance(time.monotonic() + deadline_s, pause)
+        try:
+            async with asyncio.timeout(deadline_s):
+                return await unless_gone(receive, self._in_turn(client, allowance, work))
+        except TimeoutError as error:
+            raise DeadlineExceeded(
+                f"There is no answer within {deadline_s:g} s: the model is busy, or too much was "
+                "asked. Try again, or allow more time."
+            ) from error
+        finally:
+            allowance.ended.set()
+
+    async def _in_turn(
+        self, client: str, allowance: Allowance, work: Callable[[Allowance], T]
+    ) -> T:
+        await self._take_place(client)
+
+        def call() -> T:
+            with self._going.call(client, allowance):
+                return work(allowance)
+
+        # Given back when the call has ended, however long nobody has waited for it.
+        return await on_own_thread(call, on_end=lambda: self._give_back(client))
+
+    async def _take_place(self, client: str) -> None:
         """Wait for a place.
 
         Raises:
@@ -158,10 +199,10 @@ class _Places:
             self._line.remove(lambda each: each[1] is turn)
             if not turn.cancelled():
                 # The place came in the very moment in which nobody wanted it any more.
-                self.give_back(client)
+                self._give_back(client)
             raise
 
-    def give_back(self, client: str) -> None:
+    def _give_back(self, client: str) -> None:
         """Hand a caller's place on to whose turn it is."""
         self._held -= Counter([client])
         # Some may have been given up a moment ago, and not have left the line yet.
@@ -177,50 +218,3 @@ class _Places:
 
     def _judge(self, waiting: tuple[str, asyncio.Future[None]]) -> Verdict:
         return "now" if self._has_place(waiting[0]) else "later"
-
-
-async def slow_work(
-    http: Request, client: str, deadline_s: float, work: Callable[[Allowance], T]
-) -> T:
-    """Return what a blocking call comes to.
-
-    Args:
-        http: Whose request it is, its body read; its app holds the places.
-        client: Who asks: callers take turns.
-        deadline_s: Seconds that it may take, the wait for a place included.
-        work: What to call, on a thread of its own.
-
-    Raises:
-        ClientGone: The client went away first.
-        DeadlineExceeded: It took too long.
-        QueueFull: Too many such calls wait already.
-    """
-    state = http.app.state
-    places = getattr(state, "slow_work", None)
-    if places is None:
-        places = state.slow_work = _Places()
-    pause = partial(places.going.pause, client)
-    allowance = Allowance(time.monotonic() + deadline_s, pause)
-    try:
-        async with asyncio.timeout(deadline_s):
-            return await unless_gone(http.receive, _in_turn(places, client, allowance, work))
-    except TimeoutError as error:
-        raise DeadlineExceeded(
-            f"There is no answer within {deadline_s:g} s: the model is busy, or too much was "
-            "asked. Try again, or allow more time."
-        ) from error
-    finally:
-        allowance.ended.set()
-
-
-async def _in_turn(
-    places: _Places, client: str, allowance: Allowance, work: Callable[[Allowance], T]
-) -> T:
-    await places.take(client)
-
-    def call() -> T:
-        with places.going.call(client, allowance):
-            return work(allowance)
-
-    # The place is given back when the call has ended, however long nobody has waited for it.
-    return await on_own_thread(call, on_end=lambda: places.give_back(client))

@@ -4,7 +4,7 @@ Source: vLLM, "Dynamically serving LoRA Adapters", for ``/v1/load_lora_adapter``
 ``/v1/unload_lora_adapter``.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Final
 
 from fastapi import APIRouter, Request
@@ -14,9 +14,9 @@ from glassbox.engine.protocol import Engine
 from glassbox.engine.requests import AdapterInfo
 from glassbox.errors import ConflictError, UnknownName
 from glassbox.server.access.dependencies import Administering, Deadline, Predicting
-from glassbox.server.access.key_ring import Caller
+from glassbox.server.access.guards import Guarded
 from glassbox.server.answers.responses import json_response
-from glassbox.server.concurrency.slow_work import Allowance, slow_work
+from glassbox.server.concurrency.slow_work import Allowance
 from glassbox.server.errors.refusals import PROBLEMS
 from glassbox.server.serving import Served, Serving
 from glassbox.wire.adapters import (
@@ -49,10 +49,12 @@ async def load(
     asked: AdapterLoadAsked,
     caller: Administering,
     serving: Served,
+    guards: Guarded,
     deadline_s: Deadline,
 ) -> Response:
     """Load an adapter under a name; loading the same one again changes nothing."""
-    info = await _loaded(http, serving, caller, deadline_s, asked.name, asked.path)
+    work = _loading(serving, asked.name, asked.path)
+    info = await guards.slow_calls.run(http.receive, caller.client, deadline_s, work)
     return json_response(_answered(info), 201)
 
 
@@ -63,13 +65,19 @@ async def load(
     responses={202: {"description": "Unloaded; some requests still use it."}},
 )
 async def unload(
-    http: Request, name: str, caller: Administering, serving: Served, deadline_s: Deadline
+    http: Request,
+    name: str,
+    caller: Administering,
+    serving: Served,
+    guards: Guarded,
+    deadline_s: Deadline,
 ) -> Response:
     """Unload an adapter: no new request can name it, and those that use it finish first.
 
     202 says that some still use it; its memory is free when the last of them has ended.
     """
-    is_free = await _unloaded(http, serving, caller, deadline_s, name)
+    work = _unloading(serving, name)
+    is_free = await guards.slow_calls.run(http.receive, caller.client, deadline_s, work)
     return Response(status_code=204 if is_free else 202)
 
 
@@ -79,11 +87,12 @@ async def load_lora_adapter(
     asked: LoraLoadAsked,
     caller: Administering,
     serving: Served,
+    guards: Guarded,
     deadline_s: Deadline,
 ) -> Response:
     """Load an adapter, as vLLM's clients ask for it."""
-    name, path = asked.lora_name, asked.lora_path
-    info = await _loaded(http, serving, caller, deadline_s, name, path, in_place=asked.load_inplace)
+    work = _loading(serving, asked.lora_name, asked.lora_path, in_place=asked.load_inplace)
+    info = await guards.slow_calls.run(http.receive, caller.client, deadline_s, work)
     return PlainTextResponse(f"Success: LoRA adapter '{info.name}' added successfully.")
 
 
@@ -93,10 +102,12 @@ async def unload_lora_adapter(
     asked: LoraUnloadAsked,
     caller: Administering,
     serving: Served,
+    guards: Guarded,
     deadline_s: Deadline,
 ) -> Response:
     """Unload an adapter, as vLLM's clients ask for it."""
-    await _unloaded(http, serving, caller, deadline_s, asked.lora_name)
+    work = _unloading(serving, asked.lora_name)
+    await guards.slow_calls.run(http.receive, caller.client, deadline_s, work)
     return PlainTextResponse(f"Success: LoRA adapter '{asked.lora_name}' removed successfully.")
 
 
@@ -150,30 +161,18 @@ def load_adapter(
     return found
 
 
-async def _loaded(
-    http: Request,
-    serving: Serving,
-    caller: Caller,
-    deadline_s: float,
-    name: str,
-    path: str,
-    *,
-    in_place: bool = False,
-) -> AdapterInfo:
+def _loading(
+    serving: Serving, name: str, path: str, *, in_place: bool = False
+) -> Callable[[Allowance], AdapterInfo]:
     def load(_allowance: Allowance) -> AdapterInfo:
         reserved = reserved_names(serving)
         return load_adapter(serving.engine, name, path, reserved=reserved, in_place=in_place)
 
-    return await slow_work(http, caller.client, deadline_s, load)
+    return load
 
 
-async def _unloaded(
-    http: Request, serving: Serving, caller: Caller, deadline_s: float, name: str
-) -> bool:
-    def unload(_allowance: Allowance) -> bool:
-        return serving.engine.unload_adapter(name, timeout_s=UNLOAD_S)
-
-    return await slow_work(http, caller.client, deadline_s, unload)
+def _unloading(serving: Serving, name: str) -> Callable[[Allowance], bool]:
+    return lambda _: serving.engine.unload_adapter(name, timeout_s=UNLOAD_S)
 
 
 def _answered(info: AdapterInfo) -> AdapterAnswered:

@@ -15,7 +15,7 @@ from glassbox.rollout.versions.version_names import is_registered
 from glassbox.server.access.dependencies import Deadline, Predicting
 from glassbox.server.access.guards import Guarded
 from glassbox.server.answers.responses import json_response
-from glassbox.server.concurrency.slow_work import Allowance, slow_work
+from glassbox.server.concurrency.slow_work import Allowance
 from glassbox.server.errors.refusals import PROBLEMS
 from glassbox.server.serving import Served, Serving
 from glassbox.wire.classify import ClassifyAnswered, ClassifyAsked, LabelAnswered, RowError
@@ -60,7 +60,7 @@ async def classify(
 
         return list(classify_stream(labeller, lines(), batch_rows=BATCH_ROWS))
 
-    rows = await slow_work(http, caller.client, deadline_s, label)
+    rows = await guards.slow_calls.run(http.receive, caller.client, deadline_s, label)
     latency_ms = 1000 * (time.perf_counter() - began_s) / len(rows)
     names = await _recorded(serving, name, labeller, rows, latency_ms)
     data = [_row(row, each) for row, each in zip(rows, names, strict=True)]

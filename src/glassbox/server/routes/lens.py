@@ -4,9 +4,9 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from glassbox.server.access.dependencies import Deadline, Predicting
+from glassbox.server.access.guards import Guarded
 from glassbox.server.answers.lens_reading import LensReading
 from glassbox.server.answers.responses import large_response
-from glassbox.server.concurrency.slow_work import slow_work
 from glassbox.server.errors.refusals import PROBLEMS
 from glassbox.server.serving import Served
 from glassbox.wire.lens import LensAnswered, LensAsked
@@ -27,9 +27,12 @@ async def lens(
     asked: LensAsked,
     caller: Predicting,
     serving: Served,
+    guards: Guarded,
     deadline_s: Deadline,
 ) -> Response:
     """Apply the model's own final norm and unembedding to every layer, along some tokens."""
     reading = LensReading(serving.speaker, asked)
-    answer = await slow_work(http, caller.client, deadline_s, lambda _: reading.read())
+    answer = await guards.slow_calls.run(
+        http.receive, caller.client, deadline_s, lambda _: reading.read()
+    )
     return await large_response(answer.to_json, "application/json")

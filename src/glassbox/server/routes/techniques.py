@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from glassbox.errors import CapacityError
 from glassbox.server.access.dependencies import Signing
-from glassbox.server.access.guards import Guarded, Guards
+from glassbox.server.access.guards import TechniqueGate, guards_of
 from glassbox.server.access.key_ring import Caller
 from glassbox.server.access.signatures import LOCAL
 from glassbox.server.answers.responses import json_response
@@ -24,6 +24,7 @@ from glassbox.server.concurrency.event_stream import DONE, EVENT_TYPE, WAITING, 
 from glassbox.server.concurrency.waiting import ClientGone, unless_gone
 from glassbox.server.errors.refusals import PROBLEMS, Refusal
 from glassbox.server.serving import Served
+from glassbox.server.techniques.at_a_time import THREADS
 from glassbox.server.techniques.framed import Framed, read_frame
 from glassbox.server.techniques.runs import TechniqueService
 from glassbox.techniques.calls import FINAL, Call, Run
@@ -50,14 +51,8 @@ MOST_WAIT_S: Final = 60.0
 SLICE_S: Final = 5.0
 """Wait after which it is looked whether the client is still there."""
 
-THREADS: Final = 32
-"""Threads on which calls are submitted, and as many on which is asked for them."""
-
 MOST_WAITING: Final = 64
-"""Requests that may wait for one of either; one more is told to come back later."""
-
-AT_A_TIME: Final = 256
-"""Requests that wait for a run at a time; others are answered with what is known."""
+"""Requests that may wait for a thread; one more is told to come back later."""
 
 CALL_BODY: Final[dict[str, Any]] = {
     "requestBody": {
@@ -136,13 +131,13 @@ async def resident_model(http: Request, _caller: Signing, service: Service) -> R
 )
 async def submit(http: Request, caller: Signing, service: Service, wait_s: Wait = 0.0) -> Response:
     """Run a function, and say what is known of it after a while, earlier when it ends."""
-    call, run_id = packed_call(unframe(await read_frame(http)))
+    call, run_id = packed_call(unframe(await read_frame(http, _gate(http).at_a_time.large_bodies)))
     call = _in_its_name(call, caller)
     until_s = time.monotonic() + wait_s
     # Not given up where the client goes away: once begun, it has to be known what became of it.
     run = await _on_thread(http, lambda: service.submit(call, caller.client, run_id), submits=True)
     if run.status not in FINAL and wait_s:
-        work = _Waiter.of(http, service, caller).until(run, 0, until_s)
+        work = _Waiter(http, service, caller).until(run, 0, until_s)
         try:
             run = await unless_gone(http.receive, work)
         except ClientGone:
@@ -158,19 +153,21 @@ async def run(
     http: Request,
     run_id: RunId,
     caller: Signing,
-    guards: Guarded,
     after: After = 0,
     wait_s: Wait = 0.0,
 ) -> Response:
     """Say what is known of a run; one that was lost with a former server is `lost`."""
     serving = http.app.state.serving
     if serving is None:
-        return _run_response(http, None, await _former(http, guards, run_id, caller))
+        # This server still loads its model: the run can be of a former life of it alone.
+        record = _gate(http).record
+        former = await _on_thread(http, lambda: record.former(run_id, caller.client))
+        return _run_response(http, None, former)
     service = await service_of(serving)
     until_s = time.monotonic() + wait_s
     known = await _on_thread(http, lambda: service.run(run_id, caller.client, after=after))
     if known.status not in FINAL and not known.lines and wait_s:
-        work = _Waiter.of(http, service, caller).until(known, after, until_s)
+        work = _Waiter(http, service, caller).until(known, after, until_s)
         known = await unless_gone(http.receive, work)
     return _run_response(http, service, known)
 
@@ -199,7 +196,7 @@ async def events(
 ) -> EventStream:
     """Stream what is known of a run as it changes: printed lines, status, its end."""
     first = await _on_thread(http, lambda: service.run(run_id, caller.client, after=after))
-    return EventStream(_Waiter.of(http, service, caller).events(first), lambda: None)
+    return EventStream(_Waiter(http, service, caller).events(first), lambda: None)
 
 
 @router.post("/sessions", response_model=SessionAnswered, status_code=201)
@@ -251,18 +248,9 @@ def listed_techniques() -> list[TechniqueListed]:
 class _Waiter:
     """Waits for runs of one caller."""
 
+    http: Request
     service: TechniqueService
     caller: Caller
-    limiter: anyio.CapacityLimiter
-    http: Request
-
-    @classmethod
-    def of(cls, http: Request, service: TechniqueService, caller: Caller) -> "_Waiter":
-        state = http.app.state
-        limiter = getattr(state, "waiting_for_runs", None)
-        if limiter is None:
-            limiter = state.waiting_for_runs = anyio.CapacityLimiter(AT_A_TIME)
-        return cls(service, caller, limiter, http)
 
     async def until(self, run: Run, after: int, until_s: float) -> Run:
         """Return a run once it has a new line or has ended, or the time is over."""
@@ -287,12 +275,13 @@ class _Waiter:
         yield DONE
 
     async def _look(self, run_id: str, after: int, wait_s: float) -> Run:
-        if not self.limiter.available_tokens:
+        looking = _gate(self.http).at_a_time.looking
+        if not looking.available_tokens:
             # Too many wait already: this one is answered with what is known a little later.
             await asyncio.sleep(min(wait_s, 1.0))
             return await _on_thread(self.http, lambda: self._run(run_id, after, 0.0))
         return await anyio.to_thread.run_sync(
-            lambda: self._run(run_id, after, wait_s), limiter=self.limiter, abandon_on_cancel=True
+            lambda: self._run(run_id, after, wait_s), limiter=looking, abandon_on_cancel=True
         )
 
     def _run(self, run_id: str, after: int, wait_s: float) -> Run:
@@ -302,31 +291,25 @@ class _Waiter:
 async def _on_thread(http: Request, work: Callable[[], T], *, submits: bool = False) -> T:
     """Return what a call of the service comes to, on threads that nothing else waits for.
 
-    Submitting may block for as long as whatever runs functions is started or held up, so it has
-    threads of its own: keys are looked up, and runs asked for, on others.
-
     Raises:
         CapacityError: Too many wait for a thread already.
     """
-    state, name = http.app.state, "submitting" if submits else "asking_of_runs"
-    limiter = getattr(state, name, None)
-    if limiter is None:
-        limiter = anyio.CapacityLimiter(THREADS)
-        setattr(state, name, limiter)
-    if limiter.statistics().tasks_waiting >= MOST_WAITING:
+    at_a_time = _gate(http).at_a_time
+    threads = at_a_time.submitting if submits else at_a_time.asking
+    if threads.statistics().tasks_waiting >= MOST_WAITING:
         raise CapacityError(
             f"{THREADS + MOST_WAITING} requests about functions are in the works, which is the "
             "most: whatever runs them is busy, or being started. Try again later."
         )
-    return await anyio.to_thread.run_sync(work, limiter=limiter)
+    return await anyio.to_thread.run_sync(work, limiter=threads)
 
 
-async def _former(http: Request, guards: Guards, run_id: str, caller: Caller) -> Run:
-    """Return a run of a former life of the server, while this one still loads its model."""
-    gate = guards.techniques
+def _gate(http: Request) -> TechniqueGate:
+    """Return what stands before functions, for a request that was signed."""
+    gate = guards_of(http).techniques
     # Nobody signs where there is none.
     assert gate is not None
-    return await _on_thread(http, lambda: gate.record.former(run_id, caller.client))
+    return gate
 
 
 def _run_response(http: Request, service: TechniqueService | None, run: Run) -> Response:

@@ -13,7 +13,6 @@ from glassbox.introspection.verifier.verify import Verifier
 from glassbox.server.access.dependencies import Deadline, Predicting
 from glassbox.server.access.guards import Guarded
 from glassbox.server.answers.responses import json_response
-from glassbox.server.concurrency.slow_work import slow_work
 from glassbox.server.errors.refusals import PROBLEMS
 from glassbox.server.serving import Served, Serving
 from glassbox.wire.verify import VerifyAnswered, VerifyAsked
@@ -56,8 +55,8 @@ async def verify(
         client=caller.client,
     )
     allowed_s = min(deadline_s, asked.deadline_s or deadline_s)
-    verdict = await slow_work(
-        http,
+    verdict = await guards.slow_calls.run(
+        http.receive,
         caller.client,
         allowed_s,
         lambda allowance: work(deadline_s=allowance.left_s, between=allowance.check),

@@ -34,12 +34,10 @@ def versions(
     request: Request, _caller: Observing, side: Side, model: str | None = None
 ) -> Response:
     """Return all versions and what their aliases say."""
-    snapshot, state = side.registry.snapshot(), request.app.state
-    kept: KeptAnswers | None = getattr(state, "versions", None)
-    if kept is None or kept.source is not snapshot:
-        # With ten thousand versions it takes a second to write down, and pages ask every few.
-        kept = state.versions = KeptAnswers(snapshot)
-    return kept.get(model, partial(versions_shown, snapshot, model)).answer(request)
+    # With ten thousand versions it takes a second to write down, and pages ask every few.
+    kept, snapshot = request.app.state.versions, side.registry.snapshot()
+    assert isinstance(kept, KeptAnswers)
+    return kept.get(snapshot, model, partial(versions_shown, snapshot, model)).answer(request)
 
 
 @router.post("", response_model=VersionAnswered, status_code=201)

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-import anyio
+from anyio import CapacityLimiter
 from fastapi import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -24,12 +24,13 @@ from glassbox.wire.techniques import RUN_TYPE
 LARGE_BYTES: Final = 2**20
 """Bodies above this are read a few at a time."""
 
-AT_A_TIME: Final = 4
-"""Large bodies that are read at a time; others wait on their connection."""
 
-
-async def read_frame(request: Request) -> bytearray:
+async def read_frame(request: Request, large_bodies: CapacityLimiter) -> bytearray:
     """Return the body of a request.
+
+    Args:
+        request: It is on its way.
+        large_bodies: How many large ones are read at a time.
 
     Raises:
         Refusal: 415 where it is no frame.
@@ -46,11 +47,7 @@ async def read_frame(request: Request) -> bytearray:
     n_bytes = int(announced) if announced.isascii() and announced.isdigit() else 0
     if n_bytes <= LARGE_BYTES and announced:
         return await _read(request, n_bytes)
-    state = request.app.state
-    limiter = getattr(state, "large_bodies", None)
-    if limiter is None:
-        limiter = state.large_bodies = anyio.CapacityLimiter(AT_A_TIME)
-    async with limiter:
+    async with large_bodies:
         return await _read(request, n_bytes)
 
 
