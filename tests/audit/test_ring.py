@@ -82,6 +82,26 @@ def test_it_is_filled_after_a_restart_without_counting_as_new() -> None:
     assert ring.summary().shadow_avg_diff == pytest.approx(0.03)
 
 
+def test_a_busy_model_does_not_push_out_what_a_quiet_one_answered() -> None:
+    ring = AuditRing(3)
+    ring.add(primary("quiet", model="quiet", status="error", prediction=None))
+    for number in range(5):
+        ring.add(primary(f"r{number}"))
+    assert ids(ring) == ["r4", "r3", "r2", "quiet"]
+    assert [each.primary.request_id for each in ring.records(model="quiet")] == ["quiet"]
+    found = ring.summary("quiet")
+    assert (found.rolling_count, found.success_rate, found.ring_utilisation) == (1, 0.0, 1 / 3)
+    assert ring.summary("default").ring_utilisation == ring.utilisation == 1.0
+    assert ring.summary("unknown").rolling_count == 0
+    # A window that is full keeps those of others from being filled no more than from growing.
+    older = [
+        InferenceRecord(primary(name, model=model), (), None, 1)
+        for name, model in (("r1", "default"), ("q0", "quiet"))
+    ]
+    ring.fill(older)
+    assert ids(ring) == ["r4", "r3", "r2", "quiet", "q0"]
+
+
 def test_an_erased_request_is_forgotten() -> None:
     ring = AuditRing(3)
     for number in range(3):
@@ -149,7 +169,9 @@ def test_every_number_is_that_of_the_plain_way_over_what_is_held(
             ring.complete(copy)
             shadows.setdefault(event.request_id, []).append(copy)
     held = [each.primary for each in reversed(ring.records())]
-    assert len(held) == min(cap, len(arriving))
+    of_models = Counter(event.model for event, _ in arriving)
+    assert len(held) == sum(min(cap, n) for n in of_models.values()) == ring.n_held
+    assert ring.utilisation == max((min(cap, n) for n in of_models.values()), default=0) / cap
     found = ring.summary()
     answered = [each for each in held if each.status == "success"]
     assert found.rolling_count == len(held)

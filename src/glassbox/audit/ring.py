@@ -1,13 +1,15 @@
-"""The window of the latest predictions, in memory: what the summary is about.
+"""The windows of the latest predictions, in memory: what summaries are about.
 
-It holds a fixed number of requests and forgets the oldest. Each is completed in place as its
-challengers end and its truth becomes known. Lifetime counters live beside it: they count from the
-start of the process and never go down. Knows no storage; it can be filled from one.
+Each registered model has one of its own, so that a busy model does not push out what a quiet one
+answered. It holds a fixed number of requests and forgets the oldest. Each is completed in place as
+its challengers end and its truth becomes known. Lifetime counters live beside it: they count from
+the start of the process and never go down. Knows no storage; it can be filled from one.
 """
 
 import threading
-from collections import Counter, deque
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Iterable
+from itertools import islice
 from typing import Final
 
 from glassbox.audit.records import (
@@ -22,14 +24,17 @@ from glassbox.audit.summary import Entry, Summary, summarise
 from glassbox.errors import InvalidValue
 
 DEFAULT_CAP: Final = 1000
-"""Requests in the window."""
+"""Requests in the window of a model."""
+
+_Window = OrderedDict[str, Entry]
+"""Requests by their names, oldest first."""
 
 
 class AuditRing:
-    """The latest requests; any thread may call.
+    """The latest requests to each model; any thread may call.
 
     Args:
-        cap: Most requests that are held.
+        cap: Most requests that are held of one model.
         leaves_out: What the model of a request begins with that is not held, wherever it comes
             from; empty holds all.
 
@@ -41,15 +46,15 @@ class AuditRing:
         if cap < 1:
             raise InvalidValue("cap", cap, "at least 1")
         self.cap = cap
-        """Most requests that are held."""
+        """Most requests that are held of one model."""
         self._leaves_out = leaves_out
-        self._entries: deque[Entry] = deque()
-        self._by_id: dict[str, Entry] = {}
+        self._by_id: _Window = OrderedDict()
+        self._windows: defaultdict[str, _Window] = defaultdict(OrderedDict)
         self._lock = threading.Lock()
         self._lifetime: Counter[str] = Counter()
 
     def add(self, primary: PrimaryEvent, *, sequence: int = 0, shadows_expected: int = 0) -> None:
-        """Take a request in; the oldest one goes when the window is full.
+        """Take a request in; the model's oldest one goes when its window is full.
 
         A request that is there already only gets its sequence: it may come back by way of
         storage.
@@ -66,7 +71,12 @@ class AuditRing:
             if entry is not None:
                 entry.sequence = entry.sequence or sequence
                 return
-            self._push(Entry(primary, sequence, shadows_expected))
+            window = self._windows[primary.model]
+            if len(window) >= self.cap:
+                oldest, _ = window.popitem(last=False)
+                del self._by_id[oldest]
+            entry = Entry(primary, sequence, shadows_expected)
+            window[primary.request_id] = self._by_id[primary.request_id] = entry
             self._lifetime["inferences"] += 1
             if primary.status == "error":
                 self._lifetime["errors"] += 1
@@ -99,21 +109,11 @@ class AuditRing:
 
     def erase(self, request_id: str) -> bool:
         """Forget a request; return whether it was held."""
-        with self._lock:
-            entry = self._by_id.pop(request_id, None)
-            if entry is None:
-                return False
-            self._entries.remove(entry)
-            self._lifetime["erasures"] += 1
-            return True
+        return self._leave(request_id, "erasures")
 
     def forget(self, request_id: str) -> None:
         """Forget a request that was not acknowledged, as its record could not be written."""
-        with self._lock:
-            entry = self._by_id.pop(request_id, None)
-            if entry is not None:
-                self._entries.remove(entry)
-                self._lifetime["unrecorded"] += 1
+        self._leave(request_id, "unrecorded")
 
     def take(self, events: Iterable[tuple[int, InferenceEvent]]) -> None:
         """Take in events with their sequences, as another process wrote them."""
@@ -128,7 +128,7 @@ class AuditRing:
                 self.erase(event.request_id)
 
     def fill(self, records: Iterable[InferenceRecord]) -> None:
-        """Fill a window from its old end, as after a restart; these do not count as of this life.
+        """Fill windows from their old end, as after a restart; these do not count as of this life.
 
         What has come in meanwhile is newer and stays.
 
@@ -137,16 +137,17 @@ class AuditRing:
         """
         with self._lock:
             for record in records:
-                if len(self._entries) >= self.cap:
-                    return
-                if self._is_left_out(record.primary):
+                name = record.primary.request_id
+                if name in self._by_id or self._is_left_out(record.primary):
                     continue
-                if record.primary.request_id not in self._by_id:
-                    entry = Entry(record.primary, record.sequence, 0)
-                    entry.shadows = record.shadows
-                    entry.label = record.label
-                    self._entries.appendleft(entry)
-                    self._by_id[record.primary.request_id] = entry
+                window = self._windows[record.primary.model]
+                if len(window) >= self.cap:
+                    continue
+                window[name] = self._by_id[name] = Entry(
+                    record.primary, record.sequence, 0, record.shadows, record.label
+                )
+                for each in (window, self._by_id):
+                    each.move_to_end(name, last=False)
 
     def find(self, request_id: str) -> InferenceRecord | None:
         """Return the record of a request; None where it is not held (any more)."""
@@ -163,10 +164,8 @@ class AuditRing:
     def records(self, limit: int | None = None, model: str | None = None) -> list[InferenceRecord]:
         """Return the records held, or those of one registered model, newest first."""
         with self._lock:
-            entries = [
-                entry for entry in reversed(self._entries) if model in (None, entry.primary.model)
-            ]
-            return [entry.record() for entry in entries[:limit]]
+            held = reversed(self._held(model).values())
+            return [entry.record() for entry in islice(held, limit)]
 
     def summary(self, model: str | None = None) -> Summary:
         """Return the exact aggregates over what is held now.
@@ -175,30 +174,42 @@ class AuditRing:
             model: Only requests to this registered model; None takes all.
         """
         with self._lock:
-            entries = [entry.copy() for entry in self._entries]
+            entries = [entry.copy() for entry in self._held(model).values()]
             lifetime = dict(self._lifetime)
-        if model is not None:
-            chosen = [entry for entry in entries if entry.primary.model == model]
-        else:
-            chosen = entries
-        return summarise(chosen, lifetime=lifetime, ring_utilisation=len(entries) / self.cap)
+            used = self._utilisation(model)
+        return summarise(entries, lifetime=lifetime, ring_utilisation=used)
+
+    @property
+    def n_held(self) -> int:
+        """Requests held, of all models."""
+        return len(self._by_id)
 
     @property
     def utilisation(self) -> float:
-        """How full the window is, [0, 1]."""
-        return len(self._entries) / self.cap
+        """How full the fullest window is, [0, 1]."""
+        with self._lock:
+            return self._utilisation(None)
 
     def lifetime(self) -> dict[str, int]:
         """Return the counters since the process began."""
         with self._lock:
             return dict(self._lifetime)
 
+    def _held(self, model: str | None) -> _Window:
+        return self._by_id if model is None else self._windows.get(model, OrderedDict())
+
+    def _utilisation(self, model: str | None) -> float:
+        windows = self._windows.values() if model is None else [self._held(model)]
+        return max(map(len, windows), default=0) / self.cap
+
+    def _leave(self, request_id: str, counted_as: str) -> bool:
+        with self._lock:
+            entry = self._by_id.pop(request_id, None)
+            if entry is None:
+                return False
+            del self._windows[entry.primary.model][request_id]
+            self._lifetime[counted_as] += 1
+            return True
+
     def _is_left_out(self, primary: PrimaryEvent) -> bool:
         return bool(self._leaves_out) and primary.model.startswith(self._leaves_out)
-
-    def _push(self, entry: Entry) -> None:
-        if len(self._entries) >= self.cap:
-            gone = self._entries.popleft()
-            self._by_id.pop(gone.primary.request_id, None)
-        self._entries.append(entry)
-        self._by_id[entry.primary.request_id] = entry

@@ -296,6 +296,11 @@ def sagemaker_port() -> int | None:
     return int(given)
 
 
+def notify_address() -> str:
+    """Return the socket on which systemd wants to hear that the server is ready; empty if none."""
+    return os.environ.get("NOTIFY_SOCKET", "")
+
+
 def sagemaker_model() -> str | None:
     """Return the folder in which a SageMaker container is told to find its model, if it is."""
     return os.environ.get(SAGEMAKER_MODEL_VARIABLE, "").strip() or None

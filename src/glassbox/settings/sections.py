@@ -149,7 +149,7 @@ class AuditSettings(Section):
     """What is kept of each prediction, for how long and how safely."""
 
     cap: int = Field(default=1000, ge=1)
-    """Predictions in the window of the summary."""
+    """Predictions in the window of a model's summary."""
     durability: Literal["group", "strict"] = "group"
     """`strict` answers after the record is on the disk; `group` may lose the last 50 ms."""
     retention_s: float | None = Field(default=None, gt=0.0)
@@ -231,7 +231,7 @@ class EndpointSettings(Section):
     alarm_p99_s: float = Field(default=0.5, gt=0.0)
     """Seconds of model latency from which the 99th percentile raises the alarm."""
     alarm_topic: str = ""
-    """ARN of the SNS topic that the alarm tells; empty tells nobody."""
+    """ARN of the SNS topic that alarms tell; empty tells nobody."""
     update: Literal["rolling", "blue-green"] = "rolling"
     """How a new configuration replaces the old: in batches, or beside all of it at once."""
     startup_s: int = Field(default=900, ge=60, le=3600)

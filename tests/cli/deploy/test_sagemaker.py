@@ -62,7 +62,8 @@ def test_a_plan_as_json_has_the_very_requests(run, capsys):
     by_operation = {each.get("operation"): each for each in plan["actions"]}
     (variant,) = by_operation["CreateEndpointConfig"]["request"]["ProductionVariants"]
     assert variant["InitialInstanceCount"] == 7
-    assert by_operation["PutMetricAlarm"]["request"]["Threshold"] == 500_000
+    alarms = [each for each in plan["actions"] if each.get("operation") == "PutMetricAlarm"]
+    assert [each["request"]["Threshold"] for each in alarms] == [500_000, 0.01]
     assert plan["cost"]["n_machines"] == [7, 5, 300]
     assert not plan["is_done"]
 
@@ -72,9 +73,9 @@ def test_applied_seen_changed_and_removed(run, fake, capsys, tmp_path):
     assert "no such endpoint in us-east-1" in capsys.readouterr().err
     assert run("--apply", "--yes", "--bundle", "bundle") == ExitCode.OK
     err = capsys.readouterr().err
-    assert "[1/8] + bundle tiny" in err
+    assert "[1/9] + bundle tiny" in err
     assert "shop: InService" in err
-    assert err.endswith("Done: 8 steps.\n")
+    assert err.endswith("Done: 9 steps.\n")
     assert run("--apply", "--bundle", "bundle") == ExitCode.OK
     assert "Nothing to do: shop in us-east-1 is as wished." in capsys.readouterr().out
 
@@ -111,7 +112,7 @@ def test_a_failure_says_what_was_done(run, fake, capsys):
     fake.refuses["CreateEndpoint"] = lambda: refusal("ResourceLimitExceeded", "0 Instances")
     assert run("--apply", "-y", "--bundle", "bundle") == ExitCode.CAPACITY
     err = capsys.readouterr().err
-    assert "Stopped at step 5 of 8. Done: + bundle tiny" in err
+    assert "Stopped at step 6 of 9. Done: + bundle tiny" in err
     assert "not known" not in err, "AWS has said no"
     assert "Service Quotas" in err
     fake.refuses.clear()
@@ -130,7 +131,7 @@ def test_a_failure_midway_of_a_step_says_what_was_put(run, fake, capsys):
     assert run("--apply", "-y", "--bundle", "bundle") == ExitCode.DENIED
     err = capsys.readouterr().err
     assert len(fake.objects) == 1
-    assert re.search(r"Stopped at step 1 of 8\. Done: \+ 5 bytes of \d+ bytes of bundle tiny", err)
+    assert re.search(r"Stopped at step 1 of 9\. Done: \+ 5 bytes of \d+ bytes of bundle tiny", err)
     assert "--destroy removes it" in err
 
 
@@ -146,11 +147,11 @@ def test_who_does_not_hear_what_became_of_a_request_is_told_so(run, fake, capsys
     fake.after[3] = fault
     assert run("--apply", "-y", "--bundle", "bundle") == code
     err = capsys.readouterr().err
-    assert "Stopped at step 2 of 8. Done: + bundle tiny" in err
+    assert "Stopped at step 2 of 9. Done: + bundle tiny" in err
     assert "Whether this step was done is not known." in err
     assert len(fake.models) == 1
     assert run("--apply", "-y", "--bundle", "bundle") == ExitCode.OK
-    assert "[1/6] + endpoint configuration" in capsys.readouterr().err
+    assert "[1/7] + endpoint configuration" in capsys.readouterr().err
 
 
 def test_a_removal_that_stops_does_not_advise_to_remove(run, fake, capsys):

@@ -55,12 +55,26 @@ def test_every_request_fits_awss_own_description(tmp_path, made, given):
 
 
 def test_the_alarm_is_about_half_a_second_and_not_half_a_millisecond(made):
-    alarm = wished(settings(), made, EAST).alarm.request
+    alarm = wished(settings(), made, EAST).alarms[0].request
     assert alarm["Threshold"] == 500_000  # ModelLatency is in microseconds
     assert alarm["ExtendedStatistic"] == "p99"
     assert "Statistic" not in alarm
     assert (alarm["Namespace"], alarm["MetricName"]) == ("AWS/SageMaker", "ModelLatency")
     assert {each["Name"] for each in alarm["Dimensions"]} == {"EndpointName", "VariantName"}
+
+
+@pytest.mark.parametrize("kind", [{}, {"components": True}])
+def test_what_fails_raises_an_alarm_as_well(made, kind):
+    topic = f"arn:aws:sns:{EAST}:123456789012:calls"
+    both = wished(settings(alarm_topic=topic, **kind), made, EAST).alarms
+    latency, failures = (each.request for each in both)
+    assert failures["MetricName"] == "Invocation5XXErrors"
+    # Of ones and zeros the mean is a share.
+    assert (failures["Statistic"], failures["Threshold"]) == ("Average", 0.01)
+    assert failures["Dimensions"] == latency["Dimensions"]
+    for each in (latency, failures):
+        # Who is called is told as well when it is over.
+        assert each["AlarmActions"] == each["OKActions"] == [topic]
 
 
 def test_it_starts_with_five_machines_and_grows_to_three_hundred(made):
@@ -233,7 +247,7 @@ def test_a_request_that_aws_would_refuse_is_found(operation, request_, fault):
 
 
 def test_a_request_that_cannot_be_is_not_sent(made):
-    alarm = wished(settings(), made, EAST).alarm
+    alarm, _ = wished(settings(), made, EAST).alarms
     wrong = replace(alarm, request={**alarm.request, "Statistic": "p99"})
     with pytest.raises(GlassboxError, match=r"PutMetricAlarm.*'p99' is none of SampleCount"):
         require(wrong)

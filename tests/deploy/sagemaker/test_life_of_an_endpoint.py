@@ -26,7 +26,7 @@ def wish(**given: object) -> EndpointSettings:
 def test_it_is_made_seen_and_removed(aws, made):
     asked = wish()
     plan = deployment.planned(asked, made, aws)
-    assert [each.sign for each in plan.actions] == list("+++++·++")
+    assert [each.sign for each in plan.actions] == list("++++++·++")
     carry_out(plan.actions, aws, None, AT_ONCE)
 
     found = deployment.status(asked, aws)
@@ -108,7 +108,7 @@ def _state(fake: FakeAws) -> dict[str, object]:
     }
 
 
-@pytest.mark.parametrize("step", range(7))
+@pytest.mark.parametrize("step", range(8))
 def test_a_removal_that_stopped_goes_on(made, fake, step):
     aws = fake.aws()
     apply(settings(), made, aws)
@@ -116,7 +116,7 @@ def test_a_removal_that_stopped_goes_on(made, fake, step):
     remove = lambda: carry_out(  # noqa: E731
         deployment.teardown(settings(), aws, with_artifacts=True).actions, aws, None, AT_ONCE
     )
-    if step < 6:
+    if step < 7:
         with pytest.raises(CapacityError, match="AWS has a fault"):
             remove()
     remove()
@@ -128,7 +128,7 @@ def test_a_half_made_endpoint_is_finished(made, fake):
     """Somebody pulled the plug while AWS was still making it."""
     aws = fake.aws()
     plan = deployment.planned(settings(), made, aws)
-    carry_out(plan.actions[:5], aws, None, AT_ONCE)
+    carry_out(plan.actions[:6], aws, None, AT_ONCE)
     assert fake.endpoints["shop"]["EndpointStatus"] == "Creating"
     rest = deployment.planned(settings(), made, aws)
     assert rest.actions[0].what == "wait until endpoint shop is in service"
@@ -161,10 +161,10 @@ def test_no_free_machines_are_told_from_other_failures(made, fake):
 def test_an_endpoint_that_goes_away_meanwhile_is_said(made, fake):
     aws = fake.aws()
     plan = deployment.planned(settings(), made, aws)
-    carry_out(plan.actions[:5], aws, None, AT_ONCE)
+    carry_out(plan.actions[:6], aws, None, AT_ONCE)
     fake.endpoints.clear()
     with pytest.raises(ConflictError, match=r"endpoint shop was removed meanwhile.*make it anew"):
-        carry_out(plan.actions[5:], aws, None, AT_ONCE)
+        carry_out(plan.actions[6:], aws, None, AT_ONCE)
     apply(settings(), made, aws)
     assert deployment.status(settings(), aws).state == "InService"
 
@@ -173,10 +173,10 @@ def test_a_wait_ends(made, fake):
     clock = iter(range(0, 10_000, 60))
     patience = replace(AT_ONCE, wait_s=300.0, clock=lambda: float(next(clock)))
     plan = deployment.planned(settings(), made, fake.aws())
-    carry_out(plan.actions[:5], fake.aws(), None, AT_ONCE)
+    carry_out(plan.actions[:6], fake.aws(), None, AT_ONCE)
     fake.endpoints["shop"]["left"] = 10_000
     with pytest.raises(CapacityError, match=r"still Creating after 300 s.*--status"):
-        carry_out(plan.actions[5:], fake.aws(), None, patience)
+        carry_out(plan.actions[6:], fake.aws(), None, patience)
 
 
 def test_components_are_made_changed_and_removed(tmp_path, fake):

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -83,6 +84,14 @@ def served(
         server.process.stderr.close()
 
 
+@contextmanager
+def manager(place: Path) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
+        line.bind(str(place))
+        line.settimeout(PATIENCE_S)
+        yield line
+
+
 def long_request(client: httpx.Client, n_tokens: int) -> httpx.Response:
     asked = {"prompt": "Once upon a time", "max_tokens": n_tokens, "glassbox": {"entropies": True}}
     return client.post("/v1/completions", json={"model": "tiny", "temperature": 0, **asked})
@@ -92,11 +101,15 @@ def test_a_server_answers_and_running_requests_finish_when_it_is_told_to_stop(
     tmp_path: Path,
 ) -> None:
     techniques = tmp_path / "techniques"
-    environment = {"GLASSBOX_TECHNIQUES__FOLDER": str(techniques)}
+    told = tmp_path / "told"
+    environment = {"GLASSBOX_TECHNIQUES__FOLDER": str(techniques), "NOTIFY_SOCKET": str(told)}
     with (
+        manager(told) as line,
         served(tmp_path, "--model", "tiny", **environment) as server,
         server.ready() as client,
     ):
+        # As systemd hears it of a unit of type notify.
+        assert line.recv(100) == b"READY=1"
         assert client.get("/readyz").status_code == 200
         assert client.get("/v1/models").json()["data"][0]["id"] == "tiny"
         # It runs no functions unless it is told to, and leaves no secret for those who would send.

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -9,6 +10,7 @@ import textwrap
 import pytest
 
 from glassbox.cli import main as shell
+from glassbox.server.process.service_manager import tell_ready
 from glassbox.server.process.supervisor import STUCK
 from tests.waiting import PATIENCE_S, until
 
@@ -70,6 +72,22 @@ def test_a_child_that_falls_after_it_was_ready_is_replaced(tmp_path):
     assert "ended unasked with status 3; it starts again" in said
     assert "did not let go of the model" in said
     assert "was ended by signal 9" in said
+
+
+def test_the_service_manager_hears_of_the_parent_that_the_child_is_ready(tmp_path, monkeypatch):
+    place = tmp_path / "told"
+    monkeypatch.setenv("NOTIFY_SOCKET", str(place))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
+        line.bind(str(place))
+        line.settimeout(PATIENCE_S)
+        code, _ = run(tmp_path, "leash.ready(); time.sleep(1.5); sys.exit(0)")
+        assert (code, line.recv(100)) == (0, b"READY=1")
+
+
+def test_a_service_manager_that_has_gone_hinders_nobody(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("NOTIFY_SOCKET", f"@{tmp_path.name}")
+    tell_ready()
+    assert "does not hear" in caplog.text
 
 
 def test_a_child_that_falls_again_and_again_is_given_up(tmp_path):

@@ -28,9 +28,9 @@ import {
   filled,
   givesText,
   type Answer,
-  type Asked,
   type Method,
   type Path,
+  type Rest,
   type Schemas,
 } from "./routes.js";
 import { readStates, SAFETENSORS_TYPE, type TextStates } from "./states.js";
@@ -290,10 +290,10 @@ export class GlassboxClient {
   call<M extends Method, P extends Path<M>>(
     method: M,
     path: P,
-    asked: Asked<M, P>,
-    options?: CallOptions,
+    ...[asked, options]: Rest<M, P>
   ): Promise<Answer<M, P>> {
-    const { path: names, query, body } = asked as Record<string, Record<string, unknown>>;
+    const given = asked as Record<string, Record<string, unknown>> | undefined;
+    const { path: names, query, body } = given ?? {};
     const sent = { method: method.toUpperCase(), path: filled(path, names, query), body };
     return this.#http.whole(sent, options, async (response) => {
       const text = await response.text();

@@ -1,4 +1,5 @@
 /** What each route of the server takes and gives, read off its OpenAPI description by the compiler. */
+import type { CallOptions } from "./http.js";
 import type { components, paths } from "./schema.js";
 
 /** Shapes of requests and answers, by their names in the reference. */
@@ -99,6 +100,12 @@ type InBody<O> = O extends { requestBody: { content: { "application/json": infer
 export type Asked<M extends Method, P extends keyof paths> = InPath<Operation<M, P>> &
   InQuery<Operation<M, P>> &
   InBody<Operation<M, P>>;
+
+/** The same with the options of the call; a route that needs nothing may be called with nothing. */
+export type Rest<M extends Method, P extends keyof paths> =
+  Partial<Asked<M, P>> extends Asked<M, P>
+    ? [asked?: Asked<M, P>, options?: CallOptions]
+    : [asked: Asked<M, P>, options?: CallOptions];
 
 type Values = Readonly<Record<string, unknown>>;
 

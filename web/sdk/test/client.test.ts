@@ -263,6 +263,12 @@ describe("the other calls", () => {
     });
   });
 
+  it("are asked with nothing where a route needs nothing", async () => {
+    const { client, sent } = answered(() => Response.json({ data: [] }));
+    await expect(client.call("get", "/v1/models")).resolves.toEqual({ data: [] });
+    expect(sent[0]?.url).toBe("http://test/v1/models");
+  });
+
   it("have names in a path and a query written as addresses need them", async () => {
     const { client, sent } = answered(() => new Response(null, { status: 204 }));
     await expect(client.unloadAdapter("a/b c")).resolves.toBeUndefined();

@@ -22,6 +22,7 @@ export async function accepted(): Promise<void> {
     path: { alias: "champion" },
     body: { number: 2, reason: "better" },
   });
+  const names = (await client.call("get", "/v1/models")).data.map(({ id }) => id);
   const nothing: Promise<undefined> = client.call("delete", "/v1/adapters/{name}", {
     path: { name: "a" },
   });
@@ -34,7 +35,7 @@ export async function accepted(): Promise<void> {
   const shadow = new ShadowSelfClient({ endpointName: "shadow-self" });
   const result: HiddenStateResult = await shadow.invokeWithHiddenStates("x");
   const vector: number[] | undefined = result.hiddenStates["layer_-1"]?.lastToken;
-  keep(perToken, recent, moved, nothing, page, vector, shadow.estimateUncertainty(result));
+  keep(perToken, recent, moved, names, nothing, page, vector, shadow.estimateUncertainty(result));
 }
 
 export async function refused(): Promise<void> {
@@ -48,6 +49,8 @@ export async function refused(): Promise<void> {
   await client.call("get", "/v1/verify", {});
   // @ts-expect-error: the name in the path is missing
   await client.call("get", "/v1/pathways/{study}", {});
+  // @ts-expect-error: the same, with nothing at all
+  await client.call("get", "/v1/pathways/{study}");
   // @ts-expect-error: the body is missing
   await client.call("post", "/v1/verify", {});
   // @ts-expect-error: no such value of the query

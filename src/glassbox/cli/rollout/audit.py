@@ -44,15 +44,16 @@ def summary(
 
     with _store() as (store, runtime):
         ring = AuditRing(runtime.settings.audit.cap)
-        ring.fill(store.recent(ring.cap))
+        ring.fill(store.recent(ring.cap, model=model))
         found, kept = ring.summary(model), store.counts()
-        models = sorted({each.primary.model for each in ring.records()})
+        latest = () if found.rolling_count else store.recent(ring.cap)
+        others = sorted({each.primary.model for each in latest})
     if json:
         print_json(found)
         return
     show_summary(found, kept)
-    if model is not None and model not in models and models:
-        note(f"None of {model!r} in the window, which holds predictions of {', '.join(models)}.")
+    if others:
+        note(f"None of {model!r}; the latest predictions are of {', '.join(others)}.")
 
 
 @app.command()

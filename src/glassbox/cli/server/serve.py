@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import socket
 
     from glassbox.deploy.bundle import Opened
+    from glassbox.server.process.supervisor import Leash
     from glassbox.server.serving import Serving
     from glassbox.server.start import Wanted
 
@@ -170,8 +171,7 @@ def serve(
 
     def on_ready(serving: "Serving") -> None:
         _welcome(serving, url, sagemaker=sagemaker)
-        if leash is not None:
-            leash.ready()
+        _tell_ready(leash)
 
     app = (
         sagemaker_app(limits)
@@ -193,6 +193,16 @@ def serve(
             on_ready=on_ready,
         )
     note("Stopped.")
+
+
+def _tell_ready(leash: "Leash | None") -> None:
+    """Tell the service manager, by way of the process that it started: it listens to no other."""
+    from glassbox.server.process.service_manager import tell_ready
+
+    if leash is None:
+        tell_ready()
+    else:
+        leash.ready()
 
 
 def _check_hidden(hidden_prompt: Path | None, *, sagemaker: bool) -> None:

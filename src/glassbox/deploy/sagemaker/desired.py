@@ -10,7 +10,7 @@ from typing import Any
 
 from glassbox.deploy.sagemaker.calls import Call, Put
 from glassbox.deploy.sagemaker.desired_checks import check, notes_of
-from glassbox.deploy.sagemaker.desired_scaling import alarm, policy, scalable_target
+from glassbox.deploy.sagemaker.desired_scaling import alarms, policy, scalable_target
 from glassbox.deploy.sagemaker.naming import SHADOW_VARIANT, VARIANT, Names
 from glassbox.deploy.sagemaker.parts import PackedAdapter, Parts, Served, Store
 from glassbox.settings import EndpointSettings, known_settings, names_in
@@ -46,7 +46,7 @@ class Desired:
     """``RegisterScalableTarget``; None where nothing scales."""
     policy: Call | None
     """``PutScalingPolicy``; None where nothing scales."""
-    alarm: Call
+    alarms: tuple[Call, ...]
     """``PutMetricAlarm``."""
     adapters: Mapping[str, str]
     """What requests name for each adapter in the object store: address or component."""
@@ -62,7 +62,7 @@ class Desired:
         """Every request, to be held against the services' descriptions."""
         optional = [each for each in (self.target, self.policy) if each is not None]
         return (
-            *self.models, self.config, self.alarm, self.endpoint, *self.components, *optional
+            *self.models, self.config, *self.alarms, self.endpoint, *self.components, *optional
         )  # fmt: skip
 
     @property
@@ -118,7 +118,7 @@ def desired(settings: EndpointSettings, parts: Parts, region: str) -> Desired:
         components=components,
         target=scalable_target(settings, names),
         policy=policy(settings, names),
-        alarm=alarm(settings, names, parts.served.bundle.digest),
+        alarms=alarms(settings, names, parts.served.bundle.digest),
         adapters=adapters,
         rolls=settings.update == "rolling",
         role_account=role_account,

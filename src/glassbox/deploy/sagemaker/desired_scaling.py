@@ -14,11 +14,14 @@ from glassbox.wording import percent
 US_PER_S: Final = 1_000_000
 """``ModelLatency`` is in microseconds: a threshold of 500 would be half a millisecond."""
 
+FAILED_SHARE: Final = 0.01
+"""Share of requests that may fail in the container."""
+
 ALARM_PERIOD_S: Final = 60
-"""Time that one figure of the alarm covers."""
+"""Time that one figure of an alarm covers."""
 
 ALARM_PERIODS: Final = 3
-"""Figures in a row over the threshold that raise the alarm."""
+"""Figures in a row over the threshold that raise it."""
 
 SCALE_OUT_S: Final = 60
 """Seconds before it grows again."""
@@ -106,36 +109,51 @@ def _metric(settings: EndpointSettings, names: Names) -> tuple[dict[str, Any], s
     }, f"{settings.concurrency_target:g} requests at a time for each copy"
 
 
-def alarm(settings: EndpointSettings, names: Names, bundle: str) -> Call:
-    """Return the request for the alarm about the 99th percentile of the model's latency."""
+def alarms(settings: EndpointSettings, names: Names, bundle: str) -> tuple[Call, Call]:
+    """Return the requests for the alarms: the model's latency, and requests that fail in it."""
+    latency, failures = names.alarms
     threshold_us = settings.alarm_p99_s * US_PER_S
-    dimensions = (
-        [{"Name": "InferenceComponentName", "Value": names.base_component}]
+    told = [settings.alarm_topic] if settings.alarm_topic else []
+    common = {
+        "Namespace": "AWS/SageMaker",
+        "Dimensions": [{"Name": "InferenceComponentName", "Value": names.base_component}]
         if settings.components
-        else _dimensions(names)
-    )
-    return Call(
-        "cloudwatch",
-        "PutMetricAlarm",
-        {
-            "AlarmName": names.alarm,
-            "AlarmDescription": f"The model's p99 latency is above {settings.alarm_p99_s:g} s.",
-            "Namespace": "AWS/SageMaker",
-            "MetricName": "ModelLatency",
-            "Dimensions": dimensions,
-            # A percentile is an extended statistic; "Statistic" does not know it.
-            "ExtendedStatistic": "p99",
-            "Period": ALARM_PERIOD_S,
-            "EvaluationPeriods": ALARM_PERIODS,
-            "Threshold": threshold_us,
-            "ComparisonOperator": "GreaterThanThreshold",
-            "TreatMissingData": "notBreaching",
-            # A percentile of a handful of requests is their slowest one.
-            "EvaluateLowSampleCountPercentile": "ignore",
-            "AlarmActions": [settings.alarm_topic] if settings.alarm_topic else [],
-            "Tags": names.tags(bundle),
-        },
-        f"alarm {names.alarm}, p99 above {settings.alarm_p99_s:g} s ({threshold_us:,.0f} µs)",
+        else _dimensions(names),
+        "Period": ALARM_PERIOD_S,
+        "EvaluationPeriods": ALARM_PERIODS,
+        "ComparisonOperator": "GreaterThanThreshold",
+        "TreatMissingData": "notBreaching",
+        "AlarmActions": told,
+        "OKActions": told,
+        "Tags": names.tags(bundle),
+    }
+    slow = {
+        "AlarmName": latency,
+        "AlarmDescription": f"The model's p99 latency is above {settings.alarm_p99_s:g} s.",
+        "MetricName": "ModelLatency",
+        # A percentile is an extended statistic; "Statistic" does not know it.
+        "ExtendedStatistic": "p99",
+        "Threshold": threshold_us,
+        # A percentile of a handful of requests is their slowest one.
+        "EvaluateLowSampleCountPercentile": "ignore",
+    }
+    failing = {
+        "AlarmName": failures,
+        "AlarmDescription": f"More than {percent(FAILED_SHARE)} of requests fail in the container.",
+        "MetricName": "Invocation5XXErrors",
+        # Every request sends 1 or 0.
+        "Statistic": "Average",
+        "Threshold": FAILED_SHARE,
+    }
+    said = f"p99 above {settings.alarm_p99_s:g} s ({threshold_us:,.0f} µs)"
+    return (
+        Call("cloudwatch", "PutMetricAlarm", {**common, **slow}, f"alarm {latency}, {said}"),
+        Call(
+            "cloudwatch",
+            "PutMetricAlarm",
+            {**common, **failing},
+            f"alarm {failures}, more than {percent(FAILED_SHARE)} failed",
+        ),
     )
 
 

@@ -70,9 +70,9 @@ class Names:
         return f"inference-component/{self.base_component}"
 
     @property
-    def alarm(self) -> str:
-        """The alarm about latency."""
-        return f"{self.deployment}-p99-latency"
+    def alarms(self) -> tuple[str, str]:
+        """The alarms: about latency, and about requests that fail."""
+        return f"{self.deployment}-p99-latency", f"{self.deployment}-server-errors"
 
     def policy(self, scaling: str) -> str:
         """Return the name of the scaling policy that follows something."""

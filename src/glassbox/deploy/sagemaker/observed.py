@@ -53,8 +53,8 @@ class Observed:
     """Scalable targets of the endpoint: of the variant, or of the base component."""
     policies: Sequence[Mapping[str, Any]] = ()
     """Their policies."""
-    alarm: Found | None = None
-    """The alarm about latency."""
+    alarms: Mapping[str, Found] = field(default_factory=dict)
+    """Alarms by name."""
 
     def check_maker(self) -> None:
         """Let pass what was made by ``glassbox deploy``.
@@ -62,8 +62,8 @@ class Observed:
         Raises:
             ConflictError: Something else made it and keeps account of it.
         """
-        things = [self.endpoint, self.alarm, *self.configs.values(), *self.models.values()]
-        for each in things:
+        named = (self.alarms, self.configs, self.models)
+        for each in (self.endpoint, *(found for kind in named for found in kind.values())):
             maker = each.tags.get(MAKER_TAG) if each else None
             if each is not None and maker:
                 raise ConflictError(
@@ -131,7 +131,7 @@ def observe(aws: Aws, names: Names, wanted: Wanted | None = None) -> Observed:
         components=looking.components() if any(map(_has_components, configs.values())) else {},
         targets=targets,
         policies=[policy for each in targets for policy in looking.policies(each)],
-        alarm=looking.alarm(),
+        alarms=looking.alarms(),
     )
 
 
@@ -211,14 +211,15 @@ class _Looking:
         call = Call("application-autoscaling", "DescribeScalingPolicies", request, "autoscaling")
         return self.aws.listed(call, "ScalingPolicies")
 
-    def alarm(self) -> Found | None:
-        request = {"AlarmNames": [self.names.alarm], "AlarmTypes": ["MetricAlarm"]}
-        answer = self.aws.call(Call("cloudwatch", "DescribeAlarms", request, self.names.alarm))
+    def alarms(self) -> dict[str, Found]:
+        request = {"AlarmNames": [*self.names.alarms], "AlarmTypes": ["MetricAlarm"]}
+        answer = self.aws.call(Call("cloudwatch", "DescribeAlarms", request, "alarms"))
+        found = {}
         for body in answer.get("MetricAlarms", ()):
-            arn = body["AlarmArn"]
+            name, arn = body["AlarmName"], body["AlarmArn"]
             tags = self._tags(arn, "cloudwatch", "ListTagsForResource", "ResourceARN")
-            return Found(self.names.alarm, arn, tags, body)
-        return None
+            found[name] = Found(name, arn, tags, body)
+        return found
 
     def _tags(
         self,

@@ -27,7 +27,7 @@ from glassbox.deploy.sagemaker.steps import (
     drop_target,
     drop_targets,
     remember,
-    rings,
+    ringing,
     update_endpoint,
 )
 from glassbox.errors import ConflictError, InvalidValue
@@ -82,7 +82,7 @@ def plan(
     steps = (
         *_puts(wish, stored),
         *_models(wish, there),
-        *_alarm(wish, there),
+        *_alarms(wish, there),
         *_endpoint(wish, there),
         *_components(wish, there),
         *_scaling(wish, there),
@@ -112,7 +112,7 @@ def _check_owner(wish: Desired, there: Observed) -> None:
     found = [
         ("endpoint", there.endpoint),
         ("endpoint configuration", there.configs.get(wish.config_name)),
-        ("alarm", there.alarm),
+        *(("alarm", each) for each in there.alarms.values()),
         *(("model", there.models.get(each)) for each in wished),
     ]
     for kind, each in found:
@@ -232,12 +232,14 @@ def _component(name: str, call: Call, found: Found | None) -> Iterator[Action]:
         yield replace(in_service, why=f"it is {found.body['InferenceComponentStatus']}")
 
 
-def _alarm(wish: Desired, there: Observed) -> Iterator[Call]:
-    request = {key: value for key, value in wish.alarm.request.items() if key != "Tags"}
-    if there.alarm is None:
-        yield replace(wish.alarm, why="does not exist")
-    elif differs(request, there.alarm.body):
-        yield replace(wish.alarm, why=shown(request, there.alarm.body), sign="~")
+def _alarms(wish: Desired, there: Observed) -> Iterator[Call]:
+    for wished in wish.alarms:
+        request = {key: value for key, value in wished.request.items() if key != "Tags"}
+        found = there.alarms.get(str(request["AlarmName"]))
+        if found is None:
+            yield replace(wished, why="does not exist")
+        elif differs(request, found.body):
+            yield replace(wished, why=shown(request, found.body), sign="~")
 
 
 def _scaling(wish: Desired, there: Observed) -> Iterator[Call]:
@@ -294,10 +296,11 @@ def _notes(wish: Desired, there: Observed) -> Iterator[str]:
     if how == "unwatched":
         yield (
             f"AWS watches no update where a {SHADOW_VARIANT} variant is: the new machines are made "
-            "beside all of the old ones, and the alarm takes nothing back."
+            "beside all of the old ones, and no alarm takes anything back."
         )
-    elif rings(there):
-        yield "The alarm rings now, so it does not take this update back; watch it yourself."
+    else:
+        for name in ringing(there):
+            yield f"The alarm {name} rings now, so it does not take this update back; watch it."
     if there.targets and wish.target and changes_type(there, wish.config.request):
         yield OFF_MEANWHILE
     if how != "in batches":

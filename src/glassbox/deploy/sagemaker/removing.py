@@ -54,10 +54,10 @@ def _endpoint(names: Names, there: Observed) -> Iterator[Action]:
 
 
 def _records(names: Names, there: Observed) -> Iterator[Call]:
-    """Yield the steps that remove alarm, configurations and models; the endpoint is gone."""
-    if there.alarm is not None and there.alarm.belongs_to(names.deployment):
-        alarms = {"AlarmNames": [there.alarm.name]}
-        yield _delete("cloudwatch", "DeleteAlarms", alarms, f"alarm {there.alarm.name}")
+    """Yield the steps that remove alarms, configurations and models; the endpoint is gone."""
+    for each in _ours(names, there.alarms.values()):
+        alarms = {"AlarmNames": [each.name]}
+        yield _delete("cloudwatch", "DeleteAlarms", alarms, f"alarm {each.name}")
     if there.endpoint is not None and not there.endpoint.belongs_to(names.deployment):
         return
     for each in _ours(names, there.configs.values()):
@@ -84,7 +84,7 @@ def _ours(names: Names, found: Iterable[Found]) -> list[Found]:
 def _foreign(names: Names, there: Observed) -> Iterator[str]:
     candidates = (
         *([("endpoint", there.endpoint)] if there.endpoint else ()),
-        *([("alarm", there.alarm)] if there.alarm else ()),
+        *(("alarm", each) for each in there.alarms.values()),
         *(("endpoint configuration", each) for each in there.configs.values()),
         *(("model", each) for each in there.models.values()),
     )

@@ -47,8 +47,8 @@ class Status:
     """State of each inference component."""
     scaling: tuple[str, ...]
     """What the number of machines follows, and between which bounds."""
-    alarm: str
-    """State of the alarm about latency; ``absent`` if there is none."""
+    alarms: dict[str, str]
+    """State of each alarm; ``absent`` if it is not there."""
     left_over: tuple[str, ...]
     """What carries its tag and is used by nothing: earlier versions, half-made ones."""
 
@@ -79,7 +79,12 @@ def status_of(names: Names, region: str, there: Observed) -> Status:
             for name, each in there.components.items()
         },
         scaling=tuple(_scaling(there)),
-        alarm=str(there.alarm.body.get("StateValue", "")) if there.alarm else "absent",
+        alarms={
+            name: str(there.alarms[name].body.get("StateValue", ""))
+            if name in there.alarms
+            else "absent"
+            for name in names.alarms
+        },
         left_over=tuple(_left_over(names, there, previous)),
     )
 
@@ -132,5 +137,5 @@ def _left_over(names: Names, there: Observed, previous: str) -> list[str]:
           if each.belongs_to(ours) and name not in kept),
         *(f"model {name}" for name, each in there.models.items()
           if each.belongs_to(ours) and name not in used),
-        *([f"alarm {there.alarm.name}"] if there.alarm and not there.endpoint else ()),
+        *(f"alarm {name}" for name in there.alarms if not there.endpoint),
     ]  # fmt: skip

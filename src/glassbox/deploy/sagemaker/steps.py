@@ -95,10 +95,12 @@ def update_endpoint(name: str, config: str, there: Observed, wish: Desired | Non
                 }
             }
         }
-    if how != "unwatched" and wish is not None and not rings(there):
-        request["DeploymentConfig"]["AutoRollbackConfiguration"] = {
-            "Alarms": [{"AlarmName": wish.names.alarm}]
-        }
+    if how != "unwatched" and wish is not None:
+        quiet = [each for each in wish.names.alarms if each not in ringing(there)]
+        if quiet:
+            request["DeploymentConfig"]["AutoRollbackConfiguration"] = {
+                "Alarms": [{"AlarmName": each} for each in quiet]
+            }
     return Call("sagemaker", "UpdateEndpoint", request, f"endpoint {name} to {config}", sign="~")
 
 
@@ -116,9 +118,9 @@ def deployed(wish: Desired | None, there: Observed) -> Deployed:
     return "in batches" if wish.rolls else "at once"
 
 
-def rings(there: Observed) -> bool:
-    """Return whether the alarm rings now: it would take every update back, the cure as well."""
-    return there.alarm is not None and there.alarm.body.get("StateValue") == "ALARM"
+def ringing(there: Observed) -> list[str]:
+    """Return the alarms that ring now: they would take every update back, the cure as well."""
+    return [name for name, each in there.alarms.items() if each.body.get("StateValue") == "ALARM"]
 
 
 def delete_endpoint(name: str, why: str) -> Call:

@@ -53,8 +53,8 @@ def audit_health(
 
     Args:
         writer: The thread that writes.
-        ring_utilisation: How full the window is, [0, 1].
-        n_held: Predictions in it.
+        ring_utilisation: How full the fullest model's window is, [0, 1].
+        n_held: Predictions in all of them.
         durability: The promise in force.
     """
     reason = writer.problem

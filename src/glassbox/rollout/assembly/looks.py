@@ -264,7 +264,7 @@ class Looks:
         audit = audit_health(
             parts.store.status(),
             ring_utilisation=parts.ring.utilisation,
-            n_held=round(parts.ring.utilisation * parts.ring.cap),
+            n_held=parts.ring.n_held,
             durability=parts.store.durability,
         )
         return health_of(parts.view, parts.hosts.status(), parts.lanes(), audit, self._jobs())

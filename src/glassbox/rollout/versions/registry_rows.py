@@ -214,7 +214,7 @@ def moved_meanwhile(
 
 
 def _spoken(number: int | None) -> str:
-    return "not set" if number is None else f"version {number}"
+    return "unset" if number is None else f"version {number}"
 
 
 def _check_known(connection: sa.Connection, model: str, numbers: set[int]) -> None:

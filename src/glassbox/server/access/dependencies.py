@@ -40,7 +40,7 @@ def require(scope: KeyScope) -> Callable[..., Awaitable[Caller]]:
             raise AccessDenied(
                 f"The key {caller.key.prefix}… ({caller.key.name}) has scope "
                 f"{', '.join(caller.key.scopes)}; this call needs {scope!r}. "
-                f"Make one with 'glassbox keys create --scope {scope}'."
+                f"Make one with 'glassbox keys create NAME --scope {scope}'."
             )
         await guards_of(request).rates.take(caller.client, scope)
         return caller

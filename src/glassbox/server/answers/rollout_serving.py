@@ -5,7 +5,7 @@ Knows no route.
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Query, Request
@@ -70,20 +70,29 @@ MOST_KEPT = 8
 """Answers of one source that are kept."""
 
 
-@dataclass(frozen=True)
 class KeptAnswers:
     """Answers that follow from one source alone: written down once while it is the same."""
 
-    source: object = None
-    kept: dict[str | None, Tagged] = field(default_factory=dict)
-    """By what was asked for."""
+    def __init__(self) -> None:
+        self._kept: tuple[object, dict[str | None, Tagged]] = (None, {})
+        """The source, and what was made of it by what was asked for."""
 
-    def get(self, asked: str | None, make: Callable[[], Answered]) -> Tagged:
-        """Return the answer to what was asked for; two threads may make the same one."""
-        found = self.kept.get(asked)
+    def get(self, source: object, asked: str | None, make: Callable[[], Answered]) -> Tagged:
+        """Return the answer to what was asked for; two threads may make the same one.
+
+        Args:
+            source: What the answer follows from, as it is now.
+            asked: What is asked of it.
+            make: Makes the answer.
+        """
+        known, answers = self._kept
+        if known is not source:
+            # Whole at once, so that no thread puts what an older source says beside a newer's.
+            _, answers = self._kept = (source, {})
+        found = answers.get(asked)
         if found is None:
             found = Tagged.of(make())
-            if len(self.kept) >= MOST_KEPT:
-                self.kept.clear()
-            self.kept[asked] = found
+            if len(answers) >= MOST_KEPT:
+                answers.clear()
+            answers[asked] = found
         return found

@@ -19,6 +19,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Final
 
+from glassbox.server.process.service_manager import tell_ready
+
 MOST_RESTARTS: Final = 5
 """Restarts within the window; a server that needs more has another fault."""
 
@@ -110,7 +112,9 @@ class Supervisor:
                 break
             if heard:
                 last_s = time.monotonic()
-                was_ready = was_ready or _READY in heard
+                if not was_ready and _READY in heard:
+                    was_ready = True
+                    tell_ready()
             elif time.monotonic() - last_s > self._silent_s:
                 break
         if child.poll() is None:

@@ -1,5 +1,5 @@
 import { apiKey } from "./key";
-import { Problem, problemOf, unreachable } from "./problem";
+import { keyless, Problem, problemOf, unreachable } from "./problem";
 
 export type Method = "GET" | "POST" | "PUT" | "DELETE";
 
@@ -28,8 +28,9 @@ export async function call(
   }
   if (response.ok) return response;
   const problem = await problemOf(response);
-  if (problem.status === 401) apiKey.ask();
-  throw problem;
+  if (problem.status !== 401) throw problem;
+  apiKey.ask();
+  throw key === "" ? keyless(problem.code) : problem;
 }
 
 /** Call a route and read its JSON answer. */

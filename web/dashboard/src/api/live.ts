@@ -7,7 +7,8 @@ import { Problem } from "./problem";
 export type Topic = "summary" | "inference" | "rollout" | "drift" | "alert";
 
 /**
- * `off`: no page wants news. `live`: it arrives as it happens. `polling`: it is asked for instead.
+ * `off`: no page wants news, or the key allows none. `live`: it arrives as it happens. `polling`: it
+ * is asked for instead.
  */
 export type LiveState = "off" | "connecting" | "live" | "polling";
 
@@ -55,6 +56,10 @@ export function createLive(connect: Connect): Live {
       if (topics.some((topic) => topic === event)) heard();
     }
   };
+  /** Have everybody look: whether the server is there, or what was told while no line was. */
+  const tellAll = () => {
+    for (const { heard } of listeners) heard();
+  };
   const close = () => {
     window.clearTimeout(retry);
     window.clearTimeout(silence);
@@ -74,6 +79,7 @@ export function createLive(connect: Connect): Live {
     const response = await connect(mine.signal);
     if (response.body === null) throw new Problem("No stream", "The answer has no body.");
     become("live");
+    if (nFailures > 0) tellAll();
     nFailures = 0;
     watchSilence();
     for await (const { event } of messages(response.body)) {
@@ -94,9 +100,12 @@ export function createLive(connect: Connect): Live {
       if (line !== mine) return;
       line = null;
       window.clearTimeout(silence);
+      if (state === "live") tellAll();
+      if (error instanceof Problem && error.isRefusal) {
+        become("off");
+        return;
+      }
       become("polling");
-      // Without the right, asking again gives the same answer until the key changes.
-      if (error instanceof Problem && (error.status === 401 || error.status === 403)) return;
       nFailures += 1;
       const wait = Math.min(LONGEST_WAIT_MS, 1000 * 2 ** Math.min(nFailures - 1, 5));
       retry = window.setTimeout(open, wait * (0.75 + Math.random() / 2));

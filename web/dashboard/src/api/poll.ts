@@ -35,7 +35,7 @@ export function failureOf(error: unknown, signal: AbortSignal): Problem | null {
  * Load again and again: at once, then every so many milliseconds, sooner after a failure.
  *
  * A hidden tab does not ask; it catches up when it is seen again. A look that takes too long is a
- * failure.
+ * failure. Who is refused does not ask again by itself.
  *
  * `every` of null loads once and then only when asked, failures aside. Without `persistent` a
  * failure is not tried again either, and may take as long as it likes: for what somebody asked for.
@@ -86,7 +86,8 @@ export function poll(
         (error: unknown) => {
           if (failureOf(error, mine.signal) === null) return;
           nFailures += 1;
-          ended(persistent ? retryDelay(nFailures) : every);
+          if (error instanceof Problem && error.isRefusal) ended(null);
+          else ended(persistent ? retryDelay(nFailures) : every);
         },
       );
   }

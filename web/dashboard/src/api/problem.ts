@@ -13,11 +13,16 @@ export class Problem extends Error {
     this.status = status;
     this.code = code;
   }
+
+  /** Whether it is about who asks: the same call gets the same answer until the key changes. */
+  get isRefusal(): boolean {
+    return this.status === 401 || this.status === 403;
+  }
 }
 
 const titles: Record<number, string> = {
   400: "The request cannot be used",
-  401: "A key is needed",
+  401: "This key is not accepted",
   403: "This key does not allow it",
   404: "There is no such thing here",
   408: "The time has passed",
@@ -26,7 +31,7 @@ const titles: Record<number, string> = {
   422: "The request cannot be used",
   429: "The server is busy",
   500: "The server failed",
-  503: "The server is not ready",
+  503: "The server cannot answer now",
   504: "The time has passed",
 };
 
@@ -56,6 +61,11 @@ type Body = {
   error?: { message?: unknown; code?: unknown };
 };
 
+/** What a page says of a call without a key: the server's own words are for programs. */
+export function keyless(code: string): Problem {
+  return new Problem("A key is needed", "Enter one under “API key”, at the top.", 401, code);
+}
+
 /** Read an error answer: problem+json of our own routes, or OpenAI's shape. */
 export async function problemOf(response: Response): Promise<Problem> {
   const body = await response
@@ -66,7 +76,10 @@ export async function problemOf(response: Response): Promise<Problem> {
     (each) => typeof each === "string" && each !== "",
   );
   const code = [body.error?.code, body.code].find((each) => typeof each === "string");
-  const title = titles[response.status] ?? `The server answered ${response.status}`;
+  const title =
+    code === "not-ready"
+      ? "The server is not ready"
+      : (titles[response.status] ?? `The server answered ${response.status}`);
   return new Problem(
     title,
     sentence(typeof words === "string" ? words : "", response),

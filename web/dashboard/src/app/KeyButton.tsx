@@ -59,7 +59,10 @@ export function KeyButton() {
           }}
         >
           <p className="mb-3 text-sm text-muted">
-            {wanted && key === "" ? "This server asks for a key. " : ""}
+            {wanted &&
+              (key === ""
+                ? "This server asks for a key. "
+                : "The server does not accept the key of this tab. ")}
             What you enter is kept in this tab only and forgotten when you close it. Make one with{" "}
             <code className="font-mono text-ink">glassbox keys create NAME</code>.
           </p>

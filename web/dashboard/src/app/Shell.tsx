@@ -31,7 +31,7 @@ export function Shell() {
         Skip to the page
       </a>
       <header className="border-b border-line bg-surface print:hidden">
-        <div className="mx-auto flex max-w-[92rem] flex-wrap items-center gap-x-6 gap-y-2 px-4 py-2.5 sm:px-6">
+        <div className="mx-auto flex max-w-[92rem] flex-wrap items-center gap-x-4 gap-y-2 px-4 py-2.5 sm:px-6">
           <span className="flex items-center gap-2 font-semibold tracking-tight">
             <img src={`${import.meta.env.BASE_URL}favicon.svg`} alt="" width="24" height="24" />
             Glassbox
@@ -39,21 +39,23 @@ export function Shell() {
           <nav
             ref={nav}
             aria-label="Pages"
-            className="order-last -mx-1 flex max-w-full gap-1 overflow-x-auto px-1 lg:order-none"
+            className="order-last -mx-1 flex max-w-full gap-1 overflow-x-auto px-1 text-sm xl:order-none"
           >
             {pages.map(({ to, name }) => (
               <NavLink
                 key={to}
                 to={sameModel(query, to)}
                 end={to === "/"}
-                className="shrink-0 rounded px-2.5 py-1 text-muted hover:text-ink aria-[current=page]:bg-accent-soft aria-[current=page]:font-medium aria-[current=page]:text-accent-strong"
+                className="shrink-0 rounded px-2 py-1 text-muted hover:text-ink aria-[current=page]:bg-accent-soft aria-[current=page]:font-medium aria-[current=page]:text-accent-strong"
               >
                 {name}
               </NavLink>
             ))}
           </nav>
-          <span className="ml-auto flex items-center gap-2">
+          <span className="ml-auto">
             <LiveMark />
+          </span>
+          <span className="flex items-center gap-2">
             <KeyButton />
             <ThemeButton />
           </span>

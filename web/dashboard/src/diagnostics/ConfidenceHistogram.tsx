@@ -14,9 +14,12 @@ export function ConfidenceHistogram({ summary }: { summary: Summary }) {
   });
   const total = bins.reduce((sum, { held }) => sum + held, 0);
   const without = summary.n_without_confidence;
-  if (total + without === 0) return <Empty title="No answers yet" />;
+  if (total === 0) {
+    const title = without === 0 ? "No answers in the window" : "No answer carries a confidence";
+    return <Empty title={title} />;
+  }
   const said = bins
-    .map(({ name, held }) => `${name}: ${count(held)} (${percent(total ? held / total : null, 0)})`)
+    .map(({ name, held }) => `${name}: ${count(held)} (${percent(held / total, 0)})`)
     .join(", ");
   return (
     <>
@@ -52,11 +55,7 @@ export function ConfidenceHistogram({ summary }: { summary: Summary }) {
       <DataTable
         name="Answers by confidence"
         head={["Confidence", "Answers", "Share"]}
-        rows={bins.map(({ name, held }) => [
-          name,
-          count(held),
-          percent(total ? held / total : null),
-        ])}
+        rows={bins.map(({ name, held }) => [name, count(held), percent(held / total)])}
       />
     </>
   );

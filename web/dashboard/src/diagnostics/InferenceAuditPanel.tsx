@@ -24,7 +24,7 @@ import { ShadowComparison } from "./ShadowComparison";
 type Props = InferenceAuditOptions & {
   /** Whether the latest predictions are listed. */
   showRecent?: boolean;
-  /** Whether there are other registered models: some figures are of all of them. */
+  /** Whether there are other registered models: what is counted since the start is of all of them. */
   isOneOfSeveral?: boolean;
   /** Opens one of them. */
   onOpen?: ((entry: AuditEntry) => void) | undefined;
@@ -136,7 +136,7 @@ function Head({ summary, registry, audit, isOneOfSeveral }: HeadProps) {
         <Stat
           name="In the window"
           value={count(summary.rolling_count)}
-          hint={`${percent(summary.ring_utilisation, 0)} full${isOneOfSeveral ? ", of all models" : ""}`}
+          hint={`${percent(summary.ring_utilisation, 0)} full`}
         />
         <Stat
           name="Answered"

@@ -12,7 +12,7 @@ export function Button({ kind = "plain", type = "button", className = "", ...res
   return (
     <button
       type={type}
-      className={`rounded-md border px-3 py-1 text-sm font-medium whitespace-nowrap disabled:cursor-not-allowed disabled:opacity-55 ${looks[kind]} ${className}`}
+      className={`rounded-md border px-3 py-1 text-sm font-medium whitespace-nowrap print:hidden disabled:cursor-not-allowed disabled:opacity-55 ${looks[kind]} ${className}`}
       {...rest}
     />
   );

@@ -20,11 +20,7 @@ type Tell = (id: string, failure: Failure | null) => void;
 const Outages = createContext<Tell | null>(null);
 
 /** Answers that are about who asks or about the whole server, whichever route was asked. */
-const WHOLE: ReadonlySet<number> = new Set([0, 401, 403, 429]);
-
-function isOfAll({ status, code }: Problem): boolean {
-  return WHOLE.has(status) || code === "not-ready";
-}
+const WHOLE: ReadonlySet<number> = new Set([0, 401, 403, 429, 503]);
 
 /** Says once, above a page, what keeps its parts from an answer: each of them would say the same. */
 export function Outage({ children }: { children: ReactNode }) {
@@ -50,6 +46,7 @@ export function Outage({ children }: { children: ReactNode }) {
           ))}
           <Again
             isOld={all.some(({ isOld }) => isOld)}
+            isFinal={all.every(({ problem }) => problem.isRefusal)}
             onRetry={() => all.forEach(({ onRetry }) => onRetry())}
           />
         </div>
@@ -63,7 +60,7 @@ export function Outage({ children }: { children: ReactNode }) {
 export function Failed({ problem, onRetry, isOld }: Failure) {
   const tell = useContext(Outages);
   const id = useId();
-  const told = isOfAll(problem) ? tell : null;
+  const told = WHOLE.has(problem.status) ? tell : null;
   useEffect(() => {
     told?.(id, { problem, onRetry, isOld });
   }, [told, id, problem, onRetry, isOld]);
@@ -72,18 +69,25 @@ export function Failed({ problem, onRetry, isOld }: Failure) {
   return (
     <div className="mb-4 grid gap-2">
       <Notice problem={problem} />
-      <Again isOld={isOld} onRetry={onRetry} />
+      <Again isOld={isOld} isFinal={problem.isRefusal} onRetry={onRetry} />
     </div>
   );
 }
 
-function Again({ isOld, onRetry }: Pick<Failure, "isOld" | "onRetry">) {
+type AgainProps = Pick<Failure, "isOld" | "onRetry"> & {
+  /** Whether nothing is asked for again before somebody does something. */
+  isFinal: boolean;
+};
+
+function Again({ isOld, isFinal, onRetry }: AgainProps) {
+  const said = [
+    isOld ? "What you see below is the last answer." : "",
+    isFinal ? "" : "It is asked for again by itself.",
+  ];
   return (
     <p className="flex flex-wrap items-center gap-3 text-sm text-muted">
       <Button onClick={onRetry}>Try again</Button>
-      {isOld
-        ? "What you see below is the last answer. It is asked for again by itself."
-        : "It is asked for again by itself."}
+      {said.filter((each) => each !== "").join(" ")}
     </p>
   );
 }

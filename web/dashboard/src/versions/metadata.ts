@@ -11,9 +11,9 @@ export function metricsOf({ metadata }: Version): Pair[] {
 }
 
 /** What a person compares versions by; where a version has none of them, others stand in. */
-const LEADING = ["accuracy", "ece", "auroc"];
+const LEADING = ["accuracy", "ece"];
 
-/** At most three of the evaluation's numbers, for a line of a table. */
+/** At most two of the evaluation's numbers, for a line of a table. */
 export function leadingMetricsOf(version: Version): Pair[] {
   const rank = ([name]: Pair) => {
     const at = LEADING.indexOf(name);

@@ -68,42 +68,18 @@ resource "aws_cloudwatch_metric_alarm" "errors" {
   alarm_name        = "${var.name}-server-errors"
   alarm_description = "More than one in a hundred requests failed in the container, for three minutes."
 
+  namespace   = "AWS/SageMaker"
+  metric_name = "Invocation5XXErrors"
+  dimensions  = local.variant
+
+  # Every request sends 1 or 0, so the mean is the share.
+  statistic           = "Average"
   threshold           = 0.01
   comparison_operator = "GreaterThanThreshold"
+  period              = 60
   evaluation_periods  = 3
   datapoints_to_alarm = 3
   treat_missing_data  = "notBreaching"
-
-  metric_query {
-    id          = "share"
-    expression  = "errors / asked"
-    label       = "share of requests that failed"
-    return_data = true
-  }
-
-  metric_query {
-    id = "errors"
-
-    metric {
-      namespace   = "AWS/SageMaker"
-      metric_name = "Invocation5XXErrors"
-      dimensions  = local.variant
-      period      = 60
-      stat        = "Sum"
-    }
-  }
-
-  metric_query {
-    id = "asked"
-
-    metric {
-      namespace   = "AWS/SageMaker"
-      metric_name = "Invocations"
-      dimensions  = local.variant
-      period      = 60
-      stat        = "Sum"
-    }
-  }
 
   alarm_actions = [aws_sns_topic.this.arn]
   ok_actions    = [aws_sns_topic.this.arn]

@@ -52,6 +52,26 @@ test("a line that ends is opened again, each time later", async () => {
   expect(connect).toHaveBeenCalledTimes(3);
 });
 
+test("when a line breaks and when it is back, everybody looks once", async () => {
+  const [first, second] = [line(), line()];
+  const answers = [() => first.response, null, null, () => second.response];
+  const live = createLive(() => {
+    const next = answers.shift();
+    return next ? Promise.resolve(next()) : Promise.reject(new Problem("gone", "gone", 503));
+  });
+  const heard = vi.fn();
+  live.listen(["rollout"], heard);
+  await passed(0);
+  expect(heard).not.toHaveBeenCalled();
+  first.end();
+  await passed(0);
+  expect(live.state()).toBe("polling");
+  expect(heard).toHaveBeenCalledTimes(1);
+  await passed(15_000);
+  expect(live.state()).toBe("live");
+  expect(heard).toHaveBeenCalledTimes(2);
+});
+
 test("silence for 40 s means that the line is dead", async () => {
   const lines = [line(), line()];
   let nOpened = 0;
@@ -70,9 +90,12 @@ test("silence for 40 s means that the line is dead", async () => {
 
 test("without the right to listen it is not asked again and again", async () => {
   const connect = vi.fn(() => Promise.reject(new Problem("no", "no", 403)));
-  createLive(connect).listen(["summary"], vi.fn());
+  const live = createLive(connect);
+  live.listen(["summary"], vi.fn());
   await passed(600_000);
   expect(connect).toHaveBeenCalledTimes(1);
+  // Nothing is asked for in its place either.
+  expect(live.state()).toBe("off");
 });
 
 test("the line is closed a moment after the last listener has left", async () => {

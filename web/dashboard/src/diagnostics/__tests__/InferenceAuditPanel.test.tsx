@@ -37,6 +37,13 @@ test("it shows who answers, how well, and each difference on the colour of its s
   expect(rows.getByText("invalid-value")).toBeTruthy();
 });
 
+test("answers without a confidence are no empty chart", async () => {
+  const confidence_histogram = { "0.0-0.2": 0, "0.8-1.0": 0 };
+  fakeServer({ ...answers, "/audit/summary": () => ({ ...summary, confidence_histogram }) });
+  render(<InferenceAuditPanel />);
+  expect(await screen.findByText("No answer carries a confidence")).toBeTruthy();
+});
+
 test("a failure can be tried again by hand", async () => {
   const server = fakeServer(answers);
   server.fail(503);

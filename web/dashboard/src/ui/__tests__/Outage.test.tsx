@@ -43,6 +43,15 @@ test("what keeps every part of a page from an answer is said once, and tried aga
   expect(screen.queryByRole("alert")).toBeNull();
 });
 
+test("only what is asked for again by itself is said to be", () => {
+  const { rerender } = render(<Parts parts={[failing(loading, "older")]} />);
+  expect(screen.getByText(/^What you see below.*by itself\.$/)).toBeTruthy();
+  const refused = new Problem("This key does not allow it", "It needs admin.", 403);
+  rerender(<Parts parts={[failing(refused, "older")]} />);
+  expect(screen.getByText("What you see below is the last answer.")).toBeTruthy();
+  expect(screen.queryByText(/by itself/)).toBeNull();
+});
+
 test("what is the matter with one part stays with it", () => {
   render(<Parts parts={[failing(missing), failing(loading)]} />);
   expect(screen.getAllByRole("alert").map((each) => each.textContent)).toEqual([
