@@ -60,5 +60,6 @@ schema = schemathesis.openapi.from_asgi("/openapi.json", app).exclude(path="/api
     derandomize=True,
 )
 def test_no_request_is_answered_with_a_fault(case: schemathesis.Case) -> None:
-    answer = case.call()
+    # A comparison of drift starts a process of its own, which takes its time on a busy machine.
+    answer = case.call(timeout=120)
     assert answer.status_code < 500, answer.text
