@@ -217,6 +217,8 @@ class _Forked:
                 os.closerange(low + 1, high)
             process = importlib.import_module(words[3])
             _to_the_end(lambda: process.main(list(words[4:])))
+        # Here as well as there: whoever kills the group at once must find it.
+        os.setpgid(self.pid, process_group)
         os.close(reading)
 
     def poll(self) -> int | None:
